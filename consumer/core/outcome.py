@@ -1,0 +1,103 @@
+"""How a delivery ends: the verdict on Dynamics' answer becomes what the ledger records and what happens to the mentor next.
+
+Pure; called by the pipeline after each call. The doubt rules are the heart of 'never guess what was applied' (docs/adr/0002-ledger.md).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from consumer.core.model import ErrorCode, LedgerState, LetterKind, MentorId, Operation, Trigger
+from consumer.core.retry import RetryPolicy, next_delay
+from consumer.core.verdict import Course, Effect, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A mentor to take for one call: the write-ahead intent. `generation` is the one that the decision was made on."""
+
+    mentor_id: MentorId
+    generation: int
+    operation: Operation
+    triggered_by: Trigger
+    is_counted_removal: bool  # a listed mentor would leave: what the mass change guard counts
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim that holds until its lease ends. `claimed_at_s` is PostgreSQL's clock, a lower bound of when the call begins."""
+
+    mentor_id: MentorId
+    generation: int
+    attempt_number: int
+    claimed_at_s: float
+
+
+class Ending(StrEnum):
+    """What the ledger does with the intent."""
+
+    APPLIED = "applied"  # the intended value is what Dynamics shows; doubt ends unless an older call may still take effect
+    REFUSED = "refused"  # definitely not applied: the old value stands, and so does older doubt
+    UNKNOWN = "unknown"  # in doubt: it may have been applied
+    LATE = "late"  # in doubt, and it may be applied later still
+    RELEASED = "released"  # no call was made: as if never claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What follows from one call. `retry_in_s` is None when the evaluation is over; `counts` whether the attempt counts against the mentor."""
+
+    ending: Ending
+    state: LedgerState
+    counts: bool
+    error_code: ErrorCode | None = None
+    retry_in_s: float | None = None
+    letter: LetterKind | None = None
+
+
+_ENDINGS = {
+    Effect.APPLIED: Ending.APPLIED,
+    Effect.NONE: Ending.REFUSED,
+    Effect.UNKNOWN: Ending.UNKNOWN,
+    Effect.MAY_COME_LATE: Ending.LATE,
+}
+
+
+def conclude(  # noqa: PLR0913 - the whole situation of one answer, each by its name
+    verdict: Verdict,
+    *,
+    attempt_number: int,
+    was_in_doubt: bool,
+    is_probe: bool,
+    is_leaver: bool,
+    spent_s: float,
+    random: float,
+    policy: RetryPolicy,
+) -> Conclusion:
+    """Conclude one call. `spent_s` is what attempts and waits of this delivery took so far, `random` lies in [0, 1)."""
+    ending = _ENDINGS[verdict.effect]
+    open_state = LedgerState.IN_DOUBT if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE} else LedgerState.PENDING
+    match verdict.course:
+        case Course.DONE:
+            state = LedgerState.OUT_OF_SCOPE if is_leaver else LedgerState.IN_SYNC
+            return Conclusion(ending, state, counts=True)
+        case Course.THROTTLED | Course.HALT | Course.RENEW_TOKEN:
+            # Nobody's fault: everything waits (the fleet's pause, the halt), no attempt is counted.
+            return Conclusion(ending, open_state, counts=False, error_code=verdict.error_code, retry_in_s=verdict.retry_after_s or 0.0)
+        case Course.REJECTED:
+            return Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.REJECTED)
+        case Course.RETRY:
+            if is_probe:
+                return Conclusion(ending, open_state, counts=False, error_code=verdict.error_code, retry_in_s=verdict.retry_after_s or 0.0)
+            delay_s = next_delay(policy, attempt_number, retry_after_s=verdict.retry_after_s, random=random, elapsed_s=spent_s)
+            if delay_s is None:
+                return Conclusion(
+                    ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.EXHAUSTED
+                )
+            return Conclusion(ending, open_state, counts=True, error_code=verdict.error_code, retry_in_s=delay_s)
+        case _ as never:
+            assert_never(never)
+
+
+RELEASED = Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0)
+"""The claim is given back without a call: the facts changed meanwhile, the circuit opened, the lease ran out before the start."""

@@ -1,0 +1,72 @@
+"""Reads what is known of mentors: the facts view, our ledger row and the mapping, in one statement.
+
+One statement, because its one snapshot is what makes 'no call' safe: when it shows no other worker's claim, every claim committed later
+re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` come from the same statement. Called by the pipeline and `why`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.errors import InvalidParameterValue
+
+from consumer.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
+from consumer.core.visibility import Fate, Snapshot
+from consumer.ports import Known, Reading
+from consumer.postgres import Pool, reaching
+
+# LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row is three index look-ups.
+_READ = """
+SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id::text,
+       f.mentor_id IS NOT NULL, f.organization, f.status, f.certification_id::text,
+       extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status,
+       m.contact_id::text,
+       l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
+       extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
+       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id
+  FROM unnest(%s::uuid[]) AS wanted (id)
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = wanted.id LIMIT 1) l ON true
+"""
+
+_FATES = {"in progress": Fate.RUNNING, "committed": Fate.ENDED, "aborted": Fate.ENDED}
+
+
+class FactsView:
+    """`FactsPort` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
+        """Read facts, ledger row and mapping of each mentor in one statement."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_READ, (list(mentor_ids),))
+                rows = await cursor.fetchall()
+        now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
+        return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+
+    async def fate(self, transaction_id: int) -> Fate:
+        """What became of a transaction; an id that is none of this cluster's (a restore, a failover) is unknown."""
+        try:
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute("SELECT pg_xact_status(%s::xid8)", (str(transaction_id),))
+                    row = await cursor.fetchone()
+        except InvalidParameterValue:  # "transaction ID … is in the future"
+            return Fate.UNKNOWN
+        return _FATES.get(row[0], Fate.UNKNOWN) if row else Fate.UNKNOWN
+
+
+def _known(row: Sequence[Any]) -> Known:
+    found, organization, status, certification_id, expires_s, certificate_status, contact_id, has_ledger, *ledger = row
+    facts = Facts(organization, status, certification_id, expires_s, certificate_status) if found else None
+    return Known(facts, _ledger(ledger) if has_ledger else LedgerRow(), has_ledger, ContactId(contact_id) if contact_id else None)
+
+
+def _ledger(row: Sequence[Any]) -> LedgerRow:
+    applied, intended, state, *rest = row
+    return LedgerRow(
+        Visibility(applied) if applied else None, Visibility(intended) if intended else None, LedgerState(state), *rest
+    )

@@ -1,0 +1,59 @@
+"""How an evaluation ends for its changes: finished with an outcome, or looked at again. Wakes who waits for either.
+
+The one place where a mentor leaves 'in progress'. Called by screening, delivery and recording on the event loop.
+"""
+
+import asyncio
+from collections import deque
+
+from consumer.core.mentor_queue import Entry, MentorQueue
+from consumer.pipeline.assignment import Assignment
+from consumer.pipeline.meter import Meter
+
+RECENT = 1_000
+
+
+class Endings:
+    """Finishes positions and keeps the queue moving."""
+
+    def __init__(self, queue: MentorQueue, assignment: Assignment, meter: Meter) -> None:
+        self._queue = queue
+        self._assignment = assignment
+        self._meter = meter
+        self._dirty = asyncio.Event()
+        self.progress = asyncio.Event()
+        self.recent: deque[str] = deque(maxlen=RECENT)
+
+    def finish(self, entry: Entry, outcome: str) -> None:
+        """The evaluation has a durable outcome: one change has it, the others that it covered were collapsed into it."""
+        changes = self._queue.finish(entry, asyncio.get_running_loop().time())
+        self._assignment.finish_changes(changes)
+        self._meter.changes(outcome, 1)
+        if len(changes) > 1:
+            self._meter.changes("collapsed", len(changes) - 1)
+        self.progress.set()
+        self.wake()
+
+    def look_again(self, entry: Entry, in_s: float = 0.0) -> None:
+        """No outcome yet: evaluate from fresh facts in `in_s` seconds, unless every change went to another worker meanwhile."""
+        now_s = asyncio.get_running_loop().time()
+        if any(self._assignment.holds(change.position) for change in entry.all_changes):
+            self._queue.postpone(entry, now_s + in_s, now_s)
+        else:
+            self._queue.finish(entry, now_s)
+        self.progress.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._dirty.set()
+
+    async def dirty(self, due_s: float | None) -> None:
+        """Wait until something is due: at `due_s` (monotonic), or when woken."""
+        self._dirty.clear()
+        wait_s = 60.0 if due_s is None else max(0.0, due_s - asyncio.get_running_loop().time())
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._dirty.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,148 @@
+"""May a call start now? This worker's view of what the fleet shares (circuit, halts), kept fresh, and every change it makes to it.
+
+The shared state lives in PostgreSQL; `watch` reads it at each notification and at least every 250 ms. Called by delivery, recording and
+the status page. Decides nothing itself: core/breaker does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from consumer.core.breaker import Admission, BreakerPolicy, CircuitState, admit
+from consumer.core.model import HaltReason
+from consumer.core.outcome import Conclusion
+from consumer.core.verdict import Course, Verdict
+from consumer.pipeline.patience import Dependencies, patiently
+from consumer.ports import Fleet, FleetPort
+
+_log = structlog.get_logger()
+
+# When Dynamics throttles without saying for how long.
+_PAUSE_S = 1.0
+
+_STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
+
+
+class Gate:
+    """The fleet's circuit and halts as last read, and the way to change them."""
+
+    def __init__(self, fleet: FleetPort, policy: BreakerPolicy, dependencies: Dependencies) -> None:
+        self._fleet = fleet
+        self._policy = policy
+        self._dependencies = dependencies
+        self._changed = asyncio.Event()
+        self._last: Fleet | None = None
+        self._read_at_s = 0.0
+        self.lifted: list[Callable[[HaltReason], None]] = []
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """What was last read; None before the first reading."""
+        return self._last
+
+    @property
+    def database_now_s(self) -> float:
+        """PostgreSQL's clock, carried on by our monotonic one since the last reading."""
+        return (self._last.now_s if self._last else 0.0) + asyncio.get_running_loop().time() - self._read_at_s
+
+    def is_halted(self, reason: HaltReason) -> bool:
+        """Whether this halt holds."""
+        return self._last is not None and reason in self._last.halts
+
+    def admission(self) -> Admission | None:
+        """What the breaker says to a call now; None while a halt stops all calls or the state is not known yet."""
+        if self._last is None or self._last.halts & _STOPS_ALL:
+            return None
+        return admit(self._last.circuit, self._policy, self.database_now_s)
+
+    def wait_s(self, admission: Admission | None) -> float:
+        """How long to wait before asking again, unless something changes earlier."""
+        if admission is None or admission.until_s is None:
+            return 5.0
+        return max(0.01, min(5.0, admission.until_s - self.database_now_s))
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait until the shared state changed, or for `timeout_s`."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def refresh(self) -> None:
+        """Read the shared state now."""
+        self._take(await patiently(self._dependencies, "PostgreSQL", self._fleet.read))
+
+    async def watch(self, notified: Callable[[], Awaitable[None]]) -> None:
+        """Keep the view fresh for ever; `notified` returns when somebody changed the state, or after a short while."""
+        while True:
+            await self.refresh()
+            await patiently(self._dependencies, "PostgreSQL", notified)
+
+    async def take_probe(self) -> bool:
+        """Become the one probe of the fleet, if nobody is."""
+        taken = await patiently(self._dependencies, "PostgreSQL", self._fleet.take_probe)
+        await self.refresh()
+        return taken
+
+    async def abandon_probe(self) -> None:
+        """The probe came to no call."""
+        await self._change(self._fleet.abandoned)
+
+    async def note(self, verdict: Verdict, conclusion: Conclusion, *, is_probe: bool) -> None:
+        """Tell the fleet what an answer means for everybody."""
+        if verdict.is_breaker_failure:
+            code = verdict.error_code.value if verdict.error_code else "server_error"
+            await self._change(lambda: self._fleet.failed(is_probe=is_probe, error_code=code, retry_after_s=verdict.retry_after_s))
+        elif verdict.course is Course.THROTTLED:
+            pause_s = verdict.retry_after_s if verdict.retry_after_s is not None else _PAUSE_S
+            await self._change(lambda: self._fleet.throttled(pause_s))
+            if is_probe:
+                await self.abandon_probe()
+        elif verdict.course is Course.HALT:
+            await self.halt(HaltReason.AUTH, conclusion.error_code.value if conclusion.error_code else "auth_failure")
+            if is_probe:
+                await self.abandon_probe()
+        elif is_probe or (self._last is not None and self._last.circuit.failure_count and self._is_closed):
+            await self._change(lambda: self._fleet.succeeded(is_probe=is_probe))
+
+    async def halt(self, reason: HaltReason, detail: str) -> None:
+        """Stop calls for everybody, with an alert."""
+        if not self.is_halted(reason):
+            _log.error("halted", reason=reason.value, detail=detail)
+        await self._change(lambda: self._fleet.halt(reason, detail))
+
+    async def lift(self, reason: HaltReason) -> None:
+        """The reason is gone."""
+        await self._change(lambda: self._fleet.lift(reason))
+
+    async def _change(self, change: Callable[[], Awaitable[Fleet]]) -> None:
+        self._take(await patiently(self._dependencies, "PostgreSQL", change))
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._last is not None and self._last.circuit.state is CircuitState.CLOSED
+
+    def _take(self, fleet: Fleet) -> None:
+        before, self._last = self._last, fleet
+        self._read_at_s = asyncio.get_running_loop().time()
+        if before is None or (before.circuit, before.halts) != (fleet.circuit, fleet.halts):
+            self._changed.set()
+            self._tell(before, fleet)
+
+    def _tell(self, before: Fleet | None, fleet: Fleet) -> None:
+        for reason in (before.halts if before else frozenset()) - fleet.halts:
+            _log.info("halt_lifted", reason=reason.value)
+            for listener in self.lifted:
+                listener(reason)
+        old, new = before.circuit.state if before else CircuitState.CLOSED, fleet.circuit
+        if old is not new.state:
+            tell = _log.warning if new.state is CircuitState.OPEN else _log.info
+            tell(
+                f"circuit_{new.state.value}",
+                opened_at=new.opened_at_s,
+                failure_count=new.failure_count,
+                last_error_code=new.last_error_code,
+            )

@@ -1,0 +1,181 @@
+"""Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is finished. One task per letter under way.
+
+A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and nothing is lost.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.core.dead_letter import DeadLetter, Source, mentor_letter_id
+from consumer.core.limiter import Limiter
+from consumer.core.mentor_queue import Entry
+from consumer.core.model import Change, Command, ErrorCode, HaltReason, LetterKind, Operation, Position, Record, Undecodable
+from consumer.pipeline.assignment import Assignment
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.gate import Gate
+from consumer.pipeline.intake import undecodable_letter
+from consumer.pipeline.meter import Meter
+from consumer.pipeline.patience import Dependencies, patiently
+from consumer.ports import Known, LedgerPort, LettersPort
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What every letter says of where it comes from."""
+
+    topic: str
+    worker: str
+
+
+class Letters:
+    """Writes letters and records them."""
+
+    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+        self,
+        *,
+        topic: LettersPort,
+        ledger: LedgerPort,
+        gate: Gate,
+        endings: Endings,
+        assignment: Assignment,
+        meter: Meter,
+        limiter: Limiter,
+        dependencies: Dependencies,
+        origin: Origin,
+    ) -> None:
+        self._topic = topic
+        self._ledger = ledger
+        self._gate = gate
+        self._endings = endings
+        self._assignment = assignment
+        self._meter = meter
+        self._limiter = limiter
+        self._dependencies = dependencies
+        self._origin = origin
+        self._tasks: set[asyncio.Task[None]] = set()
+        gate.lifted.append(self._resumed)
+
+    @property
+    def under_way(self) -> int:
+        """Letters that are not recorded yet."""
+        return len(self._tasks)
+
+    def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
+        """A record that is no change."""
+        now_ms = _now_ms(self._gate)
+        letter = undecodable_letter(record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms)
+        self._start(self._of_record(letter, position))
+
+    def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
+        """A mentor whose facts or mapping lie outside the contract."""
+        self._start(self._of_mentor(entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
+
+    def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
+        """A mentor whose every attempt ended with the worker."""
+        code = known.ledger.last_error_code or ErrorCode.NETWORK_ERROR.value
+        letter = self.compose(
+            entry,
+            known,
+            LetterKind.EXHAUSTED,
+            code,
+            generation=known.ledger.generation,
+            operation=command.operation,
+            attempt_count=known.ledger.attempt_count,
+        )
+        self._start(self._of_mentor(entry, letter))
+
+    async def write(self, letter: DeadLetter) -> None:
+        """Return when the letter is acknowledged; waits while a flood of letters is halted."""
+        reason = self._limiter.lettered()
+        if reason is not None:
+            await self._gate.halt(HaltReason.DEAD_LETTER_LIMIT, reason)
+        while self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
+            await self._gate.changed(5.0)
+        await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
+        self._meter.lettered(letter.kind)
+        _log.warning(
+            "dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count
+        )
+
+    def succeeded(self, count: int = 1) -> None:
+        """Outcomes that were no letters, for the limiter."""
+        self._limiter.succeeded(count)
+
+    def compose(  # noqa: PLR0913 - a letter has many fields, each by its name
+        self,
+        entry: Entry,
+        known: Known,
+        kind: LetterKind,
+        error_code: str,
+        *,
+        generation: int,
+        operation: Operation | None = None,
+        attempt_count: int = 0,
+        http_status: int | None = None,
+    ) -> DeadLetter:
+        """A letter about a mentor; it points at the oldest change it stands for."""
+        from consumer.pipeline.screening import cause  # noqa: PLC0415 - screening imports this module
+
+        oldest = entry.changes[0]
+        certification_id = next((c.certification_id for c in reversed(entry.changes) if c.certification_id), None)
+        return DeadLetter(
+            id=mentor_letter_id(entry.mentor_id, generation),
+            kind=kind,
+            error_code=error_code,
+            reason=_REASONS[kind],
+            source=_pointer(self._origin.topic, oldest),
+            created_at_ms=_now_ms(self._gate),
+            worker=self._origin.worker,
+            mentor_id=entry.mentor_id,
+            operation=operation,
+            http_status=http_status,
+            attempt_count=attempt_count,
+            certification_id=certification_id or (known.facts.certification_id if known.facts else None),
+            triggered_by=cause(entry),
+            generation=generation,
+        )
+
+    async def _of_record(self, letter: DeadLetter, position: Position) -> None:
+        await self.write(letter)
+        self._assignment.finish([position])
+        self._meter.changes("dead_lettered", 1)
+        self._endings.progress.set()
+
+    async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
+        await self.write(letter)
+        generation = letter.generation or 0
+        if await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.refuse(letter, generation)):
+            self._endings.finish(entry, "dead_lettered")
+        else:
+            self._endings.look_again(entry)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _resumed(self, reason: HaltReason) -> None:
+        if reason is HaltReason.DEAD_LETTER_LIMIT:
+            self._limiter.reset()
+
+
+_REASONS = {
+    LetterKind.UNDECODABLE: "the record cannot be read",
+    LetterKind.REFUSED: "the mentor's facts lie outside the contract",
+    LetterKind.UNMAPPED: "no Dynamics contact is mapped to the mentor",
+    LetterKind.REJECTED: "Dynamics refused the change",
+    LetterKind.EXHAUSTED: "every attempt failed",
+}
+
+
+def _pointer(topic: str, change: Change) -> Source:
+    return Source(topic, change.position.partition, change.position.offset, change.committed_ms)
+
+
+def _now_ms(gate: Gate) -> int:
+    return int(gate.database_now_s * 1000)

@@ -1,0 +1,33 @@
+"""What the pipeline counts, as a protocol; record/metrics implements it for Prometheus."""
+
+from typing import Protocol
+
+from consumer.core.model import LetterKind, Operation
+
+
+class Meter(Protocol):
+    """Counters and histograms of the worker."""
+
+    def changes(self, outcome: str, count: int) -> None:
+        """Changes that ended: applied, no_call, out_of_scope, collapsed, ignored, dead_lettered."""
+        ...
+
+    def evaluated(self, count: int) -> None:
+        """Mentors whose facts were read and decided on."""
+        ...
+
+    def called(self, operation: Operation, outcome: str, seconds: float) -> None:
+        """A call was answered; outcome ok or an error code."""
+        ...
+
+    def reflected(self, committed_ms: int) -> None:
+        """A delivery succeeded; `committed_ms` is the commit of its oldest change."""
+        ...
+
+    def lettered(self, kind: LetterKind) -> None:
+        """A dead letter was acknowledged."""
+        ...
+
+    def unseen_for_ever(self) -> None:
+        """A transaction that no snapshot will ever show was given up on."""
+        ...

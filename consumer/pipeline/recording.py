@@ -1,0 +1,89 @@
+"""Outcomes to the ledger, by group commit: whatever is ready goes in one statement, and only then are its positions finished.
+
+A statement that cannot be made is repeated until it can: nothing is finished, and so nothing committed, without a durable outcome.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.core.mentor_queue import Entry
+from consumer.core.outcome import Ending
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.letters import Letters
+from consumer.pipeline.meter import Meter
+from consumer.pipeline.patience import Dependencies, patiently
+from consumer.ports import Delivered, LedgerPort
+
+_log = structlog.get_logger()
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one claim."""
+
+    entry: Entry
+    delivered: Delivered
+
+
+class Recording:
+    """Collects results and records them."""
+
+    def __init__(self, *, ledger: LedgerPort, endings: Endings, letters: Letters, meter: Meter, dependencies: Dependencies) -> None:
+        self._ledger = ledger
+        self._endings = endings
+        self._letters = letters
+        self._meter = meter
+        self._dependencies = dependencies
+        self._results: list[Result] = []
+        self._ready = asyncio.Event()
+        self._recording = 0
+
+    @property
+    def under_way(self) -> int:
+        """Results that are not durable yet."""
+        return len(self._results) + self._recording
+
+    def put(self, result: Result) -> None:
+        """Record this as soon as possible."""
+        self._results.append(result)
+        self._ready.set()
+
+    async def run(self) -> None:
+        """Record results for ever."""
+        while True:
+            await self._ready.wait()
+            batch, self._results = self._results[:BATCH], self._results[BATCH:]
+            self._recording = len(batch)
+            if not self._results:
+                self._ready.clear()
+            await self._record(batch)
+            self._recording = 0
+
+    async def _record(self, batch: list[Result]) -> None:
+        deliveries = [result.delivered for result in batch]
+        recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries))
+        for result in batch:
+            self._end(result, is_recorded=result.entry.mentor_id in recorded)
+
+    def _end(self, result: Result, *, is_recorded: bool) -> None:
+        entry, conclusion = result.entry, result.delivered.conclusion
+        if not is_recorded:
+            _log.warning("lease_lost", mentor_id=entry.mentor_id, generation=result.delivered.claimed.generation)
+            self._endings.look_again(entry)
+        elif conclusion.retry_in_s is not None:
+            self._endings.look_again(entry, conclusion.retry_in_s)
+        elif conclusion.ending is Ending.APPLIED:
+            self._reflected(entry)
+            self._letters.succeeded()
+            self._endings.finish(entry, "applied")
+        else:
+            self._endings.finish(entry, "dead_lettered")
+
+    def _reflected(self, entry: Entry) -> None:
+        oldest_ms = min((change.committed_ms for change in entry.changes), default=None)
+        if oldest_ms is not None:
+            self._meter.reflected(oldest_ms)

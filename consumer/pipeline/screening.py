@@ -1,0 +1,200 @@
+"""The first look at dirty mentors: read many in one statement, decide, and sort them by what follows.
+
+No call needed → finished here. Facts outside the contract, no mapping → a dead letter. A call needed → handed to delivery, which claims the
+mentor and looks once more. Not visible yet, or another worker's lease → looked at again at a due time.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from consumer.core.decide import Rules, decide, next_look_s
+from consumer.core.mentor_queue import Entry, MentorQueue
+from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
+from consumer.core.visibility import Fate, VisibilityPolicy
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.letters import Letters
+from consumer.pipeline.meter import Meter
+from consumer.pipeline.patience import Dependencies, patiently
+from consumer.ports import FactsPort, Known, LedgerPort, Reading, Settlement
+
+_log = structlog.get_logger()
+
+# Enough to make a statement's cost per mentor small, few enough to keep the loop free for others.
+BATCH = 256
+
+
+@dataclass(slots=True)
+class Job:
+    """A mentor that needs a call: what the first look knew. `order` is its age."""
+
+    entry: Entry
+    known: Known
+    command: Command
+    order: int
+
+    def __lt__(self, other: "Job") -> bool:
+        return self.order < other.order
+
+
+@dataclass(frozen=True, slots=True)
+class ScreeningPolicy:
+    """`worker` is this process's name, as in leases."""
+
+    rules: Rules
+    worker: str
+    is_shadow: bool
+    max_attempts: int
+    visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+
+
+class Screening:
+    """Takes dirty mentors from the queue for ever."""
+
+    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+        self,
+        *,
+        queue: MentorQueue,
+        facts: FactsPort,
+        ledger: LedgerPort,
+        endings: Endings,
+        letters: Letters,
+        meter: Meter,
+        dependencies: Dependencies,
+        policy: ScreeningPolicy,
+        deliver: Callable[[Job], None],
+    ) -> None:
+        self._queue = queue
+        self._facts = facts
+        self._ledger = ledger
+        self._endings = endings
+        self._letters = letters
+        self._meter = meter
+        self._dependencies = dependencies
+        self._policy = policy
+        self._deliver = deliver
+        self._warned: dict[MentorId, str] = {}
+
+    async def run(self) -> None:
+        """Look at dirty mentors as they become due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            entries = self._queue.take(BATCH, loop.time())
+            if entries:
+                await self._look(entries)
+            else:
+                await self._endings.dirty(self._queue.next_due_s(loop.time()))
+
+    async def _look(self, entries: list[Entry]) -> None:
+        mentor_ids = [entry.mentor_id for entry in entries]
+        reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
+        self._meter.evaluated(len(entries))
+        settled: list[tuple[Entry, Settlement, str]] = []
+        for entry in entries:
+            known = reading.mentors[entry.mentor_id]
+            if await self._is_early(entry, known, reading):
+                continue
+            self._decide(entry, known, reading, settled)
+        await self._settle(settled)
+
+    async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
+        """Whether a decision now could rest on old facts, or on a ledger row that another worker is about to change."""
+        now_s = asyncio.get_running_loop().time()
+        unseen = [c.transaction_id for c in entry.changes if c.transaction_id is not None and not reading.snapshot.shows(c.transaction_id)]
+        if unseen:
+            entry.looks += 1
+            if entry.waits_since_s is None or now_s - entry.waits_since_s < self._policy.visibility.patience_s:
+                self._queue.postpone(entry, now_s + self._policy.visibility.wait_s(entry.looks), now_s)
+                return True
+            if not await self._is_beyond_reach([reading.snapshot.widen(xid) for xid in unseen]):
+                self._queue.postpone(entry, now_s + self._policy.visibility.longest_s, now_s)
+                return True
+        ledger = known.ledger
+        if ledger.lease_owner not in {None, self._policy.worker} and (ledger.lease_until_s or 0) > reading.now_s:
+            self._queue.postpone(entry, now_s + (ledger.lease_until_s or 0) - reading.now_s + 0.01, now_s)
+            return True
+        return False
+
+    async def _is_beyond_reach(self, transaction_ids: list[int]) -> bool:
+        """Whether PostgreSQL will never show them: ids of another cluster (a restore), or too old. Then the facts as they are must do."""
+        for transaction_id in transaction_ids:
+            fate = await patiently(self._dependencies, "PostgreSQL", lambda xid=transaction_id: self._facts.fate(xid))  # type: ignore[misc]
+            if fate is not Fate.UNKNOWN:
+                return False
+        self._meter.unseen_for_ever()
+        _log.warning("transaction_unknown", transaction_id=transaction_ids[0])
+        return True
+
+    def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]]) -> None:
+        decision = decide(known.facts, known.ledger, reading.now_s, self._policy.rules)
+        match decision:
+            case NoCall():
+                self._warn(entry, decision)
+                settlement = self._settlement(entry, known, decision, reading.now_s)
+                outcome = "out_of_scope" if decision.is_out_of_scope and not known.has_ledger else "no_call"
+                if settlement is None:
+                    self._endings.finish(entry, outcome)
+                else:
+                    settled.append((entry, settlement, outcome))
+            case Refuse(error_code):
+                self._refuse(entry, known, LetterKind.REFUSED, error_code)
+            case Command() if self._policy.is_shadow:
+                settled.append((entry, Settlement(entry.mentor_id, known.ledger.generation, LedgerState.PENDING, None, cause(entry)), "no_call"))
+            case Command() if known.contact_id is None:
+                self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
+            case Command() if self._is_spent(known):
+                self._letters.exhausted_by_crashes(entry, known, decision)
+            case Command():
+                self._deliver(Job(entry, known, decision, entry.arrived))
+
+    def _is_spent(self, known: Known) -> bool:
+        """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter, not as a crash loop."""
+        is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
+        return is_open and known.ledger.attempt_count >= self._policy.max_attempts
+
+    def _settlement(self, entry: Entry, known: Known, decision: NoCall, now_s: float) -> Settlement | None:
+        """What the ledger must learn although nothing is called: the next look, and that nothing is open any more."""
+        ledger = known.ledger
+        if not known.has_ledger:
+            return None
+        look_s = next_look_s(known.facts, now_s, self._policy.rules)
+        state = LedgerState.OUT_OF_SCOPE if decision.is_out_of_scope else LedgerState.IN_SYNC
+        is_known = (ledger.state, ledger.reevaluate_at_s, ledger.attempt_count, ledger.dead_letter_id) == (state, look_s, 0, None)
+        return None if is_known else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
+
+    async def _settle(self, settled: list[tuple[Entry, Settlement, str]]) -> None:
+        if not settled:
+            return
+        wanted = [settlement for _, settlement, _ in settled]
+        done = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.settle(wanted))
+        for entry, settlement, outcome in settled:
+            if settlement.mentor_id in done:
+                self._endings.finish(entry, outcome)
+            else:
+                self._endings.look_again(entry)
+
+    def _refuse(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
+        ledger = known.ledger
+        if ledger.state is LedgerState.DEAD_LETTERED and ledger.last_error_code == error_code and ledger.dead_letter_id:
+            self._endings.finish(entry, "no_call")  # its letter is open already, and says the same
+        else:
+            self._letters.without_call(entry, known, kind, error_code)
+
+    def _warn(self, entry: Entry, decision: NoCall) -> None:
+        """One warning for as long as the reason stands (R05)."""
+        if not decision.is_warning:
+            self._warned.pop(entry.mentor_id, None)
+        elif self._warned.get(entry.mentor_id) != decision.reason:
+            self._warned[entry.mentor_id] = decision.reason
+            _log.warning("no_call", mentor_id=entry.mentor_id, reason=decision.reason)
+
+
+_REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
+
+
+def cause(entry: Entry) -> Trigger:
+    """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row change."""
+    triggers = [change.trigger for change in entry.changes]
+    return next((t for t in reversed(triggers) if t in _REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)

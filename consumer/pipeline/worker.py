@@ -1,0 +1,236 @@
+"""The worker's event loop: takes records in from the source, runs the stages, commits what is finished, and ends in order.
+
+Implements the source's `Listener`. The wiring builds it; the command line runs it. Holds no business decision.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from consumer.core.mentor_queue import MentorQueue
+from consumer.core.model import Position, Record, Trigger, Truncated
+from consumer.core.pacing import Pacing
+from consumer.pipeline.assignment import Assignment
+from consumer.pipeline.delivery import Delivery
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.gate import Gate
+from consumer.pipeline.intake import Intake
+from consumer.pipeline.letters import Letters
+from consumer.pipeline.patience import Dependencies, patiently
+from consumer.pipeline.recording import Recording
+from consumer.pipeline.screening import Job, Screening
+from consumer.ports import LedgerPort
+
+_log = structlog.get_logger()
+
+# Pausing throws away what was prefetched, so it must not happen often.
+_PAUSE_AT = 10_000
+_RESUME_AT = 7_000
+_TURN_S = 0.05
+
+
+class Source(Protocol):
+    """The consumer thread."""
+
+    def start(self) -> None:
+        """Subscribe and read."""
+        ...
+
+    async def stop(self) -> None:
+        """Commit and leave the group."""
+        ...
+
+    def commit_soon(self, offsets: Mapping[int, int]) -> None:
+        """Commit these next offsets to read."""
+        ...
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Stop or go on fetching."""
+        ...
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Everything a worker is made of."""
+
+    assignment: Assignment
+    queue: MentorQueue
+    intake: Intake
+    screening: Screening
+    delivery: Delivery
+    recording: Recording
+    letters: Letters
+    endings: Endings
+    gate: Gate
+    pacing: Pacing
+    ledger: LedgerPort
+    dependencies: Dependencies
+
+
+class Worker:
+    """One process's worth of work."""
+
+    def __init__(self, stages: Stages, *, revocation_s: float) -> None:
+        self.stages = stages
+        self._revocation_s = revocation_s
+        self._is_paused = False
+        self._source: Source | None = None
+        self._asks: set[asyncio.Task[None]] = set()
+        stages.intake.on_undecodable = stages.letters.undecodable
+        stages.intake.on_truncated = self._on_truncated
+
+    @property
+    def backlog(self) -> int:
+        """Positions held in memory without an outcome."""
+        return self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+
+    def is_ours(self, job: Job) -> bool:
+        """Whether any change of the job belongs to a partition we own."""
+        return any(self.stages.assignment.holds(change.position) for change in job.entry.all_changes)
+
+    async def run(self, source: Source, services: Mapping[str, Callable[[], Awaitable[None]]], stop: asyncio.Event) -> None:
+        """Work until `stop`. A stage that ends by an error of ours ends the worker: that is a bug, and must be loud."""
+        self._source = source
+        stages = self.stages
+        work = {
+            "screening": stages.screening.run,
+            "delivery": stages.delivery.run,
+            "recording": stages.recording.run,
+            "committing": self._commit,
+            **services,
+        }
+        await stages.gate.refresh()
+        tasks = [asyncio.ensure_future(start()) for start in work.values()]
+        stopping = asyncio.ensure_future(stop.wait())
+        source.start()
+        try:
+            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+            await self._drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            stopping.cancel()
+        source.commit_soon(stages.assignment.committable())
+        await source.stop()
+
+    async def _drain(self) -> None:
+        """Start no more calls; wait for those under way and their records. Whoever calls bounds it."""
+        stages = self.stages
+        stages.delivery.is_stopping = True
+        if self._source is not None:
+            self._source.pause(is_paused=True)
+        while stages.delivery.under_way or stages.recording.under_way:
+            stages.endings.progress.clear()
+            try:
+                async with asyncio.timeout(_TURN_S):
+                    await stages.endings.progress.wait()
+            except TimeoutError:
+                continue
+
+    async def _commit(self) -> None:
+        """Tell the source what is finished, and mind the backlog."""
+        while True:
+            await asyncio.sleep(_TURN_S)
+            if self._source is None:
+                continue
+            self._source.commit_soon(self.stages.assignment.committable())
+            self.stages.pacing.share(self.stages.assignment.share)
+            if not self._source.is_alive:
+                message = "the consumer thread has ended"
+                raise RuntimeError(message)
+            self._mind_backlog(self._source)
+
+    def _mind_backlog(self, source: Source) -> None:
+        wanted = self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT)
+        if wanted is not self._is_paused:
+            self._is_paused = wanted
+            source.pause(is_paused=wanted)
+            _log.info("fetching_paused" if wanted else "fetching_resumed", backlog=self.backlog)
+
+    def records(self, records: list[Record]) -> None:
+        """Take a batch from the source."""
+        self.stages.intake.take(records, asyncio.get_running_loop().time())
+        self.stages.endings.wake()
+        self.kafka_answered()
+        if self._source is not None and self.backlog >= _PAUSE_AT:
+            self._mind_backlog(self._source)
+
+    def assigned(self, partitions: list[int]) -> None:
+        """These partitions are ours from now on."""
+        self.stages.assignment.assign(partitions)
+        self.stages.pacing.share(self.stages.assignment.share)
+        self.kafka_answered()
+
+    async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
+        """Let what is in progress end, within bounds; say what may be committed; forget the rest."""
+        stages, loop = self.stages, asyncio.get_running_loop()
+        deadline_s = loop.time() + self._revocation_s
+        for partition in partitions:
+            stages.queue.forget(partition)
+            stages.intake.forget(partition)
+        gone = set(partitions)
+        stages.delivery.drop(lambda job: any(c.position.partition not in gone for c in job.entry.all_changes))
+        while any(stages.queue.is_busy(partition) for partition in partitions) and loop.time() < deadline_s:
+            stages.endings.progress.clear()
+            try:
+                async with asyncio.timeout(_TURN_S):
+                    await stages.endings.progress.wait()
+            except TimeoutError:
+                continue
+        committable = stages.assignment.committable(partitions)
+        self.lost(partitions)
+        return committable
+
+    def lost(self, partitions: list[int]) -> None:
+        """The partitions are somebody else's: forget them. What is in flight ends by itself; the ledger's generation decides about it."""
+        for partition in partitions:
+            self.stages.queue.forget(partition)
+            self.stages.intake.forget(partition)
+        self.stages.assignment.revoke(partitions)
+        self.stages.delivery.drop(self.is_ours)
+        self.stages.pacing.share(self.stages.assignment.share)
+
+    def positions_lost(self, partitions: list[int]) -> None:
+        """Records between the committed offset and the log's start are gone: look at every mentor instead."""
+        _log.error("positions_lost", partitions=partitions)
+        self._ask_for_all("lost positions")
+
+    def kafka_failed(self, reason: str) -> None:
+        """No broker answers."""
+        self.stages.dependencies.failed("Kafka", reason, asyncio.get_running_loop().time())
+
+    def kafka_answered(self) -> None:
+        """A broker answers."""
+        if self.stages.dependencies.down:
+            self.stages.dependencies.answered("Kafka", asyncio.get_running_loop().time())
+
+    def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
+        _log.error("truncated", table=found.table)
+        self._ask_for_all(f"TRUNCATE of {found.table}", position)
+
+    def _ask_for_all(self, reason: str, position: Position | None = None) -> None:
+        """Sweep; the record that caused it is finished once the requests are durable."""
+
+        async def ask() -> None:
+            ledger = self.stages.ledger
+            count = await patiently(
+                self.stages.dependencies, "PostgreSQL", lambda: ledger.ask(None, Trigger.RECONCILIATION, reason)
+            )
+            _log.warning("swept", reason=reason, mentors=count)
+            if position is not None:
+                self.stages.assignment.finish([position])
+
+        task = asyncio.get_running_loop().create_task(ask())
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)

@@ -1,0 +1,98 @@
+"""What time alone makes due: certificates that end, doubt to be settled, shadow's debt after going live. One leader does it.
+
+The leader holds a session-level advisory lock on a connection of its own; when the connection goes, another worker takes over. Everything
+goes through the one door: a sync request per mentor. A request and the mark that it was made are one transaction.
+"""
+
+import asyncio
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from consumer.errors import DependencyError
+from consumer.pipeline.patience import Dependencies
+from consumer.postgres import connect
+
+_log = structlog.get_logger()
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.leader'))"
+
+# A visible mentor is due because of the certificate's end; whoever is in doubt, because an older call's late effect has passed.
+_DUE = """
+WITH due AS (
+  SELECT mentor_id, state FROM hlf_sync.mentor_ledger
+   WHERE reevaluate_at <= now() AND (%(is_live)s OR state <> 'pending')
+   ORDER BY reevaluate_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+), asked AS (
+  INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
+  SELECT mentor_id, CASE state WHEN 'in_sync' THEN 'expiry' ELSE 'reconciliation' END, 'scheduler', 'due' FROM due
+)
+UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor_id = due.mentor_id
+"""
+
+_PRUNE = "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'"
+
+# Shadow leaves what is due as pending without a call; nobody else leaves a mentor pending and untouched for so long.
+_OWED = """
+UPDATE hlf_sync.mentor_ledger SET reevaluate_at = now()
+ WHERE state = 'pending' AND attempt_count = 0 AND lease_owner IS NULL AND reevaluate_at IS NULL
+"""
+
+_LETTERS = """
+SELECT count(DISTINCT mentor_id), coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8
+  FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
+"""
+
+TURN_S = 1.0
+_PRUNE_EVERY_S = 3600.0
+
+
+class Scheduler:
+    """Runs in every worker; does something in one."""
+
+    def __init__(self, dsn: str, dependencies: Dependencies, *, is_live: bool) -> None:
+        self._dsn = dsn
+        self._dependencies = dependencies
+        self._is_live = is_live
+        self.is_leader = False
+        self.open_letters = 0
+        self.oldest_letter_s = 0.0
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, for ever."""
+        while True:
+            try:
+                async with await connect(self._dsn) as connection:
+                    await self._stand(connection)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DependencyError) as error:
+                self._dependencies.failed("PostgreSQL", type(error).__name__, asyncio.get_running_loop().time())
+            finally:
+                self.is_leader = False
+            await asyncio.sleep(TURN_S)
+
+    async def _stand(self, connection: AsyncConnection) -> None:
+        while not await self._is_elected(connection):
+            await asyncio.sleep(TURN_S)
+        self.is_leader = True
+        _log.info("leader")
+        if self._is_live:
+            await connection.execute(_OWED)
+        pruned_at_s = float("-inf")
+        while True:
+            now_s = asyncio.get_running_loop().time()
+            await connection.execute(_DUE, {"is_live": self._is_live})
+            await self._count_letters(connection)
+            if now_s - pruned_at_s > _PRUNE_EVERY_S:
+                await connection.execute(_PRUNE)
+                pruned_at_s = now_s
+            await asyncio.sleep(TURN_S)
+
+    async def _is_elected(self, connection: AsyncConnection) -> bool:
+        row = await (await connection.execute(_LOCK)).fetchone()
+        return bool(row and row[0])
+
+    async def _count_letters(self, connection: AsyncConnection) -> None:
+        row = await (await connection.execute(_LETTERS)).fetchone()
+        if row is not None:
+            self.open_letters, self.oldest_letter_s = row
