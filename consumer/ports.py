@@ -112,29 +112,29 @@ class Fleet:
 
 
 class FleetPort(Protocol):
-    """The shared state, changed by compare-and-set."""
+    """The shared state, changed by compare-and-set. `owner` names one probe call; `started_s` is PostgreSQL's clock."""
 
     async def read(self) -> Fleet:
         """Read circuit and halts."""
         ...
 
-    async def take_probe(self) -> bool:
-        """Try to become the one probe of a half-open circuit."""
+    async def take_probe(self, owner: str) -> Fleet:
+        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who is."""
         ...
 
-    async def succeeded(self, *, is_probe: bool) -> Fleet:
+    async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
         """A call succeeded."""
         ...
 
-    async def failed(self, *, is_probe: bool, error_code: str, retry_after_s: float | None) -> Fleet:
+    async def failed(self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None) -> Fleet:
         """A call failed in a way that counts for the breaker."""
         ...
 
-    async def abandoned(self) -> Fleet:
-        """The probe came to no call."""
+    async def abandoned(self, owner: str) -> Fleet:
+        """The probe came to no judgement."""
         ...
 
-    async def throttled(self, retry_after_s: float) -> Fleet:
+    async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
         """Dynamics asked for a pause of everybody."""
         ...
 
@@ -157,11 +157,11 @@ class LettersPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """One call's answer. `correlation_id` is the last attempt's."""
+    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the call was cut short."""
 
     verdict: Verdict
     http_status: int | None
-    correlation_id: str
+    correlation_id: str | None
     duration_ms: int
 
 

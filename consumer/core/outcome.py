@@ -55,6 +55,8 @@ class Conclusion:
     letter: LetterKind | None = None
 
 
+_LEAST_WAIT_S = 1.0
+
 _ENDINGS = {
     Effect.APPLIED: Ending.APPLIED,
     Effect.NONE: Ending.REFUSED,
@@ -68,27 +70,28 @@ def conclude(  # noqa: PLR0913 - the whole situation of one answer, each by its 
     *,
     attempt_number: int,
     was_in_doubt: bool,
-    is_probe: bool,
+    counts_attempt: bool,
     is_leaver: bool,
     spent_s: float,
     random: float,
     policy: RetryPolicy,
 ) -> Conclusion:
-    """Conclude one call. `spent_s` is what attempts and waits of this delivery took so far, `random` lies in [0, 1)."""
+    """Conclude one call. `counts_attempt` is false for a probe and for what an outage had in flight; `spent_s` is what attempts and our own waits
+    of this delivery took so far; `random` lies in [0, 1).
+    """
     ending = _ENDINGS[verdict.effect]
     open_state = LedgerState.IN_DOUBT if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE} else LedgerState.PENDING
     match verdict.course:
         case Course.DONE:
             state = LedgerState.OUT_OF_SCOPE if is_leaver else LedgerState.IN_SYNC
             return Conclusion(ending, state, counts=True)
-        case Course.THROTTLED | Course.HALT | Course.RENEW_TOKEN:
-            # Nobody's fault: everything waits (the fleet's pause, the halt), no attempt is counted.
-            return Conclusion(ending, open_state, counts=False, error_code=verdict.error_code, retry_in_s=verdict.retry_after_s or 0.0)
+        case Course.THROTTLED | Course.HALT | Course.RENEW_TOKEN | Course.POSTPONED:
+            return _wait(verdict, ending, open_state)
         case Course.REJECTED:
             return Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.REJECTED)
         case Course.RETRY:
-            if is_probe:
-                return Conclusion(ending, open_state, counts=False, error_code=verdict.error_code, retry_in_s=verdict.retry_after_s or 0.0)
+            if not counts_attempt:
+                return _wait(verdict, ending, open_state)
             delay_s = next_delay(policy, attempt_number, retry_after_s=verdict.retry_after_s, random=random, elapsed_s=spent_s)
             if delay_s is None:
                 return Conclusion(
@@ -97,6 +100,12 @@ def conclude(  # noqa: PLR0913 - the whole situation of one answer, each by its 
             return Conclusion(ending, open_state, counts=True, error_code=verdict.error_code, retry_in_s=delay_s)
         case _ as never:
             assert_never(never)
+
+
+def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:
+    """Nobody's fault: no attempt is counted. What all wait for (a pause, a halt, the circuit) stands at the gate; this is the least of it."""
+    retry_in_s = _LEAST_WAIT_S if verdict.retry_after_s is None else verdict.retry_after_s
+    return Conclusion(ending, state, counts=False, error_code=verdict.error_code, retry_in_s=retry_in_s)
 
 
 RELEASED = Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0)

@@ -7,10 +7,11 @@ re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` com
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg.errors import InvalidParameterValue
+from psycopg.errors import InsufficientPrivilege, InvalidParameterValue, InvalidSchemaName, UndefinedTable
 
 from consumer.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
 from consumer.core.visibility import Fate, Snapshot
+from consumer.errors import DependencyError
 from consumer.ports import Known, Reading
 from consumer.postgres import Pool, reaching
 
@@ -29,6 +30,8 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = wanted.id LIMIT 1) l ON true
 """
 
+_NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
+
 _FATES = {"in progress": Fate.RUNNING, "committed": Fate.ENDED, "aborted": Fate.ENDED}
 
 
@@ -46,6 +49,13 @@ class FactsView:
                 rows = await cursor.fetchall()
         now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
         return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+
+    async def ping(self) -> None:
+        """Raise `DependencyError` unless the view can be read: the database is there, and so are our tables and rights."""
+        try:
+            await self.read([_NOBODY])
+        except (UndefinedTable, InvalidSchemaName, InsufficientPrivilege) as error:
+            raise DependencyError("PostgreSQL", f"{type(error).__name__}: run `hlf-sync migrate`, then connectors/sql") from error
 
     async def fate(self, transaction_id: int) -> Fate:
         """What became of a transaction; an id that is none of this cluster's (a restore, a failover) is unknown."""

@@ -46,7 +46,7 @@ CREATE TABLE hlf_sync.delivery_attempt (
     outcome        text NOT NULL,
     error_code     text,
     http_status    integer,
-    correlation_id uuid NOT NULL
+    correlation_id uuid  -- null when the call was cut short
 );
 CREATE INDEX delivery_attempt_mentor ON hlf_sync.delivery_attempt (mentor_id, id);
 
@@ -72,6 +72,7 @@ CREATE TABLE hlf_sync.circuit (
     probe_owner       text,
     probe_until       timestamptz,
     retry_after_until timestamptz,
+    closed_at         timestamptz,
     version           bigint NOT NULL DEFAULT 0
 );
 

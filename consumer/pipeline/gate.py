@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from consumer.core.breaker import Admission, BreakerPolicy, CircuitState, admit
+from consumer.core.breaker import Admission, BreakerPolicy, State, Wait, admit, counts_attempt
 from consumer.core.model import HaltReason
-from consumer.core.outcome import Conclusion
 from consumer.core.verdict import Course, Verdict
 from consumer.pipeline.patience import Dependencies, patiently
 from consumer.ports import Fleet, FleetPort
@@ -19,7 +18,9 @@ from consumer.ports import Fleet, FleetPort
 _log = structlog.get_logger()
 
 # When Dynamics throttles without saying for how long.
-_PAUSE_S = 1.0
+_PAUSE_S = 5.0
+# How long a closed gate is looked at at least once, whatever was or was not heard.
+_LOOK_S = 5.0
 
 _STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
 
@@ -58,9 +59,13 @@ class Gate:
 
     def wait_s(self, admission: Admission | None) -> float:
         """How long to wait before asking again, unless something changes earlier."""
-        if admission is None or admission.until_s is None:
-            return 5.0
-        return max(0.01, min(5.0, admission.until_s - self.database_now_s))
+        if not isinstance(admission, Wait):
+            return _LOOK_S
+        return max(0.01, min(_LOOK_S, admission.until_s - self.database_now_s))
+
+    def counts_attempt(self, probe: str | None) -> bool:
+        """Whether a failure now counts as an attempt of its mentor, or is the outage's."""
+        return self._last is None or counts_attempt(self._last.circuit, probe)
 
     async def changed(self, timeout_s: float) -> None:
         """Wait until the shared state changed, or for `timeout_s`."""
@@ -81,32 +86,31 @@ class Gate:
             await self.refresh()
             await patiently(self._dependencies, "PostgreSQL", notified)
 
-    async def take_probe(self) -> bool:
+    async def take_probe(self, probe: str) -> bool:
         """Become the one probe of the fleet, if nobody is."""
-        taken = await patiently(self._dependencies, "PostgreSQL", self._fleet.take_probe)
-        await self.refresh()
-        return taken
+        await self._change(lambda: self._fleet.take_probe(probe))
+        return self._last is not None and self._last.circuit.probe_owner == probe
 
-    async def abandon_probe(self) -> None:
-        """The probe came to no call."""
-        await self._change(self._fleet.abandoned)
+    async def abandon(self, probe: str | None) -> None:
+        """If this was the probe, it came to no judgement."""
+        if probe is not None:
+            await self._change(lambda: self._fleet.abandoned(probe))
 
-    async def note(self, verdict: Verdict, conclusion: Conclusion, *, is_probe: bool) -> None:
+    async def note(self, verdict: Verdict, *, probe: str | None, started_s: float) -> None:
         """Tell the fleet what an answer means for everybody."""
+        code = verdict.error_code.value if verdict.error_code else ""
         if verdict.is_breaker_failure:
-            code = verdict.error_code.value if verdict.error_code else "server_error"
-            await self._change(lambda: self._fleet.failed(is_probe=is_probe, error_code=code, retry_after_s=verdict.retry_after_s))
+            await self._change(lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s))
         elif verdict.course is Course.THROTTLED:
-            pause_s = verdict.retry_after_s if verdict.retry_after_s is not None else _PAUSE_S
-            await self._change(lambda: self._fleet.throttled(pause_s))
-            if is_probe:
-                await self.abandon_probe()
+            pause_s = _PAUSE_S if verdict.retry_after_s is None else verdict.retry_after_s
+            await self._change(lambda: self._fleet.throttled(pause_s, probe))
         elif verdict.course is Course.HALT:
-            await self.halt(HaltReason.AUTH, conclusion.error_code.value if conclusion.error_code else "auth_failure")
-            if is_probe:
-                await self.abandon_probe()
-        elif is_probe or (self._last is not None and self._last.circuit.failure_count and self._is_closed):
-            await self._change(lambda: self._fleet.succeeded(is_probe=is_probe))
+            await self.halt(HaltReason.AUTH, code)
+            await self.abandon(probe)
+        elif not verdict.is_breaker_success:
+            await self.abandon(probe)
+        elif probe is not None or (self._last is not None and self._last.circuit.failure_count):
+            await self._change(lambda: self._fleet.succeeded(probe, started_s))
 
     async def halt(self, reason: HaltReason, detail: str) -> None:
         """Stop calls for everybody, with an alert."""
@@ -121,10 +125,6 @@ class Gate:
     async def _change(self, change: Callable[[], Awaitable[Fleet]]) -> None:
         self._take(await patiently(self._dependencies, "PostgreSQL", change))
 
-    @property
-    def _is_closed(self) -> bool:
-        return self._last is not None and self._last.circuit.state is CircuitState.CLOSED
-
     def _take(self, fleet: Fleet) -> None:
         before, self._last = self._last, fleet
         self._read_at_s = asyncio.get_running_loop().time()
@@ -137,9 +137,9 @@ class Gate:
             _log.info("halt_lifted", reason=reason.value)
             for listener in self.lifted:
                 listener(reason)
-        old, new = before.circuit.state if before else CircuitState.CLOSED, fleet.circuit
+        old, new = before.circuit.state if before else State.CLOSED, fleet.circuit
         if old is not new.state:
-            tell = _log.warning if new.state is CircuitState.OPEN else _log.info
+            tell = _log.warning if new.state is State.OPEN else _log.info
             tell(
                 f"circuit_{new.state.value}",
                 opened_at=new.opened_at_s,

@@ -17,6 +17,7 @@ from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.endings import Endings
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.intake import undecodable_letter
+from consumer.pipeline.job import cause
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
 from consumer.ports import Known, LedgerPort, LettersPort
@@ -119,8 +120,6 @@ class Letters:
         http_status: int | None = None,
     ) -> DeadLetter:
         """A letter about a mentor; it points at the oldest change it stands for."""
-        from consumer.pipeline.screening import cause  # noqa: PLC0415 - screening imports this module
-
         oldest = entry.changes[0]
         certification_id = next((c.certification_id for c in reversed(entry.changes) if c.certification_id), None)
         return DeadLetter(

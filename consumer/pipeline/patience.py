@@ -42,7 +42,7 @@ async def patiently(dependencies: Dependencies, what: str, attempt: Callable[[],
         try:
             result = await attempt()
         except DependencyError as error:
-            dependencies.failed(error.what, error.reason, now_s())
+            dependencies.failed(error.dependency, error.detail, now_s())
             await asyncio.sleep(wait_s)
             wait_s = min(_LONGEST_S, wait_s * 2)
         else:

@@ -12,9 +12,10 @@ import structlog
 
 from consumer.core.decide import Rules, decide, next_look_s
 from consumer.core.mentor_queue import Entry, MentorQueue
-from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
+from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse
 from consumer.core.visibility import Fate, VisibilityPolicy
 from consumer.pipeline.endings import Endings
+from consumer.pipeline.job import Job, cause
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
@@ -24,19 +25,6 @@ _log = structlog.get_logger()
 
 # Enough to make a statement's cost per mentor small, few enough to keep the loop free for others.
 BATCH = 256
-
-
-@dataclass(slots=True)
-class Job:
-    """A mentor that needs a call: what the first look knew. `order` is its age."""
-
-    entry: Entry
-    known: Known
-    command: Command
-    order: int
-
-    def __lt__(self, other: "Job") -> bool:
-        return self.order < other.order
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +177,3 @@ class Screening:
         elif self._warned.get(entry.mentor_id) != decision.reason:
             self._warned[entry.mentor_id] = decision.reason
             _log.warning("no_call", mentor_id=entry.mentor_id, reason=decision.reason)
-
-
-_REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
-
-
-def cause(entry: Entry) -> Trigger:
-    """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row change."""
-    triggers = [change.trigger for change in entry.changes]
-    return next((t for t in reversed(triggers) if t in _REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)

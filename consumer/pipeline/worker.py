@@ -18,10 +18,11 @@ from consumer.pipeline.delivery import Delivery
 from consumer.pipeline.endings import Endings
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.intake import Intake
+from consumer.pipeline.job import Job
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.patience import Dependencies, patiently
 from consumer.pipeline.recording import Recording
-from consumer.pipeline.screening import Job, Screening
+from consumer.pipeline.screening import Screening
 from consumer.ports import LedgerPort
 
 _log = structlog.get_logger()
@@ -102,7 +103,8 @@ class Worker:
         stages = self.stages
         work = {
             "screening": stages.screening.run,
-            "delivery": stages.delivery.run,
+            "claiming": stages.delivery.claim,
+            "calling": stages.delivery.start,
             "recording": stages.recording.run,
             "committing": self._commit,
             **services,
@@ -145,11 +147,14 @@ class Worker:
             if self._source is None:
                 continue
             self._source.commit_soon(self.stages.assignment.committable())
-            self.stages.pacing.share(self.stages.assignment.share)
+            self._share()
             if not self._source.is_alive:
                 message = "the consumer thread has ended"
                 raise RuntimeError(message)
             self._mind_backlog(self._source)
+
+    def _share(self) -> None:
+        self.stages.pacing.share(self.stages.assignment.share, asyncio.get_running_loop().time())
 
     def _mind_backlog(self, source: Source) -> None:
         wanted = self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT)
@@ -169,7 +174,7 @@ class Worker:
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
         self.stages.assignment.assign(partitions)
-        self.stages.pacing.share(self.stages.assignment.share)
+        self._share()
         self.kafka_answered()
 
     async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
@@ -199,7 +204,7 @@ class Worker:
             self.stages.intake.forget(partition)
         self.stages.assignment.revoke(partitions)
         self.stages.delivery.drop(self.is_ours)
-        self.stages.pacing.share(self.stages.assignment.share)
+        self._share()
 
     def positions_lost(self, partitions: list[int]) -> None:
         """Records between the committed offset and the log's start are gone: look at every mentor instead."""

@@ -59,7 +59,7 @@ WITH w AS (
                                          outcome, error_code, http_status, correlation_id)
   SELECT mentor_id, generation, attempt_number, operation, triggered_by, now() - make_interval(secs => duration_ms / 1000.0),
          duration_ms, ending, error_code, http_status, correlation_id
-    FROM w WHERE correlation_id IS NOT NULL
+    FROM w WHERE ending <> 'released'
 )
 UPDATE hlf_sync.mentor_ledger l
    SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
@@ -225,7 +225,7 @@ class Ledger:
                         recorded = await self._record(connection, deliveries)
                         await self._note_failures(connection, [d for d in letters if d.claimed.mentor_id in recorded])
                         await connection.execute(_RESOLVE, (healed,))
-                lost = [d.claimed.mentor_id for d in deliveries if d.claimed.mentor_id not in recorded and d.correlation_id]
+                lost = [d.claimed.mentor_id for d in deliveries if d.claimed.mentor_id not in recorded and d.conclusion.ending is not Ending.RELEASED]
                 if lost:
                     await connection.execute(_LOST, (lost,))
                 return recorded

@@ -3,11 +3,12 @@
 Every label value is present from the start. No mentor id is ever a label.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from consumer.core.breaker import CircuitState
+from consumer.core.breaker import State
 from consumer.core.model import ErrorCode, HaltReason, LetterKind, Operation
 
 CHANGE_OUTCOMES = ("applied", "no_call", "out_of_scope", "collapsed", "ignored", "dead_lettered")
@@ -15,6 +16,14 @@ CALL_OUTCOMES = ("ok", *(code.value for code in ErrorCode))
 
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _COMMIT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+
+
+class Leader(Protocol):
+    """What the scheduler knows of the whole fleet."""
+
+    is_leader: bool
+    open_letters: int
+    oldest_letter_s: float
 
 
 class Metrics:
@@ -39,7 +48,7 @@ class Metrics:
         self._unseen = Counter(
             "hlf_sync_transactions_unknown_total", "transactions that no snapshot will ever show, given up on", registry=registry
         )
-        self.circuit = _states(registry, "circuit_state", "the fleet's circuit: one of them is 1", "state", [s.value for s in CircuitState])
+        self.circuit = _states(registry, "circuit_state", "the fleet's circuit: one of them is 1", "state", [s.value for s in State])
         self.halted = _states(registry, "halted", "1 while this stops calls", "reason", [reason.value for reason in HaltReason])
         self.lag = Gauge(
             "hlf_sync_consumer_lag_records", "log end − committed, of the partitions owned", ["topic", "partition"], registry=registry
@@ -56,6 +65,20 @@ class Metrics:
     def page(self) -> bytes:
         """The exposition."""
         return generate_latest(self.registry)
+
+    def show_lag(self, topic: str, lag: Mapping[int, int]) -> None:
+        """Lag of the partitions owned now; those that went to another worker vanish from here."""
+        self.lag.clear()
+        for partition, records in lag.items():
+            self.lag.labels(topic, str(partition)).set(records)
+
+    def show_as_leader(self, topic: str, group_lag: int, leader: "Leader") -> None:
+        """What only the leader says."""
+        self.group_lag.clear()
+        if leader.is_leader:
+            self.group_lag.labels(topic).set(group_lag)
+        self.open_letters.set(leader.open_letters if leader.is_leader else 0)
+        self.oldest_letter.set(leader.oldest_letter_s if leader.is_leader else 0)
 
     def changes(self, outcome: str, count: int) -> None:
         """Changes that ended."""

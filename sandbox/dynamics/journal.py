@@ -29,7 +29,7 @@ class Entry:
 
     seq: int
     kind: str
-    """api, token, discovery, identity or other."""
+    """api, token, discovery, keys or other."""
     method: str
     path: str
     query: str
@@ -45,7 +45,7 @@ class Entry:
     error_code: str | None = None
     retry_after: str | None = None
     outcome: str = "open"
-    """open, answered, or how it ended otherwise: reset, close, half, slow, hang, garbage."""
+    """open, answered, or how it ended otherwise: reset, close, close_after, half, slow, hang, garbage, client_gone."""
     created: bool = False
     version: int | None = None
     overlap: int = 0

@@ -58,12 +58,14 @@ _FIXED: dict[str, Route] = {
 }
 
 
-def route(method: str, path: str) -> Route | Answer:
-    """Give the operation, or the error for an address or method that there is not."""
-    found = address(path)
-    if isinstance(found, Answer) or method in _ALLOWED[type(found)]:
-        return found
-    return error(codes.METHOD_NOT_ALLOWED, method=method if _METHODS.fullmatch(method) else "?")
+def refuse_method(method: str, found: Route) -> Answer | None:
+    """Give the error for a method that the address does not have."""
+    allowed = _ALLOWED[type(found)]
+    if method in allowed:
+        return None
+    refusal = error(codes.METHOD_NOT_ALLOWED, method=method if _METHODS.fullmatch(method) else "?")
+    refusal.headers.append(("Allow", ", ".join(sorted(allowed))))
+    return refusal
 
 
 def address(path: str) -> Route | Answer:
@@ -74,18 +76,15 @@ def address(path: str) -> Route | Answer:
     fixed = _FIXED.get(rest)
     if fixed is not None:
         return fixed
-    keyed = _KEYED.fullmatch(rest)
+    keyed = _KEYED.fullmatch(rest.replace("%28", "(").replace("%29", ")") if "%" in rest else rest)
     if keyed is None:
         return error(codes.NOT_PARSED)
     key = _key(keyed.group(1))
     return key if isinstance(key, Answer) else OneContact(key)
 
 
-def contact_of(path: str) -> str | None:
-    """Give the contact id that a path names, for journal and faults; None when it names none."""
-    if len(path) < 36:
-        return None
-    found = address(path)
+def contact_of(found: Route | Answer) -> str | None:
+    """Give the contact id that an address names, for journal and faults; None when it names none."""
     return found.key.contact_id if isinstance(found, OneContact) and isinstance(found.key, ById) else None
 
 

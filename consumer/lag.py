@@ -1,0 +1,81 @@
+"""Consumer lag: log end − committed, from uncached queries, so that it is right while paused and before the first record.
+
+Every worker asks for the partitions it owns; the leader for all of the group. Called by the worker's monitor; a broker that does not answer is told
+to `Dependencies`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from consumer.errors import DependencyError
+
+_TIMEOUT_S = 10
+
+
+class LagReader:
+    """Asks the brokers through an admin client of its own."""
+
+    def __init__(self, config: Mapping[str, Any], topic: str, group_id: str) -> None:
+        self._admin = AdminClient({**config, "error_cb": lambda _error: None})
+        self._topic = topic
+        self._group_id = group_id
+
+    async def partitions(self) -> int:
+        """How many partitions the topic has; raises `DependencyError` when there is no broker or no topic."""
+        return await asyncio.to_thread(self._partitions)
+
+    async def log_ends(self, partitions: list[int]) -> dict[int, int]:
+        """Log end per partition (what a read_committed reader can reach)."""
+        return await asyncio.to_thread(self._offsets, partitions, OffsetSpec.latest())
+
+    async def lag(self, partitions: list[int]) -> dict[int, int]:
+        """Log end − committed per partition; without a committed offset, all that is in the log."""
+        return await asyncio.to_thread(self._lag, partitions)
+
+    def _lag(self, partitions: list[int]) -> dict[int, int]:
+        if not partitions:
+            return {}
+        ends = self._offsets(partitions, OffsetSpec.latest())
+        starts = self._committed(partitions)
+        missing = [partition for partition in partitions if starts.get(partition, -1) < 0]
+        starts |= self._offsets(missing, OffsetSpec.earliest()) if missing else {}
+        return {partition: max(0, ends[partition] - starts[partition]) for partition in partitions}
+
+    def _partitions(self) -> int:
+        try:
+            metadata = self._admin.list_topics(self._topic, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            raise DependencyError("Kafka", error.args[0].name()) from error
+        topic = metadata.topics[self._topic]
+        if topic.error is not None:
+            raise DependencyError("Kafka", topic.error.name())
+        return len(topic.partitions)
+
+    def _offsets(self, partitions: list[int], spec: OffsetSpec) -> dict[int, int]:
+        try:
+            futures = self._admin.list_offsets(
+                {TopicPartition(self._topic, partition): spec for partition in partitions}, request_timeout=_TIMEOUT_S
+            )
+            return {where.partition: future.result(_TIMEOUT_S).offset for where, future in futures.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise DependencyError("Kafka", _name(error)) from error
+
+    def _committed(self, partitions: list[int]) -> dict[int, int]:
+        asked = ConsumerGroupTopicPartitions(self._group_id, [TopicPartition(self._topic, partition) for partition in partitions])
+        try:
+            future = self._admin.list_consumer_group_offsets([asked], request_timeout=_TIMEOUT_S)[self._group_id]
+            return {where.partition: where.offset for where in future.result(_TIMEOUT_S).topic_partitions}
+        except KafkaException as error:
+            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+                return {}
+            raise DependencyError("Kafka", _name(error)) from error
+        except TimeoutError as error:
+            raise DependencyError("Kafka", _name(error)) from error
+
+
+def _name(error: BaseException) -> str:
+    return error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__

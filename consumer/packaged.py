@@ -1,0 +1,43 @@
+"""The files of connectors/ as the program carries them, and the filling of their places. Used by the source-side commands and the sandbox.
+
+A place is written `@name@` in a value: it can be neither JSON nor SQL nor one of Connect's own `${provider:…}`, so a forgotten one is noticed.
+Must not know what the files mean.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from consumer.errors import SettingsError
+
+_HERE = Path(__file__).resolve().parent
+# Inside an installed wheel, then beside the package in a clone.
+_FOLDERS = (_HERE / "connectors", _HERE.parent / "connectors")
+_PLACE = re.compile(r"@([a-z][a-z_]*)@")
+
+
+def packaged(name: str) -> Path:
+    """The path of `connectors/<name>`, in a wheel or in a clone."""
+    for folder in _FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    message = f"connectors/{name} is missing: this installation of hlf-sync is incomplete"
+    raise SettingsError(message)
+
+
+def read(name: str) -> str:
+    """The text of `connectors/<name>`."""
+    return packaged(name).read_text(encoding="utf-8")
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put `values` into the `@places@` of one value. Raises `SettingsError` for a place that nobody fills."""
+
+    def value_of(place: re.Match[str]) -> str:
+        try:
+            return values[place[1]]
+        except KeyError:
+            message = f"@{place[1]}@ is no place that hlf-sync fills; it knows {', '.join(sorted(values)) or 'none'}"
+            raise SettingsError(message) from None
+
+    return _PLACE.sub(value_of, text)

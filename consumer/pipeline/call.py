@@ -1,0 +1,178 @@
+"""One call: ask Dynamics within the lease, conclude what the answer means, tell the fleet, write the dead letter if it is one, hand over to recording."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from consumer.core.answer import NoResponse, TransportFailure
+from consumer.core.decide import Rules
+from consumer.core.outcome import Claimed, Conclusion, conclude
+from consumer.core.pacing import Pacing
+from consumer.core.retry import RetryPolicy
+from consumer.core.verdict import Course, judge
+from consumer.pipeline.gate import Gate
+from consumer.pipeline.job import Job, cause
+from consumer.pipeline.letters import Letters
+from consumer.pipeline.meter import Meter
+from consumer.pipeline.recording import Recording, Result
+from consumer.ports import CallResult, Delivered, DynamicsPort, Known
+
+_log = structlog.get_logger()
+
+# When there is no token to ask with and nobody said for how long.
+_TOKEN_PAUSE_S = 1.0
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed mentor on its way to the call. `deadline_s` is when the lease ends by our monotonic clock, safely early; `probe` names a probe call."""
+
+    job: Job
+    known: Known
+    claimed: Claimed
+    deadline_s: float
+    probe: str | None
+    reevaluate_at_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """`request_timeout_s` is one attempt's: a call starts only while more than that is left of its lease."""
+
+    rules: Rules
+    retry: RetryPolicy
+    request_timeout_s: float
+
+
+class Call:
+    """Makes calls; one instance for all."""
+
+    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+        self,
+        *,
+        dynamics: DynamicsPort,
+        gate: Gate,
+        pacing: Pacing,
+        letters: Letters,
+        recording: Recording,
+        meter: Meter,
+        policy: CallPolicy,
+        random: Callable[[], float],
+    ) -> None:
+        self._dynamics = dynamics
+        self._gate = gate
+        self._pacing = pacing
+        self._letters = letters
+        self._recording = recording
+        self._meter = meter
+        self._policy = policy
+        self._random = random
+
+    def fits(self, held: Held, now_s: float) -> bool:
+        """Whether enough of the lease is left."""
+        return held.deadline_s - now_s > self._policy.request_timeout_s
+
+    async def make(self, held: Held) -> None:
+        """Ask, conclude, hand over. The pacing slot that was taken for it is given back."""
+        loop = asyncio.get_running_loop()
+        try:
+            result = await self._ask(held, held.deadline_s - loop.time())
+        finally:
+            self._pacing.finished()
+        verdict = result.verdict
+        if verdict.course is Course.THROTTLED:
+            self._pacing.throttled(loop.time(), verdict.retry_after_s, verdict.code)
+        elif verdict.course is Course.POSTPONED:
+            self._pacing.pause(loop.time() + (verdict.retry_after_s or _TOKEN_PAUSE_S), loop.time())
+        self._meter.called(held.job.command.operation, verdict.error_code.value if verdict.error_code else "ok", result.duration_ms / 1000)
+        conclusion = self._conclude(held, result)
+        await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+        letter_id = await self._write_letter(held, result, conclusion)
+        self._log(held, result, conclusion)
+        self._recording.put(Result(held.job.entry, _delivered(held, result, conclusion, letter_id)))
+
+    async def _ask(self, held: Held, left_s: float) -> CallResult:
+        """Never longer than the lease holds: an answer later than that is no answer."""
+        contact_id = held.known.contact_id
+        assert contact_id is not None  # noqa: S101 - delivery lets nothing else through
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._dynamics.call(contact_id, held.job.command.operation)
+        except TimeoutError:
+            return CallResult(judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000))
+
+    def _conclude(self, held: Held, result: CallResult) -> Conclusion:
+        entry, facts = held.job.entry, held.known.facts
+        entry.spent_s += result.duration_ms / 1000
+        conclusion = conclude(
+            result.verdict,
+            attempt_number=held.claimed.attempt_number,
+            was_in_doubt=held.job.known.ledger.is_in_doubt,
+            counts_attempt=self._gate.counts_attempt(held.probe),
+            is_leaver=facts is None or facts.organization != self._policy.rules.organization,
+            spent_s=entry.spent_s,
+            random=self._random(),
+            policy=self._policy.retry,
+        )
+        entry.spent_s += (conclusion.retry_in_s or 0.0) if conclusion.counts else 0.0
+        return conclusion
+
+    async def _write_letter(self, held: Held, result: CallResult, conclusion: Conclusion) -> str | None:
+        if conclusion.letter is None or conclusion.error_code is None:
+            return None
+        letter = self._letters.compose(
+            held.job.entry,
+            held.known,
+            conclusion.letter,
+            conclusion.error_code.value,
+            generation=held.claimed.generation,
+            operation=held.job.command.operation,
+            attempt_count=held.claimed.attempt_number,
+            http_status=result.http_status,
+        )
+        await self._letters.write(letter)
+        return letter.id
+
+    def _log(self, held: Held, result: CallResult, conclusion: Conclusion) -> None:
+        if conclusion.error_code is None:
+            _log.debug("delivered", **_fields(held, result))
+            return
+        _log.warning(
+            "retry" if conclusion.letter is None else "given_up",
+            **_fields(held, result),
+            error_code=conclusion.error_code.value,
+            http_status=result.http_status,
+            delay_ms=None if conclusion.retry_in_s is None else int(conclusion.retry_in_s * 1000),
+        )
+
+
+def _fields(held: Held, result: CallResult) -> dict[str, Any]:
+    facts = held.known.facts
+    return {
+        "mentor_id": held.job.entry.mentor_id,
+        "certification_id": facts.certification_id if facts else None,
+        "operation_type": held.job.command.operation.value,
+        "attempt_number": held.claimed.attempt_number,
+        "correlation_id": result.correlation_id,
+        "duration_ms": result.duration_ms,
+    }
+
+
+def _delivered(held: Held, result: CallResult, conclusion: Conclusion, letter_id: str | None) -> Delivered:
+    facts = held.known.facts
+    return Delivered(
+        held.claimed,
+        held.job.known.ledger,
+        held.job.command.operation,
+        cause(held.job.entry),
+        conclusion,
+        certification_id=facts.certification_id if facts else None,
+        reevaluate_at_s=held.reevaluate_at_s,
+        dead_letter_id=letter_id,
+        http_status=result.http_status,
+        duration_ms=result.duration_ms,
+        correlation_id=result.correlation_id,
+    )

@@ -1,0 +1,28 @@
+"""A mentor that needs a call, on its way from screening to delivery; and why it is looked at."""
+
+from dataclasses import dataclass
+
+from consumer.core.mentor_queue import Entry
+from consumer.core.model import Command, Trigger
+from consumer.ports import Known
+
+_REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
+
+
+@dataclass(slots=True)
+class Job:
+    """What the first look knew. `order` is the mentor's age in the queue."""
+
+    entry: Entry
+    known: Known
+    command: Command
+    order: int
+
+    def __lt__(self, other: "Job") -> bool:
+        return self.order < other.order
+
+
+def cause(entry: Entry) -> Trigger:
+    """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row change."""
+    triggers = [change.trigger for change in entry.changes]
+    return next((t for t in reversed(triggers) if t in _REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)

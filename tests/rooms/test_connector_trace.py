@@ -1,0 +1,47 @@
+"""A failed task's trace, made fit to be shown."""
+
+import pytest
+
+from consumer.connector_trace import advise, causes
+
+
+@pytest.mark.requirement("R45")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FATAL: password=canary in x",
+        'jaas "password": "canary"',
+        "could not reach https://user:canary@registry/x",
+        "  Detail: Key (email)=(canary) already exists.",
+        "Struct{id=1,full_name=canary}",
+        "error at record {after: {notes=canary}}",
+    ],
+)
+def test_secrets_and_row_values_are_not_shown(line: str) -> None:
+    """PostgreSQL's detail and Debezium's structs quote rows."""
+    assert "canary" not in "\n".join(causes(f"Caused by: {line}\n\tat a.B(C.java)\n{line}"))
+
+
+def test_frames_are_left_out_and_the_root_cause_stays() -> None:
+    """The end of a Java trace is what happened first."""
+    trace = "\n".join([*(f"Caused by: level {n}\n\tat a.B(C.java:{n})\n\t... 3 more" for n in range(50)), "Caused by: root"])
+    shown = causes(trace)
+    assert shown[-1] == "Caused by: root"
+    assert len(shown) <= 12
+    assert not any(line.startswith("at ") for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("trace", "word"),
+    [
+        ('Caused by: ERROR: replication slot "hlf_mentor_cdc" does not exist', "slot"),
+        ('ERROR: publication "hlf_mentor_pub" does not exist', "publication"),
+        ('FATAL: password authentication failed for user "hlf_cdc"', "refuses"),
+        ("ERROR: permission denied for table mentor", "right"),
+        ("Topic hlf.mentor.changes not present in metadata after 60000 ms", "topic"),
+        ("something new", "log"),
+    ],
+)
+def test_the_cause_brings_advice(trace: str, word: str) -> None:
+    """Each known cause names what to do."""
+    assert word in advise(trace)

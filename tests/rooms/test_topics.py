@@ -1,0 +1,43 @@
+"""What a topic lacks (tests/integration/test_topics.py asks a real cluster)."""
+
+import pytest
+
+from consumer.topics import Found, Topic, compare, read_topics
+
+_TOPIC = Topic("t", 12, 3, {"cleanup.policy": "delete", "retention.ms": "1"})
+
+
+def test_a_topic_as_wanted_has_no_difference() -> None:
+    """Settings beyond the wanted ones are the cluster's."""
+    assert compare(_TOPIC, Found(12, 3, {**_TOPIC.config, "segment.ms": "9"})) == ({}, ())
+
+
+def test_only_what_differs_is_altered() -> None:
+    """The sentence says both values."""
+    settings, sentences = compare(_TOPIC, Found(12, 3, {"cleanup.policy": "compact", "retention.ms": "1"}))
+    assert settings == {"cleanup.policy": "delete"}
+    assert sentences == ("cleanup.policy is compact, should be delete",)
+
+
+@pytest.mark.parametrize("found", [Found(6, 3, _TOPIC.config), Found(12, 1, _TOPIC.config)])
+def test_partitions_and_replicas_are_told_and_not_altered(found: Found) -> None:
+    """Other partitions would move mentors."""
+    settings, sentences = compare(_TOPIC, found)
+    assert settings == {}
+    assert len(sentences) == 1
+
+
+def test_the_contract_of_the_changes_topic_is_kept() -> None:
+    """12 partitions, delete policy, at least 14 days, and not less than the dead letters that point into it."""
+    topics = {topic.name: topic for topic in read_topics(changes_topic="changes", dead_letters_topic="letters")}
+    changes, letters = topics["changes"], topics["letters"]
+    assert (changes.partitions, changes.config["cleanup.policy"]) == (12, "delete")
+    assert int(changes.config["retention.ms"]) >= 14 * 86_400_000
+    assert int(changes.config["retention.ms"]) >= int(letters.config["retention.ms"])
+    assert {"__debezium-heartbeat.hlf", "hlf.hlf_sync.dbz_signal"} < topics.keys()
+
+
+def test_a_small_cluster_still_lets_producers_write() -> None:
+    """One broker cannot keep two in sync."""
+    topics = read_topics(changes_topic="changes", dead_letters_topic="letters", replicas=1)
+    assert {(topic.replicas, topic.config["min.insync.replicas"]) for topic in topics} == {(1, "1")}
