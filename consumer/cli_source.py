@@ -19,15 +19,13 @@ from consumer.settings import load
 # "Halted; what halts is said": the connector was applied and does not run.
 _NOT_RUNNING = 3
 
-EnvFile = Annotated[
-    Path | None, typer.Option("--env-file", help="Read settings from this file (the environment comes first).")
-]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="Read settings from this file (the environment comes first).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 connector_app = typer.Typer(no_args_is_help=True, help="The Debezium connector that streams the changes.")
 
 
-def migrate(env_file: EnvFile = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's way
+def migrate(env_file: EnvFile = None, as_json: AsJson = False) -> None:
     """Create or update hlf-sync's own tables (schema hlf_sync).
 
     Needs HLF_SYNC_POSTGRES_DSN. Safe to run again, and twice at once. An administrator runs connectors/sql/01_roles.sql before
@@ -51,9 +49,9 @@ def migrate(env_file: EnvFile = None, as_json: AsJson = False) -> None:  # noqa:
 @connector_app.command("apply")
 def apply(
     file: Annotated[Path | None, typer.Argument(help="A connector's JSON; without it the packaged one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and show the difference only.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and show the difference only.")] = False,
     env_file: EnvFile = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Give Kafka Connect the connector and wait until it runs.
 

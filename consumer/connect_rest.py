@@ -36,9 +36,7 @@ class ConnectRest:
         """Open for as long as the `with` block lasts."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the connections."""
         self._client.close()
 
@@ -47,8 +45,7 @@ class ConnectRest:
         plugin = quote(config["connector.class"], safe="")
         answer = self._ask("PUT", f"/connector-plugins/{plugin}/config/validate", config)
         if answer is None:
-            message = f"Connect has no plug-in {config['connector.class']}: unpack it under the workers' plugin.path"
-            raise SettingsError(message)
+            raise SettingsError(f"Connect has no plug-in {config['connector.class']}: unpack it under the workers' plugin.path")
         return [entry["value"] for entry in answer["configs"]]
 
     def config(self, name: str) -> dict[str, str] | None:
@@ -69,7 +66,7 @@ class ConnectRest:
         """Restart the connector and its tasks, as far as they have failed."""
         self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true")
 
-    def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - any JSON
+    def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         try:
             response = self._client.request(method, path, json=None if body is None else dict(body))
         except httpx.TransportError as error:
@@ -81,10 +78,8 @@ class ConnectRest:
         if response.is_server_error:
             raise DependencyError(_WHO, f"status {response.status_code}")
         if not response.is_success:
-            message = f"{_WHO} refused {method} {path.partition('?')[0]} with status {response.status_code}"
-            raise SettingsError(message)
+            raise SettingsError(f"{_WHO} refused {method} {path.partition('?')[0]} with status {response.status_code}")
         try:
             return response.json() if response.content else {}
         except ValueError as error:
-            message = f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO} (its answer is no JSON)"
-            raise SettingsError(message) from error
+            raise SettingsError(f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO} (its answer is no JSON)") from error

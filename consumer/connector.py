@@ -17,7 +17,7 @@ import httpx
 
 from consumer.connect_rest import ConnectRest
 from consumer.connector_trace import advise, causes
-from consumer.errors import SettingsError
+from consumer.errors import DependencyError, HlfSyncError, SettingsError
 from consumer.packaged import fill, packaged
 from consumer.reachable import Say, until_reachable
 
@@ -26,6 +26,11 @@ PACKAGED = "hlf-mentor-cdc.json"
 _SECRET = re.compile(r"(?i)password|secret|token|credential|jaas|user\.info|\.key$")
 # A value that only says where the secret is may be shown.
 _REFERENCE = re.compile(r"\$\{\w+:[^}]*\}")
+# Debezium asks the database while it validates; this is all it says when that is down or starting.
+_AWAY = re.compile(r"validating connector config: .*(refused|connection attempt failed|starting up|shutting down)")
+_UNFILLED = (
+    "\nConnect could not fill a ${…}: the file must exist on each worker, be readable for it, and lie below config.providers.file.param.allowed.paths"
+)
 _POLL_S = 0.25
 # Connect reports the state from before a new configuration for a moment; and a task that runs may still fail at its first query.
 _SETTLE_S = 2.0
@@ -86,14 +91,11 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
         name, config = parsed["name"], parsed["config"]
         filled = {key: fill(str(value), values) for key, value in config.items()}
     except OSError as error:
-        message = f"{path} cannot be read: {type(error).__name__}"
-        raise SettingsError(message) from error
+        raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config": {{…}}}}'
-        raise SettingsError(message) from error
+        raise SettingsError(f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config": {{…}}}}') from error
     if not isinstance(name, str) or not filled.get("connector.class"):
-        message = f"{path} lacks a name or connector.class"
-        raise SettingsError(message)
+        raise SettingsError(f"{path} lacks a name or connector.class")
     return Connector(name, filled)
 
 
@@ -101,11 +103,7 @@ def compare(running: Mapping[str, str] | None, wanted: Mapping[str, str]) -> tup
     """What would change, by key. Connect adds the name to a configuration; it is no difference."""
     before = running or {}
     keys = sorted((before.keys() | wanted.keys()) - {"name"})
-    return tuple(
-        Difference(key, shown(key, before.get(key)), shown(key, wanted.get(key)))
-        for key in keys
-        if before.get(key) != wanted.get(key)
-    )
+    return tuple(Difference(key, shown(key, before.get(key)), shown(key, wanted.get(key))) for key in keys if before.get(key) != wanted.get(key))
 
 
 def shown(key: str, value: str | None) -> str | None:
@@ -116,12 +114,24 @@ def shown(key: str, value: str | None) -> str | None:
 
 
 def problems(validation: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What Connect's validation objects to, one line each. Errors of secret keys may quote the secret: those lines only name the key."""
-    return tuple(
-        f"{entry['name']}: {'is refused' if _SECRET.search(entry['name']) else error}"
-        for entry in validation
-        for error in entry.get("errors") or ()
+    """What Connect's validation objects to, one line each.
+
+    An objection to a secret may quote it: those lines only name the key.
+    """
+    lines = (
+        f"{entry['name']}: {'is refused' if _SECRET.search(entry['name']) else error}" for entry in validation for error in entry.get("errors") or ()
     )
+    return tuple(dict.fromkeys(lines))
+
+
+def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
+    """The error that a validation's objections come to; a database that is merely away is waited for."""
+    if not lines:
+        return None
+    if all(_AWAY.search(line) for line in lines):
+        return DependencyError("PostgreSQL", "as Connect sees it")
+    hint = _UNFILLED if any("${" in line for line in lines) else ""
+    return SettingsError("Connect refuses the connector:\n  " + "\n  ".join(lines) + hint)
 
 
 def judge(status: Mapping[str, Any] | None) -> Standing:
@@ -142,7 +152,7 @@ def trace_of(status: Mapping[str, Any] | None) -> str:
     return "\n".join(part["trace"] for part in parts if part.get("trace"))
 
 
-def apply_connector(  # noqa: PLR0913 - a command's options
+def apply_connector(
     url: str,
     connector: Connector,
     *,
@@ -157,26 +167,22 @@ def apply_connector(  # noqa: PLR0913 - a command's options
     Raises `SettingsError` for what Connect refuses, `DependencyError` when it stays away; a connector that fails is a `Report` that says so.
     """
     with ConnectRest(url, transport=transport) as connect:
-        validation = until_reachable(
-            lambda: connect.validate({"name": connector.name, **connector.config}), deadline_s=deadline_s, say=say
-        )
-        if refused := problems(validation):
-            message = "Connect refuses the connector:\n  " + "\n  ".join(refused)
-            raise SettingsError(message)
+        until_reachable(lambda: _validate(connect, connector), deadline_s=deadline_s, say=say)
         running = until_reachable(lambda: connect.config(connector.name), deadline_s=deadline_s, say=say)
         differences = compare(running, connector.config)
         if dry_run:
-            return Report(
-                connector.name, "dry-run", differences, judge(connect.status(connector.name)) if running else None
-            )
+            return Report(connector.name, "dry-run", differences, judge(connect.status(connector.name)) if running else None)
         action = until_reachable(
             lambda: _bring(connect, connector, is_new=running is None, is_different=bool(differences)),
             deadline_s=deadline_s,
             say=say,
         )
-        return _await_running(
-            connect, connector.name, action, differences, deadline_s, settle_s if action != "unchanged" else 0, say
-        )
+        return _await_running(connect, connector.name, action, differences, deadline_s, settle_s if action != "unchanged" else 0, say)
+
+
+def _validate(connect: ConnectRest, connector: Connector) -> None:
+    if error := complain(problems(connect.validate({"name": connector.name, **connector.config}))):
+        raise error
 
 
 def _bring(connect: ConnectRest, connector: Connector, *, is_new: bool, is_different: bool) -> str:
@@ -190,7 +196,7 @@ def _bring(connect: ConnectRest, connector: Connector, *, is_new: bool, is_diffe
     return "created" if is_new else "updated" if is_different else "restarted" if had_failed else "unchanged"
 
 
-def _await_running(  # noqa: PLR0913
+def _await_running(
     connect: ConnectRest,
     name: str,
     action: str,

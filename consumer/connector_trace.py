@@ -14,15 +14,14 @@ _HIDDEN = (
     (re.compile(r"://[^/\s@]+@"), "://(hidden)@"),
     # PostgreSQL quotes whole rows and keys; Debezium quotes records as Struct{…}.
     (re.compile(r"(?i)\b(detail|where|value)(: ).*"), r"\1\2(hidden)"),
-    (re.compile(r"\{[^{}]*[={:].*"), "{…}"),
+    (re.compile(r"\{.*\}|\{.*"), "{…}"),
 )
 
 # What the trace says → what to do. The first that fits; the order is from the special to the general.
 _ADVICE = (
     (
-        r"(?i)replication slot .*(does not exist|no longer|invalidat)|slot.*(wal_status|lost)|confirmed_flush|saved offset",
-        "The replication slot is gone or does not fit what was read. Changes in between are lost to the stream: look why, run "
-        "connectors/sql/02_source.sql again, see 'The slot is lost' in connectors/README.md, then run `hlf-sync sweep`.",
+        r"(?i)replication slot .*(does not exist|invalidat)|no longer available on the server|trying to read change stream",
+        "The replication slot does not fit what was read; changes in between are lost to the stream. See 'The slot is lost' in connectors/README.md.",
     ),
     (
         r"(?i)replication slot .* is active",

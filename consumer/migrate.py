@@ -65,8 +65,7 @@ def read_migrations(folder: Path = MIGRATIONS) -> tuple[Migration, ...]:
     migrations = tuple(_read(path) for path in sorted(folder.glob("*.sql")))
     versions = [migration.version for migration in migrations]
     if len(set(versions)) != len(versions):
-        message = f"two migrations have the same version: {', '.join(migration.name for migration in migrations)}"
-        raise MigrationError(message)
+        raise MigrationError(f"two migrations have the same version: {', '.join(migration.name for migration in migrations)}")
     return migrations
 
 
@@ -78,8 +77,7 @@ def due(migrations: Iterable[Migration], recorded: Mapping[int, tuple[str, str]]
         if migration.version in recorded:
             _compare(migration, *recorded[migration.version])
         elif migration.version < newest:
-            message = f"{migration.name} was never applied, but version {newest:04} was: a migration may not be put between older ones"
-            raise MigrationError(message)
+            raise MigrationError(f"{migration.name} was never applied, but version {newest:04} was: a migration may not be put between older ones")
         else:
             pending.append(migration)
     return tuple(pending)
@@ -108,8 +106,7 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
 def _read(path: Path) -> Migration:
     named = _NAME.fullmatch(path.name)
     if not named:
-        message = f"{path.name} is no name of a migration (example: 0002_reminders.sql)"
-        raise MigrationError(message)
+        raise MigrationError(f"{path.name} is no name of a migration (example: 0002_reminders.sql)")
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     return Migration(int(named["version"]), path.name, text, sha256(text.encode()).hexdigest())
 
@@ -127,8 +124,9 @@ def _connect(dsn: str) -> Connection[TupleRow]:
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        message = "HLF_SYNC_POSTGRES_DSN is no connection string (example: postgresql://hlf_sync@db.example.org/mentors?sslmode=verify-full)"
-        raise MigrationError(message) from None  # libpq's text would quote it, password and all
+        raise MigrationError(
+            "HLF_SYNC_POSTGRES_DSN is no connection string (example: postgresql://hlf_sync@db.example.org/mentors?sslmode=verify-full)"
+        ) from None  # libpq's text would quote it, password and all
     try:
         return psycopg.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_S, application_name="hlf-sync migrate")
     except psycopg.OperationalError as error:
@@ -156,17 +154,15 @@ def _take_lock(connection: Connection[TupleRow], wait_s: float) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{_TABLE_LOCK_WAIT_S}s"))
     except psycopg.errors.LockNotAvailable as error:
-        message = f"another `hlf-sync migrate` has been running for more than {wait_s:g} s; nothing was changed, run it again when that one ended"
-        raise MigrationError(message) from error
+        raise MigrationError(
+            f"another `hlf-sync migrate` has been running for more than {wait_s:g} s; nothing was changed, run it again when that one ended"
+        ) from error
 
 
 def _recorded(connection: Connection[TupleRow]) -> dict[int, tuple[str, str]]:
-    row = connection.execute(
-        "SELECT to_regnamespace('hlf_sync') IS NOT NULL AND has_schema_privilege('hlf_sync', 'CREATE')"
-    ).fetchone()
+    row = connection.execute("SELECT to_regnamespace('hlf_sync') IS NOT NULL AND has_schema_privilege('hlf_sync', 'CREATE')").fetchone()
     if row is None or not row[0]:
-        message = "this role owns no schema hlf_sync: an administrator must run connectors/sql/01_roles.sql in this database first"
-        raise MigrationError(message)
+        raise MigrationError("this role owns no schema hlf_sync: an administrator must run connectors/sql/01_roles.sql in this database first")
     connection.execute(_RECORD)
     rows = connection.execute("SELECT version, name, sha256 FROM hlf_sync.schema_migration").fetchall()
     return {version: (name, digest) for version, name, digest in rows}
@@ -177,11 +173,14 @@ def _apply(connection: Connection[TupleRow], migration: Migration) -> None:
         # As bytes: our own file, not text put together from input, which psycopg's type (rightly) asks for.
         connection.execute(migration.text.encode())
     except psycopg.errors.LockNotAvailable as error:
-        message = f"{migration.name}: a table was in use for more than {_TABLE_LOCK_WAIT_S} s; nothing was changed, run it again"
-        raise MigrationError(message) from error
+        raise MigrationError(
+            f"{migration.name}: a table was in use for more than {_TABLE_LOCK_WAIT_S} s; nothing was changed, run it again"
+        ) from error
     except psycopg.Error as error:
         line = migration.text.count("\n", 0, int(error.diag.statement_position or 1) - 1) + 1
-        message = f"{migration.name}, line {line}: {type(error).__name__} (SQLSTATE {error.sqlstate}); nothing was changed, PostgreSQL's log says more"
+        message = (
+            f"{migration.name}, line {line}: {type(error).__name__} (SQLSTATE {error.sqlstate}); nothing was changed, PostgreSQL's log says more"
+        )
         raise MigrationError(message) from error
     connection.execute(
         "INSERT INTO hlf_sync.schema_migration (version, name, sha256) VALUES (%s, %s, %s)",

@@ -21,8 +21,7 @@ def packaged(name: str) -> Path:
     for folder in _FOLDERS:
         if (folder / name).is_file():
             return folder / name
-    message = f"connectors/{name} is missing: this installation of hlf-sync is incomplete"
-    raise SettingsError(message)
+    raise SettingsError(f"connectors/{name} is missing: this installation of hlf-sync is incomplete")
 
 
 def read(name: str) -> str:
@@ -37,7 +36,6 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         try:
             return values[place[1]]
         except KeyError:
-            message = f"@{place[1]}@ is no place that hlf-sync fills; it knows {', '.join(sorted(values)) or 'none'}"
-            raise SettingsError(message) from None
+            raise SettingsError(f"@{place[1]}@ is no place that hlf-sync fills; it knows {', '.join(sorted(values)) or 'none'}") from None
 
     return _PLACE.sub(value_of, text)

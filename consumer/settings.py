@@ -50,6 +50,10 @@ class Settings(BaseModel):
     schema_patience_s: Seconds = Field(60, description="how long a reachable registry may deny an id before its record is a dead letter")
     postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the sync role")
     connect_url: str | None = Field(None, description="Kafka Connect; only for `connector apply`, `doctor` and monitoring")
+    connect_source_file: str = Field(
+        "/run/secrets/hlf-source.properties",
+        description="file on Connect's machine that names the source database and its password; only for `connector apply`",
+    )
     dynamics_base_url: str | None = Field(None, description="https://org…, without /api/data")
     dynamics_api_version: str = Field("v9.2", pattern=r"^v\d+\.\d+$", description="Dataverse Web API version")
     dynamics_authority: str = Field(

@@ -33,7 +33,7 @@ class Observed:
 class Status:
     """One worker's state, for people and scrapers."""
 
-    def __init__(  # noqa: PLR0913 - everything that can be seen, each by its name
+    def __init__(
         self,
         *,
         stages: Stages,
@@ -43,7 +43,7 @@ class Status:
         observed: Observed,
         topic: str,
         delivery: str,
-        now_ms: Any,  # noqa: ANN401 - a clock
+        now_ms: Any,
     ) -> None:
         self._stages = stages
         self._metrics = metrics

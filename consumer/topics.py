@@ -26,6 +26,8 @@ from consumer.packaged import fill, read
 Options = Mapping[str, str | int | float | bool]
 
 _TIMEOUT_S = 10
+# librdkafka writes to stderr; its notices about closing would stand between a command's lines.
+_WARNINGS = 4
 _POLL_S = 0.05
 
 
@@ -71,8 +73,7 @@ def read_topics(*, changes_topic: str, dead_letters_topic: str, replicas: int | 
     """The topics of connectors/topics.json. `replicas` for a cluster smaller than the file expects; the minimum in sync shrinks with it."""
     values = {"changes_topic": changes_topic, "dead_letters_topic": dead_letters_topic}
     topics = (
-        Topic(fill(entry["name"], values), entry["partitions"], entry["replicas"], entry["config"])
-        for entry in json.loads(read("topics.json"))
+        Topic(fill(entry["name"], values), entry["partitions"], entry["replicas"], entry["config"]) for entry in json.loads(read("topics.json"))
     )
     return tuple(topic if replicas is None else _resized(topic, replicas) for topic in topics)
 
@@ -89,9 +90,7 @@ def compare(topic: Topic, found: Found | None) -> tuple[dict[str, str], tuple[st
     settings = {key: value for key, value in topic.config.items() if found.config.get(key) != value}
     sentences = [f"{key} is {found.config.get(key)}, should be {value}" for key, value in settings.items()]
     if found.partitions != topic.partitions:
-        sentences.append(
-            f"it has {found.partitions} partitions, should have {topic.partitions}: see connectors/README.md"
-        )
+        sentences.append(f"it has {found.partitions} partitions, should have {topic.partitions}: see connectors/README.md")
     if found.replicas != topic.replicas:
         sentences.append(f"it has {found.replicas} replicas, should have {topic.replicas}: reassign its partitions")
     return settings, tuple(sentences)
@@ -126,18 +125,15 @@ def _ensured(admin: AdminClient, topic: Topic, found: Found, *, is_new: bool) ->
     if settings:
         _alter(admin, topic.name, settings)
     stays = found.partitions != topic.partitions or found.replicas != topic.replicas
-    outcome = (
-        Outcome.CREATED if is_new else Outcome.DIFFERS if stays else Outcome.ALTERED if settings else Outcome.UNCHANGED
-    )
+    outcome = Outcome.CREATED if is_new else Outcome.DIFFERS if stays else Outcome.ALTERED if settings else Outcome.UNCHANGED
     return TopicReport(topic.name, outcome, sentences)
 
 
 def _admin(options: Options) -> AdminClient:
     try:
-        return AdminClient(dict(options))
+        return AdminClient({"log_level": _WARNINGS, **options})
     except KafkaException as error:
-        message = f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"
-        raise SettingsError(message) from error
+        raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})") from error
 
 
 def _code(error: KafkaException) -> str:
@@ -150,17 +146,9 @@ def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
     try:
         known = admin.list_topics(timeout=_TIMEOUT_S).topics
         there = {
-            topic.name: known[topic.name]
-            for topic in topics
-            if topic.name in known and known[topic.name].partitions and not known[topic.name].error
+            topic.name: known[topic.name] for topic in topics if topic.name in known and known[topic.name].partitions and not known[topic.name].error
         }
-        asked = (
-            admin.describe_configs(
-                [ConfigResource(ResourceType.TOPIC, name) for name in there], request_timeout=_TIMEOUT_S
-            )
-            if there
-            else {}
-        )
+        asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in there], request_timeout=_TIMEOUT_S) if there else {}
         configs = {resource.name: future.result(_TIMEOUT_S) for resource, future in asked.items()}
     except KafkaException as error:
         raise DependencyError("Kafka", _code(error)) from error

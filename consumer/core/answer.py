@@ -78,7 +78,7 @@ def parse_code(text: str) -> int | None:
     if match is None:
         return None
     value = int(match[1], 16) if match[1] else int(match[2])
-    return value & _MAX_CODE if _MIN_CODE <= value <= _MAX_CODE else None
+    return value & _MAX_CODE if value and _MIN_CODE <= value <= _MAX_CODE else None  # 0x0 is the OData parser's word for none
 
 
 def parse_retry_after(text: str, now_s: float) -> float | None:

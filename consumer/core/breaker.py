@@ -105,7 +105,7 @@ def succeeded(circuit: Circuit, owner: str | None, now_s: float, *, started_s: f
     return circuit
 
 
-def failed(  # noqa: PLR0913 - the whole situation of one failure, each by its name
+def failed(
     circuit: Circuit,
     policy: BreakerPolicy,
     owner: str | None,

@@ -65,7 +65,7 @@ _ENDINGS = {
 }
 
 
-def conclude(  # noqa: PLR0913 - the whole situation of one answer, each by its name
+def conclude(
     verdict: Verdict,
     *,
     attempt_number: int,

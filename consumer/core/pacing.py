@@ -96,7 +96,7 @@ class Pacing:
         wait_s = self._next_s - self._tolerance_s - now_s
         if wait_s > 0.0:
             return wait_s
-        self._next_s = (self._next_s if self._next_s > now_s else now_s) + self._interval_s
+        self._next_s = (max(now_s, self._next_s)) + self._interval_s
         self.in_flight += 1
         self._count += 1
         return 0.0

@@ -9,6 +9,7 @@ service-protection pages as read in reference/dynamics-web-api.md section 4, and
   and 504 (a gateway gave up waiting) and after no answer at all it may still happen later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -132,7 +133,7 @@ CODES: Final = MappingProxyType(
     }
 )
 
-STATUSES: Final = MappingProxyType(
+STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
         HTTPStatus.NO_CONTENT: _DONE,
         HTTPStatus.UNAUTHORIZED: _RENEW,
@@ -170,7 +171,7 @@ def rule_for(response: Response) -> Rule:
     status = response.status
     if status == HTTPStatus.OK and response.is_confirmed:
         return _DONE
-    if status >= HTTPStatus.BAD_REQUEST and response.code in CODES:
+    if status >= HTTPStatus.BAD_REQUEST and response.code is not None and response.code in CODES:
         return CODES[response.code][1]
     return STATUSES.get(status) or _HUNDREDS.get(status // 100, _NOT_AN_ANSWER)
 

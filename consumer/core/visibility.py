@@ -54,4 +54,4 @@ class VisibilityPolicy:
 
     def wait_s(self, looks: int) -> float:
         """How long to wait after `looks` looks (1 or more) that did not show the transaction."""
-        return min(self.longest_s, self.first_s * 2 ** min(looks - 1, 16))
+        return min(self.longest_s, self.first_s * 2.0 ** min(looks - 1, 16))

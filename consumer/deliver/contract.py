@@ -78,10 +78,11 @@ def require_https(address: str, name: str, example: str) -> None:
     """Raise `SettingsError` unless the address is https, and scheme and host only."""
     try:
         parts = urlsplit(address)
-        is_fit = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        has_host_only = bool(parts.hostname) and parts.port != 0 and not (parts.path.rstrip("/") or parts.query or parts.fragment)
+        is_fit = parts.scheme == "https" and has_host_only and "@" not in parts.netloc and address.isascii()
     except ValueError:
         is_fit = False
-    if not is_fit or not address.isascii() or parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+    if not is_fit:
         message = f"{name} must be an https:// address, scheme and host only (example: {name}='{example}')"
         raise SettingsError(message)
 

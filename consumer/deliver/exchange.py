@@ -32,6 +32,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, 
     """Send and read within `timeout_s`, however slowly the bytes drip. Once the status is there, a body that fails takes nothing away from it."""
     response: httpx.Response | None = None
     body: bytes | None = None
+    failure = TransportFailure.RESET
     try:
         async with asyncio.timeout(timeout_s):
             response = await transport.handle_async_request(request)

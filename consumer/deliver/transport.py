@@ -49,7 +49,6 @@ def open_transport(*, ca_file: Path | None, connections: int, request_timeout_s:
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         timeout=aiohttp.ClientTimeout(connect=min(_MAX_CONNECT_S, request_timeout_s / 2)),  # the whole is the exchange's
     )
     return AiohttpTransport(session)
@@ -65,9 +64,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Send one request, and nothing else whatever the answer says."""
         address, fields, body = _parts(request)
         try:
-            answer = await self._session.request(
-                request.method, URL(address, encoded=True), headers=fields, data=body or None, allow_redirects=False
-            )
+            answer = await self._session.request(request.method, URL(address, encoded=True), headers=fields, data=body or None, allow_redirects=False)
         except AIOHTTP_ERRORS as error:
             raise to_httpx(error, request) from error
         stream = httpx.ByteStream(b"") if answer.content.at_eof() else _Body(answer, request)

@@ -50,7 +50,7 @@ class CallPolicy:
 class Call:
     """Makes calls; one instance for all."""
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+    def __init__(
         self,
         *,
         dynamics: DynamicsPort,

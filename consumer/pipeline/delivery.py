@@ -34,7 +34,7 @@ _IDLE_S = 60.0
 class Delivery:
     """Takes jobs from screening, oldest first, and brings them to Dynamics."""
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+    def __init__(
         self,
         *,
         facts: FactsPort,

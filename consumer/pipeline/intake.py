@@ -60,9 +60,9 @@ class Intake:
             if position is None:
                 continue
             decoded = decode(record.key, record.value, position, record.timestamp_ms)
-            if type(decoded) is OutOfScope:  # the most frequent one first
+            if isinstance(decoded, OutOfScope):  # the most frequent one first
                 outcomes["out_of_scope"] += assignment.see(position)
-            elif type(decoded) is Ignored:
+            elif isinstance(decoded, Ignored):
                 outcomes["ignored"] += assignment.see(position)
             elif assignment.receive(position):
                 self._open(record, position, decoded, now_s)

@@ -36,7 +36,7 @@ class Origin:
 class Letters:
     """Writes letters and records them."""
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+    def __init__(
         self,
         *,
         topic: LettersPort,
@@ -107,7 +107,7 @@ class Letters:
         """Outcomes that were no letters, for the limiter."""
         self._limiter.succeeded(count)
 
-    def compose(  # noqa: PLR0913 - a letter has many fields, each by its name
+    def compose(
         self,
         entry: Entry,
         known: Known,

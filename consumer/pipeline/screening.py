@@ -41,7 +41,7 @@ class ScreeningPolicy:
 class Screening:
     """Takes dirty mentors from the queue for ever."""
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, each part by its name
+    def __init__(
         self,
         *,
         queue: MentorQueue,

@@ -189,7 +189,10 @@ class KafkaSource:
         if not news:
             return
         try:
-            self._consumer.commit(offsets=self._at(news, news), asynchronous=asynchronous)
+            if asynchronous:
+                self._consumer.commit(offsets=self._at(news, news), asynchronous=True)
+            else:
+                self._consumer.commit(offsets=self._at(news, news), asynchronous=False)
             self._sent.update(news)
         except KafkaException as error:
             _log.warning("commit_failed", error_code=error.args[0].name())
@@ -266,7 +269,7 @@ class KafkaSource:
         else:
             _log.debug("kafka_client", error_code=error.name())
 
-    def _tell(self, call: Any, *arguments: Any) -> None:  # noqa: ANN401 - passes arguments through
+    def _tell(self, call: Any, *arguments: Any) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 

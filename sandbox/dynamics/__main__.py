@@ -11,7 +11,7 @@ from sandbox.dynamics.server import Start, StartError, run
 from sandbox.dynamics.throttle import UNLIMITED, Limits
 
 
-def start(  # noqa: PLR0913 - one parameter per option of the command line
+def start(
     *,
     state: Annotated[Path, typer.Option(help="Directory for certificates, contacts, journal and dynamics.json.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -21,6 +21,9 @@ JSON: Header = ("Content-Type", "application/json; odata.metadata=minimal")
 PLAIN_JSON: Header = ("Content-Type", "application/json; charset=utf-8")
 HTML: Header = ("Content-Type", "text/html")
 
+_BODILESS = frozenset({*range(100, 200), 204, 304})
+"""Statuses that never have a body (RFC 9110 6.4.1)."""
+
 
 @dataclass(slots=True)
 class Answer:
@@ -30,6 +33,11 @@ class Answer:
     headers: list[Header] = field(default_factory=list)
     body: bytes = b""
     code: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """True for 4xx and 5xx."""
+        return self.status >= HTTPStatus.BAD_REQUEST
 
 
 class Body(StrEnum):
@@ -121,12 +129,12 @@ def phrase(status: int) -> str:
 
 
 def render(answer: Answer, common: Sequence[Header] = (), *, close: bool = False) -> bytes:
-    """Give the bytes of an answer. Statuses that never have a body get none (RFC 9110 6.4.1)."""
+    """Give the bytes of an answer. Statuses that never have a body get none."""
     status = answer.status
     lines = [f"HTTP/1.1 {status} {phrase(status)}"]
     lines += [f"{name}: {value}" for name, value in common]
     lines += [f"{name}: {value}" for name, value in answer.headers]
-    bodiless = status in {204, 304} or status < 200
+    bodiless = status in _BODILESS
     if not bodiless:
         lines.append(f"Content-Length: {len(answer.body)}")
     if close:

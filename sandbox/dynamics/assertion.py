@@ -13,16 +13,16 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+_PARTS = 3
+"""Header, claims, signature."""
 _LEEWAY_S = 300
 """Entra tolerates clocks that are five minutes apart."""
 
 
-def is_signed_by(
-    assertion: str, certificates: list[str], *, client_id: str, audiences: set[str], now_s: float
-) -> bool:
+def is_signed_by(assertion: str, certificates: list[str], *, client_id: str, audiences: set[str], now_s: float) -> bool:
     """Say whether one of the app's certificates signed it, for this client and this endpoint, and it is in time."""
     parts = assertion.split(".")
-    if len(parts) != 3:
+    if len(parts) != _PARTS:
         return False
     header, claims, signature = _json(parts[0]), _json(parts[1]), _raw(parts[2])
     if header is None or claims is None or signature is None:

@@ -69,7 +69,7 @@ class BatchRun:
         """Run one operation; give the status if it failed."""
         answer = self._perform(operation)
         self.replies.append(Reply([(operation.content_id, answer)], is_change_set=False))
-        return answer.status if answer.status >= 400 else None
+        return answer.status if answer.failed else None
 
     def _change_set(self, change_set: ChangeSet) -> int | None:
         """Run a change set; when one of it fails, nothing of it has happened and only the failure is answered."""
@@ -78,7 +78,7 @@ class BatchRun:
         answers: list[tuple[str | None, Answer]] = []
         for operation in change_set.operations:
             answer = self._perform(operation)
-            if answer.status >= 400:
+            if answer.failed:
                 self._undo(before, self.ran.written[written_before:])
                 del self.ran.written[written_before:]
                 for part in self.ran.parts[parts_before:]:
@@ -110,7 +110,13 @@ class BatchRun:
         found = _REFERENCE.fullmatch(request.path)
         location = None if found is None else self._locations.get(found.group(1))
         if found is None or location is None:
-            return error(Code("0x80060888", 400, f"Content-ID Reference: '{request.path[:40]}' does not exist in the batch context."))
+            return error(
+                Code(
+                    "0x80060888",
+                    400,
+                    f"Content-ID Reference: '{request.path[:40]}' does not exist in the batch context.",
+                )
+            )
         request.path = location + found.group(2)
         return None
 

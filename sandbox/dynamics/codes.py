@@ -43,20 +43,12 @@ _EXAMPLES = {
 _PLUG_IN = "An unexpected error occurred from ISV code. (ErrorType = ClientError) Unexpected exception from plug-in"
 
 OBJECT_DOES_NOT_EXIST = Code("0x80040217", 404, "contact With Id = {id} Does Not Exist")
-KEY_DOES_NOT_EXIST = Code(
-    "0x80060891", 404, "A record with the specified key values does not exist in contact entity", unverified=True
-)
-PRIVILEGE_DENIED = Code(
-    "0x80040220", 403, "Principal user (Id={user}, type=8) is missing {privilege} privilege (Id={privilege_id})"
-)
+KEY_DOES_NOT_EXIST = Code("0x80060891", 404, "A record with the specified key values does not exist in contact entity", unverified=True)
+PRIVILEGE_DENIED = Code("0x80040220", 403, "Principal user (Id={user}, type=8) is missing {privilege} privilege (Id={privilege_id})")
 NOT_A_MEMBER = Code("0x80072560", 403, "The user is not a member of the organization.")
-COLUMN_SECURED = Code(
-    "0x8004f507", 403, "The user does not have AttributePermissionUpdate permission on the secured column {column}."
-)
+COLUMN_SECURED = Code("0x8004f507", 403, "The user does not have AttributePermissionUpdate permission on the secured column {column}.")
 TOKEN_EXPIRED = Code("0x8005F101", 401, "The requested resource requires authentication.")
-VERSION_MISMATCH = Code(
-    "0x80060882", 412, "The version of the existing record doesn't match the RowVersion property provided."
-)
+VERSION_MISMATCH = Code("0x80060882", 412, "The version of the existing record doesn't match the RowVersion property provided.")
 DUPLICATE_RECORD = Code("0x80040237", 412, "A record with matching key values already exists.")
 PAYLOAD = Code("0x80048d19", 400, "Error identified in Payload provided by the user for Entity :'contacts', {detail}")
 NOT_PARSED = Code(
@@ -65,12 +57,17 @@ NOT_PARSED = Code(
     "URL was not parsed due to an ODataUnrecognizedPathException. Resource not found for the segment provided in the URL.",
 )
 TOO_LONG = Code(
-    "0x80044331", 400, "A validation error occurred. The length of the '{column}' attribute exceeded the maximum allowed length."
+    "0x80044331",
+    400,
+    "A validation error occurred. The length of the '{column}' attribute exceeded the maximum allowed length.",
 )
-BAD_KEY = Code("0x0", 400, "The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.contact'.", unverified=True)
-METHOD_NOT_ALLOWED = Code(
-    "0x80060888", 405, "The requested resource does not support http method '{method}'.", unverified=True
+BAD_KEY = Code(
+    "0x0",
+    400,
+    "The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.contact'.",
+    unverified=True,
 )
+METHOD_NOT_ALLOWED = Code("0x80060888", 405, "The requested resource does not support http method '{method}'.", unverified=True)
 MEDIA_TYPE = Code("0x80060888", 415, "A supported MIME type could not be found for the request's Content-Type.", unverified=True)
 BURST = Code("0x80072322", 429, "Number of requests exceeded the limit of {limit} over time window of {window} seconds.")
 EXECUTION_TIME = Code(
@@ -80,9 +77,7 @@ EXECUTION_TIME = Code(
     "Decrease number of concurrent requests or reduce the duration of requests and try again later.",
 )
 CONCURRENCY = Code("0x80072326", 429, "Number of concurrent requests exceeded the limit of {limit}.")
-BATCH_TOO_LARGE = Code(
-    "0x80060888", 400, "Number of operations in the batch exceeded the limit of 1000.", unverified=True
-)
+BATCH_TOO_LARGE = Code("0x80060888", 400, "Number of operations in the batch exceeded the limit of 1000.", unverified=True)
 
 _OTHERS = (
     Code("0x80048306", 403, "Principal user is missing privilege to access the object or to perform the operation."),

@@ -48,7 +48,7 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def guid(text: str) -> str | None:
     """Give the id in lower case when it is one in the form that OData allows."""
-    return text.lower() if len(text) == 36 and _GUID.fullmatch(text) else None
+    return text.lower() if _GUID.fullmatch(text) else None
 
 
 def check(payload: object, *, contact_id: str | None) -> Answer | dict[str, Value]:
@@ -87,7 +87,7 @@ def visible_of(columns: Iterable[tuple[str, Value]]) -> bool | None:
     return next((bool(value) for name, value in columns if name == VISIBILITY_COLUMN and value is not None), None)
 
 
-def _refuse(name: str, value: Any) -> Answer | None:  # noqa: ANN401 - straight out of a JSON document
+def _refuse(name: str, value: Any) -> Answer | None:
     column = COLUMNS.get(name)
     if column is None:
         return _payload_error(f"Invalid property '{name}' was found in entity 'Microsoft.Dynamics.CRM.contact'.")

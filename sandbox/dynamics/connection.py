@@ -49,7 +49,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's transport is no subclass of asyncio's
         self.last_used_s = asyncio.get_running_loop().time()
         self._opened.add(self)
@@ -106,13 +105,12 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     async def trickle(self, answer: bytes, pace_s: float) -> None:
-        """Send an answer one byte at a time."""
+        """Send an answer one byte at a time; the caller finishes."""
         for index in range(len(answer)):
             if self._transport is None or self._closing:
                 return
             self._transport.write(answer[index : index + 1])
             await asyncio.sleep(pace_s)
-        self.finish(b"", close=False)
 
     def _turn(self) -> None:
         """Serve whole requests until one takes its time, or nothing whole is left."""
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
         """Whatever a request does to us, the process lives on and only its connection ends."""
         try:
             self._serve(request, self)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outermost place of a request
             _log.exception("a request could not be served")
             self.abort()
 

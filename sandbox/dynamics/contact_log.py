@@ -81,7 +81,7 @@ def replay(content: bytes) -> list[Contact]:
     return list(rows.values())
 
 
-def _parsed(line: bytes) -> Any:  # noqa: ANN401 - whatever JSON the line holds
+def _parsed(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

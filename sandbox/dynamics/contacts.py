@@ -145,11 +145,8 @@ class Contacts:
 
     def _create(self, key: Key, columns: dict[str, Value], now_ms: int) -> Contact:
         self.version += 1
-        match key:
-            case ById(contact_id):
-                all_columns = dict(columns)
-            case ByKey(column, value):
-                contact_id, all_columns = new_id(), {column: value, **columns}
+        contact_id = key.contact_id if isinstance(key, ById) else new_id()
+        all_columns = dict(columns) if isinstance(key, ById) else {key.column: key.value, **columns}
         contact = Contact(contact_id, self.version, all_columns, now_ms, now_ms)
         self.by_id[contact_id] = contact
         self._index(contact, all_columns)

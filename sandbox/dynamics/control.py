@@ -108,7 +108,7 @@ class DynamicsControl:
         numbers: list[int] = self._order("POST", "/faults", {"faults": spelt})["numbers"]
         return numbers
 
-    def fault(self, preset: str | None = None, **fields: Any) -> int:  # noqa: ANN401 - any field of Fault
+    def fault(self, preset: str | None = None, **fields: Any) -> int:
         """Arm one fault: a preset, fields of `Fault`, or a preset with some fields changed."""
         return self.script([(fault_fields(preset) if preset else {}) | fields])[0]
 
@@ -121,7 +121,7 @@ class DynamicsControl:
         """Disarm one fault, or all. Requests already struck go on as they were told."""
         self._order("POST", "/faults/clear", {"number": number})
 
-    def hold(self, name: str, **fields: Any) -> int:  # noqa: ANN401 - any field of Fault
+    def hold(self, name: str, **fields: Any) -> int:
         """Hold the next matching request until `release(name)`."""
         return self.fault(hold=name, **fields)
 
@@ -131,7 +131,7 @@ class DynamicsControl:
 
     # ---- the service as a whole
 
-    def outage(  # noqa: PLR0913 - keyword-only, each with a default
+    def outage(
         self,
         seconds: float | None = None,
         *,
@@ -148,12 +148,12 @@ class DynamicsControl:
         """End an outage now."""
         self._order("POST", "/outage", {"outage": None})
 
-    def latency(self, seconds: float | None = None, *, endpoint: str = "api", **distribution: Any) -> None:  # noqa: ANN401
+    def latency(self, seconds: float | None = None, *, endpoint: str = "api", **distribution: Any) -> None:
         """Set the latency: constant `seconds`, or fields of `Latency` (kind, low_s, high_s, median_s, sigma, cap_s)."""
         fields = distribution if seconds is None else {"kind": "constant", "seconds": seconds}
         self._order("POST", "/latency", {"endpoint": endpoint, "latency": fields})
 
-    def set_limits(self, **limits: Any) -> None:  # noqa: ANN401 - any field of Limits
+    def set_limits(self, **limits: Any) -> None:
         """Change protection limits: requests, window_s, execution_s, concurrency (None = off), time_scale, forget=True …"""
         self._order("POST", "/limits", limits)
 
@@ -161,7 +161,7 @@ class DynamicsControl:
         """Switch all protection limits off."""
         self.set_limits(requests=None, execution_s=None, concurrency=None)
 
-    def switches(self, **switches: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of Switches
+    def switches(self, **switches: Any) -> dict[str, Any]:
         """Change what is named of app_user, can_write, can_read, can_create, column_secured, servers …; give all."""
         changed: dict[str, Any] = self._order("POST", "/switches", switches)
         return changed
@@ -172,7 +172,7 @@ class DynamicsControl:
         """Let no token issued so far in any more: the next call gets a 401."""
         self._order("POST", "/tokens/revoke", {})
 
-    def token_settings(self, **settings: Any) -> None:  # noqa: ANN401 - any field of TokenSettings
+    def token_settings(self, **settings: Any) -> None:
         """Change lifetime_s and refresh_in_s of tokens to come."""
         self._order("POST", "/token-settings", settings)
 
@@ -180,7 +180,7 @@ class DynamicsControl:
         """Rotate: only this secret counts from now on, also after a restart; dynamics.json shows it."""
         self.set_app(client_id, secret=secret)
 
-    def set_app(self, client_id: str | None = None, **fields: Any) -> None:  # noqa: ANN401 - any field of AppOrder
+    def set_app(self, client_id: str | None = None, **fields: Any) -> None:
         """Register or change an app: secret, secret_expired, certificate (PEM), app_user."""
         self._order("POST", "/apps", {"client_id": client_id} | fields)
 
@@ -202,14 +202,14 @@ class DynamicsControl:
     def until_held(self, name: str, *, deadline_s: float = 10.0) -> None:
         """Wait until a request waits under that name."""
         self.until(
-            lambda: any(held["name"] == name for held in self.held()), deadline_s=deadline_s, what=f"a request held as {name}"
+            lambda: any(held["name"] == name for held in self.held()),
+            deadline_s=deadline_s,
+            what=f"a request held as {name}",
         )
 
-    def _order(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
+    def _order(self, method: str, path: str, content: object = None) -> Any:
         body = None if content is None else json.dumps(content)
-        connection = http.client.HTTPConnection(
-            self._address.hostname or "127.0.0.1", self._address.port, timeout=self._timeout_s
-        )
+        connection = http.client.HTTPConnection(self._address.hostname or "127.0.0.1", self._address.port, timeout=self._timeout_s)
         try:
             headers = {"x-control-token": self._token, "Content-Type": "application/json"}
             connection.request(method, path, body=body, headers=headers)

@@ -4,19 +4,17 @@ Called by `exchange`, in two steps, because time passes between them: `admit` on
 user, limits), `perform` when the service would have done its work. Synchronous; decides nothing about faults or bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from sandbox.dynamics import codes
-from sandbox.dynamics.answers import JSON, Answer, error, json_answer
+from sandbox.dynamics.answers import Answer, error, json_answer
 from sandbox.dynamics.calls import (
-    UNREADABLE,
     Call,
     entity_tag,
-    precondition,
     refuse_media_type,
     targets,
-    wants_representation,
 )
 from sandbox.dynamics.columns import VISIBILITY_COLUMN, Value, check, check_select
 from sandbox.dynamics.contact_log import ContactLog
@@ -29,6 +27,7 @@ from sandbox.dynamics.servers import Servers
 from sandbox.dynamics.switches import Switches
 from sandbox.dynamics.throttle import Limits, Throttle
 from sandbox.dynamics.tokens import TokenFault, Tokens
+from sandbox.dynamics.writes import confirm, read_write
 
 _PRIVILEGE_IDS = {
     "prvReadContact": "a66a9757-d3b0-4a3f-9d3a-5f1f9c2b0e11",
@@ -52,7 +51,7 @@ class Performed:
     """What a call did."""
 
     answer: Answer
-    written: list[Written]
+    written: list[Written] = field(default_factory=list)
 
 
 class Dataverse:
@@ -93,24 +92,23 @@ class Dataverse:
     def perform(self, call: Call, admission: Admission, base: str, now_ms: int) -> Performed:
         """Do what the call asks. `$batch` is taken apart by `batch`, which comes here once per operation."""
         found = call.found
-        if isinstance(found, Answer):
-            return Performed(found, [])
-        refusal = refuse_method(call.request.method, found)
+        refusal = found if isinstance(found, Answer) else refuse_method(call.request.method, found)
         if refusal is not None:
-            return Performed(refusal, [])
-        match found:
-            case WhoAmI():
-                return Performed(self._who_am_i(admission, base), [])
-            case UpdateMultiple():
-                return self._update_multiple(call, admission, now_ms)
-            case OneContact(key) if call.request.method == "PATCH":
-                return self._patch(call, key, admission, base, now_ms)
-            case OneContact(key) if call.request.method == "GET":
-                return Performed(self._get(call, key, admission, base), [])
-            case OneContact(key):
-                return Performed(self._delete(key, admission), [])
-            case _:
-                return Performed(error(codes.NOT_PARSED), [])
+            return Performed(refusal)
+        match found, call.request.method:
+            case OneContact(key), "PATCH":
+                performed = self._patch(call, key, admission, base, now_ms)
+            case OneContact(key), "GET":
+                performed = Performed(self._get(call, key, admission, base))
+            case OneContact(key), _:
+                performed = Performed(self._delete(key, admission))
+            case WhoAmI(), _:
+                performed = Performed(self._who_am_i(admission, base))
+            case UpdateMultiple(), _:
+                performed = self._update_multiple(call, admission, now_ms)
+            case _:  # a batch inside a batch
+                performed = Performed(error(codes.NOT_PARSED))
+        return performed
 
     def _who_am_i(self, admission: Admission, base: str) -> Answer:
         content = {
@@ -122,40 +120,18 @@ class Dataverse:
         return json_answer(200, content)
 
     def _patch(self, call: Call, key: Key, admission: Admission, base: str, now_ms: int) -> Performed:
-        headers = call.request.headers
-        contact_id = key.contact_id if isinstance(key, ById) else None
-        condition, columns = precondition(headers), self._readable(call, contact_id)
-        query = parse_query(call.request.query) if call.request.query else {}
-        select = check_select(query) if query else None
-        for wrong in (condition, columns, select):
-            if isinstance(wrong, Answer):
-                return Performed(wrong, [])
-        assert isinstance(condition, Precondition)
-        assert isinstance(columns, dict)
-        assert not isinstance(select, Answer)
-        refusal = self._refuse_write(columns, admission, creates=self._creates(key, condition))
+        write = read_write(call, key)
+        if isinstance(write, Answer):
+            return Performed(write)
+        creates = not write.condition.must_exist and self.contacts.find(key) is None
+        refusal = self._refuse_write(write.columns, admission, creates=creates)
         if refusal is not None:
-            return Performed(refusal, [])
-        result = self.contacts.write(key, columns, condition, now_ms)
+            return Performed(refusal)
+        result = self.contacts.write(key, write.columns, write.condition, now_ms)
         if isinstance(result, Refusal):
-            return Performed(_refused(result, key), [])
+            return Performed(_refused(result, key))
         self.log.append([result.contact])
-        location = f"{base}/api/data/v9.2/contacts({result.contact.contact_id})"
-        if wants_representation(headers):
-            return Performed(_represented(result, base, location, select), [result])
-        named = result.created or call.in_batch or not condition.must_exist
-        return Performed(Answer(204, [("OData-EntityId", location)] if named else []), [result])
-
-    def _readable(self, call: Call, contact_id: str | None) -> Answer | dict[str, Value]:
-        refusal = refuse_media_type(call)
-        if refusal is not None:
-            return refusal
-        if call.payload is UNREADABLE:
-            return error(codes.PAYLOAD, detail="the body is not valid JSON.")
-        return check(call.payload, contact_id=contact_id)
-
-    def _creates(self, key: Key, condition: Precondition) -> bool:
-        return not condition.must_exist and self.contacts.find(key) is None
+        return Performed(confirm(write, result, base), [result])
 
     def _refuse_write(self, columns: dict[str, Value], admission: Admission, *, creates: bool) -> Answer | None:
         switches = self.switches
@@ -195,25 +171,28 @@ class Dataverse:
 
     def _update_multiple(self, call: Call, admission: Admission, now_ms: int) -> Performed:
         """All or nothing: every row is judged before the first is written."""
-        rows = error(codes.PAYLOAD, detail="the body is not valid JSON.") if call.payload is UNREADABLE else targets(call.payload)
-        refusal = refuse_media_type(call) or (rows if isinstance(rows, Answer) else None)
-        if refusal is not None or isinstance(rows, Answer):
-            return Performed(refusal or error(codes.PAYLOAD, detail="no rows."), [])
+        rows = refuse_media_type(call) or targets(call.payload)
+        if isinstance(rows, Answer):
+            return Performed(rows)
         writes: list[tuple[Key, dict[str, Value]]] = []
         for contact_id, payload in rows:
-            columns = check(payload, contact_id=contact_id)
+            columns = self._check_row(contact_id, payload, admission)
             if isinstance(columns, Answer):
-                return Performed(columns, [])
-            refusal = self._refuse_write(columns, admission, creates=False)
-            if refusal is None and contact_id not in self.contacts.by_id:
-                refusal = _refused(Refusal.MISSING, ById(contact_id))
-            if refusal is not None:
-                return Performed(refusal, [])
+                return Performed(columns)
             writes.append((ById(contact_id), columns))
         results = [self.contacts.write(key, columns, Precondition(must_exist=True), now_ms) for key, columns in writes]
         written = [result for result in results if isinstance(result, Written)]
         self.log.append([result.contact for result in written])
         return Performed(Answer(204), written)
+
+    def _check_row(self, contact_id: str, payload: dict[str, Any], admission: Admission) -> Answer | dict[str, Value]:
+        columns = check(payload, contact_id=contact_id)
+        if isinstance(columns, Answer):
+            return columns
+        refusal = self._refuse_write(columns, admission, creates=False)
+        if refusal is None and contact_id not in self.contacts.by_id:
+            refusal = _refused(Refusal.MISSING, ById(contact_id))
+        return columns if refusal is None else refusal
 
     def _unauthorized(self, fault: TokenFault, base: str) -> Answer:
         authority = f"{base}/{self.identity.tenant_id}/oauth2/authorize"
@@ -223,14 +202,6 @@ class Dataverse:
         answer = error(codes.TOKEN_EXPIRED)
         answer.headers.append(challenge)
         return answer
-
-
-def _represented(result: Written, base: str, location: str, select: list[str] | None) -> Answer:
-    answer = json_answer(201 if result.created else 200, row(result.contact, base, select))
-    answer.headers = [JSON, ("Preference-Applied", "return=representation"), ("ETag", result.contact.etag)]
-    if result.created:
-        answer.headers.append(("OData-EntityId", location))
-    return answer
 
 
 def _denied(privilege: str, admission: Admission) -> Answer:

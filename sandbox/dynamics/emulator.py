@@ -74,9 +74,7 @@ def identity_path(directory: Path) -> Path:
     return directory / "dynamics-identity.json"
 
 
-def open_emulator(
-    directory: Path, *, journal_file: bool = True, journal_size: int = RING_SIZE, limits: Limits | None = None
-) -> Emulator:
+def open_emulator(directory: Path, *, journal_file: bool = True, journal_size: int = RING_SIZE, limits: Limits | None = None) -> Emulator:
     """Make an emulator out of its state directory, or begin a new one there."""
     identity = identities.load(identity_path(directory))
     tokens = Tokens(identity)

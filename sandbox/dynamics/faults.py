@@ -5,6 +5,7 @@ that matches and is not used up strikes. A list of one-shot faults therefore rea
 """
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 from typing import Any, Literal, Self
 
@@ -94,7 +95,7 @@ class Fault(BaseModel):
         """Whether the write happens, the default filled in."""
         if self.apply is not None:
             return self.apply
-        return "yes" if self.final_status is None or self.final_status < 300 else "no"
+        return "yes" if self.final_status is None or self.final_status < HTTPStatus.MULTIPLE_CHOICES else "no"
 
     @property
     def final_status(self) -> int | None:
@@ -103,6 +104,12 @@ class Fault(BaseModel):
             return self.status
         return CATALOGUE[self.code.lower()].status if self.code is not None and self.code.lower() in CATALOGUE else None
 
+    @property
+    def extra_headers(self) -> list[Header]:
+        """Headers that go on top, whoever made the answer."""
+        again: list[Header] = [] if self.retry_after is None else [("Retry-After", str(self.retry_after))]
+        return [*self.headers.items(), *again]
+
     def answer(self) -> Answer | None:
         """Build the scripted answer; None when the fault leaves the service's own."""
         status = self.final_status
@@ -110,10 +117,7 @@ class Fault(BaseModel):
             return None
         code = self._code(status or 500)
         headers, body = self._body(code)
-        headers += [(name, value) for name, value in self.headers.items()]
-        if self.retry_after is not None:
-            headers.append(("Retry-After", str(self.retry_after)))
-        return Answer(code.status, headers, body, self.code)
+        return Answer(code.status, [*headers, *self.extra_headers], body, self.code)
 
     def _code(self, status: int) -> Code:
         known = CATALOGUE.get((self.code or "").lower())
@@ -125,7 +129,7 @@ class Fault(BaseModel):
             return ([JSON] if self.raw[:1] in {"{", "["} else []), self.raw.encode("utf-8", "surrogatepass")
         if self.body is not None:
             return shaped(self.body, _with_digits(code))
-        if code.status < 400:
+        if code.status < HTTPStatus.BAD_REQUEST:
             return [], b""
         if self.code is None and code.status in _FRONT_END:
             return [HTML], html_page(code.status)

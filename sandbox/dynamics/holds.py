@@ -57,8 +57,4 @@ class Holds:
 
     def shown(self) -> list[dict[str, object]]:
         """Give what waits."""
-        return [
-            {"name": hold.name, "seq": hold.seq, "contact_id": hold.contact_id}
-            for holds in self._by_name.values()
-            for hold in holds
-        ]
+        return [{"name": hold.name, "seq": hold.seq, "contact_id": hold.contact_id} for holds in self._by_name.values() for hold in holds]

@@ -1,8 +1,8 @@
 """Reads HTTP/1.1 requests out of bytes: a pure reader without socket or clock, in the manner of h11.
 
 Called by `connection`. Whatever the bytes, the outcome is requests, "more is needed" (None) or `BadRequest`; byte by
-byte gives the same as all at once. It must not know what a request means. Not h11 itself, because h11 costs about 60 µs
-per request where this costs 6 (README, measured).
+byte gives the same as all at once. It must not know what a request means. Not h11 itself, because h11 takes 51 µs
+per request where this takes 8; httptools would take 5, which is no reason for one more dependency (measured, README).
 """
 
 import re
@@ -16,7 +16,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_CONTROL = re.compile(r"[\x00\r\n]")
+_KNOWN_NAMES: dict[str, str] = {}
+"""Header names seen and found good, with their lower-case form: clients send the same dozen over and over."""
+_MOST_KNOWN_NAMES = 1000
 
 
 class BadRequest(Exception):  # noqa: N818 - named for the HTTP status line that answers it
@@ -119,10 +121,12 @@ class RequestReader:
 def parse_head(text: str) -> _Head:
     """Turn request line and header lines into a request without its body."""
     lines = text.split("\r\n")
-    parts = lines[0].split(" ")
-    if len(parts) != 3 or _TOKEN.fullmatch(parts[0]) is None or not parts[1]:
+    if "\x00" in text or text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1:
+        raise BadRequest(400, "a control character in the head")
+    method, _, rest = lines[0].partition(" ")
+    target, _, version = rest.partition(" ")
+    if _TOKEN.fullmatch(method) is None or not target:
         raise BadRequest(400, "malformed request line")
-    method, target, version = parts
     if version not in {"HTTP/1.1", "HTTP/1.0"}:
         raise BadRequest(505 if version.startswith("HTTP/") else 400, "HTTP version not supported")
     headers = _parse_headers(lines)
@@ -140,9 +144,9 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or _TOKEN.fullmatch(name) is None or _CONTROL.search(value) is not None:
+        if not colon:
             raise BadRequest(400, "malformed header line")
-        key = name.lower()
+        key = _KNOWN_NAMES.get(name) or _learn_name(name)
         text = value.strip(" \t")
         if key in headers:
             if key in {"host", "content-length"} and headers[key] != text:
@@ -151,6 +155,14 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
         else:
             headers[key] = text
     return headers
+
+
+def _learn_name(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise BadRequest(400, "malformed header name")
+    if len(_KNOWN_NAMES) < _MOST_KNOWN_NAMES:
+        _KNOWN_NAMES[name] = name.lower()
+    return name.lower()
 
 
 def _body_length(headers: dict[str, str]) -> int | None:

@@ -77,7 +77,7 @@ def _parts(content_type: str, text: str) -> list[tuple[dict[str, str], str]]:
         raise Malformed("The content type must be multipart/mixed with a boundary.")
     delimiter = f"--{found.group(1) or found.group(2)}"
     pieces = f"\n{text}".split(f"\n{delimiter}")
-    if len(pieces) < 2:
+    if len(pieces) == 1:
         raise Malformed("The batch has no parts.")
     if not any(piece.startswith("--") for piece in pieces[1:]):
         raise Malformed("The batch has no end.")
@@ -100,7 +100,7 @@ def _operation(headers: dict[str, str], content: str) -> Operation:
     head, _, body = content.lstrip("\n").partition("\n\n")
     lines = head.split("\n")
     words = lines[0].split()
-    if len(words) != 3 or words[2] != "HTTP/1.1":
+    if words[2:] != ["HTTP/1.1"]:
         raise Malformed("Each operation must begin with a request line that ends in HTTP/1.1.")
     path, _, query = _relative(words[1]).partition("?")
     request = Request(words[0], path, query, _headers(lines[1:]), body.strip().encode(), keep_alive=True)

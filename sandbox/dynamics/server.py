@@ -18,11 +18,12 @@ import orjson
 import uvloop
 
 from sandbox.dynamics import tls
+from sandbox.dynamics.clock import utc_now
 from sandbox.dynamics.connection import Connection
 from sandbox.dynamics.emulator import Emulator, open_emulator
-from sandbox.dynamics.exchange import Service
 from sandbox.dynamics.identity import write_private
 from sandbox.dynamics.outage import Outage
+from sandbox.dynamics.service import Service
 from sandbox.dynamics.steering import Levers, Steering
 from sandbox.dynamics.throttle import Limits
 
@@ -74,9 +75,7 @@ def _lock(directory: Path) -> int:
 
 
 async def _serve(start: Start) -> None:
-    emulator = open_emulator(
-        start.directory, journal_file=start.journal_file, journal_size=start.journal_size, limits=start.limits
-    )
+    emulator = open_emulator(start.directory, journal_file=start.journal_file, journal_size=start.journal_size, limits=start.limits)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +103,7 @@ class House:
         self._control_token = secrets.token_urlsafe(24)
         levers = Levers(self.set_outage, self._publish)
         self._steering = Steering(emulator, self._service, levers, self._control_token)
-        self._context = tls.server_context(start.directory, start.host, tls.utc_now())
+        self._context = tls.server_context(start.directory, start.host, utc_now())
         self._opened: set[Connection] = set()
         self._orders: set[Connection] = set()
         self._api: asyncio.Server | None = None
@@ -116,6 +115,7 @@ class House:
     async def open(self) -> None:
         """Open both ports and tell where they are."""
         identity, start = self._emulator.identity, self._start
+        _settings_path(start.directory).unlink(missing_ok=True)  # left by a killed process
         await self._listen(start.port or identity.port)
         self._control = await self._open_control(identity.control_port)
         identity.port = _port_of(self._api)
@@ -127,7 +127,7 @@ class House:
 
     async def close(self) -> None:
         """Close everything; what is in flight is cut, as by any server that stops."""
-        (self._start.directory / "dynamics.json").unlink(missing_ok=True)
+        _settings_path(self._start.directory).unlink(missing_ok=True)
         for task in list(self._background):
             task.cancel()
         await self._service.stop()
@@ -203,7 +203,7 @@ class House:
             "port": identity.port,
             "pid": os.getpid(),
         }
-        write_private(start.directory / "dynamics.json", orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        write_private(_settings_path(start.directory), orjson.dumps(content, option=orjson.OPT_INDENT_2))
 
     async def _sweep(self) -> None:
         """Close connections that have long been idle, as the front end does."""
@@ -220,8 +220,13 @@ class House:
         task.add_done_callback(self._background.discard)
 
 
+def _settings_path(directory: Path) -> Path:
+    return directory / "dynamics.json"
+
+
 def _port_of(server: asyncio.Server | None) -> int:
-    assert server is not None
+    if server is None:
+        raise StartError("a port closed while it was being opened")
     port: int = server.sockets[0].getsockname()[1]
     return port
 

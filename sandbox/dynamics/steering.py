@@ -5,56 +5,31 @@ addresses; each does one thing to the `Emulator`. The client is `control.Dynamic
 """
 
 import hmac
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from sandbox.dynamics.answers import PLAIN_JSON, Answer, render
-from sandbox.dynamics.columns import VISIBILITY_COLUMN, guid
+from sandbox.dynamics.clock import epoch_ms, epoch_s
+from sandbox.dynamics.columns import VISIBILITY_COLUMN
 from sandbox.dynamics.connection import Connection
 from sandbox.dynamics.contacts import ById, Precondition, Written
-from sandbox.dynamics.emulator import Emulator, Endpoint
-from sandbox.dynamics.exchange import Service
+from sandbox.dynamics.emulator import Emulator
 from sandbox.dynamics.faults import Fault
 from sandbox.dynamics.http1 import Request
 from sandbox.dynamics.identity import App
-from sandbox.dynamics.latency import Latency
+from sandbox.dynamics.orders import AppOrder, LatencyOrder, Refused, read_contact_id, read_visibility
 from sandbox.dynamics.outage import Outage
 from sandbox.dynamics.routing import parse_query
+from sandbox.dynamics.service import Service
 from sandbox.dynamics.sts import TokenSettings
 from sandbox.dynamics.switches import Switches
 
 TOKEN_HEADER = "x-control-token"  # noqa: S105 - a header's name
 _MOST_ENTRIES = 100_000
-
-
-class Refused(Exception):  # noqa: N818 - answers 400
-    """The order makes no sense; the text says why."""
-
-
-class AppOrder(BaseModel):
-    """Registers an app, or changes one. `secret` replaces all secrets; `certificate` (PEM) is added."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    client_id: str | None = None
-    secret: str | None = None
-    secret_expired: bool | None = None
-    certificate: str | None = None
-    app_user: bool | None = None
-
-
-class LatencyOrder(BaseModel):
-    """Sets the latency of one endpoint."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    endpoint: Endpoint = "api"
-    latency: Latency = Field(default_factory=Latency)
 
 
 @dataclass(slots=True)
@@ -99,7 +74,7 @@ class Steering:
 
     # ---- looking
 
-    def status(self, _content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    def status(self, _content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Everything at a glance."""
         emulator = self._emulator
         dataverse, sts = emulator.dataverse, emulator.sts
@@ -107,7 +82,7 @@ class Steering:
             "contacts": len(dataverse.contacts),
             "plug_in_runs": dataverse.contacts.plug_in_runs,
             "requests": emulator.journal.last_seq,
-            "in_flight": len(self._service.under_way),
+            "in_flight": self._service.count_in_flight(),
             "held": emulator.holds.shown(),
             "token_requests": sts.requests,
             "tokens_issued": sts.issued,
@@ -120,22 +95,27 @@ class Steering:
             "faults": [armed.shown() for armed in emulator.script.armed],
         }
 
-    def get_contacts(self, _content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def get_contacts(self, _content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Each contact's visibility."""
         contacts = self._emulator.dataverse.contacts
         return {contact.contact_id: contact.columns.get(VISIBILITY_COLUMN) for contact in contacts}
 
-    def get_rows(self, _content: Any, query: dict[str, str]) -> list[dict[str, Any]]:  # noqa: ANN401
+    def get_rows(self, _content: Any, query: dict[str, str]) -> list[dict[str, Any]]:
         """Rows with version and all columns: of one contact, or all."""
         contacts = self._emulator.dataverse.contacts
         wanted = query.get("contact")
         rows = contacts if wanted is None else filter(None, [contacts.by_id.get(wanted.lower())])
         return [
-            {"contact_id": row.contact_id, "version": row.version, "modified_ms": row.modified_ms, "columns": row.columns}
+            {
+                "contact_id": row.contact_id,
+                "version": row.version,
+                "modified_ms": row.modified_ms,
+                "columns": row.columns,
+            }
             for row in rows
         ]
 
-    def get_journal(self, _content: Any, query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def get_journal(self, _content: Any, query: dict[str, str]) -> dict[str, Any]:
         """What came after `since`; `oldest` says how far back memory reaches."""
         journal = self._emulator.journal
         limit = min(int(query.get("limit", _MOST_ENTRIES)), _MOST_ENTRIES)
@@ -144,53 +124,50 @@ class Steering:
             since = max(since, journal.last_seq - int(query["tail"]))
         return {"entries": journal.since(since, limit), "last": journal.last_seq, "oldest": journal.oldest_seq}
 
-    def get_in_flight(self, _content: Any, _query: dict[str, str]) -> list[dict[str, Any]]:  # noqa: ANN401
+    def get_in_flight(self, _content: Any, _query: dict[str, str]) -> list[dict[str, Any]]:
         """What is under way."""
         return self._service.in_flight()
 
-    def get_faults(self, _content: Any, _query: dict[str, str]) -> list[dict[str, Any]]:  # noqa: ANN401
+    def get_faults(self, _content: Any, _query: dict[str, str]) -> list[dict[str, Any]]:
         """The script, with what each fault has done."""
         return [armed.shown() for armed in self._emulator.script.armed]
 
     # ---- doing
 
-    def put_contacts(self, content: Any, _query: dict[str, str]) -> dict[str, int]:  # noqa: ANN401
+    def put_contacts(self, content: Any, _query: dict[str, str]) -> dict[str, int]:
         """Write contacts without a request: no journal, no limits, no plug-in."""
-        wanted = {_contact_id(text): _visibility(value) for text, value in content.items()}
-        contacts, now_ms = self._emulator.dataverse.contacts, _now_ms()
+        wanted = {read_contact_id(text): read_visibility(value) for text, value in content.items()}
+        contacts, now_ms = self._emulator.dataverse.contacts, epoch_ms()
         runs = contacts.plug_in_runs
-        results = [
-            contacts.write(ById(contact_id), {VISIBILITY_COLUMN: visible}, Precondition(), now_ms)
-            for contact_id, visible in wanted.items()
-        ]
+        results = [contacts.write(ById(contact_id), {VISIBILITY_COLUMN: visible}, Precondition(), now_ms) for contact_id, visible in wanted.items()]
         contacts.plug_in_runs = runs
         self._emulator.dataverse.log.append([result.contact for result in results if isinstance(result, Written)])
         return {"written": len(results)}
 
-    def delete_contacts(self, content: Any, _query: dict[str, str]) -> dict[str, int]:  # noqa: ANN401
+    def delete_contacts(self, content: Any, _query: dict[str, str]) -> dict[str, int]:
         """Delete the named contacts, or with null all of them."""
         dataverse = self._emulator.dataverse
-        ids = list(dataverse.contacts.by_id) if content["contacts"] is None else [_contact_id(i) for i in content["contacts"]]
+        ids = list(dataverse.contacts.by_id) if content["contacts"] is None else [read_contact_id(i) for i in content["contacts"]]
         gone = [contact_id for contact_id in ids if dataverse.contacts.remove(contact_id)]
         dataverse.log.append_removed(gone)
         return {"deleted": len(gone)}
 
-    def add_faults(self, content: Any, _query: dict[str, str]) -> dict[str, list[int]]:  # noqa: ANN401
+    def add_faults(self, content: Any, _query: dict[str, str]) -> dict[str, list[int]]:
         """Arm faults behind those that are there."""
         return {"numbers": self._emulator.script.add([Fault.model_validate(one) for one in content["faults"]])}
 
-    def clear_faults(self, content: Any, _query: dict[str, str]) -> dict[str, bool]:  # noqa: ANN401
+    def clear_faults(self, content: Any, _query: dict[str, str]) -> dict[str, bool]:
         """Disarm one fault or all."""
         self._emulator.script.clear(content.get("number"))
         return {"cleared": True}
 
-    def set_latency(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_latency(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Set the general latency of one endpoint."""
         order = LatencyOrder.model_validate(content)
         self._emulator.latency[order.endpoint] = order.latency
         return order.latency.model_dump()
 
-    def set_limits(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_limits(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Change what is named of the limits; with `forget` the windows start empty."""
         throttle = self._emulator.dataverse.throttle
         forget = content.pop("forget", False)
@@ -199,31 +176,31 @@ class Steering:
             throttle.forget()
         return throttle.limits.model_dump()
 
-    def set_switches(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_switches(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Change what is named of the switches."""
         dataverse = self._emulator.dataverse
         dataverse.switches = Switches.model_validate(dataverse.switches.model_dump() | content)
         return dataverse.switches.model_dump()
 
-    def set_token_settings(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_token_settings(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Change how tokens are issued."""
         sts = self._emulator.sts
         sts.settings = TokenSettings.model_validate(sts.settings.model_dump() | content)
         return sts.settings.model_dump()
 
-    def set_outage(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_outage(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Begin or end an outage."""
         outage = None if content.get("outage") is None else Outage.model_validate(content["outage"])
         self._levers.set_outage(outage)
         return {"outage": None if outage is None else outage.model_dump()}
 
-    def revoke_tokens(self, _content: Any, _query: dict[str, str]) -> dict[str, bool]:  # noqa: ANN401
+    def revoke_tokens(self, _content: Any, _query: dict[str, str]) -> dict[str, bool]:
         """Let no token issued so far in any more."""
-        self._emulator.tokens.revoke_all(_now_ms() / 1000)
+        self._emulator.tokens.revoke_all(epoch_s())
         self._emulator.save_identity()
         return {"revoked": True}
 
-    def set_app(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    def set_app(self, content: Any, _query: dict[str, str]) -> dict[str, Any]:
         """Register or change an app; without an id the main one."""
         order = AppOrder.model_validate(content)
         identity = self._emulator.identity
@@ -238,11 +215,11 @@ class Steering:
         self._levers.publish()
         return {"client_id": app.client_id, "app_user": app.app_user, "secret_expired": app.secret_expired}
 
-    def release(self, content: Any, _query: dict[str, str]) -> dict[str, int]:  # noqa: ANN401
+    def release(self, content: Any, _query: dict[str, str]) -> dict[str, int]:
         """Let held requests go on."""
         return {"released": self._emulator.holds.release(content.get("name"))}
 
-    def reset(self, content: Any, _query: dict[str, str]) -> dict[str, bool]:  # noqa: ANN401
+    def reset(self, content: Any, _query: dict[str, str]) -> dict[str, bool]:
         """Back to how it started; with `contacts` and `journal` those are emptied too."""
         self._levers.set_outage(None)
         self._emulator.reset()
@@ -258,7 +235,7 @@ class Steering:
         if not hmac.compare_digest(request.headers.get("x-identity-header", "").encode(), expected.encode()):
             return _problem(403, "the header x-identity-header must hold identity_header of dynamics.json")
         resource = parse_query(request.query).get("resource", "")
-        answer = self._emulator.sts.managed_identity(resource, _now_ms() / 1000)
+        answer = self._emulator.sts.managed_identity(resource, epoch_s())
         answer.headers.clear()
         return answer
 
@@ -288,22 +265,3 @@ _ORDERS: dict[tuple[str, str], Callable[[Steering, Any, dict[str, str]], Any]] =
 
 def _problem(status: int, text: str) -> Answer:
     return Answer(status, body=orjson.dumps({"problem": text}))
-
-
-def _contact_id(text: str) -> str:
-    contact_id = guid(text)
-    if contact_id is None:
-        msg = f"{text!r} is no GUID"
-        raise Refused(msg)
-    return contact_id
-
-
-def _visibility(value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    msg = "a visibility is true, false or null"
-    raise Refused(msg)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

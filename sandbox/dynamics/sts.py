@@ -6,13 +6,13 @@ status goes with which AADSTS number is documented for some only: see README, un
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.dynamics.answers import PLAIN_JSON, Answer, json_answer
 from sandbox.dynamics.assertion import is_signed_by
+from sandbox.dynamics.clock import utc_text
 from sandbox.dynamics.identity import App, Identity
 from sandbox.dynamics.tokens import Tokens
 
@@ -49,7 +49,12 @@ ERRORS: dict[int, Aadsts] = {
         Aadsts(500011, "invalid_resource", 400, "The resource principal named {resource} was not found in the tenant."),
         Aadsts(70011, "invalid_scope", 400, "The provided request must include a valid 'scope' input parameter."),
         Aadsts(90033, "temporarily_unavailable", 503, "A transient error has occurred. Please try again."),
-        Aadsts(50196, "invalid_grant", 400, "The server terminated an operation because it encountered a client request loop."),
+        Aadsts(
+            50196,
+            "invalid_grant",
+            400,
+            "The server terminated an operation because it encountered a client request loop.",
+        ),
     )
 }
 """By number. 50196 answers 400 on the wire although it means "slow down" [unverified]."""
@@ -78,10 +83,10 @@ class Sts:
         """Token requests so far, refused ones included: for single-flight assertions."""
         self.issued = 0
 
-    def discovery(self, tenant: str, base: str) -> Answer:
+    def discovery(self, tenant: str, base: str, now_s: float) -> Answer:
         """Answer the OpenID configuration."""
         if tenant != self._identity.tenant_id:
-            return self.refuse(90002, tenant=tenant)
+            return self.refuse(90002, now_s, tenant=tenant)
         root = f"{base}/{tenant}"
         return json_answer(
             200,
@@ -99,25 +104,25 @@ class Sts:
         """Answer a token request."""
         self.requests += 1
         if tenant != self._identity.tenant_id:
-            return self.refuse(90002, tenant=tenant)
+            return self.refuse(90002, now_s, tenant=tenant)
         form = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=100).items()}
         missing = next((name for name in ("grant_type", "client_id", "scope") if not form.get(name)), None)
         if missing is not None:
-            return self.refuse(900144, parameter=missing)
+            return self.refuse(900144, now_s, parameter=missing)
         if form["grant_type"] != "client_credentials":
-            return self.refuse(70003, grant=form["grant_type"])
+            return self.refuse(70003, now_s, grant=form["grant_type"])
         app = self._identity.apps.get(form["client_id"])
         if app is None:
-            return self.refuse(700016, app=form["client_id"])
+            return self.refuse(700016, now_s, app=form["client_id"])
         return self._refuse_credential(app, form, tenant, base, now_s) or self._issue(app, form["scope"], now_s)
 
-    def refuse(self, number: int, **values: str) -> Answer:
+    def refuse(self, number: int, now_s: float, **values: str) -> Answer:
         """Answer with the error of that number."""
         row = ERRORS[number]
         named = {"app": self._identity.main_client_id, "tenant": self._identity.tenant_id, "resource": "", "grant": ""}
         text = row.text.format_map({**named, "parameter": "scope", **values})
         trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-        moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        moment = utc_text(now_s)
         content = {
             "error": row.error,
             "error_description": f"AADSTS{number}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {moment}",
@@ -149,26 +154,24 @@ class Sts:
         }
         return json_answer(200, content)
 
-    def _refuse_credential(
-        self, app: App, form: dict[str, str], tenant: str, base: str, now_s: float
-    ) -> Answer | None:
+    def _refuse_credential(self, app: App, form: dict[str, str], tenant: str, base: str, now_s: float) -> Answer | None:
         assertion, secret = form.get("client_assertion"), form.get("client_secret")
         if assertion is not None and form.get("client_assertion_type") == _ASSERTION_TYPE:
             audiences = {f"{base}/{tenant}/oauth2/v2.0/token", f"{base}/{tenant}/v2.0"}
             good = is_signed_by(assertion, app.certificates, client_id=app.client_id, audiences=audiences, now_s=now_s)
-            return None if good else self.refuse(700027)
+            return None if good else self.refuse(700027, now_s)
         if secret is None:
-            return self.refuse(7000216)
+            return self.refuse(7000216, now_s)
         if secret not in app.secrets:
-            return self.refuse(7000215, app=app.client_id)
-        return self.refuse(7000222, app=app.client_id) if app.secret_expired else None
+            return self.refuse(7000215, now_s, app=app.client_id)
+        return self.refuse(7000222, now_s, app=app.client_id) if app.secret_expired else None
 
     def _issue(self, app: App, scope: str, now_s: float) -> Answer:
         if not scope.endswith("/.default") or " " in scope:
-            return self.refuse(70011)
+            return self.refuse(70011, now_s)
         resource = scope.removesuffix("/.default").rstrip("/").lower()
         if resource not in self.resources:
-            return self.refuse(500011, resource=resource)
+            return self.refuse(500011, now_s, resource=resource)
         self.issued += 1
         lifetime_s = self.settings.lifetime_s
         content = {"token_type": "Bearer", "expires_in": lifetime_s, "ext_expires_in": lifetime_s}

@@ -31,7 +31,7 @@ class Limits(BaseModel):
     count_refused: bool = True
     growth: float = Field(0.25, ge=0)
     """Retry-After grows by this part for each request that is refused in a row."""
-    retry_after_max_s: float = Field(300.0, gt=0)
+    retry_after_max_s: float = Field(600.0, gt=0)
     decimal_retry_after: bool = False
     """Send fractions of a second: not what the service does, but needed where 1 s is a third of the scaled window."""
 

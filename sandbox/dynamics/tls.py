@@ -7,7 +7,7 @@ is made anew when it nears its end or lacks a name. Keys are readable by their o
 import ipaddress
 import os
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -69,9 +69,7 @@ def _ca_certificate(key: Key, now: datetime) -> x509.Certificate:
     )
 
 
-def _make_leaf(
-    path: Path, key_path: Path, *, names: tuple[str, ...], ca_certificate: x509.Certificate, ca_key: Key, now: datetime
-) -> None:
+def _make_leaf(path: Path, key_path: Path, *, names: tuple[str, ...], ca_certificate: x509.Certificate, ca_key: Key, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     authority_id = ca_certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -101,9 +99,7 @@ def _is_good(path: Path, names: tuple[str, ...], authority: x509.Certificate, no
     return leaf.not_valid_after_utc > now + _RENEW_BEFORE and all(_general_name(name) in covered for name in names)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -137,9 +133,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _write_key(path: Path, key: Key) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write(path, pem, 0o600)
 
 
@@ -150,8 +144,3 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     temporary.replace(path)
-
-
-def utc_now() -> datetime:
-    """Read the clock for certificates."""
-    return datetime.now(UTC)

@@ -45,11 +45,7 @@ class FakeConnect:
         return httpx.Response(200, json=self.config if path.endswith("/config") else self._status())
 
     def _validation(self, config: dict[str, str]) -> dict[str, object]:
-        return {
-            "configs": [
-                {"value": {"name": key, "value": value, "errors": self.errors.get(key, [])}} for key, value in config.items()
-            ]
-        }
+        return {"configs": [{"value": {"name": key, "value": value, "errors": self.errors.get(key, [])}} for key, value in config.items()]}
 
     def _status(self) -> dict[str, object]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -59,7 +55,7 @@ class FakeConnect:
 
 def _apply(connect: Callable[[httpx.Request], httpx.Response], **options: object) -> Report:
     said = options.pop("said", [])
-    settings = {"deadline_s": 5, "settle_s": 0, "say": said.append} | options  # type: ignore[attr-defined]
+    settings = {"deadline_s": 5, "settle_s": 0, "say": said.append} | options
     transport = httpx.MockTransport(connect)
     return apply_connector("http://connect", Connector("c", _WANTED), transport=transport, **settings)  # type: ignore[arg-type]
 
@@ -118,7 +114,7 @@ def test_a_failed_task_is_reported_with_its_cause_and_advice() -> None:
     """The trace comes without frames."""
     connect = FakeConnect()
     connect.after_put = ["RUNNING", "FAILED"]
-    connect.trace = 'Boom: x\n\tat a.B.c(D.java:1)\nCaused by: ERROR: permission denied for table mentor\n\tat e.F'
+    connect.trace = "Boom: x\n\tat a.B.c(D.java:1)\nCaused by: ERROR: permission denied for table mentor\n\tat e.F"
     report = _apply(connect, settle_s=0.3)
     assert report.standing is Standing.FAILED
     assert report.trace == ("Boom: x", "Caused by: ERROR: permission denied for table mentor")
@@ -148,7 +144,7 @@ def test_connect_that_stays_away_ends_as_a_dependency_error() -> None:
     """The message says who, not what the socket said."""
 
     def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("[Errno 111] secret text", request=request)  # noqa: EM101
+        raise httpx.ConnectError("[Errno 111] secret text", request=request)
 
     with pytest.raises(DependencyError, match=r"Kafka Connect cannot be reached \(ConnectError\)"):
         _apply(refuse, deadline_s=0.3)
@@ -202,3 +198,20 @@ def test_a_file_that_is_no_connector_is_refused_by_name(text: str, tmp_path: Pat
     file.write_text(text)
     with pytest.raises(SettingsError):
         read_connector(file, {})
+
+
+def test_a_database_that_is_away_is_waited_for_and_not_called_a_mistake() -> None:
+    """Debezium asks it while it validates."""
+    connect = FakeConnect()
+    connect.errors = {"poll.interval.ms": ["Error while validating connector config: Connection to db:5432 refused."]}
+    with pytest.raises(DependencyError, match="PostgreSQL"):
+        _apply(connect, deadline_s=0.3)
+
+
+def test_a_place_that_connect_cannot_fill_brings_a_hint() -> None:
+    """Debezium's own words about it are no help."""
+    connect = FakeConnect()
+    connect.errors = {"poll.interval.ms": ["An integer is expected, not ${file:/f:port}"] * 2}
+    with pytest.raises(SettingsError, match=r"allowed\.paths") as refused:
+        _apply(connect)
+    assert str(refused.value).count("An integer") == 1

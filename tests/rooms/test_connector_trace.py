@@ -15,6 +15,8 @@ from consumer.connector_trace import advise, causes
         "  Detail: Key (email)=(canary) already exists.",
         "Struct{id=1,full_name=canary}",
         "error at record {after: {notes=canary}}",
+        "Struct{id=1,notes=}canary} is bad",
+        "Struct{id=1,notes=canary",
     ],
 )
 def test_secrets_and_row_values_are_not_shown(line: str) -> None:
@@ -39,6 +41,7 @@ def test_frames_are_left_out_and_the_root_cause_stays() -> None:
         ('FATAL: password authentication failed for user "hlf_cdc"', "refuses"),
         ("ERROR: permission denied for table mentor", "right"),
         ("Topic hlf.mentor.changes not present in metadata after 60000 ms", "topic"),
+        ("DebeziumException: The connector is trying to read change stream starting at X", "slot"),
         ("something new", "log"),
     ],
 )

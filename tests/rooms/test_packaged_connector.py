@@ -32,8 +32,7 @@ def test_included_columns_published_columns_and_granted_columns_are_the_same() -
     """Three lists, one content, for the four tables with mentors."""
     granted = _listed(r"GRANT SELECT \(([\w, ]+)\) ON ([\w.]+) TO hlf_cdc")
     published = {
-        table: set(columns.split(", "))
-        for table, columns in re.findall(r"^ {8}([\w.]+) \(([\w, ]+)\)", read("sql/02_source.sql"), re.MULTILINE)
+        table: set(columns.split(", ")) for table, columns in re.findall(r"^ {8}([\w.]+) \(([\w, ]+)\)", read("sql/02_source.sql"), re.MULTILINE)
     }
     assert len(_included()) == 4
     assert _included() == published

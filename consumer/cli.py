@@ -1,0 +1,74 @@
+"""The command line: what there is, and what each command needs of the settings. Work is done elsewhere."""
+
+from importlib.util import find_spec
+
+import httpx
+import typer
+from rich.console import Console
+
+from consumer import cli_operate, cli_source
+from consumer.errors import DependencyError
+from consumer.options import EnvFile, Json, settings_from, warn_unknown
+from consumer.settings import secret_file
+
+app = typer.Typer(
+    name="hlf-sync",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Keeps HLF's public mentor listing in Dynamics 365 equal to what PostgreSQL says.\n\n"
+    "Start with `hlf-sync demo`. Settings come from the environment (HLF_SYNC_…) or from --env-file.",
+)
+_out = Console(soft_wrap=True)
+
+
+@app.command(rich_help_panel="Work")
+def run(env_file: EnvFile = None) -> None:
+    """Work the change stream until told to stop (SIGTERM, Ctrl-C).
+
+    Start as many as you like: Kafka divides the partitions among them. Once up, an outage of anything makes it wait and say so, never exit.
+    """
+    settings = settings_from(env_file)
+    settings.require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "dynamics_base_url")
+    if settings.delivery == "live":
+        settings.require_credentials()
+    warn_unknown(env_file)
+
+    import uvloop  # noqa: PLC0415 - only a worker needs it
+
+    from consumer.record.logs import configure  # noqa: PLC0415
+    from consumer.wiring import run_worker  # noqa: PLC0415
+
+    writer = configure(settings.log_level)
+    try:
+        code = uvloop.run(run_worker(settings, secret_file("dynamics_client_secret", env_file)))
+    finally:
+        writer.close()
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel="Look")
+def status(env_file: EnvFile = None, as_json: Json = False) -> None:
+    """Show what a running worker says of itself (its /status page)."""
+    settings = settings_from(env_file)
+    address = f"http://{settings.http_host}:{settings.http_port}/status"
+    try:
+        found = httpx.get(address, timeout=5, trust_env=False).raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise DependencyError(f"the worker at {address}", type(error).__name__) from error
+    if as_json:
+        _out.print_json(data=found)
+        return
+    from consumer.status_page import render  # noqa: PLC0415
+
+    _out.print(render(found))
+
+
+app.command(rich_help_panel="Set up")(cli_source.migrate)
+app.add_typer(cli_source.connector_app, name="connector", rich_help_panel="Set up")
+cli_operate.mount(app)
+
+if find_spec("sandbox") is not None and find_spec("jgo") is not None:
+    from sandbox.cli import app as sandbox_app  # the sandbox is not needed, and not installed, in production
+
+    app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Try it")

@@ -1,0 +1,130 @@
+"""Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from consumer import operate
+from consumer.core.model import HaltReason, MentorId, Trigger
+from consumer.errors import HaltError, SettingsError
+from consumer.options import EnvFile, Json, settings_from
+
+_out = Console(soft_wrap=True)
+_LOOK_S = 0.25
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def force(
+    mentor: Annotated[str, typer.Argument(metavar="MENTOR", help="The mentor's UUID.")],
+    reason: Reason,
+    wait: Wait = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Look at one mentor now, and deliver what is due."""
+    mentor_id = operate.mentor(mentor)
+    with operate.connected(settings_from(env_file)) as connection:
+        before = operate.ledger_row(connection, mentor_id)
+        request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
+        if wait:
+            _await_rest(connection, [mentor_id], {mentor_id: before and before["updated_at"]})
+        row = operate.ledger_row(connection, mentor_id)
+    _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
+
+
+def sweep(
+    wait: Wait = False,
+    reason: Reason = "sweep",
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times at once)."""
+    with operate.connected(settings_from(env_file)) as connection:
+        count = operate.sweep(connection, reason)
+        if wait:
+            _await_rest(connection, None, {})
+    _say({"requests": count}, as_json=as_json)
+
+
+def resume(
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="What halted: dead-letter-limit, auth.")],
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Go on after a halt, once its cause is repaired."""
+    word = reason.replace("-", "_")
+    if word not in set(HaltReason):
+        message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
+        raise SettingsError(message)
+    if word == HaltReason.MASS_REMOVAL:
+        message = "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which shows who waits"
+        raise SettingsError(message)
+    with operate.connected(settings_from(env_file)) as connection:
+        is_lifted = operate.lift(connection, HaltReason(word))
+    _say({"reason": word, "lifted": is_lifted}, as_json=as_json)
+
+
+def confirm_removals(
+    reason: Reason,
+    yes: Yes = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Let through the removals that the mass change guard holds back: shows how many and whom, asks, and confirms exactly those."""
+    with operate.connected(settings_from(env_file)) as connection:
+        waiting = operate.held_removals(connection)
+        if not as_json:
+            _out.print(f"{len(waiting)} removals wait" + (":" if waiting else "."))
+            for mentor_id in waiting[:20]:
+                _out.print(f"  {mentor_id}")
+            if len(waiting) > 20:  # noqa: PLR2004 - a screenful
+                _out.print(f"  … and {len(waiting) - 20} more")
+        if waiting and not yes and not typer.confirm("Take them all off the public listing?"):
+            raise typer.Exit(2)
+        operate.confirm_removals(connection, waiting, reason)
+    _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
+
+
+def _await_rest(connection: operate.Connection, mentor_ids: list[MentorId] | None, before: dict[MentorId, object]) -> None:
+    """Wait until the mentors are at rest; a halt that stands in the way ends it with exit code 3."""
+    started = time.monotonic()
+    while True:
+        halts = operate.halts(connection)
+        if halts:
+            message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
+            raise HaltError(message)
+        if _is_at_rest(connection, mentor_ids, before, time.monotonic() - started):
+            return
+        time.sleep(_LOOK_S)
+
+
+# How long a request that changes nothing in the ledger (nothing was due) may take to be seen.
+_QUIET_S = 5.0
+
+
+def _is_at_rest(connection: operate.Connection, mentor_ids: list[MentorId] | None, before: dict[MentorId, object], waited_s: float) -> bool:
+    if mentor_ids is None:
+        row = connection.execute("SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE state IN ('pending', 'in_doubt')").fetchone()
+        return waited_s > _QUIET_S and row is not None and row["n"] == 0
+    rows = {mentor_id: operate.ledger_row(connection, mentor_id) for mentor_id in mentor_ids}
+    is_open = any(row and (row["state"] in {"pending", "in_doubt"} or row["lease_owner"]) for row in rows.values())
+    has_moved = all(row and row["updated_at"] != before.get(mentor_id) for mentor_id, row in rows.items())
+    return not is_open and (has_moved or waited_s > _QUIET_S)
+
+
+def _say(answer: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        _out.print_json(data=answer)
+    else:
+        _out.print("  ".join(f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)))
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands."""
+    for name, command in {"force": force, "sweep": sweep, "resume": resume, "confirm-removals": confirm_removals}.items():
+        app.command(name, rich_help_panel="Steer")(command)
