@@ -13,25 +13,22 @@ import typer
 from consumer import connector as connectors
 from consumer import migrate as migrations
 from consumer.connector import Report, Standing
+from consumer.options import EnvFile, Json, settings_from
 from consumer.reachable import until_reachable
-from consumer.settings import load
 
 # "Halted; what halts is said": the connector was applied and does not run.
 _NOT_RUNNING = 3
 
-EnvFile = Annotated[Path | None, typer.Option("--env-file", help="Read settings from this file (the environment comes first).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 connector_app = typer.Typer(no_args_is_help=True, help="The Debezium connector that streams the changes.")
 
 
-def migrate(env_file: EnvFile = None, as_json: AsJson = False) -> None:
+def migrate(env_file: EnvFile = None, as_json: Json = False) -> None:
     """Create or update hlf-sync's own tables (schema hlf_sync).
 
     Needs HLF_SYNC_POSTGRES_DSN. Safe to run again, and twice at once. An administrator runs connectors/sql/01_roles.sql before
     and connectors/sql/02_source.sql after.
     """
-    settings = load(env_file)
+    settings = settings_from(env_file)
     settings.require("postgres_dsn")
     dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
     report = until_reachable(lambda: migrations.migrate(dsn), deadline_s=settings.startup_deadline_s, say=_say)
@@ -51,14 +48,14 @@ def apply(
     file: Annotated[Path | None, typer.Argument(help="A connector's JSON; without it the packaged one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and show the difference only.")] = False,
     env_file: EnvFile = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Give Kafka Connect the connector and wait until it runs.
 
     Needs HLF_SYNC_CONNECT_URL. Validates, shows what differs from the running one (secrets hidden), changes only that, restarts what
     had failed, and prints a failed task's trace with what to do about it. Exit 3: applied, and it does not run.
     """
-    settings = load(env_file)
+    settings = settings_from(env_file)
     settings.require("connect_url")
     values = connectors.places(
         organization=settings.organization,

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from consumer.errors import DependencyError, SettingsError
+from consumer.postgres import reaching
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
@@ -89,7 +90,7 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
     Raises `DependencyError` while PostgreSQL cannot be reached, else `MigrationError`; then nothing was changed.
     """
     migrations = read_migrations(folder)
-    with _connect(dsn) as connection:
+    with reaching("PostgreSQL"), _connect(dsn) as connection:
         _take_lock(connection, lock_wait_s)
         recorded = _recorded(connection)
         pending = due(migrations, recorded)
@@ -152,7 +153,7 @@ def _take_lock(connection: Connection[TupleRow], wait_s: float) -> None:
     try:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{round(wait_s * 1000)}ms"))
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{_TABLE_LOCK_WAIT_S}s"))
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{round(_TABLE_LOCK_WAIT_S * 1000)}ms"))
     except psycopg.errors.LockNotAvailable as error:
         raise MigrationError(
             f"another `hlf-sync migrate` has been running for more than {wait_s:g} s; nothing was changed, run it again when that one ended"
@@ -177,6 +178,8 @@ def _apply(connection: Connection[TupleRow], migration: Migration) -> None:
             f"{migration.name}: a table was in use for more than {_TABLE_LOCK_WAIT_S} s; nothing was changed, run it again"
         ) from error
     except psycopg.Error as error:
+        if connection.broken:
+            raise  # A restart or the network, and no word about our file.
         line = migration.text.count("\n", 0, int(error.diag.statement_position or 1) - 1) + 1
         message = (
             f"{migration.name}, line {line}: {type(error).__name__} (SQLSTATE {error.sqlstate}); nothing was changed, PostgreSQL's log says more"

@@ -49,7 +49,7 @@ SELECT m.id                AS mentor_id,
          LIMIT 1) c ON true;
 COMMENT ON VIEW hlf_sync.mentor_facts IS 'The contract between the application and hlf-sync: all that is read of a mentor.';
 
--- ── Replica identities: what a change''s "before" holds ───────────────────────────────────────────────────────────────────────────────────
+-- ── Replica identities: what a change's "before" holds ───────────────────────────────────────────────────────────────────────────────────
 -- FULL would put every column into the log's "before", and together with a column list makes the application's own UPDATE fail ("column list
 -- used by the publication does not cover the replica identity"). DEFAULT leaves mentor_id out of a deleted certification. So: narrow unique
 -- indexes of NOT NULL columns that the column lists cover. mentor_ri must hold organization_code, because the row filter looks at "before" too:
@@ -59,23 +59,24 @@ DECLARE
     wanted record;
 BEGIN
     FOR wanted IN
-        SELECT * FROM (VALUES ('app.mentor',        'app', 'mentor_ri',        'UNIQUE', '(id, organization_code, status)'),
-                              ('app.certification', 'app', 'certification_ri', 'UNIQUE', '(id, mentor_id, status)'),
-                              -- The view looks up one mentor's newest certification; a foreign key alone brings no index.
-                              ('app.certification', 'app', 'certification_of_mentor', '', '(mentor_id, expires_at DESC, id DESC)')
-                      ) AS t (owner_table, schema_name, index_name, uniqueness, index_columns)
+        SELECT * FROM (VALUES ('app.mentor',        'mentor_ri',        '(id, organization_code, status)'),
+                              ('app.certification', 'certification_ri', '(id, mentor_id, status)')) AS t (table_name, index_name, index_columns)
     LOOP
-        IF to_regclass(wanted.schema_name || '.' || wanted.index_name) IS NULL THEN
-            EXECUTE format('CREATE %s INDEX %I ON %s %s', wanted.uniqueness, wanted.index_name, wanted.owner_table, wanted.index_columns);
+        IF to_regclass('app.' || wanted.index_name) IS NULL THEN
+            EXECUTE format('CREATE UNIQUE INDEX %I ON %s %s', wanted.index_name, wanted.table_name, wanted.index_columns);
         END IF;
         -- ALTER TABLE locks the table exclusively even when nothing changes: only when it must.
-        IF wanted.uniqueness = 'UNIQUE' AND NOT EXISTS (
-                SELECT FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
-                 WHERE i.indexrelid = to_regclass(wanted.schema_name || '.' || wanted.index_name)
-                   AND t.oid = to_regclass(wanted.owner_table) AND i.indisreplident AND t.relreplident = 'i') THEN
-            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', wanted.owner_table, wanted.index_name);
+        IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+                        WHERE i.indexrelid = to_regclass('app.' || wanted.index_name) AND t.oid = to_regclass(wanted.table_name)
+                          AND i.indisreplident AND t.relreplident = 'i') THEN
+            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', wanted.table_name, wanted.index_name);
         END IF;
     END LOOP;
+    -- The view looks up one mentor's newest certification, and a foreign key alone brings no index. One of the application's serves as well.
+    IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                    WHERE i.indrelid = to_regclass('app.certification') AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'mentor_id') THEN
+        CREATE INDEX certification_of_mentor ON app.certification (mentor_id, expires_at DESC, id DESC);
+    END IF;
 END
 $identity$;
 -- hlf_sync.sync_request got its identity from the migration; contact_mapping is published by its primary key, so DEFAULT serves.

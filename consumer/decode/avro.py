@@ -156,19 +156,19 @@ class _Parsing:
             record.fields[field_name] = self.type(field_type, name.rpartition(".")[0], depth + 1)
         return record
 
-    def _fixed(self, schema: dict[str, Any], namespace: str) -> Fixed:
+    def _fixed(self, schema: dict[str, Any], namespace: str) -> Type:
         size = schema.get("size")
         if type(size) is not int or size < 0:
             raise _refuse("holds a fixed without a size")
         return self._define(_full_name(schema, namespace), Fixed(size))
 
-    def _enumeration(self, schema: dict[str, Any], namespace: str) -> Enumeration:
+    def _enumeration(self, schema: dict[str, Any], namespace: str) -> Type:
         symbols = schema.get("symbols")
         if not isinstance(symbols, list) or not symbols:
             raise _refuse("holds an enum without symbols")
         return self._define(_full_name(schema, namespace), Enumeration(len(symbols)))
 
-    def _define[T: (Record, Fixed, Enumeration)](self, name: str, defined: T) -> T:
+    def _define(self, name: str, defined: Type) -> Type:
         if name in self._named or name in _PRIMITIVES:
             raise _refuse("defines a name twice")
         self._named[name] = defined

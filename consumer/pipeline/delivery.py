@@ -198,8 +198,7 @@ class Delivery:
         """A claim waited for its turn; meanwhile the circuit may have opened, a halt come, or the lease run low."""
         admission = self._gate.admission()
         is_admitted = isinstance(admission, Go) or (held.probe is not None and admission is not None)
-        is_held_back = self._gate.is_halted(HaltReason.MASS_REMOVAL) and held.job.command.operation is Operation.REMOVE
-        if self.is_stopping or not is_admitted or is_held_back or not self._call.fits(held, now_s):
+        if self.is_stopping or not is_admitted or not self._call.fits(held, now_s):
             if not self.is_stopping:
                 self._pacing.hand_back()
             self._release(held)

@@ -24,6 +24,9 @@ from consumer.ports import Known, LedgerPort, LettersPort
 
 _log = structlog.get_logger()
 
+# How often a letter that waits for the operator looks by itself.
+_LOOK_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -59,6 +62,7 @@ class Letters:
         self._dependencies = dependencies
         self._origin = origin
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_flood = False
         gate.lifted.append(self._resumed)
 
     @property
@@ -93,10 +97,12 @@ class Letters:
     async def write(self, letter: DeadLetter) -> None:
         """Return when the letter is acknowledged; waits while a flood of letters is halted."""
         reason = self._limiter.lettered()
-        if reason is not None:
+        if reason is not None and not self._is_flood:
+            self._is_flood = True  # at once, for the letters that come while the halt is being written
             await self._gate.halt(HaltReason.DEAD_LETTER_LIMIT, reason)
-        while self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
-            await self._gate.changed(5.0)
+            self._is_flood = self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT)
+        while self._is_flood or self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
+            await self._gate.changed(_LOOK_S)
         await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
         self._meter.lettered(letter.kind)
         _log.warning(
@@ -160,6 +166,7 @@ class Letters:
 
     def _resumed(self, reason: HaltReason) -> None:
         if reason is HaltReason.DEAD_LETTER_LIMIT:
+            self._is_flood = False
             self._limiter.reset()
 
 

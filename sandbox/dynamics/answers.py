@@ -103,9 +103,7 @@ def _json_shape(shape: Body, code: Code) -> dict[str, Any]:
             "StackTrace": "   at Microsoft.Crm.Extensibility.OData",
             "ErrorCode": "0x0",
         }
-    texts = {Body.DECIMAL: str(code.signed), Body.EMPTY_CODE: "", Body.ZERO: "0x0"}
-    texts[Body.UPPER] = "0X" + code.hex[2:].upper()
-    inside: dict[str, Any] = {"code": texts.get(shape, code.hex), "message": code.message}
+    inside: dict[str, Any] = {"code": _spelt(shape, code), "message": code.message}
     if shape is Body.INNERERROR:
         inside["innererror"] = {
             "message": code.message,
@@ -117,6 +115,20 @@ def _json_shape(shape: Body, code: Code) -> dict[str, Any]:
         inside["@Microsoft.PowerApps.CDS.HelpLink"] = "http://go.microsoft.com/fwlink/?LinkID=398563"
         inside["@Microsoft.PowerApps.CDS.InnerError.Message"] = code.message
     return {"error": inside}
+
+
+def _spelt(shape: Body, code: Code) -> str:
+    match shape:
+        case Body.DECIMAL:
+            return str(code.signed)
+        case Body.EMPTY_CODE:
+            return ""
+        case Body.ZERO:
+            return "0x0"
+        case Body.UPPER:
+            return "0X" + code.hex[2:].upper()
+        case _:
+            return code.hex
 
 
 @lru_cache(maxsize=1024)

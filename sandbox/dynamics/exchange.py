@@ -4,6 +4,7 @@ Made and ended by `service`. Two things end, in either order: the client's wait 
 request can do to the contacts. Only when both have ended is the request over.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ _ENDINGS = {
     "/v2.0/.well-known/openid-configuration": "discovery",
     "/discovery/v2.0/keys": "keys",
 }
+
+_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {}
+_MOST_NAMES = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -73,14 +77,14 @@ class Book:
             connection=connection.number,
             has_authorization="authorization" in headers,
             has_cookie="cookie" in headers,
-            header_names=list(headers),
+            header_names=_shared_names(headers),
             x_ms_client_request_id=headers.get("x-ms-client-request-id"),
             x_correlation_id=headers.get("x-correlation-id"),
-            if_match=headers.get("if-match"),
-            if_none_match=headers.get("if-none-match"),
-            prefer=headers.get("prefer"),
-            content_type=headers.get("content-type"),
-            user_agent=headers.get("user-agent"),
+            if_match=_shared(headers.get("if-match")),
+            if_none_match=_shared(headers.get("if-none-match")),
+            prefer=_shared(headers.get("prefer")),
+            content_type=_shared(headers.get("content-type")),
+            user_agent=_shared(headers.get("user-agent")),
         )
         entry.overlap, entry.unsettled = self._emulator.overlaps.begin(contact_id)
         journal.add(entry)
@@ -128,6 +132,18 @@ class Book:
         if exchange.entry.outcome == "open":
             exchange.entry.outcome = "client_gone"
         self.leave(exchange)
+
+
+def _shared(text: str | None) -> str | None:
+    """Keep one copy of a text that comes with nearly every request: the ring holds a hundred thousand of them."""
+    return None if text is None else sys.intern(text)
+
+
+def _shared_names(headers: dict[str, str]) -> tuple[str, ...]:
+    names = tuple(headers)
+    if len(_NAMES) >= _MOST_NAMES:
+        _NAMES.clear()
+    return _NAMES.setdefault(names, names)
 
 
 def kind_of(path: str) -> str:

@@ -9,7 +9,7 @@ It never holds a token, a secret or a cookie: only whether there was one.
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 RING_SIZE = 100_000
-"""Requests kept in memory, about 100 MB at most."""
+"""Requests kept in memory: about 130 MB when it is full (1.3 kB each, measured)."""
 _FILE_LIMIT_BYTES = 1024 * 1024 * 1024
 """At this size the file is set aside as journal.old.jsonl and a new one begins."""
 _TAIL_BYTES = 1024 * 1024
@@ -60,7 +60,7 @@ class Entry:
     fault: int | None = None
     has_authorization: bool = False
     has_cookie: bool = False
-    header_names: list[str] = field(default_factory=list)
+    header_names: tuple[str, ...] = ()
     x_ms_client_request_id: str | None = None
     x_correlation_id: str | None = None
     if_match: str | None = None

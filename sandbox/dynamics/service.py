@@ -5,6 +5,7 @@ latency by a timer; with a scripted fault by a task of its own.
 """
 
 import asyncio
+import logging
 from typing import Any
 
 from sandbox.dynamics.answers import HTML, Answer, Header, html_page, render
@@ -19,6 +20,8 @@ from sandbox.dynamics.front import Front
 from sandbox.dynamics.http1 import Request
 from sandbox.dynamics.latency import Latency
 from sandbox.dynamics.outage import Outage
+
+_log = logging.getLogger(__name__)
 
 _GARBAGE = b"\x15\x03\x01\x00\x02\x02\x28HTTP/9.9 OK\x00\r\n\xff\xfe\r\n"
 _TARGETS: dict[str, Target] = {"api": "api", "token": "token", "discovery": "discovery"}
@@ -87,9 +90,17 @@ class Service:
         return self._emulator.script.match(Seen(target, exchange.request.method, exchange.entry.contact_id))
 
     def _spawn(self, exchange: Exchange, armed: Armed) -> None:
-        task = asyncio.get_running_loop().create_task(self._run_fault(exchange, armed))
+        task = asyncio.get_running_loop().create_task(self._run_safely(exchange, armed))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _run_safely(self, exchange: Exchange, armed: Armed) -> None:
+        """Whatever a fault does to us, the process lives on and only its connection ends."""
+        try:
+            await self._run_fault(exchange, armed)
+        except Exception:  # noqa: BLE001 - the outermost place of a faulty request
+            _log.exception("a fault could not be carried out")
+            exchange.connection.abort()
 
     async def _run_fault(self, exchange: Exchange, armed: Armed) -> None:
         fault, entry = armed.fault, exchange.entry

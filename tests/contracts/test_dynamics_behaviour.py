@@ -90,9 +90,7 @@ def test_the_current_entity_tag_lets_a_write_pass_once(organization: Organizatio
 def test_return_representation_gives_the_selected_columns(organization: Organization) -> None:
     """200 with the row instead of 204."""
     body = {organization.column: False}
-    answer = organization.patch(
-        organization.contact_id, body, query=f"?$select={organization.column},modifiedon", Prefer="return=representation"
-    )
+    answer = organization.patch(organization.contact_id, body, query=f"?$select={organization.column},modifiedon", Prefer="return=representation")
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "return=representation")
     content = answer.json()
     assert content[organization.column] is False
@@ -471,9 +469,7 @@ def test_an_inner_429_stands_for_itself(emulator: Organization, control: Dynamic
     assert "HTTP/1.1 429" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("parts", "status"), [([_part(CONTACT, version="HTTP/2")], 400), ([_part(CONTACT)] * 1001, 400), (["nonsense"], 400)]
-)
+@pytest.mark.parametrize(("parts", "status"), [([_part(CONTACT, version="HTTP/2")], 400), ([_part(CONTACT)] * 1001, 400), (["nonsense"], 400)])
 def test_a_malformed_batch_is_400_and_changes_nothing(emulator: Organization, control: DynamicsControl, parts: list[str], status: int) -> None:
     """The inner line must say HTTP/1.1; 1,001 operations are too many."""
     assert _batch(emulator, parts).status_code == status

@@ -9,6 +9,7 @@ import pytest
 
 from consumer.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector
 from consumer.errors import DependencyError, SettingsError
+from consumer.reachable import Say
 
 _WANTED = {"connector.class": "Demo", "database.password": "${file:/f:password}", "poll.interval.ms": "10"}
 
@@ -53,11 +54,18 @@ class FakeConnect:
         return {"connector": {"state": "RUNNING"}, "tasks": [task]}
 
 
-def _apply(connect: Callable[[httpx.Request], httpx.Response], **options: object) -> Report:
-    said = options.pop("said", [])
-    settings = {"deadline_s": 5, "settle_s": 0, "say": said.append} | options
-    transport = httpx.MockTransport(connect)
-    return apply_connector("http://connect", Connector("c", _WANTED), transport=transport, **settings)  # type: ignore[arg-type]
+def _apply(
+    connect: Callable[[httpx.Request], httpx.Response], *, dry_run: bool = False, deadline_s: float = 5, settle_s: float = 0, say: Say = print
+) -> Report:
+    return apply_connector(
+        "http://connect",
+        Connector("c", _WANTED),
+        dry_run=dry_run,
+        deadline_s=deadline_s,
+        settle_s=settle_s,
+        say=say,
+        transport=httpx.MockTransport(connect),
+    )
 
 
 def test_a_missing_connector_is_created_and_waited_for() -> None:
@@ -136,7 +144,7 @@ def test_a_rebalance_or_a_starting_worker_is_waited_for(refusal: int) -> None:
     connect = FakeConnect()
     connect.refusals = [refusal, refusal]
     said: list[str] = []
-    assert _apply(connect, said=said).standing is Standing.RUNNING
+    assert _apply(connect, say=said.append).standing is Standing.RUNNING
     assert len(said) == 1
 
 
@@ -215,3 +223,31 @@ def test_a_place_that_connect_cannot_fill_brings_a_hint() -> None:
     with pytest.raises(SettingsError, match=r"allowed\.paths") as refused:
         _apply(connect)
     assert str(refused.value).count("An integer") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(404), "no plug-in Demo"),
+        (httpx.Response(401, text="canary-secret"), "status 401"),
+        (httpx.Response(200, text="<html>canary-secret"), "HLF_SYNC_CONNECT_URL"),
+    ],
+)
+def test_whatever_else_answers_is_a_setting_to_correct(answer: httpx.Response, words: str) -> None:
+    """A plug-in that is not there, credentials, another server; its text is not quoted."""
+    with pytest.raises(SettingsError, match=words) as refused:
+        _apply(lambda _request: answer)
+    assert "canary" not in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A slip of the pen in the path."""
+    with pytest.raises(SettingsError, match=r"gone\.json cannot be read: FileNotFoundError"):
+        read_connector(tmp_path / "gone.json", {})
+
+
+def test_a_connector_without_a_class_is_refused(tmp_path: Path) -> None:
+    """Connect could not even validate it."""
+    (tmp_path / "c.json").write_text('{"name": "c", "config": {"a": "1"}}')
+    with pytest.raises(SettingsError, match=r"connector\.class"):
+        read_connector(tmp_path / "c.json", {})

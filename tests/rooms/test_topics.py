@@ -2,7 +2,8 @@
 
 import pytest
 
-from consumer.topics import Found, Topic, compare, read_topics
+from consumer.errors import DependencyError, SettingsError
+from consumer.topics import Found, Topic, compare, inspect_topics, read_topics
 
 _TOPIC = Topic("t", 12, 3, {"cleanup.policy": "delete", "retention.ms": "1"})
 
@@ -41,3 +42,16 @@ def test_a_small_cluster_still_lets_producers_write() -> None:
     """One broker cannot keep two in sync."""
     topics = read_topics(changes_topic="changes", dead_letters_topic="letters", replicas=1)
     assert {(topic.replicas, topic.config["min.insync.replicas"]) for topic in topics} == {(1, "1")}
+
+
+def test_kafka_away_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be waited for; librdkafka's word for it is enough."""
+    monkeypatch.setattr("consumer.topics._TIMEOUT_S", 0.5)
+    with pytest.raises(DependencyError, match=r"Kafka cannot be reached \(_(TRANSPORT|TIMED_OUT)\)"):
+        inspect_topics({"bootstrap.servers": "127.0.0.1:1"}, [_TOPIC])
+
+
+def test_options_that_librdkafka_does_not_know_are_named_by_their_setting() -> None:
+    """One line instead of a stack trace."""
+    with pytest.raises(SettingsError, match="HLF_SYNC_KAFKA_OPTIONS"):
+        inspect_topics({"no.such.option": "x"}, [_TOPIC])

@@ -1,0 +1,68 @@
+"""Makes a running stack the one that contract.md describes: database, tables, roles, topics, connector.
+
+Called by `sandbox.stack` while the last parts still start. Every step may be run again at any time. The SQL, the topics and the
+connector are those of production (`connectors/`, `consumer/`): the sandbox adds only the application's tables and passwords.
+"""
+
+import time
+
+import psycopg
+from psycopg import sql
+
+from consumer.connector import Standing, apply_connector, places, read_connector
+from consumer.errors import HlfSyncError
+from consumer.migrate import migrate
+from consumer.packaged import read
+from consumer.settings import Settings
+from consumer.topics import ensure_topics, read_topics
+from sandbox.errors import PartError
+from sandbox.parts import connect, postgres
+from sandbox.parts.part import Site
+from sandbox.parts.postgres import DATABASE
+from sandbox.resources import resource
+
+ROLES = ("hlf_cdc", "hlf_sync")
+
+_defaults = Settings()
+
+
+def provision_database(site: Site) -> None:
+    """The application's tables, then what an administrator and `hlf-sync migrate` would do."""
+    try:
+        with psycopg.connect(postgres.admin_dsn(site, "postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        with psycopg.connect(postgres.admin_dsn(site, DATABASE), autocommit=True) as connection:
+            connection.execute(resource("sql/app.sql").read_bytes())
+            connection.execute(read("sql/01_roles.sql").encode())
+            for role in ROLES:
+                # Hashed here: a statement may end in PostgreSQL's log.
+                secret = connection.pgconn.encrypt_password(site.passwords[role].encode(), role.encode()).decode()
+                connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(secret)))
+            migrate(postgres.dsn(site, "hlf_sync", DATABASE))
+            connection.execute(read("sql/02_source.sql").encode())
+    except (psycopg.Error, HlfSyncError) as error:
+        raise PartError("postgres", f"setting up the database failed: {error}", *site.advice("postgres")) from error
+
+
+def provision_topics(site: Site) -> None:
+    """The topics of connectors/topics.json, as one broker can hold them."""
+    wanted = read_topics(changes_topic=_defaults.changes_topic, dead_letters_topic=_defaults.dead_letters_topic, replicas=1)
+    try:
+        ensure_topics({"bootstrap.servers": site.address("kafka")}, wanted)
+    except HlfSyncError as error:
+        raise PartError("kafka", f"creating the topics failed: {error}", *site.advice("kafka")) from error
+
+
+def provision_connector(site: Site, deadline_s: float) -> None:
+    """What `hlf-sync connector apply` does; returns when connector and task run."""
+    values = places(organization=_defaults.organization, changes_topic=_defaults.changes_topic, source_file=str(connect.source_file(site)))
+    end = time.monotonic() + deadline_s
+    try:
+        report = apply_connector(connect.url(site), read_connector(None, values), deadline_s=deadline_s, settle_s=0.3, say=lambda _line: None)
+    except HlfSyncError as error:
+        raise PartError("connect", f"the connector could not be applied: {error}", *site.advice("connect")) from error
+    if report.standing is not Standing.RUNNING:
+        what = f"the connector is {report.standing} after {deadline_s - max(0.0, end - time.monotonic()):.0f} s"
+        trace = "\n".join((*report.trace, *site.advice("connect")[1:]))
+        raise PartError("connect", what, report.advice or site.advice("connect")[0], trace)

@@ -1,0 +1,19 @@
+"""Fixtures that every suite may use; themes live in tests/fixtures."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.cluster import Cluster, run_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A throwaway PostgreSQL."""
+    yield from run_cluster()
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> str:
+    """A fresh database's name."""
+    return cluster.fresh()

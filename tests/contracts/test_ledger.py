@@ -1,0 +1,237 @@
+"""The ledger's behaviour on a real PostgreSQL: intents, leases, doubt, the mass change guard."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from consumer.core.mass_removal import MassRemovalPolicy
+from consumer.core.model import ErrorCode, LedgerRow, LedgerState, LetterKind, MentorId, Operation, Trigger, Visibility
+from consumer.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
+from consumer.facts.view import FactsView
+from consumer.ports import Delivered, Known, Settlement
+from consumer.postgres import Pool, open_pool
+from consumer.record.ledger import Ledger, LedgerPolicy
+from tests.fixtures.cluster import Cluster
+
+pytestmark = pytest.mark.postgres
+
+APPLIED = Conclusion(Ending.APPLIED, LedgerState.IN_SYNC, counts=True)
+LATE = Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True, error_code=ErrorCode.NETWORK_ERROR, retry_in_s=2.0)
+UNKNOWN = Conclusion(Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=True, error_code=ErrorCode.SERVER_ERROR, retry_in_s=2.0)
+REFUSED = Conclusion(Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=ErrorCode.NOT_FOUND, letter=LetterKind.REJECTED)
+
+
+@dataclass
+class Bench:
+    """Two workers' ledgers over one database."""
+
+    pool: Pool
+    dsn: str
+    policy: LedgerPolicy
+    ledger: Ledger
+    other: Ledger
+    facts: FactsView
+
+    async def known(self, mentor_id: MentorId) -> Known:
+        return (await self.facts.read([mentor_id])).mentors[mentor_id]
+
+    async def row(self, mentor_id: MentorId) -> LedgerRow:
+        return (await self.known(mentor_id)).ledger
+
+    async def claim(self, mentor_id: MentorId, operation: Operation = Operation.REMOVE, ledger: Ledger | None = None) -> Claimed | None:
+        before = await self.row(mentor_id)
+        counted = operation is Operation.REMOVE and before.applied is Visibility.VISIBLE
+        claim = Claim(mentor_id, before.generation, operation, Trigger.STATUS_CHANGE, counted)
+        return (await (ledger or self.ledger).claim([claim])).get(mentor_id)
+
+    async def deliver(self, mentor_id: MentorId, operation: Operation, conclusion: Conclusion, **more: object) -> bool:
+        before = await self.row(mentor_id)
+        claimed = await self.claim(mentor_id, operation)
+        assert claimed is not None
+        result = delivered(claimed, before, operation, conclusion)
+        return mentor_id in await self.ledger.record([replace(result, **more)])  # type: ignore[arg-type]
+
+    def execute(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+
+def delivered(claimed: Claimed, before: LedgerRow, operation: Operation, conclusion: Conclusion) -> Delivered:
+    return Delivered(claimed, before, operation, Trigger.STATUS_CHANGE, conclusion, correlation_id=str(uuid4()), duration_ms=5)
+
+
+@pytest.fixture
+async def bench(cluster: Cluster, database: str) -> AsyncIterator[Bench]:
+    """A fresh database with two workers."""
+    pool = open_pool(cluster.dsn(database, "hlf_sync"), size=4)
+    await pool.open()
+    policy = LedgerPolicy("worker-1", lease_s=60, late_effect_s=120, mass_removal=MassRemovalPolicy(minimum=2))
+    ledger, other = Ledger(pool, policy), Ledger(pool, replace(policy, owner="worker-2"))
+    yield Bench(pool, cluster.dsn(database), policy, ledger, other, FactsView(pool))
+    await pool.close()
+
+
+def mentor() -> MentorId:
+    return MentorId(str(uuid4()))
+
+
+@pytest.mark.requirement("R07")
+async def test_an_intent_is_written_before_the_call_and_survives_its_worker(bench: Bench) -> None:
+    """After a claim and nothing more, the mentor is in doubt: the next owner delivers again (I16)."""
+    someone = mentor()
+    await bench.claim(someone)
+    row = await bench.row(someone)
+    assert (row.is_in_doubt, row.state, row.attempt_count, row.generation) == (True, LedgerState.IN_DOUBT, 1, 1)
+
+
+async def test_no_second_worker_takes_a_leased_mentor(bench: Bench) -> None:
+    """A lease keeps everybody else away."""
+    someone = mentor()
+    assert await bench.claim(someone) is not None
+    assert await bench.claim(someone, ledger=bench.other) is None
+
+
+async def test_a_lease_that_ran_out_can_be_taken_and_the_old_owner_records_nothing(bench: Bench) -> None:
+    """A frozen worker wakes up after the takeover: its outcome changes nothing, and everybody looks again."""
+    someone = mentor()
+    first = await bench.claim(someone, Operation.REMOVE)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s'")
+    second = await bench.claim(someone, Operation.RESTORE, bench.other)
+    assert first is not None and second is not None
+    assert await bench.ledger.record([delivered(first, LedgerRow(), Operation.REMOVE, APPLIED)]) == set()
+    row = await bench.row(someone)
+    assert (row.generation, row.lease_owner, row.applied) == (2, "worker-2", None)
+    assert row.reevaluate_at_s is not None
+    assert await bench.other.record([delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)]) == {someone}
+    assert (await bench.row(someone)).is_in_doubt
+
+
+async def test_a_success_ends_doubt(bench: Bench) -> None:
+    """In sync, no intent, no lease, no attempts."""
+    someone = mentor()
+    assert await bench.deliver(someone, Operation.RESTORE, APPLIED, reevaluate_at_s=4_000_000_000.0)
+    row = await bench.row(someone)
+    assert row == LedgerRow(Visibility.VISIBLE, None, LedgerState.IN_SYNC, generation=1, reevaluate_at_s=4_000_000_000.0)
+
+
+async def test_an_answer_that_never_came_keeps_the_mentor_in_doubt_until_a_call_that_began_after_its_late_effect(bench: Bench) -> None:
+    """A success before that is asserted once more."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.REMOVE, LATE)
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    row = await bench.row(someone)
+    assert (row.applied, row.state, row.is_in_doubt) == (Visibility.VISIBLE, LedgerState.IN_DOUBT, True)
+    assert row.reevaluate_at_s == row.doubt_until_s
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET doubt_until = now() - interval '1 s'")
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    row = await bench.row(someone)
+    assert (row.state, row.is_in_doubt, row.doubt_until_s) == (LedgerState.IN_SYNC, False, None)
+
+
+async def test_a_crashed_owners_call_may_come_as_late_as_its_lease_plus_its_late_effect(bench: Bench) -> None:
+    """The next claim after a crash sets the doubt's end accordingly."""
+    someone = mentor()
+    await bench.claim(someone)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s'")
+    claimed = await bench.claim(someone, ledger=bench.other)
+    row = await bench.row(someone)
+    assert claimed is not None and row.doubt_until_s is not None
+    assert 115 < row.doubt_until_s - claimed.claimed_at_s < 120
+
+
+async def test_a_definite_refusal_lets_the_old_value_stand(bench: Bench) -> None:
+    """Known before and not applied: still known. In doubt before: still in doubt."""
+    known, doubtful = mentor(), mentor()
+    await bench.deliver(known, Operation.RESTORE, APPLIED)
+    await bench.deliver(known, Operation.REMOVE, REFUSED, dead_letter_id=f"{known}:2")
+    row = await bench.row(known)
+    assert (row.applied, row.is_in_doubt, row.state, row.dead_letter_id) == (
+        Visibility.VISIBLE,
+        False,
+        LedgerState.DEAD_LETTERED,
+        f"{known}:2",
+    )
+    await bench.deliver(doubtful, Operation.REMOVE, UNKNOWN)
+    await bench.deliver(doubtful, Operation.REMOVE, REFUSED, dead_letter_id=f"{doubtful}:2")
+    assert (await bench.row(doubtful)).is_in_doubt
+
+
+async def test_a_released_claim_leaves_the_mentor_as_it_was(bench: Bench) -> None:
+    """No call was made: no attempt, no doubt, no lease."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    before = await bench.row(someone)
+    await bench.deliver(someone, Operation.REMOVE, RELEASED)
+    assert await bench.row(someone) == replace(before, generation=2)
+    assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
+
+
+async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_letter(bench: Bench) -> None:
+    """1, 2, 3, letter, 1."""
+    someone = mentor()
+    numbers = []
+    for conclusion in (UNKNOWN, UNKNOWN, REFUSED, UNKNOWN):
+        before = await bench.row(someone)
+        claimed = await bench.claim(someone)
+        assert claimed is not None
+        numbers.append(claimed.attempt_number)
+        await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
+    assert numbers == [1, 2, 3, 1]
+
+
+@pytest.mark.requirement("R44")
+async def test_the_next_success_resolves_the_failures_of_its_mentor(bench: Bench) -> None:
+    """One row per letter, resolved by the next success."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.REMOVE, REFUSED, dead_letter_id=f"{someone}:1")
+    statement = "SELECT error_code, retry_count, resolved_at IS NULL FROM hlf_sync.dynamics_sync_failures"
+    assert bench.execute(statement) == [("not_found", 1, True)]
+    await bench.deliver(someone, Operation.REMOVE, APPLIED)
+    assert bench.execute(statement) == [("not_found", 1, False)]
+    assert (await bench.row(someone)).dead_letter_id is None
+
+
+@pytest.mark.requirement("R11")
+async def test_the_guard_stops_removals_of_listed_mentors_beyond_its_allowance(bench: Bench) -> None:
+    """With 4 listed and a minimum of 2: two go, two are held, a halt says so; a confirmation lets through exactly the held ones."""
+    listed = [mentor() for _ in range(4)]
+    for someone in listed:
+        await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    claims = [Claim(someone, 1, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=True) for someone in listed]
+    taken = await bench.ledger.claim(claims)
+    assert len(taken) == 2
+    assert bench.execute("SELECT reason FROM hlf_sync.halt") == [("mass_removal",)]
+    held = [row[0] for row in bench.execute("SELECT mentor_id::text FROM hlf_sync.held_removal")]
+    assert sorted(held) == sorted(set(listed) - set(taken))
+    bench.execute("UPDATE hlf_sync.held_removal SET confirmed_at = now()")
+    bench.execute("DELETE FROM hlf_sync.halt")
+    again = await bench.ledger.claim([claim for claim in claims if claim.mentor_id in held])
+    assert sorted(again) == sorted(held)
+
+
+async def test_a_settlement_on_an_outdated_row_is_refused(bench: Bench) -> None:
+    """Somebody claimed meanwhile: look again."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    await bench.claim(someone, Operation.REMOVE, bench.other)
+    outdated = Settlement(someone, 1, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)
+    assert await bench.ledger.settle([outdated]) == set()
+
+
+async def test_shadow_owes_what_is_due(bench: Bench) -> None:
+    """Pending, without a call and without a ledger row before."""
+    someone = mentor()
+    owed = Settlement(someone, 0, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)
+    assert await bench.ledger.settle([owed]) == {someone}
+    assert (await bench.row(someone)).state is LedgerState.PENDING
+
+
+async def test_a_sweep_asks_for_everybody_in_the_view_and_in_the_ledger(bench: Bench) -> None:
+    """Leavers are only in the ledger, new ones only in the view."""
+    await bench.deliver(mentor(), Operation.RESTORE, APPLIED)
+    bench.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (gen_random_uuid(), 'HLF', 'active')")
+    assert await bench.ledger.ask(None, Trigger.RECONCILIATION, "test") == 2

@@ -1,0 +1,254 @@
+"""A whole worker on a real PostgreSQL, with Kafka, the decoder, the dead-letter topic and Dynamics replaced by scripts."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from uuid import uuid4
+
+from consumer.core.answer import Answer, Response
+from consumer.core.breaker import BreakerPolicy
+from consumer.core.dead_letter import DeadLetter
+from consumer.core.decide import Rules
+from consumer.core.limiter import Limiter, LimitPolicy
+from consumer.core.mass_removal import MassRemovalPolicy
+from consumer.core.mentor_queue import MentorQueue
+from consumer.core.model import Change, ContactId, Decoded, LetterKind, MentorId, Operation, Position, Record, Trigger, Undecodable
+from consumer.core.pacing import Pacing, PacingPolicy
+from consumer.core.retry import RetryPolicy
+from consumer.core.verdict import judge
+from consumer.facts.view import FactsView
+from consumer.pipeline.assignment import Assignment
+from consumer.pipeline.call import Call, CallPolicy
+from consumer.pipeline.delivery import Delivery
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.gate import Gate
+from consumer.pipeline.intake import Intake
+from consumer.pipeline.letters import Letters, Origin
+from consumer.pipeline.patience import Dependencies
+from consumer.pipeline.recording import Recording
+from consumer.pipeline.screening import Screening, ScreeningPolicy
+from consumer.pipeline.worker import Stages, Worker
+from consumer.ports import CallResult
+from consumer.postgres import Pool
+from consumer.record.fleet import FleetTable
+from consumer.record.ledger import Ledger, LedgerPolicy
+
+PARTITIONS = 4
+
+
+class ScriptedDecoder:
+    """The value is JSON: trigger, transaction id; anything else is undecodable."""
+
+    def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
+        try:
+            fields = json.loads(value or b"")
+        except ValueError:
+            return Undecodable("decode_error", "not JSON")
+        return Change(MentorId((key or b"").decode()), Trigger(fields["trigger"]), position, timestamp_ms, fields.get("xid"))
+
+
+class ScriptedDynamics:
+    """Contacts in memory. `script` gives the next answers per contact (status codes); without one, 204."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, bool] = {}
+        self.calls: list[tuple[str, Operation]] = []
+        self.script: defaultdict[str, list[Answer]] = defaultdict(list)
+        self.default: Answer = Response(204)
+        self.in_flight: Counter[str] = Counter()
+        self.overlaps = 0
+        self.before_answer: Callable[[str], Awaitable[None]] | None = None
+
+    async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
+        self.calls.append((contact_id, operation))
+        self.overlaps += self.in_flight[contact_id]
+        self.in_flight[contact_id] += 1
+        try:
+            await asyncio.sleep(0)
+            if self.before_answer is not None:
+                await self.before_answer(contact_id)
+            answer = self.script[contact_id].pop(0) if self.script[contact_id] else self.default
+            if isinstance(answer, Response) and answer.status == 204:
+                self.shown[contact_id] = operation is Operation.RESTORE
+        finally:
+            self.in_flight[contact_id] -= 1
+        status = answer.status if isinstance(answer, Response) else None
+        return CallResult(judge(answer), status, str(uuid4()), 1)
+
+
+@dataclass
+class MemoryLetters:
+    """The dead-letter topic."""
+
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    async def write(self, letter: DeadLetter) -> None:
+        await asyncio.sleep(0)
+        self.letters.append(letter)
+
+
+class CountingMeter:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.evaluations = 0
+
+    def changes(self, outcome: str, count: int) -> None:
+        self.outcomes[outcome] += count
+
+    def evaluated(self, count: int) -> None:
+        self.evaluations += count
+
+    def called(self, operation: Operation, outcome: str, seconds: float) -> None:
+        self.outcomes[f"{operation}:{outcome}"] += 1
+
+    def reflected(self, committed_ms: int) -> None:
+        self.outcomes["reflected"] += 1
+
+    def lettered(self, kind: LetterKind) -> None:
+        self.outcomes[f"letter:{kind}"] += 1
+
+    def unseen_for_ever(self) -> None:
+        self.outcomes["unseen"] += 1
+
+
+class ScriptedSource:
+    """Gives records on demand and remembers what may be committed."""
+
+    is_alive = True
+
+    def __init__(self) -> None:
+        self.offsets: Mapping[int, int] = {}
+        self.is_paused = False
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def commit_soon(self, offsets: Mapping[int, int]) -> None:
+        self.offsets = offsets
+
+    def pause(self, *, is_paused: bool) -> None:
+        self.is_paused = is_paused
+
+
+@dataclass(frozen=True)
+class Options:
+    """What tests vary."""
+
+    retry: RetryPolicy = RetryPolicy(base_delay_s=0.01, max_delay_s=0.02, jitter_s=0)
+    breaker: BreakerPolicy = BreakerPolicy(cool_down_s=0.3, probe_s=5)
+    pace: PacingPolicy = PacingPolicy(10_000, 100, 32)
+    guard: MassRemovalPolicy = MassRemovalPolicy(ratio=0)
+    limit: LimitPolicy = LimitPolicy(0, 100, 0)
+    is_shadow: bool = False
+    lease_s: float = 30
+
+
+class TestBench:
+    """One worker and everything around it."""
+
+    __test__ = False
+
+    def __init__(self, pool: Pool, dynamics: ScriptedDynamics, options: Options, name: str = "worker-1") -> None:
+        self.dynamics, self.letters, self.meter, self.source = dynamics, MemoryLetters(), CountingMeter(), ScriptedSource()
+        self.offsets = [count() for _ in range(PARTITIONS)]
+        self.sent: Counter[int] = Counter()
+        self.stop = asyncio.Event()
+        self.worker = Worker(self._stages(pool, options, name), revocation_s=2)
+        self.worker.stages.assignment.partition_count = PARTITIONS
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self.worker.run(self.source, {"fleet": self._look}, self.stop))
+        self.worker.assigned(list(range(PARTITIONS)))
+
+    async def end(self) -> None:
+        self.stop.set()
+        if self._task is not None:
+            await asyncio.wait_for(self._task, 20)
+
+    async def kill(self) -> None:
+        """Like SIGKILL: nothing more of this worker happens."""
+        if self._task is not None:
+            self._task.cancel()
+            for task in self.worker.stages.delivery._tasks | self.worker.stages.letters._tasks:
+                task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def change(self, mentor_id: str, trigger: str = "status_change", xid: int | None = None) -> None:
+        self.raw(mentor_id.encode(), json.dumps({"trigger": trigger, "xid": xid}).encode())
+
+    def raw(self, key: bytes, value: bytes) -> None:
+        partition = hash(key) % PARTITIONS
+        self.sent[partition] += 1
+        self.worker.records([Record(partition, next(self.offsets[partition]), key, value, 1_700_000_000_000)])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every record's position is finished."""
+        return self.worker.stages.assignment.committable() == {p: n for p, n in self.sent.items() if n}
+
+    async def _look(self) -> None:
+        while True:
+            await self.worker.stages.gate.refresh()
+            await asyncio.sleep(0.02)
+
+    def _stages(self, pool: Pool, options: Options, name: str) -> Stages:
+        dependencies, meter, rules = Dependencies(), self.meter, Rules()
+        ledger = Ledger(pool, LedgerPolicy(name, options.lease_s, 0.2, options.guard))
+        facts, queue, assignment = FactsView(pool), MentorQueue(), Assignment()
+        gate = Gate(FleetTable(pool, "HLF", options.breaker), options.breaker, dependencies)
+        endings = Endings(queue, assignment, meter)
+        letters = Letters(
+            topic=self.letters,
+            ledger=ledger,
+            gate=gate,
+            endings=endings,
+            assignment=assignment,
+            meter=meter,
+            limiter=Limiter(options.limit),
+            dependencies=dependencies,
+            origin=Origin("hlf.mentor.changes", name),
+        )
+        recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies)
+        pacing = Pacing(options.pace)
+        call = Call(
+            dynamics=self.dynamics,
+            gate=gate,
+            pacing=pacing,
+            letters=letters,
+            recording=recording,
+            meter=meter,
+            policy=CallPolicy(rules, options.retry, 1.0),
+            random=lambda: 0.5,
+        )
+        delivery = Delivery(
+            facts=facts,
+            ledger=ledger,
+            gate=gate,
+            pacing=pacing,
+            call=call,
+            recording=recording,
+            endings=endings,
+            dependencies=dependencies,
+            rules=rules,
+            lease_s=options.lease_s,
+        )
+        screening = Screening(
+            queue=queue,
+            facts=facts,
+            ledger=ledger,
+            endings=endings,
+            letters=letters,
+            meter=meter,
+            dependencies=dependencies,
+            policy=ScreeningPolicy(rules, name, options.is_shadow, options.retry.max_attempts),
+            deliver=delivery.put,
+        )
+        intake = Intake(ScriptedDecoder(), assignment, queue, meter)
+        return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies)
