@@ -12,21 +12,26 @@ from consumer.errors import SettingsError
 
 _HERE = Path(__file__).resolve().parent
 # Inside an installed wheel, then beside the package in a clone.
-_FOLDERS = (_HERE / "connectors", _HERE.parent / "connectors")
+_ROOTS = (_HERE, _HERE.parent)
 _PLACE = re.compile(r"@([a-z][a-z_]*)@")
 
 
-def packaged(name: str) -> Path:
-    """The path of `connectors/<name>`, in a wheel or in a clone."""
-    for folder in _FOLDERS:
-        if (folder / name).is_file():
-            return folder / name
-    raise SettingsError(f"connectors/{name} is missing: this installation of hlf-sync is incomplete")
+def packaged(name: str, folder: str = "connectors") -> Path:
+    """The path of `connectors/<name>` (or of another folder's), in a wheel or in a clone."""
+    for root in _ROOTS:
+        if (root / folder / name).is_file():
+            return root / folder / name
+    raise SettingsError(f"{folder}/{name} is missing: this installation of hlf-sync is incomplete")
 
 
 def read(name: str) -> str:
     """The text of `connectors/<name>`."""
     return packaged(name).read_text(encoding="utf-8")
+
+
+def schema(name: str) -> str:
+    """The text of `schemas/<name>`."""
+    return packaged(name, "schemas").read_text(encoding="utf-8")
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -1,17 +1,33 @@
-"""Connects the registry client and the decoder's cache: `SchemaPort`."""
+"""Connects the registry's client with the decoder's cache: `SchemaPort`, so that neither the pipeline nor the two know of each other."""
 
-from consumer.decode.registry import Registry
-from consumer.decode.schema import SchemaCache
+import structlog
+
+from consumer.decode import registry
+from consumer.decode.schema import SchemaCache, WriterSchema
 from consumer.pipeline.schemas import Denied, Fetched, Unreachable
+
+_log = structlog.get_logger()
 
 
 class RegistrySchemas:
-    """Fetches a schema into the cache."""
+    """Fetches schemas into the cache; alarms once for a schema that brings columns nobody asked for (their values are dropped)."""
 
-    def __init__(self, registry: Registry, cache: SchemaCache) -> None:
-        self._registry = registry
+    def __init__(self, client: registry.Registry, cache: SchemaCache) -> None:
+        self._client = client
         self._cache = cache
 
     async def fetch(self, schema_id: int) -> Fetched | Denied | Unreachable:
-        """Adapted when the decode room is ready."""
-        raise NotImplementedError
+        """Fetch one schema. One that can never be used is 'fetched' too: its records become dead letters."""
+        match await self._client.fetch(schema_id):
+            case registry.SchemaText(text):
+                schema = self._cache.add(schema_id, text)
+                if isinstance(schema, WriterSchema) and schema.unexpected_columns:
+                    _log.error("unexpected_columns", schema_id=schema_id, columns=sorted(schema.unexpected_columns))
+                return Fetched()
+            case registry.Unusable(reason):
+                self._cache.refuse(schema_id, reason)
+                return Fetched()
+            case registry.Denied():
+                return Denied()
+            case registry.Unreachable(reason):
+                return Unreachable(reason)

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import structlog
 from pydantic import SecretStr
 
@@ -20,6 +21,7 @@ from consumer.core.decide import Rules
 from consumer.core.limiter import Limiter, LimitPolicy
 from consumer.core.mass_removal import MassRemovalPolicy
 from consumer.core.mentor_queue import MentorQueue
+from consumer.core.model import ContactId, Operation
 from consumer.core.pacing import Pacing, PacingPolicy
 from consumer.core.retry import RetryPolicy
 from consumer.decode.decoder import Decoder
@@ -27,16 +29,10 @@ from consumer.decode.registry import Registry
 from consumer.decode.schema import SchemaCache
 from consumer.deliver.client import DynamicsClient
 from consumer.deliver.contract import DynamicsContract
-from consumer.deliver.credentials import (
-    ClientCertificate,
-    ClientSecret,
-    CredentialProvider,
-    EntraApplication,
-    EntraCredentials,
-    ManagedIdentityCredentials,
-)
+from consumer.deliver.credentials import CredentialProvider, RenewingCredentials
+from consumer.deliver.entra import ClientCertificate, ClientSecret, EntraApplication, ManagedIdentitySource, credentials_for
 from consumer.deliver.transport import open_transport
-from consumer.errors import DependencyError, HaltError
+from consumer.errors import DependencyError, HaltError, InvariantError
 from consumer.facts.view import FactsView
 from consumer.lag import LagReader
 from consumer.pipeline.assignment import Assignment
@@ -52,6 +48,7 @@ from consumer.pipeline.recording import Recording
 from consumer.pipeline.schemas import Schemas
 from consumer.pipeline.screening import Screening, ScreeningPolicy
 from consumer.pipeline.worker import Stages, Worker
+from consumer.ports import CallResult, DynamicsPort
 from consumer.postgres import Pool, connect, open_pool
 from consumer.record.fleet import FleetTable
 from consumer.record.ledger import Ledger, LedgerPolicy
@@ -104,13 +101,14 @@ class _Assembly:
         self._metrics = Metrics(epoch_ms)
         self._dependencies = Dependencies()
         self._rules = Rules(organization=settings.organization)
-        self._credentials = _credentials(settings, secret_file)
+        self._secret_file = secret_file
         self._observed = Observed()
 
     async def run(self, stop: asyncio.Event) -> int:
         settings = self._settings
         schemas = SchemaCache()
-        stages = self._stages(schemas)
+        dynamics, credentials = self._open_dynamics()
+        stages = self._stages(schemas, dynamics)
         stages.assignment.partition_count = await self._lag.partitions()
         worker = Worker(stages, revocation_s=_REVOCATION_S - 1)
         Schemas(RegistrySchemas(self._registry, schemas), stages.intake, self._dependencies, patience_s=settings.schema_patience_s)
@@ -141,11 +139,12 @@ class _Assembly:
             "scheduler": scheduler.run,
             "monitor": lambda: self._monitor(stages, scheduler),
         }
-        if settings.delivery == "live":
-            services["credentials"] = lambda: watch_credentials(stages.gate, _SignIn(self._credentials), retry_s=settings.auth_retry_s)
+        if credentials is not None:
+            sign_in = _SignIn(credentials)
+            services["credentials"] = lambda: watch_credentials(stages.gate, sign_in, retry_s=settings.auth_retry_s)
         return await _bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
-    def _stages(self, schemas: SchemaCache) -> Stages:
+    def _stages(self, schemas: SchemaCache, dynamics: DynamicsPort) -> Stages:
         settings, dependencies, metrics = self._settings, self._dependencies, self._metrics
         breaker = BreakerPolicy(settings.breaker_failure_threshold, settings.breaker_cool_down_s, probe_s=settings.lease_s)
         guard = MassRemovalPolicy(settings.mass_removal_ratio, settings.mass_removal_min, settings.mass_removal_window_s)
@@ -177,7 +176,7 @@ class _Assembly:
             settings.delivery_deadline_s,
         )
         call = Call(
-            dynamics=self._dynamics(),
+            dynamics=dynamics,
             gate=gate,
             pacing=pacing,
             letters=letters,
@@ -214,17 +213,21 @@ class _Assembly:
             assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies
         )
 
-    def _dynamics(self) -> DynamicsClient:
+    def _open_dynamics(self) -> tuple[DynamicsPort, CredentialProvider | None]:
+        """The client and its credentials; in shadow there is neither."""
         settings = self._settings
+        if settings.delivery == "shadow":
+            return _Shadow(), None
         transport = open_transport(
             ca_file=settings.dynamics_ca_file, connections=settings.pace_concurrency, request_timeout_s=settings.request_timeout_s
         )
-        client = DynamicsClient(_contract(settings), self._credentials, transport, request_timeout_s=settings.request_timeout_s)
+        credentials = _credentials(settings, self._secret_file, transport)
+        client = DynamicsClient(_contract(settings), credentials, transport, request_timeout_s=settings.request_timeout_s)
         self._stack.push_async_callback(client.aclose)
-        return client
+        return client, credentials
 
     def _letter_topic(self) -> LetterTopic:
-        settings, schema = self._settings, packaged.read("schemas/dead_letter.avsc")
+        settings, schema = self._settings, packaged.schema("dead_letter.avsc")
         topic = LetterTopic(
             producer_config(bootstrap_servers=settings.kafka_bootstrap_servers or "", options=settings.kafka_options),
             settings.dead_letters_topic,
@@ -259,6 +262,14 @@ class _Assembly:
             except DependencyError as error:
                 stages.dependencies.failed(error.dependency, error.detail, asyncio.get_running_loop().time())
             await asyncio.sleep(_MONITOR_S)
+
+
+class _Shadow:
+    """Stands where Dynamics would: in shadow nothing may get here."""
+
+    async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
+        """Refuse."""
+        raise InvariantError(f"{operation} of {contact_id} in shadow")
 
 
 class _SignIn:
@@ -346,20 +357,21 @@ def _contract(settings: Settings) -> DynamicsContract:
     )
 
 
-def _credentials(settings: Settings, secret_file: Path | None) -> CredentialProvider:
+def _credentials(settings: Settings, secret_file: Path | None, transport: httpx.AsyncBaseTransport) -> RenewingCredentials:
     contract = _contract(settings)
     if settings.dynamics_managed_identity:
-        return ManagedIdentityCredentials(settings.dynamics_client_id, contract.base_url)
+        source = ManagedIdentitySource(settings.dynamics_client_id, contract.base_url, transport)
+        return RenewingCredentials(source, auth_retry_s=settings.auth_retry_s)
     application = EntraApplication(
-        settings.dynamics_authority, settings.dynamics_tenant_id or "", settings.dynamics_client_id or "", resource=contract.base_url
+        settings.dynamics_tenant_id or "", settings.dynamics_client_id or "", contract.base_url, settings.dynamics_authority
     )
     certificate = settings.dynamics_client_certificate_file
-    source = (
-        ClientCertificate(certificate.read_bytes, lambda: settings.dynamics_client_certificate_password)
+    key = (
+        ClientCertificate(certificate, lambda: settings.dynamics_client_certificate_password)
         if certificate is not None
         else ClientSecret(lambda: _secret(settings, secret_file))
     )
-    return EntraCredentials(application, source, ca_file=settings.dynamics_ca_file, auth_retry_s=settings.auth_retry_s)
+    return credentials_for(application, key, transport, auth_retry_s=settings.auth_retry_s)
 
 
 def _secret(settings: Settings, secret_file: Path | None) -> SecretStr:
