@@ -126,5 +126,8 @@ def _say(answer: dict[str, object], *, as_json: bool) -> None:
 
 def mount(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, command in {"force": force, "sweep": sweep, "resume": resume, "confirm-removals": confirm_removals}.items():
-        app.command(name, rich_help_panel="Steer")(command)
+    panel = "Steer"
+    app.command("force", rich_help_panel=panel)(force)
+    app.command("sweep", rich_help_panel=panel)(sweep)
+    app.command("resume", rich_help_panel=panel)(resume)
+    app.command("confirm-removals", rich_help_panel=panel)(confirm_removals)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from consumer.connect_rest import ConnectRest
-from consumer.connector_trace import advise, causes
+from consumer.connector_trace import causes, find_cause
 from consumer.errors import DependencyError, HlfSyncError, SettingsError
 from consumer.packaged import fill, packaged
 from consumer.reachable import Say, until_reachable
@@ -180,6 +180,19 @@ def apply_connector(
         return _await_running(connect, connector.name, action, differences, deadline_s, settle_s if action != "unchanged" else 0, say)
 
 
+def revive(url: str, name: str, *, transport: httpx.BaseTransport | None = None) -> Standing:
+    """Restart what failed for a cause that passes by itself (the registry was away, say); the standing before.
+
+    Connect restarts no failed task. A lost slot or a missing right is left alone: a person must look. Raises `DependencyError`.
+    """
+    with ConnectRest(url, transport=transport) as connect:
+        status = connect.status(name)
+        standing = judge(status)
+        if standing is Standing.FAILED and find_cause(trace_of(status)).passes:
+            connect.restart_failed(name)
+        return standing
+
+
 def _validate(connect: ConnectRest, connector: Connector) -> None:
     if error := complain(problems(connect.validate({"name": connector.name, **connector.config}))):
         raise error
@@ -226,5 +239,5 @@ _ADVICE = {
 
 def _report(name: str, action: str, differences: tuple[Difference, ...], standing: Standing, trace: str) -> Report:
     if standing is Standing.FAILED:
-        return Report(name, action, differences, standing, causes(trace), advise(trace))
+        return Report(name, action, differences, standing, causes(trace), find_cause(trace).advice)
     return Report(name, action, differences, standing, (), _ADVICE.get(standing, "").format(name=name))

@@ -5,6 +5,7 @@ Must not let through anything that a driver quotes from a row ("Detail: Key (ema
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _MOST_LINES = 12
 _MOST_CHARACTERS = 400
@@ -17,44 +18,39 @@ _HIDDEN = (
     (re.compile(r"\{.*\}|\{.*"), "{…}"),
 )
 
-# What the trace says → what to do. The first that fits; the order is from the special to the general.
-_ADVICE = (
-    (
-        r"(?i)replication slot .*(does not exist|invalidat)|no longer available on the server|trying to read change stream",
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What a trace says, what to do about it, and whether it passes by itself: then a restart is all that is needed."""
+
+    pattern: str
+    advice: str
+    passes: bool = False
+
+
+_UNKNOWN = Cause("", "Look into the log of the Connect worker that runs the task.")
+# The first that fits; the order is from the special to the general.
+_CAUSES = (
+    Cause(
+        r"replication slot .*(does not exist|invalidat)|no longer available on the server|trying to read change stream",
         "The replication slot does not fit what was read; changes in between are lost to the stream. See 'The slot is lost' in connectors/README.md.",
     ),
-    (
-        r"(?i)replication slot .* is active",
-        "Another connector, or the old task, still reads the slot: stop it, or wait a minute.",
-    ),
-    (r"(?i)publication", "The publication is missing or wrong: run connectors/sql/02_source.sql as an administrator."),
-    (r"(?i)wal_level", "PostgreSQL must run with wal_level=logical."),
-    (
-        r"(?i)password authentication failed|no password|pg_hba",
-        "PostgreSQL refuses hlf_cdc: look at the source file and pg_hba.conf.",
-    ),
-    (
-        r"(?i)permission denied|must be superuser|row-level security",
-        "hlf_cdc lacks a right: run connectors/sql/02_source.sql as an administrator.",
-    ),
-    (
-        r"(?i)guardrail",
-        "More tables would be captured than should be: compare table.include.list with the packaged file.",
-    ),
-    (
-        r"(?i)apicurio|schema registry|registry",
-        "The schema registry cannot be reached or refuses the schema: look at registry_url in the source file.",
-    ),
-    (
-        r"(?i)not present in metadata|UnknownTopicOrPartition",
-        "A topic is missing: create all of connectors/topics.json.",
-    ),
-    (
-        r"(?i)connection .*refused|could not connect|UnknownHost|connection attempt failed",
+    Cause(r"replication slot .* is active", "Another connector, or the old task, still reads the slot: stop it, or wait a minute.", passes=True),
+    Cause(r"publication", "The publication is missing or wrong: run connectors/sql/02_source.sql as an administrator."),
+    Cause(r"wal_level", "PostgreSQL must run with wal_level=logical."),
+    Cause(r"password authentication failed|no password|pg_hba", "PostgreSQL refuses hlf_cdc: look at the source file and pg_hba.conf."),
+    Cause(r"permission denied|must be superuser|row-level security", "hlf_cdc lacks a right: run connectors/sql/02_source.sql as an administrator."),
+    Cause(r"guardrail", "More tables would be captured than should be: compare table.include.list with the packaged file."),
+    # The bare class without a text is the converter's word for 'no answer'.
+    Cause(r"RestClientException\s*$", "The schema registry cannot be reached from Connect: look at registry_url in the source file.", passes=True),
+    Cause(r"apicurio|registry", "The schema registry refuses the schema: look at its log, and at registry_url in the source file."),
+    Cause(r"not present in metadata|UnknownTopicOrPartition", "A topic is missing: create all of connectors/topics.json.", passes=True),
+    Cause(
+        r"connection .*refused|could not connect|UnknownHost|connection attempt failed|starting up|shutting down|I/O error",
         "PostgreSQL cannot be reached from Connect.",
+        passes=True,
     ),
 )
-_NO_ADVICE = "Look into the log of the Connect worker that runs the task."
 
 
 def causes(trace: str) -> tuple[str, ...]:
@@ -70,9 +66,9 @@ def redacted(line: str) -> str:
     return line
 
 
-def advise(trace: str) -> str:
-    """What a person can do about it."""
-    return next((advice for pattern, advice in _ADVICE if re.search(pattern, trace)), _NO_ADVICE)
+def find_cause(trace: str) -> Cause:
+    """The known cause that a trace speaks of."""
+    return next((cause for cause in _CAUSES if re.search(cause.pattern, trace, re.IGNORECASE | re.MULTILINE)), _UNKNOWN)
 
 
 def _is_frame(line: str) -> bool:

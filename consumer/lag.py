@@ -15,13 +15,16 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from consumer.errors import DependencyError
 
 _TIMEOUT_S = 10
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
 
 class LagReader:
     """Asks the brokers through an admin client of its own."""
 
     def __init__(self, config: Mapping[str, Any], topic: str, group_id: str) -> None:
-        self._admin = AdminClient({**config, "error_cb": lambda _error: None})
+        quiet: dict[str, Any] = {**config, "error_cb": lambda _error: None}
+        self._admin = AdminClient(quiet)
         self._topic = topic
         self._group_id = group_id
 
@@ -31,7 +34,7 @@ class LagReader:
 
     async def log_ends(self, partitions: list[int]) -> dict[int, int]:
         """Log end per partition (what a read_committed reader can reach)."""
-        return await asyncio.to_thread(self._offsets, partitions, OffsetSpec.latest())
+        return await asyncio.to_thread(self._offsets, partitions, _LATEST)
 
     async def lag(self, partitions: list[int]) -> dict[int, int]:
         """Log end − committed per partition; without a committed offset, all that is in the log."""
@@ -40,10 +43,10 @@ class LagReader:
     def _lag(self, partitions: list[int]) -> dict[int, int]:
         if not partitions:
             return {}
-        ends = self._offsets(partitions, OffsetSpec.latest())
+        ends = self._offsets(partitions, _LATEST)
         starts = self._committed(partitions)
         missing = [partition for partition in partitions if starts.get(partition, -1) < 0]
-        starts |= self._offsets(missing, OffsetSpec.earliest()) if missing else {}
+        starts |= self._offsets(missing, _EARLIEST) if missing else {}
         return {partition: max(0, ends[partition] - starts[partition]) for partition in partitions}
 
     def _partitions(self) -> int:

@@ -76,8 +76,10 @@ def conclude(
     random: float,
     policy: RetryPolicy,
 ) -> Conclusion:
-    """Conclude one call. `counts_attempt` is false for a probe and for what an outage had in flight; `spent_s` is what attempts and our own waits
-    of this delivery took so far; `random` lies in [0, 1).
+    """Conclude one call; `random` lies in [0, 1).
+
+    `counts_attempt` is false for a probe and for what an outage had in flight. `spent_s` is what attempts and our own waits of this delivery
+    took so far.
     """
     ending = _ENDINGS[verdict.effect]
     open_state = LedgerState.IN_DOUBT if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE} else LedgerState.PENDING

@@ -1,4 +1,4 @@
-"""One call: ask Dynamics within the lease, conclude what the answer means, tell the fleet, write the dead letter if it is one, hand over to recording."""
+"""One call: ask Dynamics within the lease, conclude what the answer means, tell the fleet, write the letter if it is one, hand over."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _TOKEN_PAUSE_S = 1.0
 
 @dataclass(slots=True)
 class Held:
-    """A claimed mentor on its way to the call. `deadline_s` is when the lease ends by our monotonic clock, safely early; `probe` names a probe call."""
+    """A claimed mentor on its way to the call. `deadline_s`: when the lease ends by our monotonic clock, safely early; `probe` names a probe."""
 
     job: Job
     known: Known

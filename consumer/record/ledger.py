@@ -78,7 +78,7 @@ UPDATE hlf_sync.mentor_ledger l
   FROM w
  WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.lease_owner = %(owner)s
 RETURNING l.mentor_id::text
-"""
+"""  # noqa: S608 - a constant of ours
 
 # A call that ended outside its lease may have changed what Dynamics shows after the next owner's call: everybody looks again.
 _LOST = """

@@ -84,7 +84,7 @@ def test_sigterm_ends_it_cleanly_even_with_requests_under_way(tmp_path: Path) ->
 def test_a_second_start_says_so_and_exits_2(tmp_path: Path) -> None:
     """One process per state directory; the first is not disturbed."""
     with running_emulator(tmp_path) as control:
-        second = subprocess.run(  # noqa: S603 - our own module
+        second = subprocess.run(
             [sys.executable, "-m", "sandbox.dynamics", "--state", str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
         )
         assert second.returncode == 2
@@ -99,7 +99,7 @@ def test_a_taken_port_is_named_and_exits_2(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "sandbox.dynamics", "--state", str(tmp_path), "--port", str(port)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603 - our own module
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
     assert f"port {port}" in ended.stderr
 

@@ -45,7 +45,7 @@ def test_all_four_tables_of_a_mentor_land_in_one_partition_under_the_mentors_id(
     source_side.sql("UPDATE app.certification SET expires_at = now() WHERE id = %s", certification_id)
     source_side.sql("UPDATE hlf_sync.contact_mapping SET contact_id = gen_random_uuid() WHERE mentor_id = %s", mentor_id)
     for table in ("hlf_sync.contact_mapping", "hlf_sync.sync_request", "app.certification"):
-        source_side.sql(f"DELETE FROM {table} WHERE mentor_id = %s", mentor_id)  # noqa: S608 - our own words
+        source_side.sql(f"DELETE FROM {table} WHERE mentor_id = %s", mentor_id)
     source_side.sql("DELETE FROM app.mentor WHERE id = %s", mentor_id)
     records = _of(source_side.changes(since), mentor_id)
     assert {record.table for record in records} == _CAPTURED
@@ -63,7 +63,7 @@ def test_the_applications_updates_still_work(source_side: SourceSide, assignment
     """An identity wider than the column list would make them fail."""
     mentor_id = _mentor(source_side)
     with source_side.admin() as connection:
-        assert connection.execute(f"UPDATE app.mentor SET {assignment} WHERE id = '{mentor_id}'").rowcount == 1  # noqa: S608 - our own words
+        assert connection.execute(f"UPDATE app.mentor SET {assignment} WHERE id = '{mentor_id}'").rowcount == 1
 
 
 @pytest.mark.requirement("R46")
@@ -72,7 +72,7 @@ def test_the_applications_updates_of_certifications_still_work(source_side: Sour
     """As above."""
     certification_id = _certification(source_side, _mentor(source_side))
     with source_side.admin() as connection:
-        assert connection.execute(f"UPDATE app.certification SET {assignment} WHERE id = '{certification_id}'").rowcount == 1  # noqa: S608 - our own words
+        assert connection.execute(f"UPDATE app.certification SET {assignment} WHERE id = '{certification_id}'").rowcount == 1
 
 
 def test_a_certification_deleted_with_its_mentor_names_the_mentor(source_side: SourceSide) -> None:

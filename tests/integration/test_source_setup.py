@@ -49,7 +49,7 @@ def _apply(source: SourceSide, *, dry_run: bool = False) -> Report:
 
 
 def _command(stack: Sandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [sys.executable, "-m", "consumer", *arguments, "--env-file", str(stack.layout.env_file)], capture_output=True, text=True, check=False
     )
 

@@ -36,7 +36,7 @@ def test_a_role_may_do_its_work(cluster: Cluster, database: str, role: str, stat
     ("role", "statement"),
     [
         ("hlf_cdc", "SELECT * FROM app.mentor"),
-        *(("hlf_cdc", f"SELECT {column} FROM app.mentor") for column in ("full_name", "email", "phone", "updated_at")),  # noqa: S608 - our own words
+        *(("hlf_cdc", f"SELECT {column} FROM app.mentor") for column in ("full_name", "email", "phone", "updated_at")),
         ("hlf_cdc", "SELECT notes FROM app.certification"),
         ("hlf_cdc", "SELECT contact_id FROM hlf_sync.contact_mapping"),
         ("hlf_cdc", "SELECT requested_by FROM hlf_sync.sync_request"),

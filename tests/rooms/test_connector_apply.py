@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumer.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector
+from consumer.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
 from consumer.errors import DependencyError, SettingsError
 from consumer.reachable import Say
 
@@ -251,3 +251,19 @@ def test_a_connector_without_a_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"name": "c", "config": {"a": "1"}}')
     with pytest.raises(SettingsError, match=r"connector\.class"):
         read_connector(tmp_path / "c.json", {})
+
+
+@pytest.mark.parametrize(("trace", "restarted"), [("Connection to db refused", True), ("publication missing", False)])
+def test_a_task_that_failed_in_an_outage_is_revived_and_no_other(trace: str, restarted: bool) -> None:
+    """Connect itself restarts no failed task."""
+    connect = FakeConnect(dict(_WANTED), state="FAILED")
+    connect.trace = trace
+    assert revive("http://connect", "c", transport=httpx.MockTransport(connect)) is Standing.FAILED
+    assert ("POST /connectors/c/restart" in connect.asked) is restarted
+
+
+def test_a_running_connector_is_left_alone() -> None:
+    """Looking costs one request."""
+    connect = FakeConnect(dict(_WANTED))
+    assert revive("http://connect", "c", transport=httpx.MockTransport(connect)) is Standing.RUNNING
+    assert connect.asked == ["GET /connectors/c/status"]

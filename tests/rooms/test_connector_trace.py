@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.connector_trace import advise, causes
+from consumer.connector_trace import causes, find_cause
 
 
 @pytest.mark.requirement("R45")
@@ -47,4 +47,20 @@ def test_frames_are_left_out_and_the_root_cause_stays() -> None:
 )
 def test_the_cause_brings_advice(trace: str, word: str) -> None:
     """Each known cause names what to do."""
-    assert word in advise(trace)
+    assert word in find_cause(trace).advice
+
+
+@pytest.mark.parametrize(
+    ("trace", "passes"),
+    [
+        ("Tolerance exceeded\nCaused by: io.apicurio.registry.rest.client.exception.RestClientException\n\tat x", True),
+        ("Caused by: io.apicurio.registry.rest.client.exception.RuleViolationException: incompatible", False),
+        ("Caused by: org.postgresql.util.PSQLException: Connection to db:5432 refused.", True),
+        ('ERROR: replication slot "hlf_mentor_cdc" is active for PID 1', True),
+        ('ERROR: replication slot "hlf_mentor_cdc" does not exist', False),
+        ("something new", False),
+    ],
+)
+def test_only_an_outage_passes_by_itself(trace: str, passes: bool) -> None:
+    """Whatever else needs a person, and a restart would hide it."""
+    assert find_cause(trace).passes is passes

@@ -1,0 +1,51 @@
+# One command surface for people and CI. Needs Python 3.11 or later, make and git; everything else is fetched on the first run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+PURE := tests/core tests/properties tests/rooms tests/contracts
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench chaos lock format clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## make .venv with everything, sandbox and demo included
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hlf-sync needs Python 3.11 or later; say which by: make PYTHON=python3.11 setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## see it work, in one terminal
+	$(BIN)/hlf-sync demo
+
+check: $(STAMP) ## the fast part: style, types, import rules, pure tests
+	$(BIN)/ruff check consumer sandbox tests
+	$(BIN)/mypy consumer sandbox
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
+	$(BIN)/pytest -q $(PURE)
+
+test: $(STAMP) ## everything, on the real parts
+	$(BIN)/ruff check consumer sandbox tests
+	$(BIN)/mypy consumer sandbox
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q --durations=15
+
+bench: $(STAMP) ## measure; prints ratios beside a peer or a limit
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: ## renew requirements/*.txt (hashes, no addresses)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
+
+format: $(STAMP) ## format and fix what can be fixed
+	$(BIN)/ruff format consumer sandbox tests
+	$(BIN)/ruff check --fix consumer sandbox tests
+
+clean: ## forget caches and the virtual environment
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
