@@ -22,6 +22,7 @@ from sandbox.jars import Jar
 from sandbox.screen import Screen
 
 _TRIES = 3
+_PAUSE_S = 1.0
 _AT_ONCE = 6
 _CHUNK = 1 << 18
 _TIMEOUT_S = 30.0
@@ -88,8 +89,7 @@ class _Transfer:
             try:
                 found = self._receive(jar, part)
             except httpx.HTTPError as error:
-                part.unlink(missing_ok=True)
-                if attempt == _TRIES or _is_final(error) or self.stop.wait(attempt):
+                if attempt == _TRIES or _is_final(error) or self.stop.wait(attempt * _PAUSE_S):
                     raise _refused(jar, self.source, error) from error
                 continue
             if found != jar.sha256:
@@ -98,20 +98,24 @@ class _Transfer:
             part.replace(target)
             return
 
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError
+
     def _receive(self, jar: Jar, part: Path) -> str:
         digest, done = hashlib.sha256(), 0
         try:
             with self.client.stream("GET", f"{self.source.url}/{jar.path}") as response, part.open("wb") as file:
                 response.raise_for_status()
                 for chunk in response.iter_raw(_CHUNK):
-                    if self.stop.is_set():
-                        raise StoppedError
+                    self._go_on()
                     file.write(chunk)
                     digest.update(chunk)
                     done += len(chunk)
                     self.advance(len(chunk))
-        except httpx.HTTPError:
+        except BaseException:
             self.advance(-done)
+            part.unlink(missing_ok=True)
             raise
         return digest.hexdigest()
 

@@ -12,6 +12,7 @@ Must not decide how a part is run (`sandbox.parts`) nor what it holds (`sandbox.
 import shutil
 import signal
 from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class Sandbox:
             message = f"no part of the sandbox: {', '.join(sorted(unknown))}"
             raise ArgumentError(message, f"there are {', '.join(sorted(PARTS))}")
         with self._exclusive():
-            site = self._site(chosen)
             roster = Roster(self.layout)
             before = roster.running()
+            site = self._site(chosen, before.keys())
             self._sweep(before)
             with self._undone_on_failure(roster, before), self._screen.parts():
                 steps = {"postgres": provision.provision_database, "kafka": provision.provision_topics}
@@ -106,7 +107,7 @@ class Sandbox:
             roster = Roster(self.layout)
             self._stop(roster, {name: one for name, one in roster.running().items() if name == part}, was_up=True)
             self._sweep(roster.running())
-            bring_up(self._site([chosen]), [chosen], roster, self._screen, {})
+            bring_up(self._site([chosen], set()), [chosen], roster, self._screen, {})
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a part; after SIGKILL returns when it is gone. Raises `PartError` when it does not run."""
@@ -130,11 +131,14 @@ class Sandbox:
         with locked(self.layout.lock, lambda: self._screen.say(f"another `up` or `down` is at work on {self.layout.root}; waiting for it")):
             yield
 
-    def _site(self, chosen: Collection[Part]) -> Site:
+    def _site(self, chosen: Collection[Part], running: AbstractSet[str]) -> Site:
         locked_jars = jars.load()
         sections = [section for part in chosen for section in _SECTIONS.get(part.name, ())]
         wanted = [jar for section in sections for jar in locked_jars[section]]
         download.fetch(wanted, self._cache, self._screen, self._mirror)
+        if {part.name for part in chosen} - running:
+            # Archives are looked at when they are unpacked.
+            download.verify((jar for jar in wanted if jar.packaging == "jar"), self._cache / "maven")
         return Site(
             layout=self.layout,
             cache=self._cache,

@@ -12,7 +12,7 @@ When a 429 comes all the same, the limits are other than believed (another appli
 - rate (codes …22, …21 and unknown): a full window tells the limit, which is what was let through in it; so go on with 97 % of that, at most
   halving. Without a window's history, 85 % of the last rate;
 - concurrency (codes …26, …21): 70 % of what was in flight;
-- one cut per pause; then up again with the square of the time, 2 % after one window, all of it after seven, so that a limit that stayed low is
+- one cut per pause, of the rate one per quarter of a window; then up again with the square of the time, 2 % after one window, all of it after seven, so that a limit that stayed low is
   met once in some ten minutes.
 """
 
@@ -29,8 +29,10 @@ _BLIND_CUT = 0.85
 _MOST_CUT = 0.5
 _LEAST_CUT = 0.95
 _BELOW_LIMIT = 0.97
+_SPACING_OF_CUTS = 0.25  # of a window: refusals while a full window empties are answers to the past, not to the new rate
 _BUCKETS = 30  # of history per window
 _REFRESHES = 100  # per window, while something is turned down
+_ROUNDING_S = 1e-9
 _FINEST_TIMER_S = 0.01  # an event loop that sleeps wakes about this late; rates above 100/s need a burst that covers it
 
 
@@ -51,7 +53,7 @@ class Dial:
     __slots__ = ("_base", "_since_s", "_window_s")
 
     def __init__(self, window_s: float) -> None:
-        self._base, self._since_s, self._window_s = 1.0, 0.0, window_s
+        self._base, self._since_s, self._window_s = 1.0, -inf, window_s
 
     def value(self, now_s: float) -> float:
         """The factor now."""
@@ -59,6 +61,10 @@ class Dial:
             return 1.0
         windows = max(0.0, now_s - self._since_s) / self._window_s
         return min(1.0, self._base + _REGAIN_PER_WINDOW * windows * windows)
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the last cut."""
+        return now_s - self._since_s
 
     def cut(self, factor: float, now_s: float) -> None:
         """Go on with this factor."""
@@ -94,7 +100,7 @@ class Pacing:
         if self.in_flight >= self._slots:
             return inf
         wait_s = self._next_s - self._tolerance_s - now_s
-        if wait_s > 0.0:
+        if wait_s > _ROUNDING_S:
             return wait_s
         self._next_s = (max(now_s, self._next_s)) + self._interval_s
         self.in_flight += 1
@@ -143,7 +149,7 @@ class Pacing:
             allowed = max(1.0, self._policy.concurrency * self._fraction)
             reached = min(1.0, self.in_flight / allowed, self._slots_dial.value(now_s))
             self._slots_dial.cut(max(_CONCURRENCY_CUT * reached, 1.0 / allowed), now_s)
-        if code != CONCURRENCY_CODE:
+        if code != CONCURRENCY_CODE and self._rate_dial.age_s(now_s) >= self._policy.window_s * _SPACING_OF_CUTS:
             self._rate_dial.cut(self._rate_below_limit(now_s), now_s)
 
     def _rate_below_limit(self, now_s: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from consumer.core.model import Decoded, Ignored, IgnoredReason, MentorId, Position, Undecodable, UnknownSchema
 from consumer.decode.avro import Type
-from consumer.decode.envelope import ROW_FIELDS, Envelopes, Row, SourceContract, Table, mentor_of
+from consumer.decode.envelope import ROW_FIELDS, Envelopes, Row, SourceContract, Table, mentor_of, row_of
 from consumer.decode.fields import ORIGIN
 from consumer.decode.framing import HEADER_BYTES, schema_id_of
 from consumer.decode.pattern import NEVER, usual_shape
@@ -86,7 +86,7 @@ class Decoder:
         if not isinstance(table, Table):
             return table
         self._learn(value[:HEADER_BYTES], schema.root, found, table)
-        return self._envelopes.change(table, tuple(found[field] for field in ROW_FIELDS[table]), key, position, timestamp_ms)
+        return self._envelopes.change(table, row_of(table, found), key, position, timestamp_ms)
 
     def _learn(self, header: bytes, root: Type, found: Row, table: Table) -> None:
         """Take where this record comes from for the usual, unless that is known, or changes all the time."""

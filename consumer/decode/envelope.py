@@ -123,14 +123,14 @@ class Envelopes:
         return mentor_id if isinstance(mentor_id, Undecodable) else self.change_of(mentor_id, table, row, position, timestamp_ms)
 
     def change_of(self, mentor_id: MentorId, table: Table, row: Row, position: Position, timestamp_ms: int) -> Decoded:
-        """The same for a row that is known to be this mentor's."""
+        """The same for a row that is known to be this mentor's, its other ids UUIDs or None."""
         operation, committed, transaction, _, _, first, second = row
         trigger, certification_id, dead_letter_id = _STATUS_CHANGE, None, None
         if table is Table.MENTOR:
             if self._is_out_of_scope(first, second):
                 return _OUT_OF_SCOPE
         elif table is Table.CERTIFICATION:
-            trigger, certification_id = _CERTIFICATION_CHANGE, _uuid(second) or _uuid(first)
+            trigger, certification_id = _CERTIFICATION_CHANGE, _id(second or first)
         elif table is Table.CONTACT_MAPPING:
             trigger = _RECONCILIATION
         elif operation == _DELETE:
@@ -167,6 +167,16 @@ class Envelopes:
         return known
 
 
+def row_of(table: Table, found: Row) -> Row:
+    """What `Envelopes.change` wants of the fields that were found. A certification's id that is no UUID is left out."""
+    row = tuple(found[field] for field in ROW_FIELDS[table])
+    return (*row[:5], *map(_uuid_or_none, row[5:])) if table is Table.CERTIFICATION else row
+
+
+def _uuid_or_none(field: Encoded) -> Encoded:
+    return field if field is not None and _is_uuid(field[1:]) else None
+
+
 def is_elsewhere(organization: str, ours: str) -> bool:
     """Whether this names another organisation beyond doubt. What might be ours misspelt is looked at, and judged by the facts."""
     if not organization.isascii() or not organization.isprintable() or organization == _UNAVAILABLE:
@@ -197,8 +207,8 @@ def mentor_of(key: bytes) -> MentorId | None:
     return MentorId(key.decode())
 
 
-def _uuid(field: Encoded) -> str | None:
-    return None if field is None else mentor_of(field[1:])  # a UUID's length is one byte
+def _id(uuid: Encoded) -> str | None:
+    return None if uuid is None else uuid[1:].decode()
 
 
 def _letter_id(field: Encoded) -> str | None:

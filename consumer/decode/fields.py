@@ -89,7 +89,7 @@ def text(encoded: bytes) -> str:
 def number(encoded: bytes) -> int:
     """The integer of an encoded field: groups of seven bits, the lowest first, zigzag."""
     folded = 0
-    for byte in reversed(encoded):
+    for byte in encoded[::-1]:
         folded = folded << 7 | byte & 0x7F
     return folded >> 1 ^ -(folded & 1)
 

@@ -69,7 +69,8 @@ class Kafka:
         if (folder / "formatted").exists():
             return
         shutil.rmtree(folder / "logs", ignore_errors=True)
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The letter in front, because the tool would take an id that begins with a hyphen for an option.
+        cluster = "h" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[:21]
         classes = class_path(site.jars[self.name], site.cache)
         flags = class_archive.flags_of_tool(self.name, classes, site.cache)
         command = java(128, *flags, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties")

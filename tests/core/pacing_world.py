@@ -44,6 +44,7 @@ class World:
         self.done: list[float] = []
         self._events: list[tuple[float, int, Pacing, bool, int | None]] = []
         self._numbers = count()
+        self._alarms: dict[int, float] = {}
         for worker in workers:
             self._later(0.0, worker)
 
@@ -58,6 +59,8 @@ class World:
             self.now_s, _, worker, is_answer, code = heappop(self._events)
             if is_answer:
                 self._answer(worker, code)
+            elif self._alarms.get(id(worker), self.now_s) != self.now_s:
+                continue
             self._start(worker)
         self.now_s = until_s
 
@@ -71,8 +74,9 @@ class World:
             if code is None:
                 self.server.at_once += 1
             self._later(self.now_s + (self.latency_s if code is None else 0.005), worker, is_answer=True, code=code)
-        if wait_s < inf:
-            self._later(self.now_s + max(wait_s, 1e-6), worker)
+        if wait_s < inf:  # one alarm per worker: a later one replaces it
+            self._alarms[id(worker)] = self.now_s + max(wait_s, 1e-6)
+            self._later(self._alarms[id(worker)], worker)
 
     def _answer(self, worker: Pacing, code: int | None) -> None:
         if code is None:

@@ -109,12 +109,12 @@ def test_three_workers_find_a_lowered_limit_together() -> None:
 
 
 def test_a_lower_concurrency_limit_is_found() -> None:
-    """Slow plug-ins: 16 at once are too many, the rate stays."""
+    """Slow plug-ins: 16 at once are too many; whole slots below the limit of 8 are found, and seldom left."""
     server = Server(concurrency=8)
     world = World(server, [Pacing(FLEET)], latency_s=0.8)
     world.run(1200.0)
     assert {code for _, code in server.refused} == {CONCURRENCY_CODE}
-    assert world.rate(300.0, 1200.0) >= 0.9 * 8 / 0.8
+    assert world.rate(300.0, 1200.0) >= 0.8 * 8 / 0.8
     assert len(server.refused) <= 60
 
 
@@ -190,9 +190,9 @@ def test_an_unchanged_share_changes_nothing() -> None:
 
 def test_a_growing_share_brings_no_tokens() -> None:
     """Two workers leave, the third takes over: no burst for it."""
-    pacing = Pacing(FLEET, 1 / 3)
+    pacing = Pacing(PacingPolicy(concurrency=100), 1 / 3)
     pacing.admit(0.0)
-    for _ in range(5):
+    for _ in range(6):
         assert pacing.admit(60.0) == 0.0
     pacing.share(1.0, 60.0)
     admitted = sum(pacing.admit(60.0) == 0.0 for _ in range(10))

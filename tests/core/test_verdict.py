@@ -8,7 +8,13 @@ from consumer.core.verdict import CODES, FAILURES, Course, Effect, Verdict, judg
 
 pytestmark = pytest.mark.requirement("R26")
 
-RETRIED = {408: ErrorCode.NETWORK_ERROR, 500: ErrorCode.SERVER_ERROR, 502: ErrorCode.SERVER_ERROR, 503: ErrorCode.SERVER_ERROR, 504: ErrorCode.SERVER_ERROR}
+RETRIED = {
+    408: ErrorCode.NETWORK_ERROR,
+    500: ErrorCode.SERVER_ERROR,
+    502: ErrorCode.SERVER_ERROR,
+    503: ErrorCode.SERVER_ERROR,
+    504: ErrorCode.SERVER_ERROR,
+}
 NOT_SENT = {
     TransportFailure.CONNECT,
     TransportFailure.CONNECT_TIMEOUT,

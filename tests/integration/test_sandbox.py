@@ -1,4 +1,7 @@
-"""`hlf-sync sandbox up` and `down` on the real parts: what contract.md ('The sandbox's files') promises, and what killing things does to it."""
+"""`hlf-sync sandbox up` and `down` on the real parts: what contract.md ('The sandbox's files') promises, and what killing things does to it.
+
+`stack` is the one that all suites share: whatever a test does to it, it leaves it running, with the same settings.
+"""
 
 import json
 import os
@@ -30,18 +33,6 @@ from tests.fixtures.source_side import CHANGES, SourceSide
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
 QUICK = ("postgres",)
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The whole stack, for all tests of this module; each leaves it running."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("stack") / FOLDER)
-    try:
-        sandbox.up()
-        yield sandbox
-    finally:
-        sandbox.down(wipe=True)
-    assert not left_behind(sandbox.layout.root)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from consumer.cli import app
-from consumer.connector import Connector, Report, Standing, apply_connector, places, read_connector
+from consumer.connector import Connector, Report, Standing, apply_connector, places, read_connector, revive
 from consumer.errors import SettingsError
 from consumer.packaged import packaged, read
 from consumer.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
@@ -149,6 +149,20 @@ def _until_failed(stack: Sandbox) -> subprocess.CompletedProcess[str]:
         if done.returncode:
             return done
     pytest.fail("the task does not fail")
+
+
+def test_a_task_that_failed_without_a_registry_is_revived(source_side: SourceSide, stack: Sandbox) -> None:
+    """A task that has just started knows no schema yet, so the first change without a registry is its end."""
+    stack.kill("registry")
+    try:
+        source_side.connect.post(f"/connectors/{CONNECTOR}/restart?includeTasks=true").raise_for_status()
+        source_side.sql("INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) VALUES (gen_random_uuid(), 'expiry')")
+        source_side.await_standing(Standing.FAILED)
+    finally:
+        stack.restart("registry")
+    assert revive(source_side.env["HLF_SYNC_CONNECT_URL"], CONNECTOR) is Standing.FAILED
+    source_side.await_running()
+    source_side.settle()
 
 
 def test_the_commands_say_in_words_what_they_did(source_side: SourceSide, stack: Sandbox, tmp_path: Path) -> None:
