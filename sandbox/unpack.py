@@ -18,7 +18,7 @@ from sandbox.jars import Jar
 AVRO_CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
 
 # Grows when what is laid out changes, so that an older cache is not taken for it.
-_FORM = 2
+_FORM = 3
 
 
 def unpacked(jar: Jar, cache: Path) -> Path:
@@ -42,7 +42,7 @@ def plugin_folder(converter: tuple[Jar, ...], debezium: Path, cache: Path) -> Pa
     target = cache / "unpacked" / f"plugins-{_FORM}-{version}-{debezium.name}"
 
     def fill(folder: Path) -> None:
-        (folder / "debezium").symlink_to(debezium / "debezium-connector-postgres", target_is_directory=True)
+        shutil.copytree(debezium / "debezium-connector-postgres", folder / "debezium", copy_function=_link)
         (folder / "apicurio-converter").mkdir()
         for jar in converter:
             _link(cache / "maven" / jar.path, folder / "apicurio-converter" / jar.file_name)
@@ -74,7 +74,7 @@ def _once(target: Path, cache: Path, fill: Callable[[Path], None]) -> Path:
     return target
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links

@@ -152,13 +152,9 @@ def counts_attempt(circuit: Circuit, owner: str | None) -> bool:
 
 
 def _not_before_s(circuit: Circuit, policy: BreakerPolicy) -> float:
-    match circuit.state:
-        case State.CLOSED:
-            return 0.0
-        case State.OPEN:
-            return (circuit.opened_at_s or 0.0) + policy.cool_down_s
-        case State.HALF_OPEN:
-            return circuit.probe_until_s or 0.0
+    if circuit.state is State.OPEN:
+        return (circuit.opened_at_s or 0.0) + policy.cool_down_s
+    return circuit.probe_until_s or 0.0  # of a half-open one whose probe is under way
 
 
 def _opened(circuit: Circuit, now_s: float, error_code: str, until_s: float | None) -> Circuit:

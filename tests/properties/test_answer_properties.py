@@ -58,7 +58,7 @@ def test_any_text_is_a_code_or_none(text: str) -> None:
 
 @given(st.integers(-10, 1000), codes, st.booleans(), st.booleans())
 @pytest.mark.requirement("R26")
-def test_every_answer_has_a_verdict_and_only_a_proof_is_success(status: int, code: int | None, is_confirmed: bool, has_renewed: bool) -> None:  # noqa: FBT001
+def test_every_answer_has_a_verdict_and_only_a_proof_is_success(status: int, code: int | None, is_confirmed: bool, has_renewed: bool) -> None:
     """204, or 200 that shows the value; done means applied, an error code for everything else; a verdict is never both of the breaker's."""
     verdict = judge(Response(status, code, is_confirmed=is_confirmed), has_renewed_token=has_renewed)
     is_proof = status == 204 or (status == 200 and is_confirmed)

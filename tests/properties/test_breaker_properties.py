@@ -97,8 +97,8 @@ class Fleet(RuleBasedStateMachine):
                 self.paused_until_s = max(self.paused_until_s, until_s)
                 assert self.circuit.state is before.state
                 assert self.circuit.failure_count == before.failure_count
-            case "die":
-                pass
+            case _:
+                pass  # the worker died: nobody tells
 
     def _check_failure(self, before: Circuit, call: Call, *, is_probe: bool) -> None:
         opened = before.state is not State.OPEN and self.circuit.state is State.OPEN
