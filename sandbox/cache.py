@@ -14,6 +14,8 @@ from typing import IO
 
 VARIABLE = "HLF_SYNC_CACHE"
 
+_PAUSE_S = 0.1
+
 
 def cache_root() -> Path:
     """`HLF_SYNC_CACHE`, or hlf-sync in the user's cache folder."""
@@ -30,20 +32,28 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
 
     `on_wait` is called once when another process holds it; then it is waited for without end.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        if not _take(file):
-            if on_wait:
-                on_wait()
-            # Asked again rather than blocked in flock: a signal then always reaches Python within a moment.
-            while not _take(file):
-                time.sleep(0.1)
+    file = _take(path)
+    if file is None and on_wait:
+        on_wait()
+    # Asked again rather than blocked in flock: a signal then always reaches Python within a moment.
+    while file is None:
+        time.sleep(_PAUSE_S)
+        file = _take(path)
+    with file:
         yield
 
 
-def _take(file: IO[str]) -> bool:
+def _take(path: Path) -> IO[str] | None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # Its last holder may have removed it (`down --wipe`): then this is a lock on a file that nobody else will find.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+    except OSError as error:
+        if not isinstance(error, BlockingIOError):
+            file.close()
+            raise
+    file.close()
+    return None

@@ -4,12 +4,14 @@ Called by `sandbox.stack` while the last parts still start. Every step may be ru
 connector are those of production (`connectors/`, `consumer/`): the sandbox adds only the application's tables and passwords.
 """
 
+import contextlib
 import time
 
+import httpx
 import psycopg
 from psycopg import sql
 
-from consumer.connector import Standing, apply_connector, places, read_connector
+from consumer.connector import Connector, Standing, apply_connector, places, read_connector
 from consumer.errors import HlfSyncError
 from consumer.migrate import migrate
 from consumer.packaged import read
@@ -22,6 +24,10 @@ from sandbox.parts.postgres import DATABASE
 from sandbox.resources import resource
 
 ROLES = ("hlf_cdc", "hlf_sync")
+
+_STREAMING_S = 20.0
+_WAKE_AFTER_S = 0.5
+_PAUSE_S = 0.05
 
 _defaults = Settings()
 
@@ -54,15 +60,41 @@ def provision_topics(site: Site) -> None:
         raise PartError("kafka", f"creating the topics failed: {error}", *site.advice("kafka")) from error
 
 
-def provision_connector(site: Site, deadline_s: float) -> None:
-    """What `hlf-sync connector apply` does; returns when connector and task run."""
-    values = places(organization=_defaults.organization, changes_topic=_defaults.changes_topic, source_file=str(connect.source_file(site)))
-    end = time.monotonic() + deadline_s
+def provision_connector(site: Site, deadline_s: float) -> bool:
+    """What `hlf-sync connector apply` does; returns when connector and task run, and says whether they already read PostgreSQL's log."""
+    organization, topic = _defaults.organization, _defaults.changes_topic
+    values = places(organization=organization, changes_topic=topic, source_file=str(connect.source_file(site)))
     try:
-        report = apply_connector(connect.url(site), read_connector(None, values), deadline_s=deadline_s, settle_s=0.3, say=lambda _line: None)
+        connector = read_connector(None, values)
+        report = apply_connector(connect.url(site), connector, deadline_s=deadline_s, settle_s=0.3, say=lambda _line: None)
     except HlfSyncError as error:
         raise PartError("connect", f"the connector could not be applied: {error}", *site.advice("connect")) from error
+    advice, end = site.advice("connect")
     if report.standing is not Standing.RUNNING:
-        what = f"the connector is {report.standing} after {deadline_s - max(0.0, end - time.monotonic()):.0f} s"
-        trace = "\n".join((*report.trace, *site.advice("connect")[1:]))
-        raise PartError("connect", what, report.advice or site.advice("connect")[0], trace)
+        what = f"the connector is {report.standing}, not RUNNING"
+        raise PartError("connect", what, report.advice or advice, "\n".join((*report.trace, end)))
+    try:
+        return _await_streaming(site, connector, may_wait=report.action == "unchanged")
+    except psycopg.Error as error:
+        raise PartError("postgres", f"asking for the replication slot failed: {error}", *site.advice("postgres")) from error
+
+
+def _await_streaming(site: Site, connector: Connector, *, may_wait: bool) -> bool:
+    """Wait until the connector holds its replication slot. It does not during a long snapshot: then this gives up without complaint.
+
+    RUNNING is not enough: a task whose database was killed is RUNNING too, and waits 10 s before it tries again. A restart wakes it.
+    """
+    began = time.monotonic()
+    query = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+    with psycopg.connect(postgres.admin_dsn(site, DATABASE), autocommit=True) as connection:
+        while connection.execute(query, (connector.config["slot.name"],)).fetchone() != (True,):
+            waited = time.monotonic() - began
+            if waited > _STREAMING_S:
+                return False
+            if may_wait and waited > _WAKE_AFTER_S:
+                may_wait = False
+                restart = f"{connect.url(site)}/connectors/{connector.name}/restart?includeTasks=true"
+                with contextlib.suppress(httpx.HTTPError):
+                    httpx.post(restart, timeout=_STREAMING_S, trust_env=False)
+            time.sleep(_PAUSE_S)
+    return True

@@ -83,8 +83,8 @@ class Sandbox:
                 bring_up(site, chosen, roster, self._screen, steps)
                 if set(parts) >= _STREAM:
                     self._screen.part("connector", "starting")
-                    provision.provision_connector(site, _CONNECTOR_DEADLINE_S)
-                    self._screen.part("connector", "running")
+                    streams = provision.provision_connector(site, _CONNECTOR_DEADLINE_S)
+                    self._screen.part("connector", "running", "" if streams else "not streaming yet: a long snapshot?")
             write_env(self.layout.env_file, environment.settings(site, parts))
 
     def down(self, *, wipe: bool = False) -> bool:
@@ -96,8 +96,8 @@ class Sandbox:
             running = roster.running()
             self._stop(roster, running, was_up=self.layout.env_file.exists())
             swept = self._sweep({})
-        if wipe:
-            self._wipe()
+            if wipe:
+                self._wipe()
         return bool(running) or swept
 
     def restart(self, part: str) -> None:
@@ -129,6 +129,7 @@ class Sandbox:
     def _exclusive(self) -> Iterator[None]:
         self.layout.make()
         with locked(self.layout.lock, lambda: self._screen.say(f"another `up` or `down` is at work on {self.layout.root}; waiting for it")):
+            self.layout.make()  # again: what we waited for may have been a `down --wipe`
             yield
 
     def _site(self, chosen: Collection[Part], running: AbstractSet[str]) -> Site:

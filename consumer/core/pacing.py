@@ -12,8 +12,8 @@ When a 429 comes all the same, the limits are other than believed (another appli
 - rate (codes …22, …21 and unknown): a full window tells the limit, which is what was let through in it; so go on with 97 % of that, at most
   halving. Without a window's history, 85 % of the last rate;
 - concurrency (codes …26, …21): 70 % of what was in flight;
-- one cut per pause, of the rate one per quarter of a window; then up again with the square of the time, 2 % after one window, all of it after seven, so that a limit that stayed low is
-  met once in some ten minutes.
+- one cut per pause, of the rate one per quarter of a window; then up again with the square of the time, 2 % after one window, all of it after
+  seven, so that a limit that stayed low is met once in some ten minutes.
 """
 
 from collections import deque

@@ -56,8 +56,9 @@ class Decoder:
             match = shape.match(value, HEADER_BYTES)
             if match is not None and key is not None:
                 row = match.group(*shape.groups)
+                before, after, own = row[3], row[4], b"H" + key
                 # The shape lets UUIDs through only, so a key that equals the row's is one, and needs no test of its own.
-                if row[4] == b"H" + key and row[3] is None:
+                if (after == own and before in (None, own)) or (after is None and before == own):
                     decoded = self._envelopes.change_of(MentorId(key.decode()), shape.table, row, position, timestamp_ms)
                     if type(decoded) is not Undecodable:
                         return decoded

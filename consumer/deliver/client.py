@@ -105,7 +105,8 @@ class DynamicsClient:
         def shows_it(body: Mapping[str, object]) -> bool:
             names = body.get("contactid", contact_id)
             is_this_one = isinstance(names, str) and names.lower() == contact_id
-            return is_this_one and self._contract.visibility_of(body.get(self._contract.visibility_column)) is operation.wanted
+            written = body.get(self._contract.visibility_column)
+            return is_this_one and written is not None and self._contract.visibility_of(written) is operation.wanted
 
         address = self._contract.contact_address(contact_id)
         result, _ = await self._ask(_Question("PATCH", address, _WRITE, self._bodies[operation], shows_it))

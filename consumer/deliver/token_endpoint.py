@@ -21,6 +21,7 @@ from consumer.errors import AuthError
 
 _FIELDS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "hlf-sync"}
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+_TRANSIENT_STATUSES = frozenset({408, 429})
 _TRANSIENT_AADSTS = frozenset({90033, 50196})  # a fault on their side; a client that asked too often
 _ERROR_WORD = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _OK, _FIRST_SERVER_ERROR = 200, 500
@@ -99,12 +100,11 @@ class TokenEndpoint:
         raise self._refusal(outcome, content or {})
 
     def _refusal(self, outcome: Exchange, content: Mapping[str, object]) -> AuthError | TokenUnavailableError:
-        error, codes = content.get("error"), content.get("error_codes")
+        word, codes = content.get("error"), content.get("error_codes")
         aadsts = next((code for code in codes if isinstance(code, int)), None) if isinstance(codes, list) else None
-        is_word = isinstance(error, str) and _ERROR_WORD.fullmatch(error) is not None
-        is_transient = error in _TRANSIENT_ERRORS or aadsts in _TRANSIENT_AADSTS
-        is_refusal = 400 <= outcome.status < _FIRST_SERVER_ERROR and outcome.status not in {408, 429}  # noqa: PLR2004
-        if is_refusal and is_word and not is_transient:
-            return AuthError(str(error), aadsts=aadsts)
+        is_refusal = 400 <= outcome.status < _FIRST_SERVER_ERROR and outcome.status not in _TRANSIENT_STATUSES  # noqa: PLR2004
+        is_transient = aadsts in _TRANSIENT_AADSTS
+        if is_refusal and not is_transient and isinstance(word, str) and _ERROR_WORD.fullmatch(word) and word not in _TRANSIENT_ERRORS:
+            return AuthError(word, aadsts=aadsts)
         reason = f"status {outcome.status}"
         return TokenUnavailableError(reason, retry_after_of(outcome.headers, self._now_s))

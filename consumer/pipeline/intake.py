@@ -50,6 +50,7 @@ class Intake:
         self.parked: defaultdict[int, list[tuple[Record, Position]]] = defaultdict(list)
         self.on_schema_missing: Callable[[int], None] = lambda _schema_id: None
         self.on_undecodable: Callable[[Record, Position, Undecodable], None] = lambda *_: None
+        self.on_unparked: Callable[[], None] = lambda: None
         self.on_truncated: Callable[[Record, Position, Truncated], None] = lambda *_: None
 
     def take(self, records: list[Record], now_s: float) -> None:
@@ -73,6 +74,7 @@ class Intake:
         """The schema is here: decode the records that waited for it."""
         for record, position in self.parked.pop(schema_id, []):
             self._settle(record, position, self._decoder.decode(record.key, record.value, position, record.timestamp_ms), now_s)
+        self.on_unparked()
 
     def give_up(self, schema_id: int) -> None:
         """The registry has denied the schema for long enough: its records can never be read."""

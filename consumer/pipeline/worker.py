@@ -6,7 +6,7 @@ Implements the source's `Listener`. The wiring builds it; the command line runs 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -87,6 +87,7 @@ class Worker:
         self._asks: set[asyncio.Task[None]] = set()
         stages.intake.on_undecodable = stages.letters.undecodable
         stages.intake.on_truncated = self._on_truncated
+        stages.intake.on_unparked = stages.endings.wake
 
     @property
     def backlog(self) -> int:
@@ -110,7 +111,8 @@ class Worker:
             **services,
         }
         await stages.gate.refresh()
-        tasks = [asyncio.ensure_future(start()) for start in work.values()]
+        bug = self._watch_for_bugs()
+        tasks = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
         stopping = asyncio.ensure_future(stop.wait())
         source.start()
         try:
@@ -125,6 +127,20 @@ class Worker:
             stopping.cancel()
         source.commit_soon(stages.assignment.committable())
         await source.stop()
+
+    def _watch_for_bugs(self) -> "asyncio.Future[None]":
+        """A callback that raises would otherwise only be logged, and the records it was about never finished."""
+        loop = asyncio.get_running_loop()
+        bug: asyncio.Future[None] = loop.create_future()
+
+        def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            error = context.get("exception")
+            _log.error("unhandled", detail=context["message"].split(" ")[0], exc_info=error)
+            if error is not None and "handle" in context and not bug.done():
+                bug.set_exception(error)
+
+        loop.set_exception_handler(note)
+        return bug
 
     async def _drain(self) -> None:
         """Start no more calls; wait for those under way and their records. Whoever calls bounds it."""

@@ -57,7 +57,7 @@ def test_runs_at_once_apply_each_migration_once(dsn: str) -> None:
 
 def test_a_failing_migration_leaves_nothing_behind(dsn: str, tmp_path: Path) -> None:
     """All or nothing; the message names file, line and SQLSTATE."""
-    folder = _folder(tmp_path, **{"9998_good": "CREATE TABLE hlf_sync.good ();", "9999_bad": "CREATE TABLE hlf_sync.bad ();\n\nCREATE TABEL x;"})
+    folder = _folder(tmp_path, **{"9998_good": "CREATE TABLE hlf_sync.good ();", "9999_bad": "CREATE TABLE hlf_sync.bad ();\n\nCREATE NOTHING x;"})
     with pytest.raises(MigrationError, match=r"9999_bad\.sql, line 3: SyntaxError \(SQLSTATE 42601\)"):
         migrate(dsn, folder=folder)
     assert not _exists(dsn, "hlf_sync.good")

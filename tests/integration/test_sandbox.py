@@ -147,6 +147,15 @@ def test_up_after_killing_parts_restarts_only_those_and_loses_nothing(stack: San
     assert connector_states(stack) == {"RUNNING"}
 
 
+def test_up_after_killing_postgresql_returns_when_its_log_is_read_again(stack: Sandbox) -> None:
+    """Debezium would wait 10 s before it tries again, and call that RUNNING."""
+    stack.kill("postgres")
+    stack.up()
+    with psycopg.connect(stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
+        assert connection.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc'").fetchone() == (True,)
+    assert connector_states(stack) == {"RUNNING"}
+
+
 def test_data_and_ports_survive_down_and_up(stack: Sandbox) -> None:
     """And between the two no process is left."""
     mentor, addresses, env = add_mentor(stack), stack.ports, stack.env

@@ -127,3 +127,12 @@ def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path)
 
         with locked(path, tell):
             assert told == ["waiting"]
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
+    """`down --wipe` removes it while another waits: both must not hold one each."""
+    path = tmp_path / "folder" / "lock"
+    with locked(path):
+        path.unlink()
+        with locked(path, lambda: pytest.fail("a removed lock was waited for")):
+            assert path.exists()

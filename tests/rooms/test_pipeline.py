@@ -11,7 +11,7 @@ import pytest
 from consumer.core.answer import NoResponse, Response, TransportFailure
 from consumer.core.limiter import LimitPolicy
 from consumer.core.mass_removal import MassRemovalPolicy
-from consumer.core.model import LetterKind, Operation
+from consumer.core.model import LetterKind, Operation, Position, Record
 from consumer.postgres import Pool, open_pool
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
@@ -324,7 +324,7 @@ async def test_a_mass_removal_waits_for_a_word(world: World) -> None:
     for someone in mentors:
         bench.change(someone)
     await until(lambda: world.execute("SELECT count(*) FROM hlf_sync.held_removal") == [(25,)])
-    assert sum(operation is Operation.REMOVE for _, operation in world.dynamics.calls) == 5
+    await until(lambda: bench.meter.outcomes["remove:ok"] == 5)
     world.execute("UPDATE hlf_sync.held_removal SET confirmed_at = now()")
     world.execute("DELETE FROM hlf_sync.halt")
     await until(lambda: bench.is_done, 20)
@@ -370,3 +370,17 @@ async def test_a_revoked_partition_commits_only_what_is_finished(world: World) -
     release.set()
     await until(lambda: world.ledger(someone) == ("hidden", "in_sync", 0))
     assert partition not in bench.worker.stages.assignment
+
+
+async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_there(world: World) -> None:
+    """A defect once: nothing woke the screening, and they waited for the next record."""
+    someone, bench = world.mentor("paused"), world.worker()
+    intake = bench.worker.stages.intake
+    await asyncio.sleep(0)
+    position = Position(0, 0, 1)
+    bench.worker.stages.assignment.receive(position)
+    value = b'{"trigger": "status_change", "xid": null}'
+    intake.parked[7].append((Record(0, 0, someone.encode(), value, 1_700_000_000_000), position))
+    await until(lambda: not bench.worker.stages.endings._dirty.is_set())
+    intake.unpark(7, asyncio.get_running_loop().time())
+    await until(lambda: world.ledger(someone) == ("hidden", "in_sync", 0), 5)

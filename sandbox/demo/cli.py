@@ -1,0 +1,134 @@
+"""`hlf-sync demo`: thin; finds a folder, starts and stops the stack, turns errors into sentences and exit codes. Mounted by `consumer.cli`."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from sandbox.cache import locked
+from sandbox.download import disk_error
+from sandbox.errors import ArgumentError, SandboxError
+from sandbox.screen import Screen
+from sandbox.stack import Sandbox
+
+_MARK = "this-is-a-demo"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def demo(
+    *,
+    state: Annotated[
+        Path,
+        typer.Option("--state", metavar="DIR", help="Folder of the demo's own sandbox. A former demo in it is cleared away.", file_okay=False),
+    ] = Path(".sandbox/demo"),
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines for logs and CI; the default where there is no terminal.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards, and say how to poke it.")] = False,
+) -> None:
+    """See it work: the real stack, 1,000 mentors, a story of two minutes.
+
+    A pause, a certificate that lapses, a renewal, returns with and without a certificate, another organisation's mentor, a mentor without a
+    mapping, a stream, a burst, and an outage of Dynamics. At the end every mentor's value in Dynamics is compared with what the tables say.
+
+    Exit codes: 0 all equal; 1 not equal, or something in the story did not happen (logs stay in DIR/logs); 2 wrong arguments; 4 a part did not come up; 130 Ctrl-C.
+    """
+    with _explained(state):
+        sandbox = Sandbox(state, screen=Screen())
+        with _folder(sandbox, keep=keep):
+            from sandbox.demo.production import perform  # noqa: PLC0415 - so that --help needs no database driver
+            from sandbox.demo.view import View  # noqa: PLC0415
+
+            console = Console(highlight=False)
+            is_equal = perform(sandbox, View(console, is_plain=plain or not console.is_terminal))
+            if not is_equal:
+                raise SandboxError("the demo failed: Dynamics is not equal to the facts", f"read the logs in {sandbox.layout.root / 'logs'}")
+        if keep:
+            _explain_poking(sandbox)
+
+
+@contextmanager
+def _folder(sandbox: Sandbox, *, keep: bool) -> Iterator[None]:
+    """The demo's folder for as long as it runs. A success or Ctrl-C leaves nothing behind, a failure its logs."""
+    root = sandbox.layout.root
+    mark = root / _MARK
+    if root.is_dir() and any(root.iterdir()) and not mark.exists():
+        raise ArgumentError(f"{root} holds something that is no demo", "choose another folder for --state")
+    with locked(mark, lambda: _refuse(root)):
+        sandbox.down(wipe=True)
+        try:
+            yield
+        except KeyboardInterrupt:
+            _clear(sandbox, mark, wipe=True)
+            raise
+        except BaseException:
+            _clear(sandbox, mark, wipe=False)
+            raise
+        if not keep:
+            _clear(sandbox, mark, wipe=True)
+
+
+def _refuse(root: Path) -> NoReturn:
+    raise ArgumentError(f"a demo already runs in {root}", "choose another folder for --state")
+
+
+def _clear(sandbox: Sandbox, mark: Path, *, wipe: bool) -> None:
+    # A second Ctrl-C would leave half a stack behind.
+    previous = [signal.signal(number, signal.SIG_IGN) for number in _SIGNALS]
+    try:
+        sandbox.down(wipe=wipe)
+        if wipe:
+            mark.unlink(missing_ok=True)
+            if not any(mark.parent.iterdir()):
+                mark.parent.rmdir()
+    finally:
+        for number, action in zip(_SIGNALS, previous, strict=True):
+            signal.signal(number, action)
+
+
+@contextmanager
+def _explained(state: Path) -> Iterator[None]:
+    """Errors as sentences; Ctrl-C, SIGTERM and a closed terminal as a clean end."""
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in _SIGNALS:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; the demo's stack is down", err=True)
+        raise typer.Exit(128 + (received[0] if received else signal.SIGINT)) from None
+    except SandboxError as error:
+        _show(error)
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        explained = disk_error(error, state)
+        _show(explained)
+        raise typer.Exit(explained.exit_code) from None
+
+
+def _show(error: SandboxError) -> None:
+    console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    if error.log_tail:
+        console.print(error.log_tail, style="dim", markup=False)
+    console.print(error.what, style="bold red", markup=False)
+    if error.remedy:
+        console.print(f"What to do: {error.remedy}.", markup=False)
+
+
+def _explain_poking(sandbox: Sandbox) -> None:
+    file, folder = shlex.quote(str(sandbox.layout.env_file)), shlex.quote(str(sandbox.layout.root))
+    typer.echo("The stack still runs; the worker is stopped. To poke it:")
+    typer.echo(f"  hlf-sync run --env-file {file}          a worker (start two)")
+    typer.echo(f"  hlf-sync status --env-file {file}       what it says of itself")
+    typer.echo(f"  . {file}; psql \"$SANDBOX_POSTGRES_ADMIN_DSN\"    change app.mentor and app.certification")
+    typer.echo(f"  hlf-sync sandbox dynamics --help             break Dynamics, look at its contacts (--state {folder})")
+    typer.echo(f"  hlf-sync sandbox down --wipe --state {folder}   stop it and forget it")
