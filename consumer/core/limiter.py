@@ -6,6 +6,8 @@ Pure; the pipeline feeds it every outcome and halts when it says so.
 from collections import deque
 from dataclasses import dataclass
 
+_ROUNDING = 1e-9  # 0.29 * 100 is 28.999…, and 29 of 100 are not more than 29 %
+
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
@@ -27,7 +29,8 @@ class Limiter:
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no dead letters."""
-        self._run = 0
+        if count:
+            self._run = 0
         for _ in range(min(count, self._policy.window)):
             self._note(is_letter=False)
 
@@ -38,7 +41,7 @@ class Limiter:
         if self._policy.run and self._run >= self._policy.run:
             return f"{self._run} dead letters in a row"
         is_full = len(self._recent) == self._policy.window
-        if self._policy.ratio and is_full and self._letters > self._policy.ratio * self._policy.window:
+        if self._policy.ratio and is_full and self._letters > self._policy.ratio * self._policy.window + _ROUNDING:
             return f"{self._letters} of the last {self._policy.window} outcomes were dead letters"
         return None
 

@@ -6,6 +6,8 @@ the first delivery of a mentor of whom nothing is known takes nobody off the lis
 
 from dataclasses import dataclass
 
+_ROUNDING = 1e-9  # 0.29 * 100 is 28.999…, and 29 may go
+
 
 @dataclass(frozen=True, slots=True)
 class MassRemovalPolicy:
@@ -23,4 +25,4 @@ class MassRemovalPolicy:
 
 def removals_allowed(policy: MassRemovalPolicy, *, removed: int, listed: int) -> int:
     """How many more may go: `removed` within the window so far, `listed` still shown (together what was shown when the window began)."""
-    return max(0, max(policy.minimum, int(policy.ratio * (listed + removed))) - removed)
+    return max(0, max(policy.minimum, int(policy.ratio * (listed + removed) + _ROUNDING)) - removed)

@@ -21,6 +21,7 @@ class Entry:
     arrived: int
     changes: list[Change] = field(default_factory=list)
     newer: list[Change] = field(default_factory=list)  # arrived during the evaluation in progress
+    newer_arrived: int = 0  # `arrived` of the oldest of them
     in_progress: bool = False
     due_s: float = 0.0
     ticket: int = 0  # the one heap item that is current; older ones are stale
@@ -81,6 +82,8 @@ class MentorQueue:
             return True
         if entry.in_progress:
             entry.newer.append(change)
+            if len(entry.newer) == 1:
+                entry.newer_arrived = self._next()
             return len(entry.newer) == 1
         entry.changes.append(change)
         return False
@@ -104,7 +107,7 @@ class MentorQueue:
         self.size -= len(finished)
         entry.in_progress, entry.looks, entry.waits_since_s, entry.spent_s = False, 0, None, 0.0
         if entry.changes:
-            entry.arrived = self._next()
+            entry.arrived = entry.newer_arrived  # it waits since then, not since now
             self._schedule(entry, self._earliest(entry, now_s), now_s)
         else:
             del self._entries[entry.mentor_id]
@@ -194,7 +197,7 @@ class MentorQueue:
     def _remember(self, entry: Entry, now_s: float) -> None:
         """Keep when a mentor was last looked at, for as long as that can still make it hot."""
         self._last_start[entry.mentor_id] = entry.started_s
-        while now_s - next(iter(self._last_start.values()), now_s) >= self._policy.hot_gap_s:
+        while self._last_start and now_s - next(iter(self._last_start.values())) >= self._policy.hot_gap_s:
             self._last_start.popitem(last=False)
 
     def _next(self) -> int:

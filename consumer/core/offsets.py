@@ -33,8 +33,9 @@ class Offsets:
         return True
 
     def finish(self, offset: int) -> None:
-        """The position has a durable outcome."""
-        self._finished.add(offset)
+        """The position has a durable outcome. One that was finished before, or never received, changes nothing."""
+        if self._open and self.next_offset is not None and self._open[0] <= offset < self.next_offset:
+            self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.remove(self._open.popleft())
 

@@ -69,10 +69,7 @@ class Record:
     """Fields in the order of the bytes. May contain itself, so it is compared by identity, and its fields are filled in after it has a name."""
 
     name: str
-    fields: dict[str, "Type"] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"Record({self.name})"
+    fields: dict[str, "Type"] = field(default_factory=dict, repr=False)
 
 
 Type = Primitive | Fixed | Enumeration | Array | Map | Union | Record

@@ -160,8 +160,10 @@ class Registry:
 
 
 async def _bounded(response: httpx.Response) -> bytes:
+    if response.headers.get("Content-Encoding", "identity") != "identity":  # we asked for none; unpacked, it could be any size
+        raise DependencyError(_WHAT, "answer_encoded")
     body = bytearray()
-    async for part in response.aiter_raw():  # raw: nothing is unpacked, so nothing can grow
+    async for part in response.aiter_bytes():
         body += part
         if len(body) > _LARGEST_ANSWER:
             raise DependencyError(_WHAT, "answer_too_large")

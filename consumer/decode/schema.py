@@ -75,16 +75,11 @@ class SchemaCache:
 
 def _writer_schema(schema_id: int, text: str) -> WriterSchema:
     root = parse(text)
-    try:
-        walker = Walker(root)
-    except RecursionError:
-        message = "the schema is nested too deeply"
-        raise SchemaError(message) from None
     name, fields = (root.name, root.fields) if isinstance(root, Record) else ("", {})
     return WriterSchema(
         schema_id=schema_id,
         root=root,
-        walker=walker,
+        walker=Walker(root),
         is_envelope=fields.keys() >= _ENVELOPE_FIELDS,
         ignored=_NOT_ABOUT_ROWS.get(name.rpartition(".")[2]) if name.startswith("io.debezium.connector.") else None,
         unexpected_columns=_columns(fields) - _known_columns(name),

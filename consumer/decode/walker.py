@@ -7,6 +7,7 @@ allocates nothing, and items without bytes are not counted one by one.
 """
 
 from collections.abc import Callable
+from typing import assert_never
 
 from consumer.decode.avro import Array, Enumeration, Fixed, Map, Primitive, Record, Type, Union
 from consumer.decode.fields import PARENTS, PATHS, Encoded, Field, Path, is_readable
@@ -247,6 +248,8 @@ class _Assembly:
                 return _choose([self.step(branch, path) for branch in branches])
             case Record():
                 return self._record(of, path)
+            case _ as never:
+                assert_never(never)
 
     def is_empty(self, of: Type) -> bool:
         """Whether every value of the type takes no byte at all."""

@@ -112,8 +112,8 @@ class Worker:
         }
         await stages.gate.refresh()
         bug = self._watch_for_bugs()
-        tasks = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
-        stopping = asyncio.ensure_future(stop.wait())
+        tasks: list[asyncio.Future[None]] = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         source.start()
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -35,7 +35,8 @@ def demo(
     A pause, a certificate that lapses, a renewal, returns with and without a certificate, another organisation's mentor, a mentor without a
     mapping, a stream, a burst, and an outage of Dynamics. At the end every mentor's value in Dynamics is compared with what the tables say.
 
-    Exit codes: 0 all equal; 1 not equal, or something in the story did not happen (logs stay in DIR/logs); 2 wrong arguments; 4 a part did not come up; 130 Ctrl-C.
+    Exit codes: 0 all equal; 1 not equal, or something in the story did not happen (logs stay in DIR/logs); 2 wrong arguments;
+    4 a part did not come up; 130 Ctrl-C.
     """
     with _explained(state):
         sandbox = Sandbox(state, screen=Screen())
@@ -129,6 +130,6 @@ def _explain_poking(sandbox: Sandbox) -> None:
     typer.echo("The stack still runs; the worker is stopped. To poke it:")
     typer.echo(f"  hlf-sync run --env-file {file}          a worker (start two)")
     typer.echo(f"  hlf-sync status --env-file {file}       what it says of itself")
-    typer.echo(f"  . {file}; psql \"$SANDBOX_POSTGRES_ADMIN_DSN\"    change app.mentor and app.certification")
+    typer.echo(f"  . {file}; psql $SANDBOX_POSTGRES_ADMIN_DSN      change app.mentor and app.certification")
     typer.echo(f"  hlf-sync sandbox dynamics --help             break Dynamics, look at its contacts (--state {folder})")
     typer.echo(f"  hlf-sync sandbox down --wipe --state {folder}   stop it and forget it")

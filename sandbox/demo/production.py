@@ -6,9 +6,9 @@ Whoever calls it stops the stack; the worker is stopped here.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from sandbox.demo import story, storms, verdict
+from sandbox.demo import storms, story, verdict
 from sandbox.demo.application import Application
-from sandbox.demo.cast import OURS, population
+from sandbox.demo.cast import OURS, UNMAPPED, population
 from sandbox.demo.sight import Watch
 from sandbox.demo.view import View
 from sandbox.demo.worker import HURRIED, Worker
@@ -30,7 +30,10 @@ def perform(sandbox: Sandbox, view: View) -> bool:
         _populate(application, dynamics, view)
         sandbox.up()
         worker = stack.enter_context(_running(sandbox))
-        view.say("faster than the defaults, for the demo: " + ", ".join(f"{name}={value}" for name, value in HURRIED.items()), "dim")
+        view.say(
+            "faster than the defaults, for the demo: " + ", ".join(f"{name.removeprefix('HLF_SYNC')}={value}" for name, value in HURRIED.items()),
+            "dim",
+        )
         watch = stack.enter_context(Watch(dsn, worker, dynamics))
         with view.live(lambda: watch.sight):
             return _play(World(application, dynamics, worker, view), watch)
@@ -42,7 +45,7 @@ def _populate(application: Application, dynamics: DynamicsControl, view: View) -
     application.add(everybody)
     # Of ours some are shown and some never set, so that the first delivery has something to put right. The others' must stay as they are.
     dynamics.put_contacts({mentor.contact_id: True if mentor not in ours or mentor.number % 4 == 0 else None for mentor in everybody})
-    dynamics.put_contacts({story.UNMAPPED.contact_id: None})
+    dynamics.put_contacts({UNMAPPED.contact_id: None})
     view.say(f"{len(everybody):,} mentors are there and mapped: {len(ours)} of HLF, {len(everybody) - len(ours)} of another organisation")
 
 

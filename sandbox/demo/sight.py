@@ -23,7 +23,7 @@ SELECT f.mentor_id::text, f.organization, f.status, extract(epoch FROM f.certifi
   FROM hlf_sync.mentor_facts f
   LEFT JOIN hlf_sync.mentor_ledger l ON l.mentor_id = f.mentor_id
   LEFT JOIN LATERAL (SELECT operation, triggered_by FROM hlf_sync.delivery_attempt
-                      WHERE mentor_id = f.mentor_id AND outcome = 'ok' ORDER BY id DESC LIMIT 1) a ON true
+                      WHERE mentor_id = f.mentor_id AND outcome = 'applied' ORDER BY id DESC LIMIT 1) a ON true
  WHERE f.mentor_id = ANY (%s::uuid[])
 """
 

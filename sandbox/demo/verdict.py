@@ -29,9 +29,9 @@ class Verdict:
 
 def compare(expected: Iterable[Expectation], shown: dict[str, bool | None], journal: Iterable[dict[str, Any]]) -> Verdict:
     """Hold every mentor's contact against the facts."""
-    ours, others = [], []
-    for one in expected:
-        (ours if one.is_ours else others).append(one)
+    everybody = list(expected)
+    ours = [one for one in everybody if one.is_ours]
+    others = [one for one in everybody if not one.is_ours]
     called = {entry["contact_id"] for entry in journal}
     wrong = tuple(one.mentor_id for one in ours if one.contact_id is None or shown.get(one.contact_id) is not one.is_shown)
     return Verdict(len(ours), len(others), wrong, tuple(one.mentor_id for one in others if one.contact_id in called))

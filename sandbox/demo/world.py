@@ -42,7 +42,7 @@ class World:
     def until_shown(self, mentor: Mentor, *, is_shown: bool, deadline_s: float = 20.0) -> None:
         """Wait until the CRM shows it so, and say how long that took."""
         word = "shown" if is_shown else "hidden"
-        took_s = self.until(lambda: self.crm(mentor) is is_shown, f"the mentor who {mentor.role} is {word}", deadline_s)
+        took_s = self.until(lambda: self.crm(mentor) is is_shown, f"the mentor of the scene ({mentor.role}) is {word} in the CRM", deadline_s)
         self.view.say(f"CRM: {word} after {took_s * 1000:.0f} ms", "green")
 
     def until_settled(self, deadline_s: float = 30.0) -> float:

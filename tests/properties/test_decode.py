@@ -199,6 +199,24 @@ def test_the_usual_shape_matches_only_what_the_walker_reads_alike(drawn: tuple[s
             assert name == "never" or fields[Field[name]] == group
 
 
+@settings(max_examples=200, deadline=None)
+@given(SCHEMATA, st.data())
+def test_the_usual_shape_of_any_schema_agrees_with_the_walker(schema: Schema, data: st.DataObject) -> None:
+    """Learnt from one datum, tried on another one of the same schema and on its bytes mutilated."""
+    root = parse(json.dumps(schema))
+    walker = Walker(root)
+    learnt_from = walker.walk(body(schema, data.draw(datum_of(schema))), 0)
+    pattern = usual_shape(root, {field: learnt_from[field] for field in ORIGIN}, tuple(Field))
+    value = body(schema, data.draw(datum_of(schema)))
+    at = data.draw(st.integers(0, len(value)))
+    for candidate in (value, value[:at] + data.draw(st.binary(max_size=3)) + value[at + 1 :]):
+        match = pattern and pattern.fullmatch(candidate)
+        if match:
+            fields = walker.walk(candidate, 0)
+            assert all(fields[Field[name]] == group for name, group in match.groupdict().items() if name != "never")
+            assert all(fields[field] == learnt_from[field] for field in ORIGIN)
+
+
 @settings(deadline=None)
 @given(
     st.recursive(
@@ -224,7 +242,7 @@ def test_any_text_is_a_schema_or_is_refused(schema: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text())
+@given(st.text() | st.builds(lambda word, times: word * times, st.text(min_size=1, max_size=4), st.integers(1, 9000)))
 def test_a_field_survives_its_encoding(string: str) -> None:
     """Strings of any length."""
     assert string == text(encoded(string))

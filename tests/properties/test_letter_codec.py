@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from consumer.core.dead_letter import DeadLetter, Source
 from consumer.core.model import LetterKind, MentorId, Operation, Trigger
-from consumer.errors import DecodeError
+from consumer.errors import DecodeError, SettingsError
+from consumer.record import letter_codec
 from consumer.record.letter_codec import decode, encode, schema_id_of, schema_text
 from tests.fixtures.debezium import body, framed
 
@@ -130,6 +131,13 @@ def test_a_writer_schema_that_is_none_is_refused() -> None:
     for schema in ("{", '"string"'):
         with pytest.raises(DecodeError):
             decode(encode(_LETTER, 1), schema)
+
+
+def test_an_installation_without_the_schema_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than fail at the first letter with a riddle."""
+    monkeypatch.setattr(letter_codec, "_FOLDERS", ())
+    with pytest.raises(SettingsError):
+        schema_text.__wrapped__()
 
 
 def _datum() -> dict[str, Any]:

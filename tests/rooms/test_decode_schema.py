@@ -8,6 +8,7 @@ import pytest
 
 from consumer.core.model import Undecodable
 from consumer.decode.avro import DEEPEST_NESTING, LARGEST_TEXT, MOST_TYPES, SchemaError, parse
+from consumer.decode.fields import Field, encoded
 from consumer.decode.pattern import usual_shape
 from consumer.decode.schema import SchemaCache
 from consumer.decode.walker import Malformed, Walker
@@ -155,6 +156,17 @@ def test_a_schema_with_arrays_or_too_many_strings_has_no_usual_shape() -> None:
     }
     for schema in (many, wide, nested(1), _LIST, {"type": "fixed", "name": "F", "size": 5000}):
         assert usual_shape(parse(json.dumps(schema)), {}, ()) is None
+
+
+def test_null_in_the_origin_is_a_part_of_the_usual_shape() -> None:
+    """A name where there was null is another origin, and so is null where there was a name."""
+    source = {"type": "record", "name": "S", "fields": [{"name": "db", "type": ["null", "string"]}]}
+    schema = {"type": "record", "name": "R", "fields": [{"name": "source", "type": source}]}
+    root, null, named = parse(json.dumps(schema)), body(schema, {"source": {"db": None}}), body(schema, {"source": {"db": "mentors"}})
+    for origin, matches in ((None, [True, False]), (encoded("mentors"), [False, True])):
+        pattern = usual_shape(root, {Field.DATABASE: origin}, ())
+        assert pattern is not None
+        assert matches == [pattern.fullmatch(value) is not None for value in (null, named)]
 
 
 def test_a_wanted_field_of_many_types_has_no_usual_shape() -> None:

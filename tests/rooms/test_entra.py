@@ -6,7 +6,6 @@ import logging
 import ssl
 import threading
 import traceback
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -14,10 +13,9 @@ import httpx
 import msal
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from consumer.deliver.credentials import AccessToken, TokenUnavailableError
@@ -32,6 +30,7 @@ from consumer.deliver.entra import (
 )
 from consumer.deliver.token_endpoint import TokenEndpoint
 from consumer.errors import AuthError, HlfSyncError, SettingsError
+from tests.fixtures.certificates import certificate_pem, pem_of, self_signed
 
 pytestmark = pytest.mark.requirement("R23")
 
@@ -277,33 +276,20 @@ def test_what_is_missing_is_refused_at_construction() -> None:
 
 
 @pytest.fixture(scope="module")
-def rsa_key() -> rsa.RSAPrivateKey:
-    """One key for all certificate tests: making one takes a while."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@pytest.fixture(scope="module")
-def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
-    """Its certificate."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hlf-sync")])
-    start = datetime(2025, 1, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder(name, name, rsa_key.public_key(), 1, start, start + timedelta(days=9999))
-    return builder.sign(rsa_key, hashes.SHA256())
+def pair() -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
+    """One pair for all certificate tests: making one takes a while."""
+    return self_signed()
 
 
 @pytest.fixture(params=["pem", "encrypted pem", "pfx"])
-def key_file(
-    request: pytest.FixtureRequest, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
-) -> ClientCertificate:
+def key_file(request: pytest.FixtureRequest, tmp_path: Path, pair: tuple[rsa.RSAPrivateKey, x509.Certificate]) -> ClientCertificate:
     """Key and certificate in each form of file."""
-    path, password = tmp_path / "key", b"canary-password"
-    best = serialization.BestAvailableEncryption(password)
+    path, password, (key, certificate) = tmp_path / "key", b"canary-password", pair
     if request.param == "pfx":
-        path.write_bytes(pkcs12.serialize_key_and_certificates(b"x", rsa_key, certificate, None, best))
+        encryption = serialization.BestAvailableEncryption(password)
+        path.write_bytes(pkcs12.serialize_key_and_certificates(b"x", key, certificate, None, encryption))
     else:
-        encryption = best if request.param == "encrypted pem" else serialization.NoEncryption()
-        pem = rsa_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pem)
+        path.write_bytes(certificate_pem(certificate) + pem_of(key, None if request.param == "pem" else password))
     return ClientCertificate(path, lambda: None if request.param == "pem" else SecretStr(password.decode()))
 
 

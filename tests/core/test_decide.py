@@ -1,0 +1,171 @@
+"""The decision table of the design, row by row, and the edges of each rule."""
+
+from math import inf, nan
+
+import pytest
+
+from consumer.core.decide import Rules, decide, has_valid_certificate, is_lookalike, next_look_s
+from consumer.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+
+RULES = Rules()
+NOW_S = 1_700_000_000.0
+VALID_S, EXPIRED_S = NOW_S + 1, NOW_S - 1
+
+VISIBLE = LedgerRow(applied=Visibility.VISIBLE)
+HIDDEN = LedgerRow(applied=Visibility.HIDDEN)
+UNKNOWN = LedgerRow()
+DOUBT_OF_HIDDEN = LedgerRow(applied=Visibility.HIDDEN, intended=Visibility.VISIBLE)
+DOUBT_OF_VISIBLE = LedgerRow(applied=Visibility.VISIBLE, intended=Visibility.HIDDEN)
+DOUBT_OF_UNKNOWN = LedgerRow(intended=Visibility.HIDDEN)
+DOUBTS = (DOUBT_OF_HIDDEN, DOUBT_OF_VISIBLE, DOUBT_OF_UNKNOWN)
+
+
+def ours(status: str | None, expires_s: float | None = VALID_S) -> Facts:
+    """A mentor of HLF."""
+    return Facts("HLF", status, "c-1", expires_s)
+
+
+def decided(facts: Facts | None, ledger: LedgerRow) -> Decision:
+    """The decision under the default rules."""
+    return decide(facts, ledger, NOW_S, RULES)
+
+
+def remove(reason: str) -> Command:
+    """The command that hides."""
+    return Command(Operation.REMOVE, reason)
+
+
+def restore(reason: str) -> Command:
+    """The command that shows."""
+    return Command(Operation.RESTORE, reason)
+
+
+GONE_IDLE = NoCall("gone", is_out_of_scope=True)
+OTHER_IDLE = NoCall("other_organization", is_out_of_scope=True)
+IN_SYNC = NoCall("in_sync")
+NO_CERTIFICATE = NoCall("no_valid_certificate", is_warning=True)
+OTHER = Facts("OTHER", "active", "c-1", VALID_S)
+
+ROWS: list[tuple[str, Facts | None, tuple[LedgerRow, ...], Decision]] = [
+    ("gone, shown or in doubt: remove", None, (VISIBLE, *DOUBTS), remove("gone")),
+    ("gone, not shown: no call", None, (HIDDEN, UNKNOWN), GONE_IDLE),
+    ("left HLF, shown or in doubt: remove", OTHER, (VISIBLE, *DOUBTS), remove("other_organization")),
+    ("other organisation, never shown: no call", OTHER, (HIDDEN, UNKNOWN), OTHER_IDLE),
+    ("unknown status: refuse", ours("retired"), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
+    ("no status: refuse", ours(None), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
+    ("other spelling of a status: refuse", ours("Active"), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
+    ("paused, hidden: no call", ours("paused"), (HIDDEN,), IN_SYNC),
+    ("paused, else: remove", ours("paused"), (VISIBLE, UNKNOWN, *DOUBTS), remove("paused")),
+    ("expired_cert, hidden: no call", ours("expired_cert"), (HIDDEN,), IN_SYNC),
+    ("expired_cert, else: remove", ours("expired_cert"), (VISIBLE, UNKNOWN, *DOUBTS), remove("expired_cert")),
+    ("active and valid, visible: no call", ours("active"), (VISIBLE,), IN_SYNC),
+    ("active and valid, else: restore", ours("active"), (HIDDEN, UNKNOWN, *DOUBTS), restore("active")),
+    ("reinstated and valid, visible: no call", ours("reinstated"), (VISIBLE,), IN_SYNC),
+    ("reinstated and valid, else: restore", ours("reinstated"), (HIDDEN, UNKNOWN, *DOUBTS), restore("reinstated")),
+    ("active, expired, shown or in doubt: remove", ours("active", EXPIRED_S), (VISIBLE, *DOUBTS), remove("no_valid_certificate")),
+    ("active, expired, hidden: warning", ours("active", EXPIRED_S), (HIDDEN,), NO_CERTIFICATE),
+    ("active, expired, unknown: remove", ours("active", EXPIRED_S), (UNKNOWN,), remove("no_valid_certificate")),
+    ("active, no certificate, unknown: remove", ours("active", None), (UNKNOWN,), remove("no_valid_certificate")),
+    ("reinstated, expired, shown or in doubt: remove", ours("reinstated", EXPIRED_S), (VISIBLE, *DOUBTS), remove("no_valid_certificate")),
+    ("reinstated, expired, hidden: warning", ours("reinstated", EXPIRED_S), (HIDDEN,), NO_CERTIFICATE),
+    ("reinstated, expired, unknown: warning", ours("reinstated", EXPIRED_S), (UNKNOWN,), NO_CERTIFICATE),
+    ("reinstated, no certificate, unknown: warning", ours("reinstated", None), (UNKNOWN,), NO_CERTIFICATE),
+]
+
+
+@pytest.mark.requirement("R02")
+@pytest.mark.requirement("R03")
+@pytest.mark.requirement("R04")
+@pytest.mark.requirement("R05")
+@pytest.mark.requirement("R10")
+@pytest.mark.parametrize(("facts", "ledgers", "decision"), [pytest.param(*row[1:], id=row[0]) for row in ROWS])
+def test_each_row_of_the_table_decides_as_written(facts: Facts | None, ledgers: tuple[LedgerRow, ...], decision: Decision) -> None:
+    """The table; each row over every ledger row it speaks of."""
+    assert [decided(facts, ledger) for ledger in ledgers] == [decision] * len(ledgers)
+
+
+@pytest.mark.requirement("R07")
+def test_a_crash_between_call_and_record_is_delivered_again() -> None:
+    """Remove was called, the crash came, the mentor was reinstated: 'visible' equals the stored 'visible', and is delivered all the same."""
+    assert decided(ours("reinstated"), DOUBT_OF_VISIBLE) == restore("reinstated")
+
+
+@pytest.mark.requirement("R04")
+def test_a_certificate_that_ends_now_is_not_valid() -> None:
+    """Valid means later than now; the equal edge is expired."""
+    assert not has_valid_certificate(ours("active", NOW_S), NOW_S)
+    assert has_valid_certificate(ours("active", NOW_S + 1e-6), NOW_S)
+    assert decided(ours("active", NOW_S), VISIBLE) == remove("no_valid_certificate")
+
+
+@pytest.mark.requirement("R04")
+def test_the_certificates_status_column_alone_decides_nothing() -> None:
+    """What counts is its end."""
+    expired = Facts("HLF", "active", "c-1", EXPIRED_S, "valid")
+    valid = Facts("HLF", "active", "c-1", VALID_S, "expired")
+    assert decided(expired, VISIBLE) == remove("no_valid_certificate")
+    assert decided(valid, HIDDEN) == restore("active")
+
+
+@pytest.mark.requirement("R10")
+@pytest.mark.parametrize("status", ["active", "reinstated", "paused", "expired_cert"])
+@pytest.mark.parametrize("expires_s", [inf, -inf])
+def test_a_certificate_without_an_end_is_refused(status: str, expires_s: float) -> None:
+    """PostgreSQL's infinity, either sign, is outside the contract."""
+    assert decided(ours(status, expires_s), VISIBLE) == Refuse("unbounded_certificate")
+
+
+def test_infinity_of_another_organisation_is_none_of_our_business() -> None:
+    """Organisation is judged before the facts' contract."""
+    assert decided(Facts("OTHER", "retired", "c-1", inf), HIDDEN) == OTHER_IDLE
+
+
+def test_a_certificate_end_that_is_no_number_is_not_valid() -> None:
+    """Nobody is shown because of it."""
+    assert not has_valid_certificate(ours("active", nan), NOW_S)
+
+
+@pytest.mark.requirement("R02")
+@pytest.mark.parametrize("organization", [None, "", "   ", "hlf", "Hlf", " HLF", "HLF ", "HLF\t", "\nhlf\n"])
+def test_an_organisation_that_looks_like_ours_is_a_warning_and_no_call(organization: str | None) -> None:
+    """An exact match it is not."""
+    facts = Facts(organization, "active", "c-1", VALID_S)
+    assert is_lookalike(organization, "HLF")
+    assert decided(facts, UNKNOWN) == NoCall("other_organization", is_warning=True, is_out_of_scope=True)
+    assert decided(facts, VISIBLE) == remove("other_organization")
+
+
+@pytest.mark.requirement("R02")
+@pytest.mark.parametrize("organization", ["OTHER", "HLF2", "H L F", "HL", "НLF"])
+def test_another_organisation_is_silent(organization: str) -> None:
+    """Counted, and no more; the last one begins with a Cyrillic letter."""
+    assert not is_lookalike(organization, "HLF")
+    assert decided(Facts(organization, "active"), UNKNOWN) == OTHER_IDLE
+
+
+def test_the_rules_are_configuration() -> None:
+    """Organisation and status sets come from outside."""
+    rules = Rules(
+        organization="XYZ", hidden_statuses=frozenset({"off"}), visible_statuses=frozenset({"on", "new"}), silent_statuses=frozenset({"new"})
+    )
+    assert decide(Facts("XYZ", "off"), VISIBLE, NOW_S, rules) == remove("off")
+    assert decide(Facts("XYZ", "on", "c-1", VALID_S), HIDDEN, NOW_S, rules) == restore("on")
+    assert decide(Facts("XYZ", "new"), UNKNOWN, NOW_S, rules) == NO_CERTIFICATE
+    assert decide(Facts("XYZ", "active"), VISIBLE, NOW_S, rules) == Refuse("unknown_status")
+    assert decide(ours("active"), UNKNOWN, NOW_S, rules) == OTHER_IDLE
+
+
+@pytest.mark.requirement("R06")
+def test_time_alone_makes_a_shown_mentor_dirty_at_the_certificates_end() -> None:
+    """The next look is the end of the certificate that shows the mentor."""
+    assert next_look_s(ours("active"), NOW_S, RULES) == VALID_S
+    assert next_look_s(ours("reinstated"), NOW_S, RULES) == VALID_S
+
+
+@pytest.mark.requirement("R06")
+@pytest.mark.parametrize(
+    "facts", [None, OTHER, ours("paused"), ours("expired_cert"), ours("retired"), ours(None), ours("active", EXPIRED_S), ours("active", NOW_S), ours("active", None)]
+)
+def test_time_alone_changes_nothing_for_the_others(facts: Facts | None) -> None:
+    """Gone, of another organisation, hidden, refused, or expired already."""
+    assert next_look_s(facts, NOW_S, RULES) is None
