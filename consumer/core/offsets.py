@@ -38,6 +38,8 @@ class Offsets:
             self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.remove(self._open.popleft())
+        if not self._open:
+            self._finished.clear()  # what was said of positions that had been finished on arrival
 
     @property
     def committable(self) -> int | None:

@@ -76,6 +76,7 @@ _PRIMITIVES = {
 
 
 _NULL = Primitive("null")
+_SOURCE: Path = ("source",)
 _COSTLY = (Primitive("string"), Primitive("bytes"))
 
 
@@ -106,8 +107,8 @@ class _Writing:
         if not is_optional(union) and (field is not None or path in PARENTS):
             raise _NotRegular  # a group can be captured in one place only
         written = [_byte(2 * index) + self.expression(branch, path) for index, branch in enumerate(branches)]
-        if field in ORIGIN:
-            is_null = self._origin.get(field) is None
+        if field in ORIGIN or path == _SOURCE:  # null would be another origin than the one that was learnt, or the other way round
+            is_null = field is not None and self._origin.get(field) is None
             written = [text for text, branch in zip(written, branches, strict=True) if (branch == _NULL) is is_null]
         return b"(?:" + b"|".join(written) + b")"
 

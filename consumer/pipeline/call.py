@@ -24,6 +24,8 @@ _log = structlog.get_logger()
 
 # When there is no token to ask with and nobody said for how long.
 _TOKEN_PAUSE_S = 1.0
+# Timers of the loop may fire early by their resolution, a millisecond.
+_TIMER_S = 0.005
 
 
 @dataclass(slots=True)
@@ -89,7 +91,12 @@ class Call:
             self._pacing.pause(loop.time() + (verdict.retry_after_s or _TOKEN_PAUSE_S), loop.time())
         self._meter.called(held.job.command.operation, verdict.error_code.value if verdict.error_code else "ok", result.duration_ms / 1000)
         conclusion = self._conclude(held, result)
-        await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+        if loop.time() < held.deadline_s - _TIMER_S:
+            await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+        else:
+            # A call starts only with more than its own time-out left of the lease, so this process stood still (frozen, paged out): many calls
+            # end like this at once, and they say nothing of Dynamics. Noted, they would open the circuit of the whole healthy fleet.
+            await self._gate.abandon(held.probe)
         letter_id = await self._write_letter(held, result, conclusion)
         self._log(held, result, conclusion)
         self._recording.put(Result(held.job.entry, _delivered(held, result, conclusion, letter_id)))

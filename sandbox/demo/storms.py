@@ -39,6 +39,7 @@ class Collapse:
 def stream(world: World) -> list[Sample]:
     """Ten changes a second, each of another mentor: what freshness is measured on."""
     world.view.scene("a steady stream: 100 changes, ten a second; freshness is measured on these")
+    world.view.say("always the same 50 mentors from here: the mass change guard would stop the removal of a tenth of the listing", "dim")
     samples = []
     due_s = time.monotonic()
     for status in ("paused", "reinstated"):

@@ -164,7 +164,18 @@ def test_time_alone_makes_a_shown_mentor_dirty_at_the_certificates_end() -> None
 
 @pytest.mark.requirement("R06")
 @pytest.mark.parametrize(
-    "facts", [None, OTHER, ours("paused"), ours("expired_cert"), ours("retired"), ours(None), ours("active", EXPIRED_S), ours("active", NOW_S), ours("active", None)]
+    "facts",
+    [
+        None,
+        OTHER,
+        ours("paused"),
+        ours("expired_cert"),
+        ours("retired"),
+        ours(None),
+        ours("active", EXPIRED_S),
+        ours("active", NOW_S),
+        ours("active", None),
+    ],
 )
 def test_time_alone_changes_nothing_for_the_others(facts: Facts | None) -> None:
     """Gone, of another organisation, hidden, refused, or expired already."""

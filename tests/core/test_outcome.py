@@ -56,9 +56,7 @@ def test_a_leaver_who_is_removed_is_out_of_scope() -> None:
 def test_a_refusal_is_one_letter_at_once(code: ErrorCode) -> None:
     """Repeating it cannot help; the old value stands."""
     conclusion = concluded(Verdict(Course.REJECTED, code, Effect.NONE))
-    assert conclusion == Conclusion(
-        Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=code, letter=LetterKind.REJECTED
-    )
+    assert conclusion == Conclusion(Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=code, letter=LetterKind.REJECTED)
 
 
 @pytest.mark.requirement("R27")
@@ -100,9 +98,7 @@ def test_the_deadline_ends_in_a_letter_too() -> None:
 def test_an_outage_burns_nobodys_attempts() -> None:
     """What a probe or a call beside the opening one met is no attempt, not even the last one."""
     conclusion = concluded(UNAVAILABLE, attempt_number=3, counts_attempt=False, spent_s=1e6)
-    assert conclusion == Conclusion(
-        Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=False, error_code=ErrorCode.SERVER_ERROR, retry_in_s=1.0
-    )
+    assert conclusion == Conclusion(Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=False, error_code=ErrorCode.SERVER_ERROR, retry_in_s=1.0)
 
 
 @pytest.mark.requirement("R27")
@@ -159,4 +155,4 @@ def test_every_verdict_has_a_conclusion_and_either_ends_or_waits() -> None:
 
 def test_a_claim_given_back_counts_nothing_and_comes_again_at_once() -> None:
     """No call was made: as if never claimed."""
-    assert RELEASED == Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0)
+    assert Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0) == RELEASED

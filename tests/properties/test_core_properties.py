@@ -102,7 +102,9 @@ def test_a_look_never_waits_longer_than_the_longest(looks: int) -> None:
     assert policy.first_s <= policy.wait_s(looks) <= policy.wait_s(looks + 1) <= policy.longest_s
 
 
-steps = st.lists(st.tuples(st.sampled_from(["receive", "see", "again", "finish", "finish twice", "finish never received"]), st.integers(0, 9)), max_size=60)
+steps = st.lists(
+    st.tuples(st.sampled_from(["receive", "see", "again", "finish", "finish twice", "finish never received"]), st.integers(0, 9)), max_size=60
+)
 
 
 @pytest.mark.requirement("R40")

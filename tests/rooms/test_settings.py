@@ -1,0 +1,234 @@
+"""Settings: where they come from, what is refused and with which words, and that no secret is ever shown."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import SettingsError
+from consumer.settings import PREFIX, SECRETS, Settings, load, read_secret, secret_file, unknown, variable
+
+SECRET = "s3cr3t-that-nobody-may-see"
+TENANT = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture(autouse=True)
+def _no_env_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.env` of the developer must not decide."""
+    monkeypatch.chdir(tmp_path)
+
+
+def loaded(**values: str) -> Settings:
+    """Settings from an environment of these alone."""
+    return load(environ={PREFIX + name: value for name, value in values.items()})
+
+
+def refused(**values: str) -> str:
+    """The message with which these are refused."""
+    with pytest.raises(SettingsError) as caught:
+        loaded(**values)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__, "pydantic's own error may quote the input"
+    return str(caught.value)
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    """Missing addresses are a command's business."""
+    settings = load(environ={})
+    assert (settings.kafka_group_id, settings.changes_topic, settings.organization, settings.delivery) == (
+        "hlf-sync", "hlf.mentor.changes", "HLF", "live",
+    )  # fmt: skip
+    assert settings.kafka_bootstrap_servers is None
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    """As compose files and shells write 'no value'."""
+    assert loaded(KAFKA_GROUP_ID="", POSTGRES_DSN="").kafka_group_id == "hlf-sync"
+
+
+def test_the_process_environment_is_the_default_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument."""
+    monkeypatch.setenv("HLF_SYNC_ORGANIZATION", "XYZ")
+    monkeypatch.setenv("HLF_SYNC_ORGANISATION", "XYZ")
+    monkeypatch.setenv("HLF_SYNC_POSTGRES_DSN_FILE", "dsn")
+    monkeypatch.delenv("HLF_SYNC_POSTGRES_DSN", raising=False)
+    assert secret_file("postgres_dsn") == Path("dsn")
+    monkeypatch.delenv("HLF_SYNC_POSTGRES_DSN_FILE")
+    assert load().organization == "XYZ"
+    assert any(line.startswith("HLF_SYNC_ORGANISATION ") for line in unknown())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("REQUEST_TIMEOUT_S", "soon", ("valid number", "'10")),
+        ("REQUEST_TIMEOUT_S", "0", ("greater than 0", "'10")),
+        ("RETRY_MAX_ATTEMPTS", "0", ("greater than or equal to 1", "'3'")),
+        ("RETRY_MAX_ATTEMPTS", "101", ("less than or equal to 100", "'3'")),
+        ("HTTP_PORT", "70000", ("65535", "'8080'")),
+        ("MASS_REMOVAL_RATIO", "1.5", ("less than or equal to 1", "'0.1'")),
+        ("DELIVERY", "dry", ("'live' or 'shadow'", "'live'")),
+        ("LOG_LEVEL", "loud", ("'debug'", "'info'")),
+        ("DYNAMICS_API_VERSION", "9.2", ("pattern", "'v9.2'")),
+        ("DYNAMICS_ENTITY_SET", "contacts/../x", ("pattern", "'contacts'")),
+        ("DYNAMICS_VISIBILITY_COLUMN", "a b", ("pattern", "'new_showonwebsite'")),
+        ("DYNAMICS_MANAGED_IDENTITY", "perhaps", ("boolean", "")),
+        ("KAFKA_OPTIONS", "security.protocol=SSL", ("is not a JSON object", "security.protocol")),
+        ("KAFKA_OPTIONS", "[1]", ("is not a JSON object", "security.protocol")),
+        ("DYNAMICS_BASE_URL", "http://contoso.crm.dynamics.com", ("must be an https:// address", "'https://contoso")),
+        ("DYNAMICS_BASE_URL", "contoso.crm.dynamics.com", ("must be an https:// address", "'https://contoso")),
+        ("DYNAMICS_BASE_URL", "https://", ("must be an https:// address", "'https://contoso")),
+        ("DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com/api/data", ("scheme and host only", "'https://contoso")),
+        ("DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com?a=1", ("scheme and host only", "'https://contoso")),
+        ("DYNAMICS_BASE_URL", f"https://me:{SECRET}@contoso.crm.dynamics.com", ("scheme and host only", "'https://contoso")),
+        ("DYNAMICS_AUTHORITY", "http://login.example.org", ("must be an https:// address", "'https://login")),
+        ("SCHEMA_REGISTRY_URL", "registry:8081", ("http:// or https://", "'https://registry")),
+        ("CONNECT_URL", "http://", ("http:// or https://", "'https://connect")),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name_with_what_is_wrong_and_an_example(name: str, value: str, words: tuple[str, str]) -> None:
+    """And without quoting the value."""
+    message = refused(**{name: value})
+    assert message.startswith(f"HLF_SYNC_{name}: ")
+    assert all(word in message for word in words)
+    assert SECRET not in message
+    if words[1]:
+        assert f"(example: HLF_SYNC_{name}='" in message
+
+
+@pytest.mark.requirement("R25")
+def test_https_is_required_of_dynamics_and_of_the_token_service_only() -> None:
+    """Registry and Connect may be plain inside a network; a final slash is dropped."""
+    settings = loaded(
+        DYNAMICS_BASE_URL="https://contoso.crm.dynamics.com/",
+        DYNAMICS_AUTHORITY="https://login.example.org/",
+        SCHEMA_REGISTRY_URL="http://registry:8081/apis/ccompat/v7/",
+        CONNECT_URL="http://connect:8083/",
+    )
+    assert settings.dynamics_base_url == "https://contoso.crm.dynamics.com"
+    assert settings.dynamics_authority == "https://login.example.org"
+    assert settings.schema_registry_url == "http://registry:8081/apis/ccompat/v7"
+    assert settings.connect_url == "http://connect:8083"
+
+
+def test_the_lease_must_exceed_one_attempt() -> None:
+    """Else a second worker could call meanwhile."""
+    assert refused(LEASE_S="10", REQUEST_TIMEOUT_S="10") == "HLF_SYNC_LEASE_S must exceed HLF_SYNC_REQUEST_TIMEOUT_S (10)"
+    assert loaded(LEASE_S="10.5", REQUEST_TIMEOUT_S="10").lease_s == 10.5
+
+
+def test_kafka_options_are_a_json_object() -> None:
+    """Handed to librdkafka."""
+    assert loaded(KAFKA_OPTIONS='{"security.protocol": "SSL"}').kafka_options == {"security.protocol": "SSL"}
+    assert Settings(kafka_options={"a": 1}).kafka_options == {"a": 1}
+
+
+def test_words_may_be_written_in_any_case() -> None:
+    """INFO is info."""
+    settings = loaded(LOG_LEVEL="WARNING", DELIVERY="Shadow")
+    assert (settings.log_level, settings.delivery) == ("warning", "shadow")
+
+
+def test_an_env_file_fills_in_what_the_environment_leaves_open(tmp_path: Path) -> None:
+    """Quoted as a shell would, nothing interpolated; the environment rules."""
+    file = tmp_path / "hlf.env"
+    file.write_text("HLF_SYNC_ORGANIZATION='from $FILE'\nHLF_SYNC_KAFKA_GROUP_ID=file\nOTHER\n", encoding="utf-8")
+    settings = load(file, {"HLF_SYNC_KAFKA_GROUP_ID": "environment"})
+    assert (settings.organization, settings.kafka_group_id) == ("from $FILE", "environment")
+
+
+def test_dot_env_is_read_when_it_is_there(tmp_path: Path) -> None:
+    """Without being named."""
+    (tmp_path / ".env").write_text("HLF_SYNC_ORGANIZATION=XYZ\n", encoding="utf-8")
+    assert load(environ={}).organization == "XYZ"
+
+
+def test_an_env_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    """A slip in its name must not start with defaults."""
+    with pytest.raises(SettingsError, match=r"--env-file .*absent\.env: no such file"):
+        load(tmp_path / "absent.env", {})
+
+
+@pytest.mark.requirement("R23")
+@pytest.mark.parametrize("name", SECRETS)
+def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
+    """Without its final line break; the variable itself rules over the file."""
+    file = tmp_path / "secret"
+    file.write_text(SECRET + "\r\n", encoding="utf-8")
+    environ = {variable(name) + "_FILE": str(file)}
+    assert getattr(load(environ=environ), name).get_secret_value() == SECRET
+    assert secret_file(name, environ=environ) == file
+    environ[variable(name)] = "direct"
+    assert getattr(load(environ=environ), name).get_secret_value() == "direct"
+    assert secret_file(name, environ=environ) is None
+    assert secret_file(name, environ={}) is None
+
+
+def test_a_secret_file_that_cannot_be_read_is_said_by_name(tmp_path: Path) -> None:
+    """The kind of failure, never the content."""
+    file = tmp_path / "secret"
+    with pytest.raises(SettingsError, match=r"^HLF_SYNC_POSTGRES_DSN_FILE names a file that cannot be read: FileNotFoundError$"):
+        load(environ={"HLF_SYNC_POSTGRES_DSN_FILE": str(file)})
+    file.write_bytes(SECRET.encode() + b"\xff")
+    with pytest.raises(SettingsError, match=r"^X names a file that cannot be read: UnicodeDecodeError$") as caught:
+        read_secret(file, "X")
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.requirement("R45")
+def test_a_secret_is_in_no_text_form_of_the_settings() -> None:
+    """Neither repr, str, nor a dump to JSON."""
+    settings = Settings.model_validate(dict.fromkeys(SECRETS, SECRET))
+    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert SECRET not in text
+
+
+@pytest.mark.requirement("R45")
+def test_a_secret_is_in_no_message() -> None:
+    """Also when something else is wrong, or when it was put into the wrong variable."""
+    dsn = f"postgresql://hlf:{SECRET}@db/mentors"
+    for wrong in ("LEASE_S", "KAFKA_OPTIONS", "DELIVERY", "DYNAMICS_BASE_URL", "SCHEMA_REGISTRY_URL", "HTTP_PORT", "DYNAMICS_API_VERSION"):
+        assert SECRET not in refused(POSTGRES_DSN=dsn, DYNAMICS_CLIENT_SECRET=SECRET, **{wrong: dsn})
+    assert SECRET not in refused(POSTGRES_DSN=dsn, LEASE_S="1")
+
+
+def test_a_missing_setting_is_said_with_its_meaning_and_an_example() -> None:
+    """By the command that needs it."""
+    with pytest.raises(SettingsError) as caught:
+        loaded(KAFKA_BOOTSTRAP_SERVERS="b:9092").require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn")
+    assert str(caught.value) == (
+        "HLF_SYNC_SCHEMA_REGISTRY_URL is not set: Confluent-compatible root: {url}/schemas/ids/N answers"
+        " (example: HLF_SYNC_SCHEMA_REGISTRY_URL='https://registry.example.org/apis/ccompat/v7')"
+    )
+    loaded(POSTGRES_DSN="x").require("postgres_dsn")
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({}, "DYNAMICS_TENANT_ID"),
+        ({"DYNAMICS_TENANT_ID": TENANT}, "DYNAMICS_CLIENT_ID"),
+        ({"DYNAMICS_TENANT_ID": TENANT, "DYNAMICS_CLIENT_ID": TENANT}, "DYNAMICS_CLIENT_SECRET"),
+    ],
+)
+def test_without_credentials_the_first_missing_one_is_named(values: dict[str, str], missing: str) -> None:
+    """Tenant, application, secret."""
+    with pytest.raises(SettingsError, match=f"^HLF_SYNC_{missing} is not set: "):
+        loaded(**values).require_credentials()
+
+
+def test_secret_certificate_or_managed_identity_will_do() -> None:
+    """Any one of them."""
+    application = {"DYNAMICS_TENANT_ID": TENANT, "DYNAMICS_CLIENT_ID": TENANT}
+    loaded(DYNAMICS_CLIENT_SECRET=SECRET, **application).require_credentials()
+    loaded(DYNAMICS_CLIENT_CERTIFICATE_FILE="app.pem", **application).require_credentials()
+    loaded(DYNAMICS_MANAGED_IDENTITY="true").require_credentials()
+
+
+def test_a_slip_of_the_pen_is_named_with_what_was_meant() -> None:
+    """Our prefix, no setting of ours; the cache folder and secrets' files are known."""
+    lines = unknown(
+        environ={
+            "HLF_SYNC_RETRY_MAX_ATEMPTS": "3", "HLF_SYNC_ZZZ": "1", "HLF_SYNC_CACHE": "x", "HLF_SYNC_POSTGRES_DSN_FILE": "x", "PATH": "x",
+        }
+    )  # fmt: skip
+    assert lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is no setting of hlf-sync; did you mean HLF_SYNC_RETRY_MAX_ATTEMPTS?"
+    assert [line.split()[0] for line in lines] == ["HLF_SYNC_RETRY_MAX_ATEMPTS", "HLF_SYNC_ZZZ"]
