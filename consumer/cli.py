@@ -70,7 +70,7 @@ cli_operate.mount(app)
 
 if find_spec("sandbox") is not None and find_spec("jgo") is not None:
     from sandbox.cli import app as sandbox_app  # the sandbox is not needed, and not installed, in production
-    from sandbox.demo.cli import demo
+    from sandbox.demo import demo
 
     app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Try it")
     app.command(rich_help_panel="Try it")(demo)

@@ -14,9 +14,11 @@ from structlog.typing import EventDict, WrappedLogger
 
 # What a line may say. Anything else is left out, so that nobody's name or secret gets in by accident.
 ALLOWED = frozenset(
-    """event level timestamp attempt_number backlog certification_id circuit committed correlation_id count delay_ms dependency detail
-    duration_ms duration_s error_code failure_count generation high http_status kind last_error_code letter_id low mentor_id mentors opened_at operation_type
-    outcome partition partitions port reason schema_id signal since table topic transaction_id version worker exception columns setting url_host dropped
+    """
+    event level timestamp attempt_number backlog certification_id circuit committed correlation_id count delay_ms dependency
+    detail duration_ms duration_s error_code failure_count generation high http_status kind last_error_code letter_id low
+    mentor_id mentors opened_at operation_type outcome partition partitions port reason schema_id signal since table topic
+    transaction_id version worker exception columns setting url_host dropped
     """.split()  # noqa: SIM905 - reads better than forty quoted words
 )
 

@@ -128,7 +128,7 @@ def _show(error: SandboxError) -> None:
 def _explain_poking(sandbox: Sandbox) -> None:
     file, folder = shlex.quote(str(sandbox.layout.env_file)), shlex.quote(str(sandbox.layout.root))
     typer.echo("The stack still runs; the worker is stopped. To poke it:")
-    typer.echo(f"  hlf-sync run --env-file {file}          a worker (start two)")
+    typer.echo(f"  hlf-sync run --env-file {file}          a worker (for another one: HLF_SYNC_HTTP_PORT=0)")
     typer.echo(f"  hlf-sync status --env-file {file}       what it says of itself")
     typer.echo(f"  . {file}; psql $SANDBOX_POSTGRES_ADMIN_DSN      change app.mentor and app.certification")
     typer.echo(f"  hlf-sync sandbox dynamics --help             break Dynamics, look at its contacts (--state {folder})")

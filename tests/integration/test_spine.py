@@ -192,7 +192,7 @@ def test_removed_then_killed_before_recording_then_reinstated_ends_restored(worl
     world.await_shown(someone, visible=True)
     world.dynamics.latency(1.5)
     world.status(someone[0], "paused")
-    until(lambda: world.dynamics.in_flight(), what="the call is under way")
+    until(world.dynamics.in_flight, what="the call is under way")
     first.end(signal.SIGKILL)
     world.await_shown(someone, visible=False)  # the emulator applies it although its client is gone
     world.status(someone[0], "active")
