@@ -18,6 +18,9 @@ from consumer.errors import SettingsError
 
 PREFIX = "HLF_SYNC_"
 
+# Read by the sandbox and by the tests.
+_NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
+
 Seconds = Annotated[float, Field(gt=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -214,7 +217,7 @@ def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = No
     """One line for each variable with our prefix that is no setting: most likely a slip of the pen."""
     known = {variable(name) for name in Settings.model_fields} | {variable(name) + "_FILE" for name in SECRETS} | {PREFIX + "CACHE"}
     values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
-    names = sorted(name for name in values if name.startswith(PREFIX) and name not in known)
+    names = sorted(name for name in values if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS))
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
     return [f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "") for name, near in nearest.items()]
 

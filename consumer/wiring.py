@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from consumer import packaged
 from consumer.clock import epoch_ms
+from consumer.connector import Standing, revive
 from consumer.core.breaker import BreakerPolicy
 from consumer.core.decide import Rules
 from consumer.core.limiter import Limiter, LimitPolicy
@@ -66,6 +67,9 @@ EXIT_DONE, EXIT_UNREACHABLE, EXIT_CUT_SHORT = 0, 4, 5
 
 _MONITOR_S = 2.0
 _FLEET_LOOK_S = 0.25
+_REVIVE_S = 15.0
+# As connectors/hlf-mentor-cdc.json names it.
+CONNECTOR = "hlf-mentor-cdc"
 # Screening, claims, recording and the gate each keep one busy; two for whatever comes beside.
 _POOL_SIZE = 6
 _REVOCATION_S = 8.0
@@ -139,6 +143,8 @@ class _Assembly:
             "scheduler": scheduler.run,
             "monitor": lambda: self._monitor(stages, scheduler),
         }
+        if settings.connect_url:
+            services["connector"] = lambda: self._revive_connector(settings.connect_url or "", scheduler)
         if credentials is not None:
             sign_in = _SignIn(credentials)
             services["credentials"] = lambda: watch_credentials(stages.gate, sign_in, retry_s=settings.auth_retry_s)
@@ -250,6 +256,20 @@ class _Assembly:
                 self._dependencies.failed("PostgreSQL", type(error).__name__, asyncio.get_running_loop().time())
                 await asyncio.sleep(_FLEET_LOOK_S)
 
+    async def _revive_connector(self, url: str, scheduler: Scheduler) -> None:
+        """Connect restarts no failed task: the leader does, where the cause passes by itself, so that no outage needs a person's restart."""
+        while True:
+            await asyncio.sleep(_REVIVE_S)
+            if not scheduler.is_leader:
+                continue
+            try:
+                standing = await asyncio.to_thread(revive, url, CONNECTOR)
+            except DependencyError as error:
+                _log.warning("connector_unknown", error_code=error.detail)
+            else:
+                if standing is Standing.FAILED:
+                    _log.error("connector_failed")
+
     async def _monitor(self, stages: Stages, scheduler: Scheduler) -> None:
         while True:
             try:
@@ -290,7 +310,7 @@ class _SignIn:
 async def _reach_all(settings: Settings, pool: Pool, registry: Registry, lag: LagReader, stop: asyncio.Event) -> bool:
     """Wait for what a worker can't start without, visibly; False when the deadline passed or a signal came."""
     checks: dict[str, Callable[[], Awaitable[object]]] = {
-        "PostgreSQL": lambda: _reach_postgres(pool),
+        "PostgreSQL": lambda: _reach_postgres(_dsn(settings), pool),
         "Kafka": lag.partitions,
         "schema registry": registry.ping,
     }
@@ -312,8 +332,11 @@ async def _reach_all(settings: Settings, pool: Pool, registry: Registry, lag: La
     return not stop.is_set()
 
 
-async def _reach_postgres(pool: Pool) -> None:
+async def _reach_postgres(dsn: str, pool: Pool) -> None:
     if pool.closed:
+        # A refused connection says so at once; the pool would keep it to itself until its time-out, and as long again when it is closed.
+        async with await connect(dsn):
+            pass
         await pool.open(wait=False)
     await FactsView(pool).ping()
 

@@ -19,6 +19,12 @@ class PlainRequest(httpx.Request):
         self.extensions = {}
         self._content = body
 
+    @classmethod
+    def of(cls, request: httpx.Request) -> "PlainRequest":
+        """Any request of httpx with a whole body."""
+        fields = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name not in {"host", "content-length"})
+        return cls(request.method, str(request.url), fields, request.content)
+
     @cached_property
     def url(self) -> httpx.URL:  # type: ignore[override] # an attribute there, made on demand here
         """The address, parsed."""

@@ -1,27 +1,27 @@
-"""httpx's transport seam over aiohttp's connections: no client above it, so no cookies, redirects, proxies, retries or auth flow by construction.
+"""httpx's transport seam over connections of our own: no cookies, redirects, proxies, retries or auth flow by construction.
 
-Why not httpx's own: one shared `AsyncClient` with 64 calls in flight walks its whole pool for every request (114 requests/s); why not
-`httpx-aiohttp`: see failures.py, and its cost (bench/http_client.py prints all of them). Opened by the wiring inside the running loop; used through
-`exchange`. It knows nothing of Dynamics.
+Why not a library's: with 64 calls in flight over TLS a call costs httpx 720-8,400 µs of CPU and aiohttp 70-110, this one 20-30 above what
+asyncio and TLS take (bench/http_client.py); and what proves that nothing was sent is told exactly (httpx-aiohttp 0.2 turns a disconnect after
+sending into a ConnectTimeout). docs/adr has the decision. Opened by the wiring inside the running loop; used through `exchange`. It knows nothing
+of Dynamics. `httpx.AsyncHTTPTransport` or `httpx.MockTransport` can stand in its place.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import httpx
-from multidict import CIMultiDict
-from yarl import URL
 
-from consumer.deliver.failures import AIOHTTP_ERRORS, to_httpx
+from consumer.deliver.connection import Connection
 from consumer.deliver.request import PlainRequest
 from consumer.errors import SettingsError
 
-_KEEP_ALIVE_S = 55.0  # below the 120–240 s after which front ends drop an idle connection, so that we close first
+_KEEP_ALIVE_S = 55.0  # below the 120-240 s after which front ends drop an idle connection, so that we close first
 _MAX_CONNECT_S = 5.0
-_CHUNK_BYTES = 16 * 1024
 _SPARE_CONNECTIONS = 4  # for the token endpoint and for `doctor`, beside the calls
+_CLOSING_S = 1.0
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -41,58 +41,154 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def open_transport(*, ca_file: Path | None, connections: int, request_timeout_s: float) -> "AiohttpTransport":
+def open_transport(*, ca_file: Path | None, connections: int, request_timeout_s: float) -> "PooledTransport":
     """A transport with up to `connections` calls at once. A connection must stand in half the time that an attempt has."""
-    connector = aiohttp.TCPConnector(limit=connections + _SPARE_CONNECTIONS, ssl=trust(ca_file), keepalive_timeout=_KEEP_ALIVE_S)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(connect=min(_MAX_CONNECT_S, request_timeout_s / 2)),  # the whole is the exchange's
-    )
-    return AiohttpTransport(session)
+    return PooledTransport(trust(ca_file), connections + _SPARE_CONNECTIONS, connect_timeout_s=min(_MAX_CONNECT_S, request_timeout_s / 2))
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """One pool of connections. Raises httpx's exceptions only."""
+@dataclass(slots=True)
+class Origin:
+    """Scheme, host and port, with the connections to it that wait for a request, the newest last."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    host: str
+    port: int
+    authority: str
+    is_tls: bool
+    idle: list[Connection] = field(default_factory=list)
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 over kept connections. Raises httpx's exceptions only; what is raised before sending says so by its class."""
+
+    def __init__(self, tls: ssl.SSLContext, connections: int, *, connect_timeout_s: float) -> None:
+        self._tls, self._connect_timeout_s = tls, connect_timeout_s
+        self._slots = asyncio.Semaphore(connections)
+        self._origins: dict[str, Origin] = {}
+        self._open: set[Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, and nothing else whatever the answer says."""
-        address, fields, body = _parts(request)
+        origin, message = self._message(request)
+        await self._take_slot()
+        connection: Connection | None = None
         try:
-            answer = await self._session.request(request.method, URL(address, encoded=True), headers=fields, data=body or None, allow_redirects=False)
-        except AIOHTTP_ERRORS as error:
-            raise to_httpx(error, request) from error
-        stream = httpx.ByteStream(b"") if answer.content.at_eof() else _Body(answer, request)
-        return httpx.Response(answer.status, headers=answer.raw_headers, stream=stream, request=request)
+            connection = self._idle_of(origin) or await self._connect(origin)
+            head = await connection.ask(message)
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            self._slots.release()
+            raise
+        body = _Body(self, origin, connection)
+        if not connection.is_complete:
+            return httpx.Response(head.status, headers=head.fields, stream=body, request=request)
+        body.release()
+        return httpx.Response(head.status, headers=head.fields, stream=_NOTHING, request=request)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        open_ones = list(self._open)
+        for connection in open_ones:
+            connection.abort()
+        if open_ones:
+            await asyncio.wait([connection.closed for connection in open_ones], timeout=_CLOSING_S)
+
+    def give_back(self, origin: Origin, connection: Connection) -> None:
+        """A response has been read; its slot is free, and the connection waits for the next request if it can."""
+        self._slots.release()
+        if not connection.finish():
+            return
+        now_s = connection.idle_since_s = asyncio.get_running_loop().time()
+        origin.idle.append(connection)
+        if now_s - origin.idle[0].idle_since_s > _KEEP_ALIVE_S:
+            origin.idle.pop(0).abort()
+
+    async def _take_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise httpx.PoolTimeout("no connection became free") from error
+
+    def _idle_of(self, origin: Origin) -> Connection | None:
+        oldest_s = asyncio.get_running_loop().time() - _KEEP_ALIVE_S
+        while origin.idle:
+            connection = origin.idle.pop()
+            if connection.is_usable and connection.idle_since_s >= oldest_s:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, origin: Origin) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    Connection,
+                    origin.host,
+                    origin.port,
+                    ssl=self._tls if origin.is_tls else None,
+                    server_hostname=origin.host if origin.is_tls else None,
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("no connection in time") from error
+        except (OSError, UnicodeError) as error:  # refused, unknown host, TLS
+            raise httpx.ConnectError(type(error).__name__) from error
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    def _message(self, request: httpx.Request) -> tuple[Origin, bytes]:
+        """Where the request goes, and its bytes."""
+        plain = request if isinstance(request, PlainRequest) else PlainRequest.of(request)
+        split = plain.address.find("/", len("https://"))
+        if split < 0:
+            raise httpx.UnsupportedProtocol("an address without a path")
+        prefix = plain.address[:split]
+        origin = self._origins.get(prefix) or self._origin(prefix)
+        lines = [f"{plain.method} {plain.address[split:]} HTTP/1.1", f"Host: {origin.authority}"]
+        lines += [f"{name}: {value}" for name, value in plain.fields.items()]
+        if plain.body:
+            lines.append(f"Content-Length: {len(plain.body)}")
+        try:
+            head = "\r\n".join((*lines, "", "")).encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise httpx.LocalProtocolError("a header that is no Latin-1") from error
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or head.count(b" ", 0, head.index(b"\r")) != 2:  # noqa: PLR2004
+            raise httpx.LocalProtocolError("a line break or a blank where none may be")
+        return origin, head + plain.body
+
+    def _origin(self, prefix: str) -> Origin:
+        url = httpx.URL(prefix)
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise httpx.UnsupportedProtocol("not an http address")
+        origin = Origin(url.host, url.port or (443 if url.scheme == "https" else 80), url.netloc.decode("ascii"), url.scheme == "https")
+        self._origins[prefix] = origin
+        return origin
 
 
 class _Body(httpx.AsyncByteStream):
-    """The rest of an answer, as it came (not decompressed). Closing before the end closes the connection."""
+    """The rest of an answer, as it came. Closing it before its end closes the connection."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request) -> None:
-        self._answer, self._request = answer, request
+    def __init__(self, transport: PooledTransport, origin: Origin, connection: Connection) -> None:
+        self._transport, self._origin, self._connection = transport, origin, connection
+        self._is_released = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._answer.content.iter_chunked(_CHUNK_BYTES):
-                yield chunk
-        except AIOHTTP_ERRORS as error:
-            raise to_httpx(error, self._request) from error
+        while part := await self._connection.read():
+            yield part
 
     async def aclose(self) -> None:
-        self._answer.close()  # does nothing to a connection that went back to the pool at the end of the answer
+        self.release()
+
+    def release(self) -> None:
+        """Give the connection back, once."""
+        if not self._is_released:
+            self._is_released = True
+            self._transport.give_back(self._origin, self._connection)
 
 
-def _parts(request: httpx.Request) -> "tuple[str, CIMultiDict[str], bytes]":
-    if isinstance(request, PlainRequest):
-        return request.address, request.fields, request.body
-    return str(request.url), CIMultiDict(request.headers.multi_items()), request.content
+_NOTHING = httpx.ByteStream(b"")

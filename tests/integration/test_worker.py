@@ -143,7 +143,7 @@ def test_postgresql_away_at_start_is_waited_for_and_then_exit_4(town: Town) -> N
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
         dsn = f"postgresql://hlf_sync:wrong@127.0.0.1:{taken.getsockname()[1]}/mentors"
         worker = town.worker(is_awaited=False, POSTGRES_DSN=dsn, STARTUP_DEADLINE_S="3")
-        assert worker.wait() == 4, worker.output
+        assert worker.wait(10) == 4, worker.output
     assert "waiting_for" in worker.output
     assert "PostgreSQL" in worker.output
     assert "wrong" not in worker.output
