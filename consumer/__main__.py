@@ -9,10 +9,10 @@ from consumer.errors import DependencyError, HaltError, SettingsError
 
 def main() -> None:
     """Run the command line; exit codes are contract.md's."""
-    from consumer.cli import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
-
     error_console = Console(stderr=True, soft_wrap=True)
     try:
+        from consumer.cli import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
+
         app()
     except SettingsError as error:
         error_console.print(f"[red]hlf-sync:[/red] {error}", highlight=False)

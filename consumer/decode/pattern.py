@@ -30,7 +30,8 @@ _MOST_SYMBOLS = 64
 _NUMBER = rb"[\x80-\xff]{0,8}+[\x00-\x7f]"
 _UUID = rb"\x48[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OPERATION = rb"\x02[crud]"
-_NEVER = b"(?P<%b>(?!))?" % NEVER.encode()
+_NOTHING = b"(?!)"
+_NEVER = b"(?P<%b>%b)?" % (NEVER.encode(), _NOTHING)
 _ID_FIELDS = frozenset({Field.BEFORE_ID, Field.BEFORE_MENTOR_ID, Field.AFTER_ID, Field.AFTER_MENTOR_ID})
 
 
@@ -116,7 +117,8 @@ class _Writing:
         if field is None or not is_readable(field, of):
             return _plain(of)
         if field in ORIGIN:
-            return re.escape(self._origin.get(field) or b"")
+            seen = self._origin.get(field)
+            return _NOTHING if seen is None else re.escape(seen)
         return b"(?P<%b>%b)" % (field.name.encode(), _wanted(field, of)) if field in self._groups else _plain(of)
 
 

@@ -25,11 +25,13 @@ class Connection(asyncio.Protocol):
         self._failure: httpx.TransportError | None = None
         self._progress: asyncio.Future[None] | None = None
         self._is_held_back = False
+        self._is_lost = False
 
     @property
     def is_usable(self) -> bool:
         """Whether a request may be sent: open, and the last response is complete."""
-        return self._reader is None and self._failure is None and self._transport is not None and not self._transport.is_closing()
+        is_open = self._transport is not None and not self._transport.is_closing() and not self._is_lost
+        return is_open and self._reader is None and self._failure is None
 
     async def ask(self, request: bytes) -> Head:
         """Send, and wait for the head."""
@@ -37,6 +39,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader = ResponseReader()
         self._transport.write(request)
         while reader.head is None:
+            self._raise_failure()
             await self._wait()
         return reader.head
 
@@ -46,6 +49,7 @@ class Connection(asyncio.Protocol):
         while reader is not None and not reader.waiting_bytes:
             if reader.is_complete:
                 return b""
+            self._raise_failure()
             await self._wait()
         if reader is None:
             return b""
@@ -72,13 +76,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    async def _wait(self) -> None:
+        """Until something happens: bytes, or the end."""
         self._progress = asyncio.get_running_loop().create_future()
         await self._progress
-        if self._failure is not None and (self._reader is None or self._reader.head is None):
-            raise self._failure
 
     def _wake(self) -> None:
         if self._progress is not None and not self._progress.done():
@@ -117,6 +122,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone: the end of a body without a length, or of an answer in its middle."""
+        self._is_lost = True
         if self._reader is not None and error is None and self._failure is None:
             try:
                 self._reader.receive_end()

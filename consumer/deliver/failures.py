@@ -1,8 +1,7 @@
-"""httpx's exceptions → `TransportFailure`, and aiohttp's → httpx's, each to the most specific one that its place in the exchange proves.
+"""httpx's exceptions → `TransportFailure`, each to the most specific one that its place in the exchange proves.
 
-Used by the exchange and the transport. What matters is whether the request can have reached the server; in doubt, it has. (That is why we have our
-own map: httpx-aiohttp 0.2 turns a disconnect after sending into a ConnectTimeout, which would read 'not sent'.) Tests walk both
-libraries' exceptions by reflection and find each one here.
+Used by the exchange. What matters is whether the request can have reached the server; in doubt, it has. A test walks httpx's exceptions by
+reflection and finds each one here.
 """
 
 import ssl
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Final
 
-import aiohttp
 import httpx
 
 from consumer.core.answer import TransportFailure
@@ -52,28 +50,6 @@ FAILURES: Final = MappingProxyType(
 HTTPX_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
 """The roots of httpx's exceptions."""
 
-_FROM_AIOHTTP: Final = MappingProxyType(
-    {
-        aiohttp.ConnectionTimeoutError: httpx.ConnectTimeout,
-        aiohttp.ClientConnectorError: httpx.ConnectError,  # with its children: DNS, TLS, certificate
-        aiohttp.ServerFingerprintMismatch: httpx.ConnectError,
-        aiohttp.ClientHttpProxyError: httpx.ProxyError,
-        aiohttp.InvalidURL: httpx.UnsupportedProtocol,
-        aiohttp.NonHttpUrlClientError: httpx.UnsupportedProtocol,
-        aiohttp.ClientConnectionResetError: httpx.WriteError,
-        aiohttp.SocketTimeoutError: httpx.ReadTimeout,
-        aiohttp.ServerTimeoutError: httpx.ReadTimeout,
-        aiohttp.ServerDisconnectedError: httpx.ReadError,
-        aiohttp.ClientPayloadError: httpx.ReadError,
-        aiohttp.ClientResponseError: httpx.RemoteProtocolError,  # aiohttp's word for an answer that is not HTTP
-        TimeoutError: httpx.ReadTimeout,
-        aiohttp.ClientError: httpx.ReadError,
-        OSError: httpx.ReadError,
-    }
-)
-
-AIOHTTP_ERRORS: Final = (aiohttp.ClientError, OSError)
-
 
 def classify(error: Exception) -> TransportFailure:
     """The failure that an exception of httpx stands for. A TLS failure hides in its causes."""
@@ -84,12 +60,6 @@ def classify(error: Exception) -> TransportFailure:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return TransportFailure.TLS_INVALID
     return TransportFailure.TLS_HANDSHAKE if any(isinstance(cause, ssl.SSLError) for cause in causes) else failure
-
-
-def to_httpx(error: Exception, request: httpx.Request) -> httpx.RequestError:
-    """The exception of httpx for one of aiohttp's. Its message is the kind alone: the text may quote what was sent."""
-    kind = next(kind for kind in type(error).__mro__ if kind in _FROM_AIOHTTP)
-    return _FROM_AIOHTTP[kind](type(error).__name__, request=request)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

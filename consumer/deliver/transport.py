@@ -165,7 +165,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
         url = httpx.URL(prefix)
         if url.scheme not in {"http", "https"} or not url.host:
             raise httpx.UnsupportedProtocol("not an http address")
-        origin = Origin(url.host, url.port or (443 if url.scheme == "https" else 80), url.netloc.decode("ascii"), url.scheme == "https")
+        origin = Origin(
+            url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80), url.netloc.decode("ascii"), url.scheme == "https"
+        )
         self._origins[prefix] = origin
         return origin
 

@@ -60,6 +60,19 @@ def test_ten_thousand_changes_of_a_hundred_mentors_collapse(town: Town) -> None:
     assert sorted(call["contact_id"] for call in town.calls(mentors, since)) == sorted(mentors)
 
 
+@pytest.mark.requirement("R06")
+def test_a_certificate_that_lapses_removes_without_any_row_changing(town: Town) -> None:
+    """Only the clock moves: the leader asks for the look when the certificate ends."""
+    (mentor,) = town.mentors(1)
+    town.worker()
+    town.settle()
+    town.side.sql("UPDATE app.certification SET expires_at = now() + interval '3 s' WHERE mentor_id = %s", mentor)
+    until(lambda: town.shown([mentor]) == {mentor: False}, "the CRM after the certificate's end")
+    with town.side.admin() as connection:
+        found = connection.execute("SELECT triggered_by FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor,)).fetchone()
+    assert found == ("expiry",)
+
+
 @pytest.mark.requirement("R21")
 def test_bad_input_becomes_the_letter_of_its_kind_and_the_worker_lives_on(town: Town) -> None:
     """Garbage, a wrong schema id, no key, a tombstone, an unknown status, no mapping: as contract.md's table has it."""

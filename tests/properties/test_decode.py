@@ -199,7 +199,7 @@ def test_the_usual_shape_matches_only_what_the_walker_reads_alike(drawn: tuple[s
             assert name == "never" or fields[Field[name]] == group
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SCHEMATA, st.data())
 def test_the_usual_shape_of_any_schema_agrees_with_the_walker(schema: Schema, data: st.DataObject) -> None:
     """Learnt from one datum, tried on another one of the same schema and on its bytes mutilated."""

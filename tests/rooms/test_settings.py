@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from consumer.errors import SettingsError
 from consumer.settings import PREFIX, SECRETS, Settings, load, read_secret, secret_file, unknown, variable
@@ -188,6 +189,14 @@ def test_a_secret_is_in_no_message() -> None:
     for wrong in ("LEASE_S", "KAFKA_OPTIONS", "DELIVERY", "DYNAMICS_BASE_URL", "SCHEMA_REGISTRY_URL", "HTTP_PORT", "DYNAMICS_API_VERSION"):
         assert SECRET not in refused(POSTGRES_DSN=dsn, DYNAMICS_CLIENT_SECRET=SECRET, **{wrong: dsn})
     assert SECRET not in refused(POSTGRES_DSN=dsn, LEASE_S="1")
+
+
+@pytest.mark.requirement("R45")
+def test_pydantics_own_error_quotes_no_value_either() -> None:
+    """Settings that a test or a tool builds without `load`."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(dynamics_base_url=f"http://{SECRET}")
+    assert SECRET not in str(caught.value)
 
 
 def test_a_missing_setting_is_said_with_its_meaning_and_an_example() -> None:

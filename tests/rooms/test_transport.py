@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from consumer.core.answer import TransportFailure
 from consumer.deliver.exchange import MAX_BODY_BYTES, Exchange, exchange
 from consumer.deliver.request import PlainRequest
-from consumer.deliver.transport import AiohttpTransport, open_transport, trust
+from consumer.deliver.transport import PooledTransport, open_transport, trust
 from consumer.errors import SettingsError
 from sandbox.dynamics.tls import ca_path, server_context
 
@@ -85,7 +85,7 @@ def patch(port: int, scheme: str = "http") -> PlainRequest:
 
 
 @asynccontextmanager
-async def opened(ca_file: Path | None = None, connections: int = 2) -> AsyncIterator[AiohttpTransport]:
+async def opened(ca_file: Path | None = None, connections: int = 2) -> AsyncIterator[PooledTransport]:
     """A transport, closed at the end."""
     transport = open_transport(ca_file=ca_file, connections=connections, request_timeout_s=2.0)
     try:
@@ -150,9 +150,11 @@ async def test_an_ordinary_request_of_httpx_goes_out_as_well() -> None:
         (b"", "close", TransportFailure.RESET),
         (b"", "reset", TransportFailure.RESET),
         (b"HTTP/1.1 20", "close", TransportFailure.RESET),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Le", "close", TransportFailure.RESET),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "keep", TransportFailure.PROTOCOL),
         (b"garbage\r\n\r\n", "close", TransportFailure.PROTOCOL),
         (b"HTTP/1.1 204 No Content\r\nbroken header\r\n\r\n", "close", TransportFailure.PROTOCOL),
-        (b"HTTP/1.1 204 No Content\r\nA: " + b"x" * 20_000 + b"\r\n\r\n", "close", TransportFailure.PROTOCOL),
+        (b"HTTP/1.1 204 No Content\r\nA: " + b"x" * 40_000 + b"\r\n\r\n", "close", TransportFailure.PROTOCOL),
         (b"\x16\x03\x01\x00\x05hello", "close", TransportFailure.PROTOCOL),
     ],
 )
@@ -232,7 +234,7 @@ async def test_a_pool_without_a_free_connection_is_not_sent() -> None:
     async with serving(hold) as port, opened(connections=0) as transport:  # 0 + the spare ones
         busy = [asyncio.create_task(exchange(transport, patch(port), timeout_s=5.0)) for _ in range(4)]
         await asyncio.sleep(0.05)
-        assert await exchange(transport, patch(port), timeout_s=2.0) is TransportFailure.CONNECT_TIMEOUT
+        assert await exchange(transport, patch(port), timeout_s=2.0) is TransportFailure.POOL_TIMEOUT
         for task in busy:
             task.cancel()
         held.set()
