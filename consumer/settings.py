@@ -21,7 +21,7 @@ PREFIX = "HLF_SYNC_"
 # Read by the sandbox and by the tests.
 _NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 _EXAMPLES = {
@@ -129,7 +129,7 @@ class Settings(BaseModel):
         if parts.scheme != "https" or not parts.hostname:
             message = "must be an https:// address"
             raise ValueError(message)
-        if parts.path.rstrip("/") or parts.query or parts.username:
+        if parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc:
             message = "must be scheme and host only"
             raise ValueError(message)
         return value.rstrip("/")
