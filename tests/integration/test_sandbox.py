@@ -65,8 +65,8 @@ def connector_states(sandbox: Sandbox) -> set[str]:
 
 
 def schemas(sandbox: Sandbox) -> dict[int, str]:
-    """Schema id → schema, of every record in the changes topic."""
-    values = [record.value for record in SourceSide(sandbox.env).everything([CHANGES]) if record.value]
+    """Schema id → schema, of every change in the changes topic."""
+    values = [record.value for record in SourceSide(sandbox.env).everything([CHANGES]) if record.value and record.envelope]
     ids = {int.from_bytes(value[1:5], "big") for value in values}
     url = sandbox.env["HLF_SYNC_SCHEMA_REGISTRY_URL"]
     return {number: httpx.get(f"{url}/schemas/ids/{number}", trust_env=False).json()["schema"] for number in ids}
