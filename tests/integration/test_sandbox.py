@@ -8,8 +8,8 @@ import os
 import signal
 import stat
 import subprocess
-import time
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
