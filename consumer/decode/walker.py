@@ -51,8 +51,8 @@ class Walker:
             raise _truncated() from None
         except RecursionError:
             raise _too_deep() from None
-        if end != len(value):
-            message = "bytes are left over" if end < len(value) else "the record is cut short"
+        if end < len(value):
+            message = "bytes are left over"
             raise Malformed(message)
         return tuple(walk.found)
 

@@ -6,7 +6,7 @@ from consumer.core.model import Change, Decoded, Ignored, OutOfScope, Position, 
 from consumer.decode.decoder import Decoder
 from consumer.decode.schema import SchemaCache
 from tests.fixtures.bad_records import CASES, SCHEMAS, Case, Expected, row_change
-from tests.fixtures.debezium import MENTOR, RECORD_MS, framed
+from tests.fixtures.debezium import MENTOR, RECORD_MS, ROWS
 
 IDS = {name: number for number, name in enumerate(SCHEMAS, 1)}
 POSITION = Position(3, 17, 2)
@@ -64,6 +64,8 @@ def test_what_a_dead_letter_says_quotes_nothing_of_the_record(case: Case) -> Non
     assert not any(word in decoded.detail for word in ("HLF", "paused", MENTOR, "boredom", "mysql", "invoice"))
 
 
-def test_a_value_of_ten_megabytes_is_not_even_read() -> None:
-    """It is larger than any row's change can be."""
-    assert Expected("dead_letter", "decode_error") == outcome(fresh().decode(MENTOR.encode(), framed(1, bytes(10_000_000)), POSITION, RECORD_MS))
+@pytest.mark.parametrize("key", [MENTOR.encode(), None])
+def test_a_value_of_megabytes_is_not_even_read(key: bytes | None) -> None:
+    """It is larger than any row's change can be, though nothing else is wrong with it."""
+    value = row_change(after=ROWS["app.mentor"] | {"status": "x" * 2_000_000})(IDS)
+    assert outcome(fresh().decode(key, value, POSITION, RECORD_MS)) == Expected("dead_letter", "decode_error")

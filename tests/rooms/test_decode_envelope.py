@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from consumer.core.model import Change, Decoded, MentorId, OutOfScope, Position, Trigger, Undecodable, UnknownSchema
-from consumer.decode.decoder import Decoder
+from consumer.decode.decoder import _MOST_SHAPES, Decoder
 from consumer.decode.envelope import is_elsewhere
 from consumer.decode.schema import SchemaCache, WriterSchema
 from tests.fixtures.bad_records import SCHEMAS
@@ -148,6 +148,14 @@ def test_an_origin_that_changes_all_the_time_is_not_learnt_for_ever() -> None:
     for number in range(30):
         assert isinstance(decode(by, "app.mentor", version=f"3.7.{number}.Final"), Change)
     assert {0} == {shape.changes_left for shape in by._shapes.values()}
+
+
+def test_records_that_do_not_fit_the_usual_shape_do_not_change_it() -> None:
+    """Where they come from is what is learnt, and that is the same."""
+    by = decoder()
+    for number in range(30):
+        assert isinstance(decode(by, "app.mentor", after=ROWS["app.mentor"] | {"status": f"pausé {number}"}), Change)
+    assert {_MOST_SHAPES} == {shape.changes_left for shape in by._shapes.values()}
 
 
 def test_a_dead_letter_names_the_keys_mentor_unless_the_key_is_in_doubt() -> None:
