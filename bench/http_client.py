@@ -31,7 +31,7 @@ from consumer.deliver.client import DynamicsClient
 from consumer.deliver.contract import DynamicsContract
 from consumer.deliver.credentials import Grant, RenewingCredentials
 from consumer.deliver.exchange import Exchange, exchange
-from consumer.deliver.request import PlainRequest
+from consumer.deliver.plain import PlainRequest
 from consumer.deliver.transport import open_transport, trust
 from sandbox.dynamics.tls import ca_path, server_context
 

@@ -24,7 +24,7 @@ from consumer.deliver.answers import answer_of, json_object
 from consumer.deliver.contract import DynamicsContract
 from consumer.deliver.credentials import AccessToken, CredentialProvider, TokenUnavailableError
 from consumer.deliver.exchange import Exchange, exchange
-from consumer.deliver.request import PlainRequest
+from consumer.deliver.plain import PlainRequest
 from consumer.errors import AuthError
 from consumer.ports import CallResult
 

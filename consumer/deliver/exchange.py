@@ -23,9 +23,18 @@ _ANY_ZLIB = 47  # zlib's wbits: gzip or zlib, told by the header
 class Exchange:
     """An answer. `body` is None when it broke off, was too long, or was compressed in a way we did not ask for and cannot read."""
 
-    status: int
-    headers: httpx.Headers
+    response: httpx.Response
     body: bytes | None
+
+    @property
+    def status(self) -> int:
+        """The status."""
+        return self.response.status_code
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """The header fields; read on demand, a 204's never are."""
+        return self.response.headers
 
 
 async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float) -> Exchange | TransportFailure:
@@ -42,9 +51,9 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, 
     except HTTPX_ERRORS as error:
         failure = classify(error)
     finally:
-        if response is not None:
+        if response is not None and not isinstance(response.stream, httpx.ByteStream):
             await _close(response)
-    return failure if response is None else Exchange(response.status_code, response.headers, body)
+    return failure if response is None else Exchange(response, body)
 
 
 async def _read(response: httpx.Response) -> bytes | None:

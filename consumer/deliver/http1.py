@@ -16,8 +16,8 @@ _MAX_CHUNK_LINE_BYTES = 1024
 _SWITCHING_PROTOCOLS, _NO_CONTENT, _NOT_MODIFIED = 101, 204, 304
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
-_FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_IN_A_HEAD = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)*")
+_FRAMING_FIELD = re.compile(rb"^(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?")
 
@@ -28,10 +28,16 @@ class ResponseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status and header fields as they came."""
+    """Status and header lines as they came; few callers look at fields."""
 
     status: int
-    fields: list[tuple[bytes, bytes]]
+    lines: bytes
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Names and values."""
+        pairs = (line.partition(b":") for line in self.lines.split(b"\r\n") if line)
+        return [(name, value.strip(b" \t")) for name, _, value in pairs]
 
 
 class _Body(Enum):
@@ -106,36 +112,34 @@ class ResponseReader:
             if not b"HTTP/1.".startswith(self._received[:7]):
                 raise ResponseError("not a status line")
             return False
-        head, self._received = self._received[:end], self._received[end + 4 :]
-        if _NOT_IN_A_HEAD.search(head):
-            raise ResponseError("a lone line break")
-        first, *lines = head.split(b"\r\n")
+        first, _, lines = self._received[: end + 2].partition(b"\r\n")
+        self._received = self._received[end + 4 :]
         line = _STATUS_LINE.fullmatch(first)
         if line is None:
             raise ResponseError("not a status line")
-        status, fields = int(line[2]), [_field(line) for line in lines]
+        if _FIELDS.fullmatch(lines) is None:
+            raise ResponseError("not header fields")
+        status = int(line[2])
         if status < 200 and status != _SWITCHING_PROTOCOLS:  # noqa: PLR2004
             self._interim += 1
             if self._interim > _MAX_INTERIM_HEADS:
                 raise ResponseError("interim responses without end")
             return True
-        self.head = Head(status, fields)
-        self._frame(status, fields, is_1_1=line[1] == b"1")
+        self.head = Head(status, lines)
+        self._frame(status, lines, is_1_1=line[1] == b"1")
         return False
 
-    def _frame(self, status: int, fields: list[tuple[bytes, bytes]], *, is_1_1: bool) -> None:
+    def _frame(self, status: int, lines: bytes, *, is_1_1: bool) -> None:
         """Where the body ends (RFC 9112, 6.3)."""
         lengths, codings, is_closing = set[bytes](), list[bytes](), not is_1_1
-        for name, value in fields:
+        for name, value in _FRAMING_FIELD.findall(lines):
             match name.lower():
                 case b"content-length":
                     lengths.add(value)
                 case b"transfer-encoding":
                     codings.append(value.lower())
-                case b"connection":
-                    is_closing = is_closing or b"close" in [option.strip() for option in value.lower().split(b",")]
                 case _:
-                    pass
+                    is_closing = is_closing or b"close" in [option.strip() for option in value.lower().split(b",")]
         if status in {_SWITCHING_PROTOCOLS, _NO_CONTENT, _NOT_MODIFIED}:
             self.is_complete, is_closing = True, is_closing or status == _SWITCHING_PROTOCOLS
         elif codings:
@@ -196,7 +200,8 @@ class ResponseReader:
         if not line:
             self.is_complete = True
             return
-        _field(line)
+        if _FIELDS.fullmatch(line + b"\r\n") is None:
+            raise ResponseError("not a trailer")
         self._interim += 1
         if self._interim > _MAX_INTERIM_HEADS * 4:
             raise ResponseError("trailers without end")
@@ -207,10 +212,3 @@ class ResponseReader:
             self._taken.append(kept)
             self.waiting_bytes += len(kept)
             self._left -= len(kept)
-
-
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, colon, value = line.partition(b":")
-    if not colon or not _FIELD_NAME.fullmatch(name):
-        raise ResponseError("not a header field")
-    return name, value.strip(b" \t")

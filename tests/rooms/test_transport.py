@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from consumer.core.answer import TransportFailure
 from consumer.deliver.exchange import MAX_BODY_BYTES, Exchange, exchange
-from consumer.deliver.request import PlainRequest
+from consumer.deliver.plain import PlainRequest
 from consumer.deliver.transport import PooledTransport, open_transport, trust
 from consumer.errors import SettingsError
 from sandbox.dynamics.tls import ca_path, server_context
@@ -247,6 +247,124 @@ async def test_a_connection_that_the_server_closed_while_idle_is_not_used_again(
             outcome = await exchange(transport, patch(port), timeout_s=2.0)
             assert isinstance(outcome, Exchange)
             await asyncio.sleep(0.02)
+
+
+async def test_bytes_that_nobody_asked_for_spoil_an_idle_connection() -> None:
+    """They would be read as the next request's answer; that one gets a new connection instead."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async with serving(serve) as port, opened() as transport:
+        assert isinstance(await exchange(transport, patch(port), timeout_s=2.0), Exchange)
+        connections[0].write(b"HTTP/1.1 204 Stray\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert isinstance(await exchange(transport, patch(port), timeout_s=2.0), Exchange)
+    assert len(connections) == 2
+
+
+async def test_an_idle_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """We close before a front end does: when taken again, and when others are given back."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            await asyncio.sleep(0.01)
+            writer.write(OK)
+
+    async with serving(serve) as port, opened() as transport:
+        await asyncio.gather(*(exchange(transport, patch(port), timeout_s=2.0) for _ in range(2)))
+        assert connections == 2
+        monkeypatch.setattr("consumer.deliver.transport._KEEP_ALIVE_S", 0.0)
+        await exchange(transport, patch(port), timeout_s=2.0)
+        assert connections == 3
+        assert len(transport._origins[f"http://127.0.0.1:{port}"].idle) == 1
+
+
+async def test_a_server_that_sends_faster_than_is_read_is_held_back() -> None:
+    """What waits to be read stays bounded; read on, everything comes."""
+    size = 50_000_000
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // 100_000):
+            writer.write(b" " * 100_000)
+            await writer.drain()
+
+    async with serving(serve) as port, opened() as transport:
+        response = await transport.handle_async_request(patch(port))
+        (connection,) = transport._open
+        await asyncio.sleep(0.1)
+        assert connection._reader is not None
+        assert connection._reader.waiting_bytes < 2_000_000
+        read = 0
+        async for part in response.stream:  # type: ignore[union-attr] # ours is for asyncio
+            read += len(part)
+        assert read == size
+        await response.aclose()
+        await response.aclose()
+        assert connection.is_usable
+        assert await connection.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "fields", "expected"),
+    [
+        ("PATCH", "http://127.0.0.1:1", {}, TransportFailure.NOT_SENT),
+        ("PATCH", "ftps://127.0.0.1:1/", {}, TransportFailure.NOT_SENT),
+        ("PATCH", "https:///x", {}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/a b", {}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/a\r\nX: y", {}, TransportFailure.NOT_SENT),
+        ("PATCH /x", "http://127.0.0.1:1/", {}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/", {"A": "x\r\nIf-None-Match: *"}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/", {"A": "x\ny"}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/", {"A": "x\ry"}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://127.0.0.1:1/", {"A": "\u20ac"}, TransportFailure.NOT_SENT),
+        ("PATCH", "http://" + "a" * 70 + ".example/", {}, TransportFailure.CONNECT),
+    ],
+)
+async def test_nothing_can_be_slipped_into_a_request(method: str, address: str, fields: dict[str, str], expected: TransportFailure) -> None:
+    """A line break in a header, a blank in an address, another scheme: refused before anything is sent."""
+    async with opened() as transport:
+        assert await exchange(transport, PlainRequest(method, address, CIMultiDict(fields)), timeout_s=2.0) is expected
+
+
+async def test_a_connection_that_takes_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name lookup that hangs."""
+
+    async def hang(*_arguments: object, **_options: object) -> None:
+        await asyncio.Event().wait()
+
+    async with opened() as transport:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", hang)
+        transport._connect_timeout_s = 0.01
+        assert await exchange(transport, patch(1), timeout_s=2.0) is TransportFailure.CONNECT_TIMEOUT
+
+
+async def test_an_attempt_that_is_given_up_costs_no_slot() -> None:
+    """Ten time-outs with five connections, and the next request goes through."""
+    is_silent = True
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        if is_silent:
+            await reader.read()
+        writer.write(OK)
+        await writer.drain()
+
+    async with serving(serve) as port, opened(connections=1) as transport:
+        for _ in range(10):
+            assert await exchange(transport, patch(port), timeout_s=0.01) in {TransportFailure.READ_TIMEOUT, TransportFailure.CONNECT_TIMEOUT}
+        is_silent = False
+        assert isinstance(await exchange(transport, patch(port), timeout_s=2.0), Exchange)
 
 
 @pytest.fixture(scope="module")

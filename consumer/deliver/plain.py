@@ -1,9 +1,10 @@
-"""A request as httpx has it, made without parsing: what a transport of our own needs is at hand, the rest is made when somebody asks.
+"""Request and response as httpx has them, made without parsing: what a transport of our own has is at hand, the rest is made when somebody asks.
 
 `httpx.Request(…)` costs 50 µs, half of what the whole call costs otherwise (bench/http_client.py); nearly all of it parses an address and headers
 that this room has put together itself. `httpx.MockTransport` and every other transport can be given one.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 import httpx
@@ -40,3 +41,17 @@ class PlainRequest(httpx.Request):
     def stream(self) -> httpx.ByteStream:  # type: ignore[override]
         """The body."""
         return httpx.ByteStream(self.body)
+
+
+class PlainResponse(httpx.Response):
+    """A response whose header fields are read when somebody asks."""
+
+    def __init__(self, status: int, fields: Callable[[], list[tuple[bytes, bytes]]], stream: httpx.AsyncByteStream, request: httpx.Request) -> None:
+        super().__init__(status, stream=stream, request=request)
+        del self.__dict__["headers"]  # the empty ones that the base made
+        self._fields = fields
+
+    @cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]
+        """The header fields."""
+        return httpx.Headers(self._fields())
