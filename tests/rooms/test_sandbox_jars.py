@@ -145,7 +145,7 @@ def test_a_cached_file_that_was_changed_is_removed(tmp_path: Path) -> None:
 
 SETTINGS = """<settings xmlns="http://maven.apache.org/SETTINGS/1.2.0"><servers><server><id>ours</id><username>me</username>
 <password>${env.PASS}</password></server></servers><mirrors><mirror><id>other</id><mirrorOf>other</mirrorOf><url>https://o.example.org</url></mirror>
-<mirror><id>ours</id><mirrorOf>*</mirrorOf><url>https://m.example.org/maven2/</url></mirror></mirrors></settings>"""
+<mirror><id>ours</id><mirrorOf>*</mirrorOf><url>https://m.example.org/ours/</url></mirror></mirrors></settings>"""
 
 
 def test_the_option_comes_before_the_variable_before_the_users_settings(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_option_comes_before_the_variable_before_the_users_settings(tmp_path
     variable = {mirror.VARIABLE: "https://v.example.org/"}
     assert mirror.choose("https://o.example.org", variable, file).url == "https://o.example.org"
     assert mirror.choose(None, variable, file).url == "https://v.example.org"
-    assert mirror.choose(None, {}, file).url == "https://m.example.org/maven2"
+    assert mirror.choose(None, {}, file).url == "https://m.example.org/ours"
     assert mirror.choose(None, {}, tmp_path / "none").url.startswith("https://")
 
 
