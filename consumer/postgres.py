@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: one way to open them and one name for 'it cannot be reached'. Used by the rooms facts and record, and the tools."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -46,3 +46,13 @@ async def connect(dsn: str) -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(
             dsn, autocommit=True, options=_OPTIONS, application_name="hlf-sync", connect_timeout=5, keepalives_idle=5
         )
+
+
+def array(values: Iterable[object]) -> str:
+    """An array of ids, numbers and words in PostgreSQL's own notation. The driver's way of writing one costs ten times as much."""
+    return f"{{{','.join('NULL' if value is None else _quoted(str(value)) for value in values)}}}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

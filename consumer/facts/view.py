@@ -13,7 +13,7 @@ from consumer.core.model import ContactId, Facts, LedgerRow, LedgerState, Mentor
 from consumer.core.visibility import Fate, Snapshot
 from consumer.errors import DependencyError
 from consumer.ports import Known, Reading
-from consumer.postgres import Pool, reaching
+from consumer.postgres import Pool, array, reaching
 
 # LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row is three index look-ups.
 _READ = """
@@ -45,7 +45,7 @@ class FactsView:
         """Read facts, ledger row and mapping of each mentor in one statement."""
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_READ, (list(mentor_ids),))
+                cursor = await connection.execute(_READ, (array(mentor_ids),))
                 rows = await cursor.fetchall()
         now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
         return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})

@@ -66,6 +66,11 @@ class Assignment:
         """The changes' positions have a durable outcome."""
         self.finish(change.position for change in changes)
 
+    @property
+    def received(self) -> dict[int, int]:
+        """One past the highest offset seen, per partition that received anything."""
+        return {partition: offsets.next_offset for partition, offsets in self._offsets.items() if offsets.next_offset is not None}
+
     def committable(self, partitions: Iterable[int] | None = None) -> dict[int, int]:
         """The next offset to read, per partition that received anything."""
         chosen = self._offsets if partitions is None else [p for p in partitions if p in self._offsets]

@@ -90,6 +90,7 @@ class Call:
         elif verdict.course is Course.POSTPONED:
             self._pacing.pause(loop.time() + (verdict.retry_after_s or _TOKEN_PAUSE_S), loop.time())
         self._meter.called(held.job.command.operation, verdict.error_code.value if verdict.error_code else "ok", result.duration_ms / 1000)
+        self._meter.staged("called", loop.time() - held.job.decided_s)
         conclusion = self._conclude(held, result)
         if loop.time() < held.deadline_s - _TIMER_S:
             await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
@@ -145,8 +146,7 @@ class Call:
 
     def _log(self, held: Held, result: CallResult, conclusion: Conclusion) -> None:
         if conclusion.error_code is None:
-            _log.debug("delivered", **_fields(held, result))
-            return
+            return  # recording says it, once it is durable
         _log.warning(
             "retry" if conclusion.letter is None else "given_up",
             **_fields(held, result),
@@ -182,4 +182,5 @@ def _delivered(held: Held, result: CallResult, conclusion: Conclusion, letter_id
         http_status=result.http_status,
         duration_ms=result.duration_ms,
         correlation_id=result.correlation_id,
+        reason=held.job.command.reason,
     )

@@ -96,7 +96,7 @@ class Delivery:
         """Claim jobs a little ahead of the calls, for ever."""
         while True:
             await self._hold_back_removals()
-            room = self._ahead() - self._claiming - len(self._claimed)
+            room = self._room()
             admission = self._gate.admission()
             if self.is_stopping or not self._jobs or room <= 0:
                 await _woken(self._job_waits, _IDLE_S)
@@ -122,9 +122,12 @@ class Delivery:
             else:
                 await _woken(self._call_waits, min(wait_s, 1.0))
 
-    def _ahead(self) -> int:
+    def _room(self) -> int:
+        """How many to claim now. Nothing until half of what may run ahead is used up, so that statements are few and full."""
         rate, slots = self._pacing.pace(asyncio.get_running_loop().time())
-        return 0 if slots == 0 else max(1, min(slots, int(rate * _AHEAD_S)))
+        most = 0 if slots == 0 else max(1, min(2 * slots, int(rate * _AHEAD_S)))
+        ahead = self._claiming + len(self._claimed)
+        return most - ahead if ahead <= most // 2 else 0
 
     def _gate_is_shut(self) -> bool:
         return not isinstance(self._gate.admission(), Go | Probe)

@@ -101,7 +101,8 @@ class Intake:
     def _open(self, record: Record, position: Position, decoded: Change | Truncated | Undecodable | UnknownSchema, now_s: float) -> None:
         match decoded:
             case Change():
-                self._queue.add(decoded, now_s)
+                if self._queue.add(decoded, now_s):
+                    self._meter.taken_in(decoded.committed_ms, record.timestamp_ms)
             case UnknownSchema(schema_id):
                 self.parked[schema_id].append((record, position))
                 self.on_schema_missing(schema_id)

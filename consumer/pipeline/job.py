@@ -11,12 +11,13 @@ _REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, T
 
 @dataclass(slots=True)
 class Job:
-    """What the first look knew. `order` is the mentor's age in the queue."""
+    """What the first look knew. `order` is the mentor's age in the queue, `decided_s` when the decision was made (monotonic)."""
 
     entry: Entry
     known: Known
     command: Command
     order: int
+    decided_s: float
 
     def __lt__(self, other: "Job") -> bool:
         return self.order < other.order

@@ -28,6 +28,30 @@ class Meter(Protocol):
         """A dead letter was acknowledged."""
         ...
 
+    def taken_in(self, committed_ms: int, kafka_ms: int) -> None:
+        """A change made its mentor dirty; when it was committed, and when it was in Kafka."""
+        ...
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """A stage of a mentor's way is over: decided, called, recorded; since the one before."""
+        ...
+
+    def lost_lease(self) -> None:
+        """An outcome was not recorded, because the lease had gone to another worker."""
+        ...
+
+    def rebalanced(self, kind: str) -> None:
+        """The assignment changed: assigned, revoked, lost."""
+        ...
+
+    def paused(self) -> None:
+        """Fetching was paused, because the backlog is full."""
+        ...
+
+    def swept(self, reason: str) -> None:
+        """Everybody is looked at: truncated, positions_lost."""
+        ...
+
     def unseen_for_ever(self) -> None:
         """A transaction that no snapshot will ever show was given up on."""
         ...

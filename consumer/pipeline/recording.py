@@ -4,7 +4,7 @@ A statement that cannot be made is repeated until it can: nothing is finished, a
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -19,14 +19,17 @@ from consumer.ports import Delivered, LedgerPort
 _log = structlog.get_logger()
 
 BATCH = 500
+# How long the first result waits for others, seconds: under load a statement then holds dozens, and nobody waits for a record but the next look.
+_LINGER_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one claim."""
+    """What came of one claim; `ended_s` is when (monotonic)."""
 
     entry: Entry
     delivered: Delivered
+    ended_s: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
 
 class Recording:
@@ -56,6 +59,7 @@ class Recording:
         """Record results for ever."""
         while True:
             await self._ready.wait()
+            await asyncio.sleep(_LINGER_S)
             batch, self._results = self._results[:BATCH], self._results[BATCH:]
             self._recording = len(batch)
             if not self._results:
@@ -66,18 +70,22 @@ class Recording:
     async def _record(self, batch: list[Result]) -> None:
         deliveries = [result.delivered for result in batch]
         recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries))
+        now_s = asyncio.get_running_loop().time()
         for result in batch:
+            self._meter.staged("recorded", now_s - result.ended_s)
             self._end(result, is_recorded=result.entry.mentor_id in recorded)
 
     def _end(self, result: Result, *, is_recorded: bool) -> None:
         entry, conclusion = result.entry, result.delivered.conclusion
         if not is_recorded:
             _log.warning("lease_lost", mentor_id=entry.mentor_id, generation=result.delivered.claimed.generation)
+            self._meter.lost_lease()
             self._endings.look_again(entry)
         elif conclusion.retry_in_s is not None:
             self._endings.look_again(entry, conclusion.retry_in_s)
         elif conclusion.ending is Ending.APPLIED:
             self._reflected(entry)
+            _tell(result)
             self._letters.succeeded()
             self._endings.finish(entry, "applied")
         else:
@@ -87,3 +95,20 @@ class Recording:
         oldest_ms = min((change.committed_ms for change in entry.changes), default=None)
         if oldest_ms is not None:
             self._meter.reflected(oldest_ms)
+
+
+def _tell(result: Result) -> None:
+    """The one line of a delivery that succeeded; a retry's and a letter's are said where they come about."""
+    delivered = result.delivered
+    _log.info(
+        "delivered",
+        mentor_id=result.entry.mentor_id,
+        certification_id=delivered.certification_id,
+        operation_type=delivered.operation.value,
+        triggered_by=delivered.triggered_by.value,
+        attempt_number=delivered.claimed.attempt_number,
+        generation=delivered.claimed.generation,
+        http_status=delivered.http_status,
+        duration_ms=delivered.duration_ms,
+        correlation_id=delivered.correlation_id,
+    )

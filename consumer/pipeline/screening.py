@@ -79,11 +79,13 @@ class Screening:
         mentor_ids = [entry.mentor_id for entry in entries]
         reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
         self._meter.evaluated(len(entries))
+        now_s = asyncio.get_running_loop().time()
         settled: list[tuple[Entry, Settlement, str]] = []
         for entry in entries:
             known = reading.mentors[entry.mentor_id]
             if await self._is_early(entry, known, reading):
                 continue
+            self._meter.staged("decided", now_s - entry.due_s)
             self._decide(entry, known, reading, settled)
         await self._settle(settled)
 
@@ -135,7 +137,7 @@ class Screening:
             case Command() if self._is_spent(known):
                 self._letters.exhausted_by_crashes(entry, known, decision)
             case Command():
-                self._deliver(Job(entry, known, decision, entry.arrived))
+                self._deliver(Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time()))
 
     def _is_spent(self, known: Known) -> bool:
         """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter, not as a crash loop."""

@@ -5,25 +5,14 @@ Implements the source's `Listener`. The wiring builds it; the command line runs 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
-from consumer.core.mentor_queue import MentorQueue
 from consumer.core.model import Position, Record, Trigger, Truncated
-from consumer.core.pacing import Pacing
-from consumer.pipeline.assignment import Assignment
-from consumer.pipeline.delivery import Delivery
-from consumer.pipeline.endings import Endings
-from consumer.pipeline.gate import Gate
-from consumer.pipeline.intake import Intake
 from consumer.pipeline.job import Job
-from consumer.pipeline.letters import Letters
-from consumer.pipeline.patience import Dependencies, patiently
-from consumer.pipeline.recording import Recording
-from consumer.pipeline.screening import Screening
-from consumer.ports import LedgerPort
+from consumer.pipeline.patience import patiently
+from consumer.pipeline.stages import Stages
 
 _log = structlog.get_logger()
 
@@ -56,24 +45,6 @@ class Source(Protocol):
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """Everything a worker is made of."""
-
-    assignment: Assignment
-    queue: MentorQueue
-    intake: Intake
-    screening: Screening
-    delivery: Delivery
-    recording: Recording
-    letters: Letters
-    endings: Endings
-    gate: Gate
-    pacing: Pacing
-    ledger: LedgerPort
-    dependencies: Dependencies
 
 
 class Worker:
@@ -177,6 +148,8 @@ class Worker:
         if wanted is not self._is_paused:
             self._is_paused = wanted
             source.pause(is_paused=wanted)
+            if wanted:
+                self.stages.meter.paused()
             _log.info("fetching_paused" if wanted else "fetching_resumed", backlog=self.backlog)
 
     def records(self, records: list[Record]) -> None:
@@ -190,6 +163,7 @@ class Worker:
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
         self.stages.assignment.assign(partitions)
+        self.stages.meter.rebalanced("assigned")
         self._share()
         self.kafka_answered()
 
@@ -210,11 +184,17 @@ class Worker:
             except TimeoutError:
                 continue
         committable = stages.assignment.committable(partitions)
-        self.lost(partitions)
+        stages.meter.rebalanced("revoked")
+        self._forget(partitions)
         return committable
 
     def lost(self, partitions: list[int]) -> None:
-        """The partitions are somebody else's: forget them. What is in flight ends by itself; the ledger's generation decides about it."""
+        """The partitions are somebody else's already."""
+        self.stages.meter.rebalanced("lost")
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[int]) -> None:
+        """What is in flight ends by itself; the ledger's generation decides about it."""
         for partition in partitions:
             self.stages.queue.forget(partition)
             self.stages.intake.forget(partition)
@@ -225,6 +205,7 @@ class Worker:
     def positions_lost(self, partitions: list[int]) -> None:
         """Records between the committed offset and the log's start are gone: look at every mentor instead."""
         _log.error("positions_lost", partitions=partitions)
+        self.stages.meter.swept("positions_lost")
         self._ask_for_all("lost positions")
 
     def kafka_failed(self, reason: str) -> None:
@@ -238,6 +219,7 @@ class Worker:
 
     def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
         _log.error("truncated", table=found.table)
+        self.stages.meter.swept("truncated")
         self._ask_for_all(f"TRUNCATE of {found.table}", position)
 
     def _ask_for_all(self, reason: str, position: Position | None = None) -> None:
@@ -245,9 +227,7 @@ class Worker:
 
         async def ask() -> None:
             ledger = self.stages.ledger
-            count = await patiently(
-                self.stages.dependencies, "PostgreSQL", lambda: ledger.ask(None, Trigger.RECONCILIATION, reason)
-            )
+            count = await patiently(self.stages.dependencies, "PostgreSQL", lambda: ledger.ask(None, Trigger.RECONCILIATION, reason))
             _log.warning("swept", reason=reason, mentors=count)
             if position is not None:
                 self.stages.assignment.finish([position])

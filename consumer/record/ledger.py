@@ -16,7 +16,7 @@ from consumer.core.mass_removal import MassRemovalPolicy, removals_allowed
 from consumer.core.model import HaltReason, LedgerState, MentorId, Trigger
 from consumer.core.outcome import Claim, Claimed, Ending
 from consumer.ports import Delivered, Settlement
-from consumer.postgres import Pool, reaching
+from consumer.postgres import Pool, array, reaching
 
 # A crashed owner's call may have begun as late as its lease's end, so its late effect counts from there.
 _CLAIM = """
@@ -51,14 +51,15 @@ WITH w AS (
   SELECT * FROM unnest(%(mentors)s::uuid[], %(generations)s::bigint[], %(endings)s::text[], %(states)s::text[], %(wanted)s::text[],
                        %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
                        %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
-                       %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[])
+                       %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[], %(reasons)s::text[],
+                       %(certifications)s::uuid[])
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
-          reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id)
+          reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id)
 ), attempted AS (
   INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
-                                         outcome, error_code, http_status, correlation_id)
+                                         outcome, error_code, http_status, correlation_id, reason, certification_id)
   SELECT mentor_id, generation, attempt_number, operation, triggered_by, now() - make_interval(secs => duration_ms / 1000.0),
-         duration_ms, ending, error_code, http_status, correlation_id
+         duration_ms, ending, error_code, http_status, correlation_id, reason, certification_id
     FROM w WHERE ending <> 'released'
 )
 UPDATE hlf_sync.mentor_ledger l
@@ -169,9 +170,7 @@ class Ledger:
                         return await self._claim(connection, *await self._guarded(connection, claims))
                 return await self._claim(connection, claims)
 
-    async def _claim(
-        self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim], confirmed: Sequence[str] = ()
-    ) -> dict[MentorId, Claimed]:
+    async def _claim(self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim], confirmed: Sequence[str] = ()) -> dict[MentorId, Claimed]:
         if not claims:
             return {}
         cursor = await connection.execute(
@@ -180,11 +179,11 @@ class Ledger:
                 "owner": self._policy.owner,
                 "lease_s": self._policy.lease_s,
                 "late_s": self._policy.late_effect_s,
-                "mentors": [claim.mentor_id for claim in claims],
-                "intended": [claim.operation.wanted.value for claim in claims],
-                "generations": [claim.generation + 1 for claim in claims],
-                "triggers": [claim.triggered_by.value for claim in claims],
-                "counted": [claim.is_counted_removal for claim in claims],
+                "mentors": array(claim.mentor_id for claim in claims),
+                "intended": array(claim.operation.wanted.value for claim in claims),
+                "generations": array(claim.generation + 1 for claim in claims),
+                "triggers": array(claim.triggered_by.value for claim in claims),
+                "counted": array(claim.is_counted_removal for claim in claims),
                 "confirmed": list(confirmed),
                 "window_s": self._policy.mass_removal.window_s,
             },
@@ -237,24 +236,26 @@ class Ledger:
             {
                 "owner": self._policy.owner,
                 "late_s": self._policy.late_effect_s,
-                "mentors": [d.claimed.mentor_id for d in ordered],
-                "generations": [d.claimed.generation for d in ordered],
-                "endings": [d.conclusion.ending.value for d in ordered],
-                "states": [d.conclusion.state.value for d in ordered],
-                "wanted": [d.operation.wanted.value for d in ordered],
-                "before_intended": [d.before.intended and d.before.intended.value for d in ordered],
-                "before_state": [d.before.state and d.before.state.value for d in ordered],
-                "counts": [d.conclusion.counts for d in ordered],
-                "claimed_at": [d.claimed.claimed_at_s for d in ordered],
-                "codes": [d.conclusion.error_code and d.conclusion.error_code.value for d in ordered],
-                "letters": [d.dead_letter_id for d in ordered],
-                "reevaluate": [d.reevaluate_at_s for d in ordered],
-                "operations": [d.operation.value for d in ordered],
-                "triggers": [d.triggered_by.value for d in ordered],
-                "attempts": [d.claimed.attempt_number for d in ordered],
-                "statuses": [d.http_status for d in ordered],
-                "durations": [d.duration_ms for d in ordered],
-                "correlations": [d.correlation_id for d in ordered],
+                "mentors": array(d.claimed.mentor_id for d in ordered),
+                "generations": array(d.claimed.generation for d in ordered),
+                "endings": array(d.conclusion.ending.value for d in ordered),
+                "states": array(d.conclusion.state.value for d in ordered),
+                "wanted": array(d.operation.wanted.value for d in ordered),
+                "before_intended": array(d.before.intended and d.before.intended.value for d in ordered),
+                "before_state": array(d.before.state and d.before.state.value for d in ordered),
+                "counts": array(d.conclusion.counts for d in ordered),
+                "claimed_at": array(d.claimed.claimed_at_s for d in ordered),
+                "codes": array(d.conclusion.error_code and d.conclusion.error_code.value for d in ordered),
+                "letters": array(d.dead_letter_id for d in ordered),
+                "reevaluate": array(d.reevaluate_at_s for d in ordered),
+                "operations": array(d.operation.value for d in ordered),
+                "triggers": array(d.triggered_by.value for d in ordered),
+                "attempts": array(d.claimed.attempt_number for d in ordered),
+                "statuses": array(d.http_status for d in ordered),
+                "durations": array(d.duration_ms for d in ordered),
+                "correlations": array(d.correlation_id for d in ordered),
+                "reasons": array(d.reason for d in ordered),
+                "certifications": array(d.certification_id for d in ordered),
             },
         )
         return {MentorId(row[0]) for row in await cursor.fetchall()}

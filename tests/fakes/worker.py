@@ -12,25 +12,17 @@ from consumer.core.answer import Answer, Response
 from consumer.core.breaker import BreakerPolicy
 from consumer.core.dead_letter import DeadLetter
 from consumer.core.decide import Rules
-from consumer.core.limiter import Limiter, LimitPolicy
+from consumer.core.limiter import LimitPolicy
 from consumer.core.mass_removal import MassRemovalPolicy
-from consumer.core.mentor_queue import MentorQueue
 from consumer.core.model import Change, ContactId, Decoded, LetterKind, MentorId, Operation, Position, Record, Trigger, Undecodable
-from consumer.core.pacing import Pacing, PacingPolicy
+from consumer.core.pacing import PacingPolicy
 from consumer.core.retry import RetryPolicy
 from consumer.core.verdict import judge
 from consumer.facts.view import FactsView
-from consumer.pipeline.assignment import Assignment
-from consumer.pipeline.call import Call, CallPolicy
-from consumer.pipeline.delivery import Delivery
-from consumer.pipeline.endings import Endings
-from consumer.pipeline.gate import Gate
-from consumer.pipeline.intake import Intake
-from consumer.pipeline.letters import Letters, Origin
+from consumer.pipeline.letters import Origin
 from consumer.pipeline.patience import Dependencies
-from consumer.pipeline.recording import Recording
-from consumer.pipeline.screening import Screening, ScreeningPolicy
-from consumer.pipeline.worker import Stages, Worker
+from consumer.pipeline.stages import Outside, Policies, Stages, assemble
+from consumer.pipeline.worker import Worker
 from consumer.ports import CallResult
 from consumer.postgres import Pool
 from consumer.record.fleet import FleetTable
@@ -111,6 +103,24 @@ class CountingMeter:
 
     def lettered(self, kind: LetterKind) -> None:
         self.outcomes[f"letter:{kind}"] += 1
+
+    def taken_in(self, committed_ms: int, kafka_ms: int) -> None:
+        self.outcomes["taken_in"] += 1
+
+    def staged(self, stage: str, seconds: float) -> None:
+        self.outcomes[f"stage:{stage}"] += 1
+
+    def lost_lease(self) -> None:
+        self.outcomes["lost_lease"] += 1
+
+    def rebalanced(self, kind: str) -> None:
+        self.outcomes[f"rebalance:{kind}"] += 1
+
+    def paused(self) -> None:
+        self.outcomes["paused"] += 1
+
+    def swept(self, reason: str) -> None:
+        self.outcomes[f"swept:{reason}"] += 1
 
     def unseen_for_ever(self) -> None:
         self.outcomes["unseen"] += 1
@@ -199,56 +209,24 @@ class TestBench:
             await asyncio.sleep(0.02)
 
     def _stages(self, pool: Pool, options: Options, name: str) -> Stages:
-        dependencies, meter, rules = Dependencies(), self.meter, Rules()
-        ledger = Ledger(pool, LedgerPolicy(name, options.lease_s, 0.2, options.guard))
-        facts, queue, assignment = FactsView(pool), MentorQueue(), Assignment()
-        gate = Gate(FleetTable(pool, "HLF", options.breaker), options.breaker, dependencies)
-        endings = Endings(queue, assignment, meter)
-        letters = Letters(
-            topic=self.letters,
-            ledger=ledger,
-            gate=gate,
-            endings=endings,
-            assignment=assignment,
-            meter=meter,
-            limiter=Limiter(options.limit),
-            dependencies=dependencies,
-            origin=Origin("hlf.mentor.changes", name),
-        )
-        recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies)
-        pacing = Pacing(options.pace)
-        call = Call(
+        outside = Outside(
             dynamics=self.dynamics,
-            gate=gate,
-            pacing=pacing,
-            letters=letters,
-            recording=recording,
-            meter=meter,
-            policy=CallPolicy(rules, options.retry, 1.0),
-            random=lambda: 0.5,
+            facts=FactsView(pool),
+            ledger=Ledger(pool, LedgerPolicy(name, options.lease_s, 0.2, options.guard)),
+            fleet=FleetTable(pool, "HLF", options.breaker),
+            letters=self.letters,
+            decoder=ScriptedDecoder(),
+            meter=self.meter,
         )
-        delivery = Delivery(
-            facts=facts,
-            ledger=ledger,
-            gate=gate,
-            pacing=pacing,
-            call=call,
-            recording=recording,
-            endings=endings,
-            dependencies=dependencies,
-            rules=rules,
+        policies = Policies(
+            origin=Origin("hlf.mentor.changes", name),
+            rules=Rules(),
+            retry=options.retry,
+            breaker=options.breaker,
+            pace=options.pace,
+            limit=options.limit,
+            request_timeout_s=1.0,
             lease_s=options.lease_s,
+            is_shadow=options.is_shadow,
         )
-        screening = Screening(
-            queue=queue,
-            facts=facts,
-            ledger=ledger,
-            endings=endings,
-            letters=letters,
-            meter=meter,
-            dependencies=dependencies,
-            policy=ScreeningPolicy(rules, name, options.is_shadow, options.retry.max_attempts),
-            deliver=delivery.put,
-        )
-        intake = Intake(ScriptedDecoder(), assignment, queue, meter)
-        return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies)
+        return assemble(outside, policies, Dependencies(), chance=lambda: 0.5)

@@ -1,0 +1,126 @@
+"""A worker's stages, put together from what lies outside and from its policies. Called by the wiring, and by tests with scripts outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import random
+
+from consumer.core.breaker import BreakerPolicy
+from consumer.core.decide import Rules
+from consumer.core.limiter import Limiter, LimitPolicy
+from consumer.core.mentor_queue import MentorQueue
+from consumer.core.pacing import Pacing, PacingPolicy
+from consumer.core.retry import RetryPolicy
+from consumer.pipeline.assignment import Assignment
+from consumer.pipeline.call import Call, CallPolicy
+from consumer.pipeline.delivery import Delivery
+from consumer.pipeline.endings import Endings
+from consumer.pipeline.gate import Gate
+from consumer.pipeline.intake import Decodes, Intake
+from consumer.pipeline.letters import Letters, Origin
+from consumer.pipeline.meter import Meter
+from consumer.pipeline.patience import Dependencies
+from consumer.pipeline.recording import Recording
+from consumer.pipeline.screening import Screening, ScreeningPolicy
+from consumer.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the stages act on."""
+
+    dynamics: DynamicsPort
+    facts: FactsPort
+    ledger: LedgerPort
+    fleet: FleetPort
+    letters: LettersPort
+    decoder: Decodes
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """How they act; times in seconds. `origin` names this worker and its topic, as in leases and letters."""
+
+    origin: Origin
+    rules: Rules
+    retry: RetryPolicy
+    breaker: BreakerPolicy
+    pace: PacingPolicy
+    limit: LimitPolicy
+    request_timeout_s: float
+    lease_s: float
+    is_shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Everything a worker is made of."""
+
+    assignment: Assignment
+    queue: MentorQueue
+    intake: Intake
+    screening: Screening
+    delivery: Delivery
+    recording: Recording
+    letters: Letters
+    endings: Endings
+    gate: Gate
+    pacing: Pacing
+    ledger: LedgerPort
+    dependencies: Dependencies
+    meter: Meter
+
+
+def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, chance: Callable[[], float] = random) -> Stages:
+    """Build the stages and connect them; nothing runs yet."""
+    ledger, meter = outside.ledger, outside.meter
+    queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
+    gate = Gate(outside.fleet, policies.breaker, dependencies)
+    endings = Endings(queue, assignment, meter)
+    letters = Letters(
+        topic=outside.letters,
+        ledger=ledger,
+        gate=gate,
+        endings=endings,
+        assignment=assignment,
+        meter=meter,
+        limiter=Limiter(policies.limit),
+        dependencies=dependencies,
+        origin=policies.origin,
+    )
+    recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies)
+    call = Call(
+        dynamics=outside.dynamics,
+        gate=gate,
+        pacing=pacing,
+        letters=letters,
+        recording=recording,
+        meter=meter,
+        policy=CallPolicy(policies.rules, policies.retry, policies.request_timeout_s),
+        random=chance,
+    )
+    delivery = Delivery(
+        facts=outside.facts,
+        ledger=ledger,
+        gate=gate,
+        pacing=pacing,
+        call=call,
+        recording=recording,
+        endings=endings,
+        dependencies=dependencies,
+        rules=policies.rules,
+        lease_s=policies.lease_s,
+    )
+    screening = Screening(
+        queue=queue,
+        facts=outside.facts,
+        ledger=ledger,
+        endings=endings,
+        letters=letters,
+        meter=meter,
+        dependencies=dependencies,
+        policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts),
+        deliver=delivery.put,
+    )
+    intake = Intake(outside.decoder, assignment, queue, meter)
+    return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies, meter)

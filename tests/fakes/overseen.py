@@ -1,0 +1,90 @@
+"""A worker of `TestBench` with everything that oversees it: monitor, watch, status, page. Kafka's offsets and thread are plain values."""
+
+import asyncio
+from dataclasses import dataclass, field
+from time import time_ns
+from typing import Any
+
+from consumer.core.lag import Extent
+from consumer.fleet_watch import FleetWatch
+from consumer.monitor import Monitor
+from consumer.record.metrics import Metrics
+from consumer.scrape import Scrape
+from consumer.status import Status
+from tests.fakes.worker import TestBench
+
+TOPIC = "hlf.mentor.changes"
+
+
+@dataclass
+class PlainLag:
+    """The broker's word; `error` is raised instead."""
+
+    found: dict[int, Extent] = field(default_factory=dict)
+    error: Exception | None = None
+
+    async def extents(self, partitions: list[int]) -> dict[int, Extent]:
+        if self.error is not None:
+            raise self.error
+        return {partition: self.found.get(partition, Extent(0, 0)) for partition in partitions}
+
+
+@dataclass
+class PlainThread:
+    """The consumer thread."""
+
+    last_turn_s: float = 0.0
+    is_alive: bool = True
+    paused_count: int = 0
+
+
+@dataclass
+class PlainScheduler:
+    """Who leads, and what the leader counted."""
+
+    is_leader: bool = True
+    open_letters: int = 0
+    oldest_letter_s: float = 0.0
+
+
+@dataclass
+class PlainToken:
+    """A token that ends in so many seconds."""
+
+    expires_in_s: float = 3000.0
+
+
+class Overseen:
+    """`bench` and who looks at it. Inside a running loop."""
+
+    def __init__(self, bench: TestBench, watch: Any = None) -> None:
+        self.bench = bench
+        self.stages = bench.worker.stages
+        self.lag, self.thread, self.scheduler = PlainLag(), PlainThread(asyncio.get_running_loop().time()), PlainScheduler()
+        self.metrics = Metrics(lambda: time_ns() // 1_000_000)
+        self.monitor = Monitor(self.lag, self.stages.assignment, self.stages.dependencies, lambda: self.scheduler.is_leader)
+        self.watch = watch or FleetWatch(
+            pool=None, facts=None, rules=None, heartbeats=None, replayed=None, connector_status=None, leads=lambda: False, now_ms=lambda: 0
+        )
+        self.status = Status(
+            stages=self.stages,
+            scheduler=self.scheduler,
+            source=self.thread,
+            monitor=self.monitor,
+            watch=self.watch,
+            topic=TOPIC,
+            letters_topic="hlf.mentor.dead-letters",
+            delivery="live",
+            token=PlainToken(),
+            now_ms=lambda: time_ns() // 1_000_000,
+        )
+        self.scrape = Scrape(self.status, self.metrics, None)
+
+    def page(self) -> dict[str, float]:
+        """The page's samples by name and labels, as the page spells them."""
+        lines = [line for line in self.scrape.page().decode().splitlines() if not line.startswith("#")]
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+    async def measure(self) -> None:
+        """One turn of the monitor."""
+        await self.monitor._measure(self.stages.assignment.partitions)
