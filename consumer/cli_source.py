@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from consumer import clients
 from consumer import connector as connectors
 from consumer import migrate as migrations
 from consumer.connector import Report, Standing
@@ -68,6 +69,7 @@ def apply(
         dry_run=dry_run,
         deadline_s=settings.startup_deadline_s,
         say=_say,
+        **clients.connect_login(settings),
     )
     typer.echo(json.dumps(report.as_json())) if as_json else _print(report)
     if not dry_run and report.standing is not Standing.RUNNING:

@@ -4,6 +4,7 @@ A worker that is starting or rebalancing refuses for some seconds (409, 5xx): th
 Answers are never quoted in errors: a validation echoes the configuration with its secrets filled in.
 """
 
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -21,12 +22,22 @@ _CONNECT_TIMEOUT_S = 5
 
 
 class ConnectRest:
-    """One Connect cluster. `url` may carry user and password; `transport` is for tests."""
+    """One Connect cluster. `auth` is user and password; `tls` for a CA of its own; `transport` is for tests."""
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = _TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._client = httpx.Client(
             base_url=url,
-            timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+            auth=auth,
+            verify=True if tls is None else tls,
+            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
             trust_env=False,
             follow_redirects=False,
             transport=transport,
@@ -39,6 +50,12 @@ class ConnectRest:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the connections."""
         self._client.close()
+
+    def ping(self) -> None:
+        """Raise unless it is Connect that answers: `DependencyError`, or `SettingsError` when something else does."""
+        answer = self._ask("GET", "/")
+        if not isinstance(answer, dict) or "version" not in answer:
+            raise SettingsError(f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO}")
 
     def validate(self, config: Mapping[str, str]) -> list[Mapping[str, Any]]:
         """What Connect says of each key: name, value (with secrets filled in: never show it), errors."""
@@ -75,6 +92,8 @@ class ConnectRest:
             return None
         if response.status_code == HTTPStatus.CONFLICT:
             raise DependencyError(_WHO, "rebalancing")
+        if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise SettingsError(f"{_WHO} does not let us in (status {response.status_code}): see HLF_SYNC_CONNECT_USER and …_PASSWORD")
         if response.is_server_error:
             raise DependencyError(_WHO, f"status {response.status_code}")
         if not response.is_success:

@@ -6,6 +6,7 @@ Must not show a secret: differences hide them, Connect's answers are never quote
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -160,13 +161,17 @@ def apply_connector(
     deadline_s: float = 60,
     settle_s: float = _SETTLE_S,
     say: Say = print,
+    auth: tuple[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Report:
     """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and once for the connector to run.
 
+    `auth` and `tls` as ConnectRest takes them.
+
     Raises `SettingsError` for what Connect refuses, `DependencyError` when it stays away; a connector that fails is a `Report` that says so.
     """
-    with ConnectRest(url, transport=transport) as connect:
+    with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         until_reachable(lambda: _validate(connect, connector), deadline_s=deadline_s, say=say)
         running = until_reachable(lambda: connect.config(connector.name), deadline_s=deadline_s, say=say)
         differences = compare(running, connector.config)
@@ -180,12 +185,19 @@ def apply_connector(
         return _await_running(connect, connector.name, action, differences, deadline_s, settle_s if action != "unchanged" else 0, say)
 
 
-def revive(url: str, name: str, *, transport: httpx.BaseTransport | None = None) -> Standing:
+def revive(
+    url: str,
+    name: str,
+    *,
+    auth: tuple[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> Standing:
     """Restart what failed for a cause that passes by itself (the registry was away, say); the standing before.
 
     Connect restarts no failed task. A lost slot or a missing right is left alone: a person must look. Raises `DependencyError`.
     """
-    with ConnectRest(url, transport=transport) as connect:
+    with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         status = connect.status(name)
         standing = judge(status)
         if standing is Standing.FAILED and find_cause(trace_of(status)).passes:

@@ -1,7 +1,7 @@
 """Consumer lag: log end − committed, from uncached queries, so that it is right while paused and before the first record.
 
-Every worker asks for the partitions it owns; the leader for all of the group. Called by the worker's monitor; a broker that does not answer is told
-to `Dependencies`.
+Called by the worker's monitor for the partitions it owns (the leader: for all), and by the leader's watch for the replay group and the heartbeat.
+Raises `DependencyError` where there is no broker, no topic or no right to ask. One admin client serves all.
 """
 
 import asyncio
@@ -10,44 +10,62 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
+from consumer.core.lag import Extent
 from consumer.errors import DependencyError
 
 _TIMEOUT_S = 10
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
 
 class LagReader:
-    """Asks the brokers through an admin client of its own."""
+    """Asks the brokers about one topic and group."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, group_id: str) -> None:
-        quiet: dict[str, Any] = {**config, "error_cb": lambda _error: None}
-        self._admin = AdminClient(quiet)
+    def __init__(self, config: Mapping[str, Any], topic: str, group_id: str, *, admin: AdminClient | None = None) -> None:
+        quiet: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
+        self._admin = AdminClient(quiet) if admin is None else admin
         self._topic = topic
         self._group_id = group_id
+
+    def of(self, topic: str, group_id: str) -> "LagReader":
+        """The same brokers, asked about another topic and group."""
+        return LagReader({}, topic, group_id, admin=self._admin)
 
     async def partitions(self) -> int:
         """How many partitions the topic has; raises `DependencyError` when there is no broker or no topic."""
         return await asyncio.to_thread(self._partitions)
 
     async def log_ends(self, partitions: list[int]) -> dict[int, int]:
-        """Log end per partition (what a read_committed reader can reach)."""
+        """Log end per partition."""
         return await asyncio.to_thread(self._offsets, partitions, _LATEST)
 
     async def lag(self, partitions: list[int]) -> dict[int, int]:
         """Log end − committed per partition; without a committed offset, all that is in the log."""
-        return await asyncio.to_thread(self._lag, partitions)
+        return {partition: extent.lag for partition, extent in (await self.extents(partitions)).items()}
 
-    def _lag(self, partitions: list[int]) -> dict[int, int]:
+    async def extents(self, partitions: list[int]) -> dict[int, Extent]:
+        """Log end and committed offset per partition; where none was committed, the log's start stands for it."""
+        return await asyncio.to_thread(self._extents, partitions)
+
+    async def newest_ms(self) -> int | None:
+        """The timestamp of the topic's newest record, epoch milliseconds; None when it holds none."""
+        return await asyncio.to_thread(self._newest_ms)
+
+    def _newest_ms(self) -> int | None:
+        found = self._list(list(range(self._partitions())), _NEWEST)
+        return max((where.timestamp for where in found.values() if where.timestamp >= 0), default=None)
+
+    def _extents(self, partitions: list[int]) -> dict[int, Extent]:
         if not partitions:
             return {}
         ends = self._offsets(partitions, _LATEST)
         starts = self._committed(partitions)
         missing = [partition for partition in partitions if starts.get(partition, -1) < 0]
         starts |= self._offsets(missing, _EARLIEST) if missing else {}
-        return {partition: max(0, ends[partition] - starts[partition]) for partition in partitions}
+        return {partition: Extent(starts[partition], ends[partition]) for partition in partitions}
 
     def _partitions(self) -> int:
         try:
@@ -60,11 +78,12 @@ class LagReader:
         return len(topic.partitions)
 
     def _offsets(self, partitions: list[int], spec: OffsetSpec) -> dict[int, int]:
+        return {partition: where.offset for partition, where in self._list(partitions, spec).items()}
+
+    def _list(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
         try:
-            futures = self._admin.list_offsets(
-                {TopicPartition(self._topic, partition): spec for partition in partitions}, request_timeout=_TIMEOUT_S
-            )
-            return {where.partition: future.result(_TIMEOUT_S).offset for where, future in futures.items()}
+            futures = self._admin.list_offsets({TopicPartition(self._topic, partition): spec for partition in partitions}, request_timeout=_TIMEOUT_S)
+            return {where.partition: future.result(_TIMEOUT_S) for where, future in futures.items()}
         except (KafkaException, TimeoutError) as error:
             raise DependencyError("Kafka", _name(error)) from error
 

@@ -60,6 +60,7 @@ class Delivered:
     http_status: int | None = None
     duration_ms: int = 0
     correlation_id: str | None = None
+    reason: str | None = None
 
 
 class FactsPort(Protocol):

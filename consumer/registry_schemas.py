@@ -1,4 +1,7 @@
-"""Connects the registry's client with the decoder's cache: `SchemaPort`, so that neither the pipeline nor the two know of each other."""
+"""The registry as the worker needs it: its client with the decoder's cache (`SchemaPort`), and our own schema under a rule.
+
+The wiring builds from it, so that neither the pipeline nor the two rooms know of each other.
+"""
 
 import structlog
 
@@ -7,6 +10,16 @@ from consumer.decode.schema import SchemaCache, WriterSchema
 from consumer.pipeline.schemas import Denied, Fetched, Unreachable
 
 _log = structlog.get_logger()
+
+
+async def register_guarded(client: registry.Registry, subject: str, schema_json: str) -> int:
+    """The id of a schema of ours, registered under a rule that lets it grow by optional fields only.
+
+    A registry that does not let us set the rule is no reason to hold letters back: an alarm, and on.
+    """
+    if not await client.guard(subject):
+        _log.error("schema_unguarded", subject=subject, wanted=registry.COMPATIBILITY)
+    return await client.register(subject, schema_json)
 
 
 class RegistrySchemas:

@@ -50,9 +50,15 @@ class Settings(BaseModel):
     changes_topic: str = Field("hlf.mentor.changes", description="topic of the changes")
     dead_letters_topic: str = Field("hlf.mentor.dead-letters", description="topic of what could not be delivered")
     schema_registry_url: str | None = Field(None, description="Confluent-compatible root: {url}/schemas/ids/N answers")
+    schema_registry_user: str | None = Field(None, description="the registry's user, for HTTP Basic (Confluent Cloud: the API key)")
+    schema_registry_password: SecretStr | None = Field(None, description="the registry user's password")
+    schema_registry_ca_file: Path | None = Field(None, description="added to the system's trust, for the registry")
     schema_patience_s: Seconds = Field(60, description="how long a reachable registry may deny an id before its record is a dead letter")
     postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the sync role")
     connect_url: str | None = Field(None, description="Kafka Connect; only for `connector apply`, `doctor` and monitoring")
+    connect_user: str | None = Field(None, description="Kafka Connect's user, for HTTP Basic")
+    connect_password: SecretStr | None = Field(None, description="the Connect user's password")
+    connect_ca_file: Path | None = Field(None, description="added to the system's trust, for Connect")
     connect_source_file: str = Field(
         "/run/secrets/hlf-source.properties",
         description="file on Connect's machine that names the source database and its password; only for `connector apply`",
@@ -134,11 +140,23 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value.rstrip("/")
 
+    @field_validator("postgres_dsn", "dynamics_client_secret", "dynamics_client_certificate_password", "schema_registry_password", "connect_password")
+    @classmethod
+    def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
+        """R23: a secret cannot be null, and a blank one is a mistake that would look like a refusal later."""
+        if value is not None and not value.get_secret_value().strip():
+            message = "is empty"
+            raise ValueError(message)
+        return value
+
     @field_validator("schema_registry_url", "connect_url")
     @classmethod
     def _require_http(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
             message = "must be an http:// or https:// address"
+            raise ValueError(message)
+        if value is not None and "@" in urlsplit(value).netloc:
+            message = "must not hold user and password, which would be shown; they have settings of their own (…_USER, …_PASSWORD)"
             raise ValueError(message)
         return value and value.rstrip("/")
 
@@ -147,6 +165,10 @@ class Settings(BaseModel):
         if self.lease_s <= self.request_timeout_s:
             message = f"{PREFIX}LEASE_S must exceed {PREFIX}REQUEST_TIMEOUT_S ({self.request_timeout_s:g})"
             raise ValueError(message)
+        for part in ("schema_registry", "connect"):
+            if (getattr(self, f"{part}_user") is None) != (getattr(self, f"{part}_password") is None):
+                message = f"{variable(part)}_USER and {variable(part)}_PASSWORD belong together: one of them is not set"
+                raise ValueError(message)
         return self
 
     def require(self, *names: str) -> None:
@@ -165,7 +187,7 @@ class Settings(BaseModel):
             self.require("dynamics_client_secret")
 
 
-SECRETS = ("postgres_dsn", "dynamics_client_secret", "dynamics_client_certificate_password")
+SECRETS = ("postgres_dsn", "dynamics_client_secret", "dynamics_client_certificate_password", "schema_registry_password", "connect_password")
 
 
 def variable(name: str) -> str:
@@ -195,12 +217,16 @@ def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, s
 
 
 def read_secret(path: Path, name: str) -> str:
-    """A secret file's content without the final line break."""
+    """A secret file's content without the final line break. An empty one is refused: a secret cannot be null (R23)."""
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         message = f"{name} names a file that cannot be read: {type(error).__name__}"
         raise SettingsError(message) from None
+    if not secret.strip():
+        message = f"{name} names an empty file: put the secret into it, or take the setting away"
+        raise SettingsError(message)
+    return secret
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:

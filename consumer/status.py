@@ -1,155 +1,206 @@
-"""What the worker shows of itself: /metrics /livez /readyz /status. Reads the stages, changes nothing.
+"""What one worker says of itself: the verdict, the body of /status, whether it is alive and ready. Reads the stages, changes nothing.
 
-`/livez` fails when the loop or the consumer thread is stuck, `/readyz` while partitions, a dependency or calls are missing.
+`/livez` fails when the loop (which then answers nobody) or the consumer thread is stuck; `/readyz` while partitions, a dependency or calls are
+missing, or before it has caught up once. The page's server is status_server, the metrics are set by scrape.
 """
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from aiohttp import web
+import structlog
 
 from consumer.core.breaker import State
+from consumer.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
 from consumer.core.model import HaltReason
-from consumer.pipeline.worker import Stages
-from consumer.record.metrics import Metrics
+from consumer.fleet_watch import FleetWatch, Sight
+from consumer.monitor import Monitor
+from consumer.pipeline.stages import Stages
 from consumer.scheduler import Scheduler
 from consumer.source.consumer import KafkaSource
 
+_log = structlog.get_logger()
+
 # A turn of the consumer thread takes 50 ms, a revocation up to ten seconds, a broker's answer at assignment ten more.
-_STUCK_S = 60.0
+STUCK_S = 60.0
+_VERDICT_S = 1.0
 _NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
+_CONNECTOR_DOWN = frozenset({"failed", "paused", "stopped", "missing"})
 
 
-@dataclass(slots=True)
-class Observed:
-    """What the monitor measured last."""
+class Token(Protocol):
+    """The credentials in use."""
 
-    lag: dict[int, int] = field(default_factory=dict)
-    group_lag: int = 0
-    has_caught_up: bool = False
+    @property
+    def expires_in_s(self) -> float:
+        """How long the token still lives; 0 when there is none."""
+        ...
 
 
 class Status:
-    """One worker's state, for people and scrapers."""
+    """One worker's state, for people and scrapers. `token` is None in shadow."""
 
     def __init__(
         self,
         *,
         stages: Stages,
-        metrics: Metrics,
         scheduler: Scheduler,
         source: KafkaSource,
-        observed: Observed,
+        monitor: Monitor,
+        watch: FleetWatch,
         topic: str,
+        letters_topic: str,
         delivery: str,
-        now_ms: Any,
+        token: Token | None,
+        now_ms: Callable[[], int],
     ) -> None:
-        self._stages = stages
-        self._metrics = metrics
-        self._scheduler = scheduler
-        self._source = source
-        self._observed = observed
-        self._topic = topic
-        self._delivery = delivery
-        self._now_ms = now_ms
+        self.stages = stages
+        self.scheduler = scheduler
+        self.source = source
+        self.monitor = monitor
+        self.watch = watch
+        self.topic = topic
+        self.letters_topic = letters_topic
+        self.delivery = delivery
+        self.token = token
+        self.now_ms = now_ms
 
     @property
-    def freshness_s(self) -> float:
-        """Age of the oldest change held and not yet reflected; 0 when none."""
-        oldest_ms = self._stages.queue.oldest_committed_ms()
-        return 0.0 if oldest_ms is None else max(0, self._now_ms() - oldest_ms) / 1000
+    def backlog(self) -> int:
+        """Positions held in memory without an outcome."""
+        return self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+
+    @property
+    def turn_age_s(self) -> float:
+        """Since the consumer thread last turned."""
+        return max(0.0, asyncio.get_running_loop().time() - self.source.last_turn_s)
+
+    async def watch_verdict(self) -> None:
+        """Say each change of the verdict, for ever."""
+        said = None
+        while True:
+            reason = judge(self.signs())
+            if reason is not said:
+                said, meaning = reason, MEANINGS[reason]
+                tell = _log.info if meaning.standing is Standing.OK else _log.warning
+                tell("verdict", verdict=meaning.standing.value, reason=reason.value, stage=meaning.stage.value, detail=meaning.text)
+            await asyncio.sleep(_VERDICT_S)
+
+    def is_alive(self) -> bool:
+        """Whether loop and consumer thread turn; the loop does when it answers this."""
+        return self.source.is_alive and self.turn_age_s < STUCK_S
+
+    def missing(self) -> list[str]:
+        """What keeps the worker from being ready; empty when it is."""
+        self.monitor.note_progress()
+        fleet = self.stages.gate.fleet
+        reasons = [f"{name} does not answer" for name in sorted(self.stages.dependencies.down)]
+        reasons += [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)] if fleet else ["circuit not read yet"]
+        if not self.stages.assignment.partitions:
+            reasons.append("no partition assigned")
+        elif not self.monitor.has_caught_up:
+            reasons.append("not caught up since the start")
+        return reasons
+
+    def lag(self) -> dict[int, int]:
+        """Lag of the partitions owned at this moment."""
+        return self.monitor.history.lag(self.stages.assignment.partitions)
+
+    def pause_s(self) -> float:
+        """How long no call may start after a 429, here or anywhere in the fleet, or without a token."""
+        gate, now_s = self.stages.gate, asyncio.get_running_loop().time()
+        until_s = gate.fleet.circuit.retry_after_until_s if gate.fleet else None
+        return max(self.stages.pacing.pause_s(now_s), 0.0 if until_s is None else until_s - gate.database_now_s)
 
     def snapshot(self) -> dict[str, Any]:
         """The body of /status."""
-        stages, fleet = self._stages, self._stages.gate.fleet
+        signs = self.signs()
+        reason = judge(signs)
+        meaning = MEANINGS[reason]
+        fleet = self.stages.gate.fleet
         circuit = fleet.circuit if fleet else None
         return {
-            "verdict": self._verdict(),
+            "verdict": meaning.standing.value,
+            "reason": reason.value,
+            "stage": meaning.stage.value,
+            "because": meaning.text,
+            "advice": meaning.advice,
             "circuit": {
                 "state": circuit.state.value if circuit else State.CLOSED.value,
                 "opened_at": circuit.opened_at_s if circuit else None,
                 "failure_count": circuit.failure_count if circuit else 0,
                 "last_error_code": circuit.last_error_code if circuit else None,
             },
-            "delivery": self._delivery,
+            "delivery": self.delivery,
             "halted": sorted(fleet.halts) if fleet else [],
-            "lag": {f"{self._topic}-{partition}": lag for partition, lag in sorted(self._observed.lag.items())},
-            "freshness_s": round(self.freshness_s, 3),
-            "queue": self._queue(),
-            "assignment": stages.assignment.partitions,
-            "leader": self._scheduler.is_leader,
-            "dead_letters_open": self._scheduler.open_letters,
-            "dependencies_down": sorted(stages.dependencies.down),
+            "lag": {f"{self.topic}-{partition}": lag for partition, lag in sorted(self.lag().items())},
+            "freshness_s": round(signs.freshness_s, 3),
+            "queue": queue_by_place(signs),
+            "backlog": self.backlog,
+            "parked": self.stages.intake.parked_count,
+            "assignment": self.stages.assignment.partitions,
+            "leader": self.scheduler.is_leader,
+            "dead_letters_open": self.scheduler.open_letters,
+            "dependencies_down": sorted(self.stages.dependencies.down),
+            "not_ready": self.missing(),
+            **_as_leader(self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader),
         }
 
-    def missing(self) -> list[str]:
-        """What keeps the worker from being ready; empty when it is."""
-        fleet = self._stages.gate.fleet
-        reasons = [f"{name} does not answer" for name in sorted(self._stages.dependencies.down)]
-        reasons += [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)] if fleet else ["circuit not read yet"]
-        reasons += [] if self._stages.assignment.partitions else ["no partition assigned"]
-        return reasons
-
-    def is_alive(self) -> bool:
-        """Whether loop and consumer thread turn; the loop does when it answers this."""
-        return self._source.is_alive and asyncio.get_running_loop().time() - self._source.last_turn_s < _STUCK_S
-
-    def page(self) -> bytes:
-        """The body of /metrics."""
-        metrics, stages = self._metrics, self._stages
-        fleet = stages.gate.fleet
-        state = fleet.circuit.state if fleet else State.CLOSED
-        for name, gauge in metrics.circuit.items():
-            gauge.set(name == state.value)
-        for name, gauge in metrics.halted.items():
-            gauge.set(fleet is not None and HaltReason(name) in fleet.halts)
-        metrics.freshness.set(self.freshness_s)
-        metrics.pending.set(len(stages.queue))
-        metrics.paused.set(self._source.paused_count)
-        metrics.show_lag(self._topic, self._observed.lag)
-        metrics.show_as_leader(self._topic, self._observed.group_lag, self._scheduler)
-        return metrics.page()
-
-    def _queue(self) -> dict[str, int]:
-        counts, waiting = self._stages.queue.counts(), self._stages.delivery.waiting
-        return {
-            "dirty": counts["dirty"],
-            "in_progress": counts["in_progress"] - waiting,
-            "waiting": counts["waiting"] + waiting,
-        }
-
-    def _verdict(self) -> str:
-        fleet = self._stages.gate.fleet
-        if fleet and fleet.halts:
-            return "halted"
-        if not self.is_alive():
-            return "stopped"
-        if self._stages.dependencies.down or (fleet and fleet.circuit.state is not State.CLOSED):
-            return "stalled"
-        return "lagging" if self.freshness_s > 60 else "ok"  # noqa: PLR2004 - requirement R06's figure
+    def signs(self) -> Signs:
+        """All that the verdict is made of, at this moment. Walks the queue: once per request is enough."""
+        stages, history, now_s = self.stages, self.monitor.history, asyncio.get_running_loop().time()
+        self.monitor.note_progress()
+        fleet, counts, owned = stages.gate.fleet, stages.queue.counts(), stages.assignment.partitions
+        oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
+        held_s = 0.0 if oldest_ms is None else max(0, self.now_ms() - oldest_ms) / 1000
+        return Signs(
+            is_turning=self.is_alive(),
+            halts=fleet.halts if fleet else frozenset(),
+            down=frozenset(stages.dependencies.down),
+            circuit=fleet.circuit.state if fleet else State.CLOSED,
+            pause_s=self.pause_s(),
+            partitions=len(owned),
+            has_caught_up=self.monitor.has_caught_up,
+            is_stuck=history.is_stuck(owned),
+            freshness_s=max(held_s, history.unhandled_s(stages.assignment.committable(), owned, now_s)),
+            held_s=held_s,
+            parked=stages.intake.parked_count,
+            dirty=counts["dirty"],
+            in_progress=counts["in_progress"] - calling,
+            calling=calling,
+            retrying=counts["waiting"],
+            source=_source_signs(self.watch.sight),
+        )
 
 
-async def serve(status: Status, host: str, port: int) -> web.AppRunner:
-    """Start the endpoint; raises OSError when the port is taken."""
+def queue_by_place(signs: Signs) -> dict[str, int]:
+    """Mentors as /status and the metric show them: a mentor that waits for its call waits, whatever the queue calls it."""
+    return {"dirty": signs.dirty, "in_progress": signs.in_progress, "waiting": signs.calling + signs.retrying}
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=status.page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def livez(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if status.is_alive() else web.Response(status=503, text="the consumer thread is stuck\n")
+def _source_signs(sight: Sight) -> SourceSigns:
+    beats = [age_s for age_s in (sight.beat_at_database_s, sight.beat_at_kafka_s) if age_s is not None]
+    return SourceSigns(
+        is_connector_down=None if sight.connector is None else any(state in _CONNECTOR_DOWN for state in sight.connector.values()),
+        is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
+        heartbeat_age_s=max(beats, default=None),
+    )
 
-    async def readyz(_request: web.Request) -> web.Response:
-        missing = status.missing()
-        return web.Response(status=503, text="\n".join(missing) + "\n") if missing else web.Response(text="ok\n")
 
-    async def show(_request: web.Request) -> web.Response:
-        return web.json_response(status.snapshot())
-
-    application = web.Application(client_max_size=1024)
-    for path, answer in {"/metrics": metrics, "/livez": livez, "/readyz": readyz, "/status": show}.items():
-        application.router.add_get(path, answer)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
+    """What only the leader says; null at the others."""
+    if not is_leader:
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals"))
+    slot = sight.slot
+    return {
+        "group_lag": group_lag,
+        "source": {
+            "connector": sight.connector,
+            "slot": None
+            if slot is None
+            else {"status": slot.status, "lag_bytes": slot.lag_bytes, "retained_bytes": slot.retained_bytes, "inactive_s": slot.inactive_s},
+            "heartbeat_s": {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s},
+        },
+        "wrong": {wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)} for wanted, wrong in sight.wrong.items()},
+        "held_removals": sight.held_removals,
+    }

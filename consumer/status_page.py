@@ -1,7 +1,8 @@
-"""A worker's /status as a table for a terminal."""
+"""A worker's /status for a terminal: what rules and what to do, then the figures behind it. Draws; asks nobody."""
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 _COLOURS = {"ok": "green", "lagging": "yellow", "stalled": "yellow", "halted": "red", "stopped": "red"}
@@ -10,17 +11,73 @@ _COLOURS = {"ok": "green", "lagging": "yellow", "stalled": "yellow", "halted": "
 def render(found: dict[str, Any]) -> Table:
     """Draw what /status says."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    verdict, circuit, queue = found["verdict"], found["circuit"], found["queue"]
-    table.add_row("verdict", f"[{_COLOURS.get(verdict, 'white')}]{verdict}[/]" + _because(found))
-    table.add_row("circuit", circuit["state"] + (f", {circuit['last_error_code']}" if circuit["last_error_code"] else ""))
-    table.add_row("delivery", found["delivery"])
-    table.add_row("freshness", f"{found['freshness_s']:.1f} s")
-    table.add_row("lag", f"{sum(found['lag'].values())} records in {len(found['lag'])} partitions")
-    table.add_row("mentors", f"{queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']} waiting")
-    table.add_row("dead letters", f"{found['dead_letters_open']} open" if found["leader"] else "(the leader knows)")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in _rows(found):
+        table.add_row(name, text)
     return table
 
 
-def _because(found: dict[str, Any]) -> str:
-    reasons = [*found["halted"], *(f"{name} does not answer" for name in found["dependencies_down"])]
-    return f"  ({', '.join(reasons)})" if reasons else ""
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min."""
+    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"  # noqa: PLR2004 - an hour
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    circuit, queue, verdict = found["circuit"], found["queue"], found["verdict"]
+    rows = [("verdict", f"[bold {_COLOURS.get(verdict, 'white')}]{verdict}[/]  {escape(found['because'])}")]
+    if found["advice"]:
+        rows.append(("do", escape(found["advice"])))
+    if found["stage"] != "none":
+        rows.append(("held up at", found["stage"]))
+    rows += [
+        ("ready", "yes" if not found["not_ready"] else "no: " + ", ".join(found["not_ready"])),
+        ("freshness", _freshness(found["freshness_s"])),
+        ("lag", _lag(found)),
+        ("mentors", f"{queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']} waiting"),
+        ("circuit", circuit["state"].replace("_", "-") + (f", {circuit['last_error_code']}" if circuit["last_error_code"] else "")),
+        ("delivery", found["delivery"]),
+    ]
+    return rows + _as_leader(found) if found["leader"] else [*rows, ("fleet", "(another worker leads, and knows)")]
+
+
+def _freshness(seconds: float) -> str:
+    return f"{duration(seconds)} since the oldest change that Dynamics does not show" if seconds else "nothing is owed"
+
+
+def _lag(found: dict[str, Any]) -> str:
+    parts = len(found["lag"])
+    text = f"{sum(found['lag'].values()):,} records in {parts} partition{'' if parts == 1 else 's'}"
+    return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
+
+
+def _as_leader(found: dict[str, Any]) -> list[tuple[str, str]]:
+    source = found["source"]
+    rows = [("listing", _wrong(found["wrong"])), ("dead letters", f"{found['dead_letters_open']:,} open")]
+    if found["held_removals"]:
+        rows.append(("held back", f"{found['held_removals']:,} removals"))
+    return [*rows, ("source", ", ".join(_source(source)) or "not seen yet")]
+
+
+def _wrong(wrong: dict[str, Any]) -> str:
+    words = {"hidden": "shown and should not be", "visible": "hidden and should be shown", "unknown": "with facts outside the contract"}
+    parts = [
+        f"{wrong[wanted]['mentors']:,} {text} (up to {duration(wrong[wanted]['oldest_s'])})"
+        for wanted, text in words.items()
+        if wrong.get(wanted, {}).get("mentors")
+    ]
+    return "; ".join(parts) or ("nobody stands wrong" if wrong else "not seen yet")
+
+
+def _source(source: dict[str, Any]) -> list[str]:
+    parts = [f"{part} {state}" for part, state in (source["connector"] or {}).items()]
+    if slot := source["slot"]:
+        lag = "" if slot["lag_bytes"] is None else f", {slot['lag_bytes'] / 1024:,.0f} KiB behind"
+        parts.append(f"slot {slot['status']}{lag}")
+    beat = source["heartbeat_s"]["kafka"]
+    return parts if beat is None else [*parts, f"heartbeat {duration(beat)} ago"]

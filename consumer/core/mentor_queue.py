@@ -163,8 +163,10 @@ class MentorQueue:
 
     def oldest_committed_ms(self) -> int | None:
         """The commit time of the oldest change that has no outcome yet, epoch milliseconds."""
-        oldest = (change.committed_ms for entry in self._entries.values() for change in entry.all_changes)
-        return min(oldest, default=None)
+        entries = self._entries.values()
+        oldest = min((change.committed_ms for entry in entries for change in entry.changes), default=None)
+        newer = min((change.committed_ms for entry in entries if entry.newer for change in entry.newer), default=None)
+        return min((found for found in (oldest, newer) if found is not None), default=None)
 
     def counts(self) -> dict[str, int]:
         """Mentors by place: dirty (due), in_progress, waiting (for a due time)."""

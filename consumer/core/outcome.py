@@ -96,9 +96,7 @@ def conclude(
                 return _wait(verdict, ending, open_state)
             delay_s = next_delay(policy, attempt_number, retry_after_s=verdict.retry_after_s, random=random, elapsed_s=spent_s)
             if delay_s is None:
-                return Conclusion(
-                    ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.EXHAUSTED
-                )
+                return Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.EXHAUSTED)
             return Conclusion(ending, open_state, counts=True, error_code=verdict.error_code, retry_in_s=delay_s)
         case _ as never:
             assert_never(never)
@@ -106,7 +104,10 @@ def conclude(
 
 def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:
     """Nobody's fault: no attempt is counted. What all wait for (a pause, a halt, the circuit) stands at the gate; this is the least of it."""
-    retry_in_s = _LEAST_WAIT_S if verdict.retry_after_s is None else verdict.retry_after_s
+    retry_in_s = verdict.retry_after_s
+    if retry_in_s is None or verdict.course is Course.HALT:
+        # A halt is lifted as soon as its cause is repaired, and then all go on: when the credentials are tried next is not this mentor's wait.
+        retry_in_s = _LEAST_WAIT_S
     return Conclusion(ending, state, counts=False, error_code=verdict.error_code, retry_in_s=retry_in_s)
 
 

@@ -131,6 +131,10 @@ class Pacing:
             self._paused_until_s = until_s
             self._refresh(now_s)
 
+    def pause_s(self, now_s: float) -> float:
+        """How long no call may start after a 429 or without a token; 0 when they may."""
+        return max(0.0, self._paused_until_s - now_s)
+
     def share(self, fraction: float, now_s: float) -> None:
         """From now on this worker has this fraction, in [0, 1], of the fleet's pace."""
         if fraction != self._fraction:

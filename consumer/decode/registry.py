@@ -22,6 +22,9 @@ _TIMEOUT_S = 5.0
 _LARGEST_ANSWER = 1 << 20
 """Bytes; a schema of the largest size that avro.py takes, escaped, is shorter."""
 
+COMPATIBILITY = "FULL_TRANSITIVE"
+"""The rule of a subject of ours: letters stay for weeks, so old programs meet new letters, and new programs old ones."""
+
 _SCHEMA_NOT_FOUND = 40403
 _NOTHING_TO_COMPARE = frozenset({40401, 40402})
 """No such subject, no such version."""
@@ -134,6 +137,28 @@ class Registry:
         if type(schema_id) is not int:
             raise DependencyError(_WHAT, _reason(answer))
         return schema_id
+
+    async def find(self, subject: str, schema_json: str) -> int | None:
+        """The id of exactly this schema under `subject`, None when it is not registered there. Raises `DependencyError` like `ping`."""
+        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema_json, "schemaType": "AVRO"})
+        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in {*_NOTHING_TO_COMPARE, _SCHEMA_NOT_FOUND}:
+            return None
+        schema_id = answer.body.get("id") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        if type(schema_id) is not int:
+            raise DependencyError(_WHAT, _reason(answer))
+        return schema_id
+
+    async def guard(self, subject: str) -> bool:
+        """Set the subject's rule so that every version can read what every other one wrote, and ask whether it holds; False when it does not.
+
+        Safe to repeat, and before the first version. Raises `DependencyError` like `ping`.
+        """
+        path = f"/config/{quote(subject, safe='')}"
+        await self._ask("PUT", path, {"compatibility": COMPATIBILITY})
+        answer = await self._ask("GET", path)
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND, *_NO_ENTRY}:
+            raise DependencyError(_WHAT, _reason(answer))
+        return isinstance(answer.body, dict) and answer.body.get("compatibilityLevel") == COMPATIBILITY
 
     async def is_compatible(self, subject: str, schema_json: str) -> bool:
         """Whether the subject's rule would take this schema after its latest version. Raises `DependencyError` like `ping`."""

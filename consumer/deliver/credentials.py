@@ -121,6 +121,11 @@ class RenewingCredentials:
         """Why the last renewal failed, None when it did not: to be told to operators, also while an older token still serves."""
         return None if self._trouble is None else self._trouble.error
 
+    @property
+    def expires_in_s(self) -> float:
+        """How long the token in use still lives; 0 when there is none."""
+        return 0.0 if self._held is None else max(0.0, self._held.token.expires_at_s - self._monotonic())
+
     async def token(self) -> AccessToken:
         """Return the token in use; waits for a new one only when there is none, or when this one is about to end."""
         now_s = self._monotonic()

@@ -26,8 +26,8 @@ _SPARE_CONNECTIONS = 4  # for the token endpoint and for `doctor`, beside the ca
 _CLOSING_S = 1.0
 
 
-def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, host names checked, the system's trust and `ca_file` beside it. Raises `SettingsError` for a file that is none.
+def trust(ca_file: Path | None, setting: str = "HLF_SYNC_DYNAMICS_CA_FILE") -> ssl.SSLContext:
+    """TLS 1.2 or later, host names checked, the system's trust and `ca_file` beside it. `SettingsError`, naming `setting`, for a file that is none.
 
     Not `create_default_context`: that one writes session keys to whatever SSLKEYLOGFILE names.
     """
@@ -38,7 +38,7 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:  # ssl.SSLError is one
-            message = f"HLF_SYNC_DYNAMICS_CA_FILE names a file that cannot be used: {type(error).__name__} (example: a PEM file)"
+            message = f"{setting} names a file that cannot be used: {type(error).__name__} (example: a PEM file)"
             raise SettingsError(message) from error
     return context
 

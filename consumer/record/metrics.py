@@ -1,116 +1,162 @@
-"""Prometheus metrics: the whole list with type and meaning, and the `Meter` that the pipeline counts with. docs/metrics.md comes from here.
+"""The values of the metrics of one process, and their page. Counts with the pipeline's `Meter`; gauges are set by the status page at each scrape.
 
-Every label value is present from the start. No mentor id is ever a label.
+Shows exactly what metric_table lists, every known label value from the start. Everything happens on the event loop, so nothing is locked: an
+observation costs half a microsecond, and there may be some per change.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
 
-from consumer.core.breaker import State
-from consumer.core.model import ErrorCode, HaltReason, LetterKind, Operation
+from consumer.core.model import LetterKind, Operation
+from consumer.record import metric_table as table
+from consumer.record.metric_table import By, Kind, Metric
 
-CHANGE_OUTCOMES = ("applied", "no_call", "out_of_scope", "collapsed", "ignored", "dead_lettered")
-CALL_OUTCOMES = ("ok", *(code.value for code in ErrorCode))
-
-_CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_COMMIT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
-
-
-class Leader(Protocol):
-    """What the scheduler knows of the whole fleet."""
-
-    is_leader: bool
-    open_letters: int
-    oldest_letter_s: float
+Series = dict[tuple[str, ...], float]
 
 
-class Metrics:
+class Distribution:
+    """A histogram's counts."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value; one below 0 (clocks that differ) as 0."""
+        value = max(value, 0.0)
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Prometheus' form: how many at or below each bound."""
+        bounds = [f"{bound:g}" for bound in self.bounds] + ["+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class Metrics(Collector):
     """All metrics of one process, in a registry of their own."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self.registry = registry = CollectorRegistry()
-        self._changes = _counter(registry, "changes", "changes that ended, by outcome", "outcome", CHANGE_OUTCOMES)
-        self._letters = _counter(registry, "dead_letters", "dead letters acknowledged", "kind", [kind.value for kind in LetterKind])
-        requests = Counter(
-            "hlf_sync_dynamics_requests_total", "calls answered by Dynamics", ["operation", "outcome"], registry=registry
-        )
-        self._requests = {(op, outcome): requests.labels(op.value, outcome) for op in Operation for outcome in CALL_OUTCOMES}
-        self._seconds = Histogram(
-            "hlf_sync_dynamics_request_seconds", "duration of a call", buckets=_CALL_BUCKETS, registry=registry
-        )
-        self._reflected = Histogram(
-            "hlf_sync_commit_to_crm_seconds", "from a change's commit to its success in Dynamics", buckets=_COMMIT_BUCKETS, registry=registry
-        )
-        self._evaluations = Counter("hlf_sync_evaluations_total", "mentors looked at", registry=registry)
-        self._unseen = Counter(
-            "hlf_sync_transactions_unknown_total", "transactions that no snapshot will ever show, given up on", registry=registry
-        )
-        self.circuit = _states(registry, "circuit_state", "the fleet's circuit: one of them is 1", "state", [s.value for s in State])
-        self.halted = _states(registry, "halted", "1 while this stops calls", "reason", [reason.value for reason in HaltReason])
-        self.lag = Gauge(
-            "hlf_sync_consumer_lag_records", "log end − committed, of the partitions owned", ["topic", "partition"], registry=registry
-        )
-        self.group_lag = Gauge(
-            "hlf_sync_group_lag_records", "log end − committed over all partitions, by the leader", ["topic"], registry=registry
-        )
-        self.freshness = Gauge("hlf_sync_freshness_seconds", "age of the oldest change held and not yet reflected; 0: none", registry=registry)
-        self.open_letters = Gauge("hlf_sync_dead_letters_open", "mentors with an open dead letter, by the leader", registry=registry)
-        self.oldest_letter = Gauge("hlf_sync_dead_letter_oldest_seconds", "age of the oldest open one, by the leader", registry=registry)
-        self.pending = Gauge("hlf_sync_mentors_pending", "mentors that this worker holds", registry=registry)
-        self.paused = Gauge("hlf_sync_partitions_paused", "partitions that are not fetched", registry=registry)
+        self._series: dict[Metric, Series] = {metric: _start(metric) for metric in table.TABLE if metric.kind is not Kind.HISTOGRAM}
+        self._distributions: dict[Metric, dict[tuple[str, ...], Distribution]] = {
+            metric: {labels: Distribution(metric.buckets) for labels in metric.combinations()}
+            for metric in table.TABLE
+            if metric.kind is Kind.HISTOGRAM
+        }
+        self._stages = {labels[0]: kept.observe for labels, kept in self._distributions[table.STAGE_SECONDS].items()}
+        self._seconds = self._distributions[table.REQUEST_SECONDS][()].observe
+        self._reflected = self._distributions[table.REFLECTED][()].observe
+        self._changes, self._evaluations = self._series[table.CHANGES], self._series[table.EVALUATIONS]
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
 
     def page(self) -> bytes:
-        """The exposition."""
+        """The exposition, text format 0.0.4."""
         return generate_latest(self.registry)
 
-    def show_lag(self, topic: str, lag: Mapping[int, int]) -> None:
-        """Lag of the partitions owned now; those that went to another worker vanish from here."""
-        self.lag.clear()
-        for partition, records in lag.items():
-            self.lag.labels(topic, str(partition)).set(records)
+    def collect(self) -> Iterator[Family]:
+        """What prometheus_client asks a collector."""
+        for metric in table.TABLE:
+            if metric.kind is Kind.HISTOGRAM:
+                yield _histogram(metric, self._distributions[metric])
+            else:
+                yield _family(metric, self._series[metric])
 
-    def show_as_leader(self, topic: str, group_lag: int, leader: "Leader") -> None:
-        """What only the leader says."""
-        self.group_lag.clear()
-        if leader.is_leader:
-            self.group_lag.labels(topic).set(group_lag)
-        self.open_letters.set(leader.open_letters if leader.is_leader else 0)
-        self.oldest_letter.set(leader.oldest_letter_s if leader.is_leader else 0)
+    def show(self, metric: Metric, value: float, *labels: str) -> None:
+        """A gauge's value, or a counter's that is kept elsewhere."""
+        self._series[metric][labels] = value
+
+    def show_all(self, metric: Metric, series: Series) -> None:
+        """These and no others: what is missing vanishes from the page."""
+        self._series[metric] = dict(series)
+
+    def show_one(self, metric: Metric, current: Iterable[str]) -> None:
+        """Of a metric of states: 1 for those that hold, 0 for the rest. For metrics with one label."""
+        held = set(current)
+        self._series[metric] = {labels: float(labels[0] in held) for labels in metric.combinations()}
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """What is shown now; KeyError when it is absent."""
+        return self._series[metric][labels]
 
     def changes(self, outcome: str, count: int) -> None:
         """Changes that ended."""
-        self._changes[outcome].inc(count)
+        self._changes[outcome,] += count
 
     def evaluated(self, count: int) -> None:
         """Mentors whose facts were read and decided on."""
-        self._evaluations.inc(count)
+        self._evaluations[()] += count
 
     def called(self, operation: Operation, outcome: str, seconds: float) -> None:
         """A call was answered."""
-        self._requests[operation, outcome].inc()
-        self._seconds.observe(seconds)
+        self._series[table.REQUESTS][operation.value, outcome] += 1
+        self._seconds(seconds)
 
     def reflected(self, committed_ms: int) -> None:
         """A delivery succeeded."""
-        self._reflected.observe(max(0, self._now_ms() - committed_ms) / 1000)
+        self._reflected((self._now_ms() - committed_ms) / 1000)
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """A stage of the way is over."""
+        self._stages[stage](seconds)
+
+    def taken_in(self, committed_ms: int, kafka_ms: int) -> None:
+        """A change was decoded."""
+        self._stages["kafka"]((kafka_ms - committed_ms) / 1000)
+        self._stages["decoded"]((self._now_ms() - kafka_ms) / 1000)
 
     def lettered(self, kind: LetterKind) -> None:
         """A dead letter was acknowledged."""
-        self._letters[kind.value].inc()
+        self._series[table.LETTERS][kind.value,] += 1
+
+    def lost_lease(self) -> None:
+        """An outcome was not recorded."""
+        self._series[table.LEASES_LOST][()] += 1
 
     def unseen_for_ever(self) -> None:
         """A transaction was given up on."""
-        self._unseen.inc()
+        self._series[table.UNSEEN][()] += 1
+
+    def rebalanced(self, kind: str) -> None:
+        """The assignment changed."""
+        self._series[table.REBALANCES][kind,] += 1
+
+    def paused(self) -> None:
+        """Fetching was paused."""
+        self._series[table.PAUSES][()] += 1
+
+    def swept(self, reason: str) -> None:
+        """Everybody is looked at."""
+        self._series[table.SWEEPS][reason,] += 1
 
 
-def _counter(registry: CollectorRegistry, name: str, text: str, label: str, values: Iterable[str]) -> dict[str, Counter]:
-    counter = Counter(f"hlf_sync_{name}_total", text, [label], registry=registry)
-    return {value: counter.labels(value) for value in values}
+def _start(metric: Metric) -> Series:
+    """Every known combination at 0; what only the leader says, or is known later, is absent at first."""
+    if metric.by is By.LEADER:
+        return {}
+    return dict.fromkeys(metric.combinations(), 0.0)
 
 
-def _states(registry: CollectorRegistry, name: str, text: str, label: str, values: Iterable[str]) -> dict[str, Gauge]:
-    gauge = Gauge(f"hlf_sync_{name}", text, [label], registry=registry)
-    return {value: gauge.labels(value) for value in values}
+def _family(metric: Metric, series: Series) -> Family:
+    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    family = kind(metric.full_name.removesuffix("_total"), metric.meaning, labels=list(metric.labels))
+    for labels, value in series.items():
+        family.add_metric(list(labels), value)
+    return family
+
+
+def _histogram(metric: Metric, kept: dict[tuple[str, ...], Distribution]) -> Family:
+    family = HistogramMetricFamily(metric.full_name, metric.meaning, labels=list(metric.labels))
+    for labels, distribution in kept.items():
+        family.add_metric(list(labels), distribution.cumulative(), distribution.total)
+    return family

@@ -220,6 +220,7 @@ class KafkaSource:
                 return [self._start(consumer, partition) for partition in committed]
             except KafkaException as error:
                 self._tell(self._listener.kafka_failed, str(error.args[0].name()))
+                self.last_turn_s = monotonic()  # waiting for a broker is no reason to be restarted
                 if self._wishes.is_stopping:
                     return partitions
                 sleep(_POLL_S)
@@ -302,5 +303,7 @@ def consumer_config(*, bootstrap_servers: str, group_id: str, options: Mapping[s
         "fetch.queue.backoff.ms": 5,
         "fetch.wait.max.ms": 100,
         "topic.metadata.refresh.interval.ms": 30_000,
+        # Its own lines would go to stderr from its own threads, quote addresses, and stop it where nobody reads them; error_cb tells what matters.
+        "log_level": 0,
         **options,
     }

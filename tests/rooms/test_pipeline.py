@@ -42,9 +42,7 @@ class World:
         mentor_id = str(uuid4())
         self.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, %s, %s)", mentor_id, organization, status)
         if certificate is not None:
-            self.execute(
-                "INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() + %s::interval)", mentor_id, certificate
-            )
+            self.execute("INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() + %s::interval)", mentor_id, certificate)
         if is_mapped:
             self.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", mentor_id, mentor_id)
         return mentor_id
@@ -167,9 +165,7 @@ async def test_three_503_for_one_mentor_open_the_circuit_and_make_one_letter(wor
     world.dynamics.script[someone] = [Response(503)] * 3
     bench.change(someone)
     await until(lambda: bench.is_done)
-    assert [(letter.kind, letter.attempt_count, letter.error_code) for letter in bench.letters.letters] == [
-        (LetterKind.EXHAUSTED, 3, "server_error")
-    ]
+    assert [(letter.kind, letter.attempt_count, letter.error_code) for letter in bench.letters.letters] == [(LetterKind.EXHAUSTED, 3, "server_error")]
     assert world.execute("SELECT state, failure_count FROM hlf_sync.circuit") == [("open", 3)]
     other = world.mentor("paused")
     bench.change(other)
@@ -199,9 +195,7 @@ async def test_a_rejected_call_becomes_a_letter_at_once(world: World) -> None:
     world.dynamics.script[someone] = [Response(404)]
     bench.change(someone)
     await until(lambda: bench.is_done)
-    assert [(letter.kind, letter.error_code, letter.http_status) for letter in bench.letters.letters] == [
-        (LetterKind.REJECTED, "not_found", 404)
-    ]
+    assert [(letter.kind, letter.error_code, letter.http_status) for letter in bench.letters.letters] == [(LetterKind.REJECTED, "not_found", 404)]
     assert world.ledger(someone)[:2] == (None, "dead_lettered")
 
 

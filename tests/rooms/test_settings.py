@@ -10,6 +10,8 @@ from consumer.settings import PREFIX, SECRETS, Settings, load, read_secret, secr
 
 SECRET = "s3cr3t-that-nobody-may-see"
 TENANT = "00000000-0000-0000-0000-000000000001"
+# A password without its user is refused.
+USERS = {"schema_registry_user": "hlf", "connect_user": "hlf"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +85,8 @@ def test_the_process_environment_is_the_default_source(monkeypatch: pytest.Monke
         ("DYNAMICS_AUTHORITY", "http://login.example.org", ("must be an https:// address", "'https://login")),
         ("SCHEMA_REGISTRY_URL", "registry:8081", ("http:// or https://", "'https://registry")),
         ("CONNECT_URL", "http://", ("http:// or https://", "'https://connect")),
+        ("CONNECT_URL", f"https://me:{SECRET}@connect:8083", ("must not hold user and password", "'https://connect")),
+        ("SCHEMA_REGISTRY_URL", f"https://me:{SECRET}@registry", ("must not hold user and password", "'https://registry")),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_with_what_is_wrong_and_an_example(name: str, value: str, words: tuple[str, str]) -> None:
@@ -155,6 +159,8 @@ def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(SECRET + "\r\n", encoding="utf-8")
     environ = {variable(name) + "_FILE": str(file)}
+    user = name.replace("_password", "_user")
+    environ |= {variable(user): USERS[user]} if user in USERS else {}
     assert getattr(load(environ=environ), name).get_secret_value() == SECRET
     assert secret_file(name, environ=environ) == file
     environ[variable(name)] = "direct"
@@ -174,10 +180,35 @@ def test_a_secret_file_that_cannot_be_read_is_said_by_name(tmp_path: Path) -> No
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.requirement("R23")
+@pytest.mark.parametrize("content", ["", "\n", "\r\n", "  \n"])
+def test_an_empty_secret_file_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    """A secret cannot be null; a mount that is not there yet looks like this."""
+    file = tmp_path / "secret"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"^HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names an empty file: put the secret into it"):
+        load(environ={"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE": str(file)})
+
+
+@pytest.mark.requirement("R23")
+def test_a_blank_secret_is_refused_wherever_it_comes_from() -> None:
+    """It would be sent, and look like a refusal."""
+    assert refused(DYNAMICS_CLIENT_SECRET=" ").startswith("HLF_SYNC_DYNAMICS_CLIENT_SECRET: is empty")
+
+
+@pytest.mark.requirement("R81")
+@pytest.mark.parametrize("part", ["SCHEMA_REGISTRY", "CONNECT"])
+@pytest.mark.parametrize("name", ["USER", "PASSWORD"])
+def test_user_and_password_belong_together(part: str, name: str) -> None:
+    """One alone would be sent as no login at all."""
+    message = refused(**{f"{part}_{name}": "x"})
+    assert message == f"HLF_SYNC_{part}_USER and HLF_SYNC_{part}_PASSWORD belong together: one of them is not set"
+
+
 @pytest.mark.requirement("R45")
 def test_a_secret_is_in_no_text_form_of_the_settings() -> None:
     """Neither repr, str, nor a dump to JSON."""
-    settings = Settings.model_validate(dict.fromkeys(SECRETS, SECRET))
+    settings = Settings.model_validate(USERS | dict.fromkeys(SECRETS, SECRET))
     for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in text
 

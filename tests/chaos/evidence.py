@@ -1,0 +1,117 @@
+"""Gathers what a run left behind: history, topics, journal, ledger, logs. Called by run.py when all is at rest; judges nothing (auditor.py does)."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from consumer.record.letter_codec import decode
+from sandbox.dynamics.control import read_settings
+from tests.chaos.auditor import Evidence, LedgerRow
+from tests.chaos.faults import World
+from tests.chaos.ground import read_history
+from tests.chaos.writers import CANARY
+from tests.fixtures.source_side import CHANGES
+from tests.fixtures.worker_process import LETTERS, Town, WorkerProcess
+
+_TABLES = ("mentor_ledger", "delivery_attempt", "dynamics_sync_failures", "sync_request", "circuit", "halt", "held_removal")
+
+
+def gather(world: World, town: Town, *, reach_s: float) -> Evidence:
+    """Everything that the auditor needs."""
+    ids = [*world.people.mentors, *world.people.spare]
+    changes = town.side.everything([CHANGES], town.begin)
+    letters = town.side.everything([LETTERS], town.letters_begin)
+    with town.side.admin() as connection:
+        now = connection.execute("SELECT extract(epoch FROM now())::float8").fetchone()
+        mapped = _column(connection, "SELECT mentor_id::text FROM hlf_sync.contact_mapping")
+        return Evidence(
+            events=read_history(connection),
+            topic=frozenset(((record.envelope.get("source") or {}).get("txId") or 0, (record.key or b"").decode()) for record in changes),
+            journal=journal(world, town.journal_begin),
+            first_shown={mentor_id: mentor_id in world.people.strangers for mentor_id in ids},
+            shown=town.shown(ids),
+            ledger=_ledger(connection, ids),
+            letters=frozenset(decode(record.value).id for record in letters if record.value),
+            failures=frozenset(
+                _column(connection, "SELECT dead_letter_id FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = ANY (%s::uuid[])", ids)
+            ),
+            now_s=now[0] if now else 0.0,
+            reach_s=reach_s,
+            lag=town.lag(),
+            unmapped=frozenset(ids) - mapped,
+            freezes=world.fleet.all_freezes(),
+            leaks=list(_leaks(world, town, connection, chain(changes, letters))),
+        )
+
+
+def journal(world: World, since: int) -> list[dict[str, Any]]:
+    """The emulator's journal from its file, since a killed one forgets; the last line of a number counts."""
+    found: dict[int, dict[str, Any]] = {}
+    with Path(read_settings(world.stack.layout.root)["journal_file"]).open("rb") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:  # half a line of a killed process
+                continue
+            if entry["seq"] > since and entry["kind"] == "api":
+                found[entry["seq"]] = entry
+    return list(found.values())
+
+
+def attempts(world: World, mentor_ids: list[str]) -> Counter[str]:
+    """How the calls ended, as the ledger has it."""
+    with psycopg.connect(world.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
+        rows = connection.execute(
+            "SELECT coalesce(error_code, outcome), count(*) FROM hlf_sync.delivery_attempt WHERE mentor_id = ANY (%s::uuid[]) GROUP BY 1",
+            (mentor_ids,),
+        )
+        return Counter(dict(rows.fetchall()))
+
+
+def keep(found: Evidence, folder: Path) -> None:
+    """The evidence of a failed run, for a person."""
+    (folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(found), indent=1, default=_plain), encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _column(connection: psycopg.Connection, statement: str, *parameters: object) -> frozenset[str]:
+    return frozenset(row[0] for row in connection.execute(statement.encode(), parameters))
+
+
+def _ledger(connection: psycopg.Connection, ids: list[str]) -> dict[str, LedgerRow]:
+    rows = connection.execute(
+        "SELECT mentor_id::text, applied, intended, state, dead_letter_id FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])", (ids,)
+    )
+    return {mentor_id: LedgerRow(*rest) for mentor_id, *rest in rows}
+
+
+def _leaks(world: World, town: Town, connection: psycopg.Connection, records: Iterable[Any]) -> Iterator[str]:
+    """Where a canary of personal data, or a secret, stands."""
+    settings = read_settings(world.stack.layout.root)
+    words = [CANARY, settings["client_secret"], world.stack.env["HLF_SYNC_POSTGRES_DSN"].split(":")[2].split("@")[0]]
+    needles = [word.encode() for word in words]
+    for record in records:
+        whole = b"".join([record.key or b"", record.value or b"", *(value or b"" for _, value in record.headers)])
+        if any(needle in whole for needle in needles):
+            yield f"{record.topic}-{record.partition}-{record.offset}"
+    logs = [*town.folder.glob("*.log"), *(world.stack.layout.log(part) for part in ("connect", "kafka", "dynamics", "registry"))]
+    for path in [*logs, Path(settings["journal_file"])]:
+        if path.is_file() and any(needle in path.read_bytes() for needle in needles):
+            yield path.name
+    for table in _TABLES:
+        for (row,) in connection.execute(f"SELECT t::text FROM hlf_sync.{table} t".encode()):
+            if any(word in row for word in words):
+                yield f"hlf_sync.{table}"
+    for worker in filter(WorkerProcess.is_ready, world.fleet.alive):
+        for page in ("/metrics", "/status"):
+            if any(word in worker.get(page).text for word in words):
+                yield f"a worker's {page}"

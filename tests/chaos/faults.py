@@ -1,0 +1,199 @@
+"""What can go wrong: each fault by its name, with how it strikes and how it is undone. run.py draws them from the seed.
+
+A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is resumed. Those that take a whole part down are `heavy`: one at
+a time, else nothing would ever run.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import httpx
+import psycopg
+
+from sandbox.dynamics.control import DynamicsControl
+from sandbox.stack import Sandbox
+from tests.chaos.fleet import MOST, Fleet
+from tests.chaos.proxy import Proxy
+from tests.chaos.writers import People
+from tests.fixtures.source_side import CONNECTOR
+
+_ANSWERS = (
+    "server-error", "unavailable", "bad-gateway", "gateway-timeout", "request-timeout", "throttled", "unauthorized", "forbidden", "not-found",
+    "duplicate", "sql-timeout", "redirect", "reset-before", "reset-after", "answer-lost", "half-answer", "slow-loris", "hang", "hang-applied",
+    "garbage", "truncated-json", "late-effect", "late-after-close", "broken-gzip",
+)  # fmt: skip
+_TOKEN = ("token-throttled", "token-unavailable", "token-slow", "token-wrong-secret")
+_OUTAGES = ("502", "503", "504", "reset", "hang", "refuse")
+
+
+@dataclass(frozen=True)
+class World:
+    """What can be struck."""
+
+    stack: Sandbox
+    fleet: Fleet
+    people: People
+    to_dynamics: Proxy
+    to_postgres: Proxy
+    random: Random
+
+    @property
+    def dynamics(self) -> DynamicsControl:
+        """The emulator that runs now: a killed one comes back with another control port."""
+        return DynamicsControl(self.stack.layout.root, timeout_s=5)
+
+    def sql(self, statement: str, *parameters: object) -> None:
+        """One statement as the superuser."""
+        with psycopg.connect(self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3) as connection:
+            connection.execute(statement.encode(), parameters)
+
+
+Fault = Callable[[World], Iterator[float]]
+
+
+def kill_worker(world: World) -> Iterator[float]:
+    """SIGKILL; another joins a little later."""
+    if worker := world.fleet.one(world.random):
+        world.fleet.kill(worker)
+        yield world.random.uniform(0, 2)
+    if len(world.fleet.alive) < MOST:
+        world.fleet.join()
+
+
+def freeze_worker(world: World) -> Iterator[float]:
+    """SIGSTOP past its lease, often past its session; then it wakes, or dies."""
+    if worker := world.fleet.one(world.random):
+        world.fleet.freeze(worker)
+        yield world.random.choice([1.0, 6.0, 13.0])
+        if worker in world.fleet.frozen:
+            if world.random.random() < 0.3:
+                world.fleet.kill(worker)
+                world.fleet.join()
+            else:
+                world.fleet.thaw(worker)
+
+
+def stop_worker(world: World) -> Iterator[float]:
+    """SIGTERM in the middle of work; another joins."""
+    if worker := world.fleet.one(world.random):
+        world.fleet.join()
+        yield world.random.uniform(0, 1)
+        if worker in world.fleet.alive and worker not in world.fleet.frozen:
+            world.fleet.leave(worker)
+
+
+def join_worker(world: World) -> Iterator[float]:
+    """One more, for a while."""
+    if len(world.fleet.alive) < MOST:
+        worker = world.fleet.join()
+        yield world.random.uniform(3, 8)
+        if worker in world.fleet.alive and worker not in world.fleet.frozen and len(world.fleet.alive) > 1:
+            world.fleet.leave(worker)
+
+
+def wrong_answer(world: World) -> Iterator[float]:
+    """Some of the next requests are answered wrongly, lost, applied late."""
+    name = world.random.choice(_ANSWERS)
+    number = world.dynamics.fault(name, times=world.random.randint(1, 4))
+    yield world.random.uniform(1, 3)
+    world.dynamics.clear_faults(number)
+
+
+def overtaken_call(world: World) -> Iterator[float]:
+    """A request is held until later ones of the same contact are through, then it is applied."""
+    number = world.dynamics.fault(hold=f"hold-{world.random.getrandbits(32)}", release_after=1)
+    yield world.random.uniform(1, 3)
+    world.dynamics.clear_faults(number)
+    world.dynamics.release()
+
+
+def slow_dynamics(world: World) -> Iterator[float]:
+    """Latency near the time-out."""
+    world.dynamics.latency(kind="uniform", low_s=0.1, high_s=world.random.choice([0.4, 1.6]))
+    yield world.random.uniform(2, 5)
+    world.dynamics.latency(0.02)
+
+
+def token_trouble(world: World) -> Iterator[float]:
+    """Tokens are revoked, and the token service misbehaves."""
+    number = world.dynamics.fault(world.random.choice(_TOKEN), times=2)
+    world.dynamics.revoke_tokens()
+    yield world.random.uniform(1, 3)
+    world.dynamics.clear_faults(number)
+
+
+def dynamics_outage(world: World) -> Iterator[float]:
+    """Nobody is served for some seconds."""
+    seconds = world.random.uniform(1, 5)
+    world.dynamics.outage(seconds + 1, mode=world.random.choice(_OUTAGES))
+    yield seconds
+    world.dynamics.end_outage()
+
+
+def break_tcp(world: World) -> Iterator[float]:
+    """Connections to Dynamics or PostgreSQL are reset, refused, stalled, slow, or come byte by byte."""
+    proxy = world.random.choice([world.to_dynamics, world.to_postgres])
+    match world.random.choice(["reset", "refuse", "stall", "latency", "slice"]):
+        case "reset":
+            proxy.reset()
+        case "refuse":
+            proxy.refuse()
+        case "stall":
+            proxy.stall(is_stalled=True)
+        case "latency":
+            proxy.latency_s = world.random.uniform(0.02, 0.2)
+        case _:
+            proxy.slice_bytes = 7
+    yield world.random.uniform(0.5, 4)
+    proxy.heal()
+
+
+def cut_backends(world: World) -> Iterator[float]:
+    """Every connection of the workers, or the one that streams to Debezium, is ended by the server."""
+    condition = world.random.choice(["usename = 'hlf_sync'", "backend_type = 'walsender'"])
+    world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
+    yield 0
+
+
+def sweep(world: World) -> Iterator[float]:
+    """An operator asks for everybody; what happened before is looked at again."""
+    world.sql(
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid, 'reconciliation' FROM unnest(%s::text[]) id",
+        list(world.people.mentors),
+    )
+    yield 0
+
+
+def restart_task(world: World) -> Iterator[float]:
+    """Debezium's task is restarted where it stands."""
+    httpx.post(f"{world.stack.env['HLF_SYNC_CONNECT_URL']}/connectors/{CONNECTOR}/restart?includeTasks=true", trust_env=False, timeout=20)
+    yield 0
+
+
+def _dies(part: str, least_s: float, longest_s: float) -> Fault:
+    def die(world: World) -> Iterator[float]:
+        world.stack.kill(part)
+        yield world.random.uniform(least_s, longest_s)
+        world.stack.restart(part)
+        if part == "dynamics":
+            world.dynamics.unlimited()
+
+    die.__name__ = f"kill_{part}"
+    die.__doc__ = f"SIGKILL of {part}, and a restart."
+    return die
+
+
+LIGHT: dict[Fault, int] = {
+    kill_worker: 8, freeze_worker: 4, stop_worker: 3, join_worker: 2, wrong_answer: 16, overtaken_call: 4, slow_dynamics: 3, token_trouble: 3,
+    dynamics_outage: 3, break_tcp: 6, cut_backends: 4, sweep: 1, restart_task: 1,
+}  # fmt: skip
+HEAVY: dict[Fault, int] = {
+    _dies("postgres", 0, 2): 3, _dies("kafka", 0, 3): 3, _dies("connect", 0, 2): 3, _dies("registry", 0, 3): 1, _dies("dynamics", 0, 2): 2,
+}  # fmt: skip
+
+
+def name_of(fault: Callable[..., Any]) -> str:
+    """As the report has it."""
+    return fault.__name__.replace("_", " ")

@@ -1,0 +1,77 @@
+"""What the figures come to."""
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.core.breaker import State
+from consumer.core.fleet_verdict import _HOLDS, KAFKA, MEANINGS, Reason, Signs, SourceSigns, Stage, Standing, judge, reasons
+from consumer.core.model import HaltReason
+
+FINE = Signs(is_turning=True, partitions=12, has_caught_up=True)
+CASES = {
+    Reason.CAUGHT_UP: FINE,
+    Reason.STANDBY: replace(FINE, partitions=0),
+    Reason.AUTH: replace(FINE, halts=frozenset({HaltReason.AUTH, HaltReason.MASS_REMOVAL})),
+    Reason.DEAD_LETTER_LIMIT: replace(FINE, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
+    Reason.MASS_REMOVAL: replace(FINE, halts=frozenset({HaltReason.MASS_REMOVAL})),
+    Reason.THREAD_STUCK: replace(FINE, is_turning=False),
+    Reason.SLOT_LOST: replace(FINE, source=SourceSigns(is_connector_down=True, is_slot_lost=True)),
+    Reason.CONNECTOR_FAILED: replace(FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)),
+    Reason.POSTGRESQL_DOWN: replace(FINE, down=frozenset({"PostgreSQL"})),
+    Reason.KAFKA_DOWN: replace(FINE, down=frozenset({"Kafka"}), source=SourceSigns(heartbeat_age_s=300)),
+    Reason.REGISTRY_DOWN: replace(FINE, down=frozenset({"schema registry"}), parked=3),
+    Reason.LETTERS_UNWRITABLE: replace(FINE, down=frozenset({"dead-letter topic"})),
+    Reason.CIRCUIT_OPEN: replace(FINE, circuit=State.OPEN, freshness_s=600, held_s=600, retrying=1),
+    Reason.THROTTLED: replace(FINE, pause_s=5, calling=1),
+    Reason.SOURCE_SILENT: replace(FINE, source=SourceSigns(is_connector_down=False, is_slot_lost=False, heartbeat_age_s=61)),
+    Reason.NOTHING_COMMITTED: replace(FINE, is_stuck=True),
+    Reason.CATCHING_UP: replace(FINE, has_caught_up=False, freshness_s=600, held_s=600),
+    Reason.BEHIND_UNREAD: replace(FINE, freshness_s=90, held_s=20, calling=50),
+    Reason.BEHIND_SCHEMA: replace(FINE, freshness_s=90, parked=1),
+    Reason.BEHIND_DECIDING: replace(FINE, freshness_s=90, held_s=90, dirty=5, calling=4),
+    Reason.BEHIND_DELIVERING: replace(FINE, freshness_s=90, held_s=90, dirty=4, calling=5),
+    Reason.BEHIND_RETRYING: replace(FINE, freshness_s=90, held_s=90, retrying=1),
+}
+
+
+@pytest.mark.requirement("R60")
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_rules_where_it_explains_the_rest(reason: Reason) -> None:
+    """One case for every reason; nothing is said that cannot come about."""
+    assert judge(CASES[reason]) is reason
+
+
+def test_reasons_are_looked_for_from_the_worst_standing_on() -> None:
+    """So that the first that holds is the worst."""
+    rank = [Standing.HALTED, Standing.STOPPED, Standing.STALLED, Standing.LAGGING]
+    ranks = [rank.index(MEANINGS[reason].standing) for reason in _HOLDS]
+    assert ranks == sorted(ranks)
+
+
+def test_every_reason_has_a_meaning_and_what_is_bad_has_a_stage() -> None:
+    """A bad verdict names the stage that holds things up."""
+    assert set(MEANINGS) == set(Reason)
+    assert all((meaning.stage is Stage.NONE) is (meaning.standing is Standing.OK) for meaning in MEANINGS.values())
+
+
+def test_a_half_open_circuit_with_nothing_to_deliver_holds_up_nothing() -> None:
+    """It stays half-open until the next needed call; with a mentor waiting it does hold up."""
+    assert judge(replace(FINE, circuit=State.HALF_OPEN)) is Reason.CAUGHT_UP
+    assert judge(replace(FINE, circuit=State.HALF_OPEN, retrying=1)) is Reason.CIRCUIT_OPEN
+
+
+def test_a_pause_with_nothing_to_deliver_holds_up_nothing() -> None:
+    """Likewise."""
+    assert judge(replace(FINE, pause_s=30)) is Reason.CAUGHT_UP
+
+
+def test_a_minute_is_not_late_yet() -> None:
+    """Requirement R06's figure."""
+    assert judge(replace(FINE, freshness_s=60, held_s=60, dirty=1)) is Reason.CAUGHT_UP
+
+
+def test_all_that_holds_is_told_worst_first() -> None:
+    """For people who look closer."""
+    signs = replace(FINE, halts=frozenset({HaltReason.AUTH}), down=frozenset({KAFKA}), freshness_s=90)
+    assert reasons(signs) == [Reason.AUTH, Reason.KAFKA_DOWN, Reason.BEHIND_UNREAD]

@@ -1,0 +1,189 @@
+"""Following the topic: what is replayed by itself and when, and where the group's offsets stand. Kafka is a list, PostgreSQL is real."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from consumer.core.decide import Rules
+from consumer.core.model import LetterKind, MentorId
+from consumer.core.replay import Letter
+from consumer.core.rollout import RolloutPolicy
+from consumer.errors import HaltError
+from consumer.postgres import open_pool
+from consumer.replay.applying import ReplayStoppedError
+from consumer.replay.backlog import Backlog, Standstill
+from consumer.replay.desk import Desk
+from consumer.replay.letter_log import Extent, Layout
+from consumer.replay.standings import Standings
+from consumer.replay.watching import Watching, WatchPolicy
+from consumer.replay.workplace import Workplace
+from tests.fakes.fleet import Fleet, dead_lettered
+from tests.fixtures.cluster import Cluster
+from tests.rooms.test_replay_applying import Notes
+
+pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R47")]
+
+
+@dataclass
+class ListedLog:
+    """The dead-letter topic, the reader of its letters, and the group's offsets: two partitions."""
+
+    partitions: tuple[list[Letter], list[Letter]] = field(default_factory=lambda: ([], []))
+    offsets: dict[int, int] = field(default_factory=dict)
+    topic_id: str = "first"
+    topic: str = "letters"
+
+    def put(self, letter: Letter, partition: int = 0) -> Letter:
+        placed = letter._replace(partition=partition, offset=len(self.partitions[partition]))
+        self.partitions[partition].append(placed)
+        return placed
+
+    async def layout(self) -> Layout:
+        return Layout(self.topic_id, {number: Extent(0, len(letters)) for number, letters in enumerate(self.partitions)})
+
+    async def committed(self, partitions: list[int]) -> dict[int, int]:
+        return {partition: self.offsets[partition] for partition in partitions if partition in self.offsets}
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        self.offsets |= positions
+
+    async def letters(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Letter]]:
+        for partition, extent in extents.items():
+            yield self.partitions[partition][extent.first : extent.end]
+
+
+@dataclass
+class World:
+    """The parts of a watch."""
+
+    dsn: str
+    admin: str
+    log: ListedLog
+    place: Workplace
+    notes: Notes
+
+    def watching(self, settle_s: float = 60) -> Watching:
+        return Watching(self.place, WatchPolicy(RolloutPolicy(1000, 0.2), settle_s, 1), self.notes)
+
+    def sql(self, statement: str, *values: object) -> None:
+        with psycopg.connect(self.admin, autocommit=True) as connection:
+            connection.execute(statement.encode(), values)
+
+    def database_ms(self) -> int:
+        with psycopg.connect(self.admin) as connection:
+            row = connection.execute("SELECT extract(epoch FROM now()) * 1000").fetchone()
+        return int(row[0]) if row else 0
+
+    def letter(self, mentor_id: str, *, age_s: float = 600, kind: LetterKind = LetterKind.EXHAUSTED, generation: int = 4) -> Letter:
+        created_at_ms = self.database_ms() - int(age_s * 1000)
+        return Letter(0, 0, f"{mentor_id}:{generation}", kind, "server_error", created_at_ms, MentorId(mentor_id), generation, 3)
+
+
+@pytest.fixture
+async def world(cluster: Cluster, database: str) -> AsyncIterator[World]:
+    """A fresh one."""
+    dsn = cluster.dsn(database, "hlf_sync")
+    pool = open_pool(dsn, size=1)
+    await pool.open()
+    log, standings = ListedLog(), Standings(pool, Rules())
+    place: Any = SimpleNamespace(log=log, reader=log, standings=standings, desk=lambda purpose: Desk(dsn, purpose, "HLF"))
+    yield World(dsn, cluster.dsn(database), log, cast("Workplace", place), Notes())
+    await pool.close()
+
+
+POISON = Letter(0, 0, "t-0-9", LetterKind.UNDECODABLE, "decode_error", 0)
+
+
+async def test_offsets_pass_only_what_is_resolved_in_each_partition(world: World) -> None:
+    """Up to the first unresolved letter; both occurrences of a duplicate count as their letter."""
+    first, second = dead_lettered(world.admin, 2)
+    world.log.put(world.letter(first))
+    world.log.put(world.letter(first))
+    world.log.put(POISON)
+    world.log.put(world.letter(second), 1)
+    backlog = Backlog(world.place)
+    await backlog.catch_up()
+    assert await backlog.commit() == Standstill(4, {"due": 3, "investigate": 1})
+    world.sql("UPDATE hlf_sync.mentor_ledger SET state = 'in_sync', generation = 5, dead_letter_id = NULL")
+    await backlog.catch_up()
+    assert await backlog.commit() == Standstill(1, {"investigate": 1})
+    assert world.log.offsets == {0: 2, 1: 1}
+    world.sql("INSERT INTO hlf_sync.closed_letter VALUES ('t-0-9', NULL, now(), 'alice', 'a test')")
+    await backlog.catch_up()
+    assert await backlog.commit() == Standstill(0, {})
+
+
+async def test_a_topic_that_was_created_anew_is_read_from_its_beginning(world: World) -> None:
+    """Also while it is being watched."""
+    world.log.put(POISON._replace(kind=None))
+    backlog = Backlog(world.place)
+    world.log.offsets = {0: 70}
+    await backlog.catch_up()
+    assert (await backlog.commit()).lag == 1
+    world.log.topic_id, world.log.partitions[0][:] = "second", []
+    await backlog.catch_up()
+    assert (await backlog.commit(), backlog.open) == (Standstill(0, {}), [])
+
+
+async def test_an_exhausted_letter_is_replayed_once_it_has_settled(world: World) -> None:
+    """Not at once: an outage may still be going on."""
+    ripe, fresh = dead_lettered(world.admin, 2)
+    world.log.put(world.letter(ripe, age_s=61))
+    world.log.put(world.letter(fresh, age_s=5))
+    watching = world.watching()
+    async with Fleet(world.dsn) as fleet:
+        assert (await watching.turn()).unresolved == {"due": 1}
+        assert fleet.requests == [ripe]
+        world.log.partitions[0][1] = world.letter(fresh, age_s=61)._replace(offset=1)
+        assert await world.watching().turn() == Standstill(0, {})
+    assert watching.tally.counts == {"delivered": 1}
+
+
+async def test_a_mentor_that_fails_again_waits_twice_as_long(world: World) -> None:
+    """So that it does not go round."""
+    (mentor,) = dead_lettered(world.admin, 1)
+    world.log.put(world.letter(mentor, age_s=70))
+    watching = world.watching()
+    async with Fleet(world.dsn, lambda _: True) as fleet:
+        with pytest.raises(ReplayStoppedError):
+            await watching.turn()
+        world.log.put(world.letter(mentor, age_s=70, generation=5))
+        await watching.turn()
+        assert fleet.requests == [mentor]
+        world.log.put(world.letter(mentor, age_s=130, generation=5))
+        fleet.fails = lambda _: False
+        await watching.turn()
+        assert fleet.requests == [mentor, mentor]
+    assert world.log.offsets[0] == 3
+
+
+async def test_what_needs_a_person_is_left_alone_and_what_was_repaired_is_not(world: World) -> None:
+    """A rejected one waits; an unmapped one that has its contact by now needs no wait."""
+    rejected, repaired = dead_lettered(world.admin, 2)
+    world.log.put(world.letter(rejected, kind=LetterKind.REJECTED))
+    world.log.put(world.letter(repaired, age_s=0, kind=LetterKind.UNMAPPED))
+    async with Fleet(world.dsn) as fleet:
+        assert (await world.watching().turn()).unresolved == {"investigate": 1}
+    assert fleet.requests == [repaired]
+
+
+async def test_nothing_is_replayed_into_an_outage(world: World) -> None:
+    """No worker, an open circuit, a halt: said, and waited for without the lock."""
+    (mentor,) = dead_lettered(world.admin, 1)
+    world.log.put(world.letter(mentor))
+    watching = world.watching()
+    assert (await watching.turn()).unresolved == {"due": 1}
+    world.sql("INSERT INTO hlf_sync.circuit (organization, state) VALUES ('HLF', 'open')")
+    async with Fleet(world.dsn) as fleet:
+        await watching.turn()
+        world.sql("INSERT INTO hlf_sync.halt (reason) VALUES ('auth')")
+        with pytest.raises(HaltError, match="auth"):
+            await watching.turn()
+        async with world.place.desk("apply"):
+            pass
+        assert fleet.requests == []
+    assert [line.split(";")[0] for line in world.notes.said] == ["no worker runs", "the circuit is open"]
