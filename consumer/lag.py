@@ -6,9 +6,10 @@ Raises `DependencyError` where there is no broker, no topic or no right to ask. 
 
 import asyncio
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
@@ -25,14 +26,23 @@ class LagReader:
     """Asks the brokers about one topic and group."""
 
     def __init__(self, config: Mapping[str, Any], topic: str, group_id: str, *, admin: AdminClient | None = None) -> None:
-        quiet: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
-        self._admin = AdminClient(quiet) if admin is None else admin
+        self._config: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
+        self._admin = AdminClient(self._config) if admin is None else admin
         self._topic = topic
         self._group_id = group_id
 
     def of(self, topic: str, group_id: str) -> "LagReader":
         """The same brokers, asked about another topic and group."""
-        return LagReader({}, topic, group_id, admin=self._admin)
+        return LagReader(self._config, topic, group_id, admin=self._admin)
+
+    @cached_property
+    def _group(self) -> Consumer:
+        """Asks for committed offsets. It never subscribes, so it is no member of the group.
+
+        The admin client's own request for them aborts the process when it times out while no broker is there (librdkafka 2.16,
+        `rd_kafka_enq_once_del_source_return`).
+        """
+        return Consumer({**self._config, "group.id": self._group_id, "enable.auto.commit": False})
 
     async def partitions(self) -> int:
         """How many partitions the topic has; raises `DependencyError` when there is no broker or no topic."""
@@ -88,16 +98,11 @@ class LagReader:
             raise DependencyError("Kafka", _name(error)) from error
 
     def _committed(self, partitions: list[int]) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(self._group_id, [TopicPartition(self._topic, partition) for partition in partitions])
         try:
-            future = self._admin.list_consumer_group_offsets([asked], request_timeout=_TIMEOUT_S)[self._group_id]
-            return {where.partition: where.offset for where in future.result(_TIMEOUT_S).topic_partitions}
+            found = self._group.committed([TopicPartition(self._topic, partition) for partition in partitions], timeout=_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                return {}
             raise DependencyError("Kafka", _name(error)) from error
-        except TimeoutError as error:
-            raise DependencyError("Kafka", _name(error)) from error
+        return {where.partition: where.offset for where in found}
 
 
 def _name(error: BaseException) -> str:

@@ -6,13 +6,14 @@ mentor and looks once more. Not visible yet, or another worker's lease → looke
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from consumer.core.decide import Rules, decide, next_look_s
 from consumer.core.mentor_queue import Entry, MentorQueue
-from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse
+from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
 from consumer.core.visibility import Fate, VisibilityPolicy
 from consumer.pipeline.endings import Endings
 from consumer.pipeline.job import Job, cause
@@ -35,7 +36,7 @@ class ScreeningPolicy:
     worker: str
     is_shadow: bool
     max_attempts: int
-    visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+    visibility: VisibilityPolicy
 
 
 class Screening:
@@ -101,6 +102,7 @@ class Screening:
             if not await self._is_beyond_reach([reading.snapshot.widen(xid) for xid in unseen]):
                 self._queue.postpone(entry, now_s + self._policy.visibility.longest_s, now_s)
                 return True
+            await self._ask_once_more(entry)
         ledger = known.ledger
         if ledger.lease_owner not in {None, self._policy.worker} and (ledger.lease_until_s or 0) > reading.now_s:
             self._queue.postpone(entry, now_s + (ledger.lease_until_s or 0) - reading.now_s + 0.01, now_s)
@@ -116,6 +118,11 @@ class Screening:
         self._meter.unseen_for_ever()
         _log.warning("transaction_unknown", transaction_id=transaction_ids[0])
         return True
+
+    async def _ask_once_more(self, entry: Entry) -> None:
+        """The facts may still be those of before the change: a request, which this database will show, brings the mentor back later."""
+        ask = partial(self._ledger.ask, [entry.mentor_id], Trigger.RECONCILIATION, "transaction unknown")
+        await patiently(self._dependencies, "PostgreSQL", ask)
 
     def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]]) -> None:
         decision = decide(known.facts, known.ledger, reading.now_s, self._policy.rules)

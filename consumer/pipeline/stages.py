@@ -1,7 +1,7 @@
 """A worker's stages, put together from what lies outside and from its policies. Called by the wiring, and by tests with scripts outside."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import random
 
 from consumer.core.breaker import BreakerPolicy
@@ -10,6 +10,7 @@ from consumer.core.limiter import Limiter, LimitPolicy
 from consumer.core.mentor_queue import MentorQueue
 from consumer.core.pacing import Pacing, PacingPolicy
 from consumer.core.retry import RetryPolicy
+from consumer.core.visibility import VisibilityPolicy
 from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.call import Call, CallPolicy
 from consumer.pipeline.delivery import Delivery
@@ -50,6 +51,7 @@ class Policies:
     request_timeout_s: float
     lease_s: float
     is_shadow: bool
+    visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         letters=letters,
         meter=meter,
         dependencies=dependencies,
-        policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts),
+        policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts, policies.visibility),
         deliver=delivery.put,
     )
     intake = Intake(outside.decoder, assignment, queue, meter)

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos`: the long chaos run, for a person (`make chaos`). Exit code 0: every invariant held; 1: one broke; 2: wrong arguments; 130: Ctrl-C."""
+"""`python -m tests.chaos`: the long chaos run, for a person (`make chaos`).
+
+Exit codes: 0 every invariant held; 1 one broke; 2 wrong arguments; 4 a part of the stack did not come up; 130 Ctrl-C.
+"""
 
 import argparse
 import secrets

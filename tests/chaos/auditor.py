@@ -1,7 +1,6 @@
 """Checks every invariant over what is written elsewhere: the database's history, the changes topic, the emulator's journal, the ledger, the letters.
 
-Pure: `Evidence` in, `Findings` out. Called by run.py after a run; tests/chaos/test_auditor.py shows it evidence of every kind of wrong. Invariants: I1-I4, I6,
-I12 of faults-and-bad-input.md.
+Pure: `Evidence` in, `Findings` out. Called by run.py after a run; test_auditor.py shows it evidence of every kind of wrong.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from tests.chaos.auditor import Evidence, LedgerRow
 from tests.chaos.faults import World
 from tests.chaos.ground import read_history
 from tests.chaos.writers import CANARY
-from tests.fixtures.source_side import CHANGES
+from tests.fixtures.source_side import CHANGES, Record
 from tests.fixtures.worker_process import LETTERS, Town, WorkerProcess
 
 _TABLES = ("mentor_ledger", "delivery_attempt", "dynamics_sync_failures", "sync_request", "circuit", "halt", "held_removal")
@@ -94,24 +94,24 @@ def _ledger(connection: psycopg.Connection, ids: list[str]) -> dict[str, LedgerR
     return {mentor_id: LedgerRow(*rest) for mentor_id, *rest in rows}
 
 
-def _leaks(world: World, town: Town, connection: psycopg.Connection, records: Iterable[Any]) -> Iterator[str]:
+def _leaks(world: World, town: Town, connection: psycopg.Connection, records: Iterable[Record]) -> Iterator[str]:
     """Where a canary of personal data, or a secret, stands."""
     settings = read_settings(world.stack.layout.root)
     words = [CANARY, settings["client_secret"], world.stack.env["HLF_SYNC_POSTGRES_DSN"].split(":")[2].split("@")[0]]
-    needles = [word.encode() for word in words]
-    for record in records:
-        whole = b"".join([record.key or b"", record.value or b"", *(value or b"" for _, value in record.headers)])
-        if any(needle in whole for needle in needles):
-            yield f"{record.topic}-{record.partition}-{record.offset}"
     logs = [*town.folder.glob("*.log"), *(world.stack.layout.log(part) for part in ("connect", "kafka", "dynamics", "registry"))]
-    for path in [*logs, Path(settings["journal_file"])]:
-        if path.is_file() and any(needle in path.read_bytes() for needle in needles):
-            yield path.name
-    for table in _TABLES:
-        for (row,) in connection.execute(f"SELECT t::text FROM hlf_sync.{table} t".encode()):
-            if any(word in row for word in words):
-                yield f"hlf_sync.{table}"
-    for worker in filter(WorkerProcess.is_ready, world.fleet.alive):
-        for page in ("/metrics", "/status"):
-            if any(word in worker.get(page).text for word in words):
-                yield f"a worker's {page}"
+    places: Iterator[tuple[str, bytes]] = chain(
+        ((f"{record.topic}-{record.partition}-{record.offset}", _bytes(record)) for record in records),
+        ((path.name, path.read_bytes()) for path in [*logs, Path(settings["journal_file"])] if path.is_file()),
+        ((f"hlf_sync.{table}", row.encode()) for table in _TABLES for row in _column(connection, f"SELECT t::text FROM hlf_sync.{table} t")),
+        (
+            (f"a worker's {page}", worker.get(page).content)
+            for worker in filter(WorkerProcess.is_ready, world.fleet.alive)
+            for page in ("/metrics", "/status")
+        ),
+    )
+    needles = [word.encode() for word in words]
+    return (name for name, content in places if any(needle in content for needle in needles))
+
+
+def _bytes(record: Record) -> bytes:
+    return b"".join([record.key or b"", record.value or b"", *(value or b"" for _, value in record.headers)])

@@ -1,7 +1,7 @@
 """What can go wrong: each fault by its name, with how it strikes and how it is undone. run.py draws them from the seed.
 
-A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is resumed. Those that take a whole part down are `heavy`: one at
-a time, else nothing would ever run.
+A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is resumed. Those that take a whole part down are HEAVY:
+one at a time, else nothing would ever run.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """One chaos run on a real stack: lay the ground, let writers and faults loose, heal, wait until all is at rest, gather the evidence, audit.
 
-Called by tests/chaos/__main__.py and by test_chaos.py. The seed decides who writes what and which fault comes when; the machine decides the rest, so a seed
-repeats the plan of a run, not its interleaving.
+Called by tests/chaos/__main__.py and by test_chaos.py. The seed decides who writes what and which fault comes when; the machine decides the rest, so
+a seed repeats the plan of a run, not its interleaving.
 """
 
 import contextlib
@@ -48,7 +48,6 @@ _SETTINGS = {
     "BREAKER_COOL_DOWN_S": "1",
     "SHUTDOWN_DEADLINE_S": "15",
     "HTTP_PORT": "0",
-    # Dynamics may be struck with any answer: its letters must not halt the run (the limiter has its own tests).
     "SCHEMA_PATIENCE_S": "30",
 }
 
@@ -107,7 +106,7 @@ class Outcome:
 def run(stack: Sandbox, folder: Path, plan: Plan, progress: Progress | None = None) -> Outcome:
     """Run it; what a failed seed leaves for looking at is in `folder`."""
     progress = progress or Progress()
-    random = Random(plan.seed)
+    random = Random(plan.seed)  # noqa: S311 - a seed, no secret
     side = SourceSide(stack.env)
     side.sql("DELETE FROM hlf_sync.halt")
     side.sql("DELETE FROM hlf_sync.circuit")
@@ -169,7 +168,7 @@ def _storm(world: World, plan: Plan, progress: Progress) -> None:
     """Writers and faults, until the time is over."""
     progress.phase = "storm"
     dsn = world.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]
-    streams = [Random(plan.seed * 1000 + number) for number in range(_WRITERS + 2)]
+    streams = [Random(plan.seed * 1000 + number) for number in range(_WRITERS + 2)]  # noqa: S311
     progress.writers = [Writer(dsn, world.people, streams[n], pause_s=0.08, name=f"writer-{n}") for n in range(_WRITERS)]
     for writer in progress.writers:
         writer.start()

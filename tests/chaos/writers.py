@@ -25,8 +25,11 @@ _MOST = 150
 
 @dataclass(slots=True)
 class People:
-    """Who there is: shared by the writers. `spare` are ids whose contact exists and who are no mentors yet;
-    `strangers` are another organisation's all the time, and shown."""
+    """Who there is: shared by the writers.
+
+    `spare` are ids whose contact exists and who are no mentors yet;
+    `strangers` are another organisation's all the time, and shown.
+    """
 
     mentors: list[str]
     spare: list[str]

@@ -18,6 +18,7 @@ from consumer.core.model import Change, ContactId, Decoded, LetterKind, MentorId
 from consumer.core.pacing import PacingPolicy
 from consumer.core.retry import RetryPolicy
 from consumer.core.verdict import judge
+from consumer.core.visibility import VisibilityPolicy
 from consumer.facts.view import FactsView
 from consumer.pipeline.letters import Origin
 from consumer.pipeline.patience import Dependencies
@@ -157,6 +158,7 @@ class Options:
     limit: LimitPolicy = LimitPolicy(0, 100, 0)
     is_shadow: bool = False
     lease_s: float = 30
+    visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
 
 
 class TestBench:
@@ -228,5 +230,6 @@ class TestBench:
             request_timeout_s=1.0,
             lease_s=options.lease_s,
             is_shadow=options.is_shadow,
+            visibility=options.visibility,
         )
         return assemble(outside, policies, Dependencies(), chance=lambda: 0.5)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -84,7 +84,9 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
     assert "circuit_open" in worker.output
     worker.kill()
     heir = town.worker(BREAKER_COOL_DOWN_S="7")
-    assert heir.status()["circuit"] == circuit
+    kept = heir.status()["circuit"]
+    assert (kept["opened_at"], kept["failure_count"], kept["last_error_code"]) == (circuit["opened_at"], 3, "server_error")
+    assert kept["state"] in {"open", "half_open"}, "half-open by time alone"
     town.set_status([second], "paused")
     until(lambda: town.shown([second]) == {second: False}, "the second one is delivered by the probe")
     calls = town.calls([first, second], since)
@@ -98,15 +100,14 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
 @pytest.mark.requirement("R29")
 def test_an_outage_costs_probes_one_at_a_time_and_at_most_three_letters(town: Town) -> None:
     """Ten minutes at a sixtieth, two workers, 5,000 changes: afterwards everything is delivered, without a restart."""
-    mentors = town.mentors(1000)
+    mentors = town.mentors(500)
     workers = [town.worker(BREAKER_COOL_DOWN_S="1.5", PACE_REQUESTS_PER_S="1000", PACE_CONCURRENCY="64") for _ in range(2)]
-    until(lambda: [len(worker.status()["assignment"]) for worker in workers] == [6, 6], "each has half of the partitions")
     town.settle()
     town.dynamics.latency(0.05)
     town.dynamics.outage()
     since, end_s = town.dynamics.last_seq(), time.monotonic() + 10
-    for turn in range(5):
-        town.set_status(mentors, "active" if turn % 2 else "paused")
+    for turn in range(10):
+        town.set_status(mentors, "paused" if turn % 2 else "active")
     until(lambda: time.monotonic() > end_s, "the outage is over")
     during = town.calls(mentors, since)
     town.dynamics.end_outage()
@@ -135,7 +136,7 @@ def test_a_wrong_secret_halts_at_once_and_a_replaced_file_heals_within_ten_secon
     file = tmp_path / "secret"
     file.write_text("wrong")
     first, second = town.mentors(2, "paused")
-    town.dynamics.token_settings(lifetime_s=8)
+    town.dynamics.token_settings(lifetime_s=10)
     since = town.dynamics.last_seq()
     worker = town.worker(is_awaited=False, DYNAMICS_CLIENT_SECRET="", DYNAMICS_CLIENT_SECRET_FILE=str(file), AUTH_RETRY_S="600")
     until(lambda: "halted" in worker.output, "the alert")
@@ -153,9 +154,15 @@ def test_a_wrong_secret_halts_at_once_and_a_replaced_file_heals_within_ten_secon
     assert worker.status()["halted"] == []
     town.dynamics.outage(api=False, token=True)
     since = town.dynamics.last_seq()
-    until(lambda: town.dynamics.journal(since, kind="discovery") or town.dynamics.journal(since, kind="token"), "a renewal fails")
-    town.set_status([first], "reinstated")
-    until(lambda: town.shown([first]) == {first: True}, "the token that still lives serves", 3)
+    statuses = cycle(["active", "paused"])
+
+    def is_renewal_refused() -> bool:
+        town.set_status([first], next(statuses))  # nobody renews what nobody uses
+        return any(request["status"] == 503 for request in town.dynamics.journal(since))
+
+    until(is_renewal_refused, "a renewal fails")
+    town.set_status([second], "reinstated")
+    until(lambda: town.shown([second]) == {second: True}, "the token that still lives serves", 5)
     town.dynamics.end_outage()
     assert town.letters() == []
     assert town.stack.env["HLF_SYNC_DYNAMICS_CLIENT_SECRET"] not in worker.output
@@ -177,7 +184,7 @@ def test_a_clock_that_is_a_day_off_changes_no_decision(town: Town, tmp_path: Pat
     for days in (1, -1):
         with _clock_moved(tmp_path, days, monkeypatch):
             workers.append(town.worker(is_awaited=False))
-    until(lambda: all(worker.is_ready() and len(worker.status()["assignment"]) == 6 for worker in workers), "each has half of the partitions")
+    until(lambda: all(worker.is_ready() for worker in workers), "both work", 60)
     mentors = town.mentors(12)
     town.settle()
     valid, ended, soon, retried, flipped = mentors[:2], mentors[2:4], mentors[4:6], mentors[6:8], mentors[8:]

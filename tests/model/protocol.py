@@ -13,9 +13,9 @@
 | schedule | scheduler.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
-tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit, halts and pacing (they delay or end a delivery, and have
-machines and tests of their own), and the one window that no fence closes: a worker that is frozen between its last look at the clock and its first byte, and
-dies before it records (docs/limits.md).
+tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit, halts and pacing (they delay or end a
+delivery, and have machines and tests of their own), and the one window that no fence closes: a worker that is frozen between its last look at the
+clock and its first byte, and dies before it records (docs/delivery.md).
 """
 
 from collections.abc import Iterator

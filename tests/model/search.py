@@ -1,4 +1,4 @@
-"""All interleavings, breadth first: the first state in which an invariant does not hold, by the shortest way that leads there. Used by test_model.py."""
+"""All interleavings, breadth first: the first state that breaks an invariant, by the shortest way that leads there. Used by test_model.py."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The states of the model: small, immutable, comparable. Used by protocol.py (which steps there are) and search.py (all interleavings of them).
 
-Time is not a number here. What time decides is a step that may come as soon as it is allowed: a lease ends, doubt passes, a late effect comes or never will.
-Generations are not numbers either: a claim is current until somebody else claims, which is all that anybody ever asks of them.
+Time is not a number here. What time decides is a step that may come as soon as it is allowed: a lease ends, doubt passes, a late effect comes or
+never will. Generations are not numbers either: a claim is current until somebody else claims, which is all that anybody ever asks of them.
 """
 
 from enum import IntEnum

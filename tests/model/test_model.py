@@ -67,4 +67,4 @@ def test_each_step_stands_for_code_that_exists() -> None:
 def test_the_bugs_are_those_that_the_real_worker_can_have_too() -> None:
     """The same names as in tests/fixtures/seeded_bugs.py, whose table is in docs/delivery.md."""
     text = (Path(__file__).parents[1] / "fixtures" / "seeded_bugs.py").read_text(encoding="utf-8")
-    assert set(re.findall(r"^def ([a-z]\w+)\(\) -> None", text, re.M)) == set(BUGS)
+    assert set(re.findall(r"^def ([a-z]\w+)\(\) -> None", text, re.MULTILINE)) == set(BUGS)

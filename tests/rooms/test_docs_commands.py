@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "connectors/README.md", ROOT / "deploy/monitoring/README.md"])
 NOT_BUILT = next((line for line in (ROOT / "docs/limits.md").read_text(encoding="utf-8").split("\n- ") if "Not built yet" in line), "")
 
+COMMAND = typer.main.get_command(app)
+
 _CODE = re.compile(r"^(?: {4,}|\t)(.*)$|(?<!`)`([^`]+)`(?!`)", re.MULTILINE)
 _FENCE = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
@@ -38,8 +40,8 @@ def alternatives(line: str) -> list[str]:
 
 def complaint(line: str) -> str | None:
     """Why the command line would be refused, None when it would not."""
-    words = shlex.split(line)[1:]
-    command: Any = typer.main.get_command(app)
+    words = shlex.split(re.sub(r"[\[\]]", "", line))[1:]  # [ ] around what may be left out
+    command: Any = COMMAND
     path: list[str] = []
     while isinstance(command, TyperGroup) and words and not words[0].startswith("-") and words[0] != "…":
         name = words.pop(0)

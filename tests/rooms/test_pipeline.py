@@ -12,6 +12,7 @@ from consumer.core.answer import NoResponse, Response, TransportFailure
 from consumer.core.limiter import LimitPolicy
 from consumer.core.mass_removal import MassRemovalPolicy
 from consumer.core.model import LetterKind, Operation, Position, Record
+from consumer.core.visibility import VisibilityPolicy
 from consumer.postgres import Pool, open_pool
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
@@ -298,6 +299,17 @@ async def test_a_change_whose_transaction_is_not_visible_yet_is_waited_for(world
 
 
 @pytest.mark.requirement("R32")
+async def test_a_transaction_of_no_such_database_is_given_up_on_and_the_mentor_comes_back_later(world: World) -> None:
+    """After a restore an id can lie in the future for ever: the facts as they are must do, and a request asks for one more look."""
+    someone = world.mentor("paused")
+    bench = world.worker(Options(visibility=VisibilityPolicy(patience_s=0.05)))
+    next_id = world.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0]
+    bench.change(someone, xid=(next_id + 1_000_000) % 2**32)
+    await until(lambda: bench.is_done)
+    assert world.dynamics.shown[someone] is False
+    assert world.execute("SELECT mentor_id::text, triggered_by FROM hlf_sync.sync_request") == [(someone, "reconciliation")]
+
+
 async def test_shadow_calls_nothing_and_keeps_what_is_due(world: World) -> None:
     """Pending in the ledger, position finished."""
     someone, bench = world.mentor("paused"), world.worker(Options(is_shadow=True))

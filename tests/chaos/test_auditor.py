@@ -1,0 +1,112 @@
+"""The auditor is shown a small run in which all is well, and then the same with one thing wrong: it has to name it. A weak auditor finds nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.chaos.auditor import Evidence, Freeze, LedgerRow, audit
+from tests.chaos.history import Event, Want, timelines, wanted_at
+
+_ANN, _BEA, _STRANGER = "ann", "bea", "stranger"
+_LATER_S = 10_000.0
+
+
+def _mentor(seq: int, at_s: float, mentor_id: str, status: str | None, organization: str = "HLF") -> Event:
+    row = None if status is None else {"organization": organization, "status": status}
+    return Event(seq, 1000 + seq, at_s, "mentor", mentor_id, mentor_id, row, was_ours=organization == "HLF")
+
+
+def _certificate(seq: int, at_s: float, mentor_id: str, expires_s: float = _LATER_S, status: str = "valid") -> Event:
+    return Event(seq, 1000 + seq, at_s, "certification", f"of {mentor_id}", mentor_id, {"status": status, "expires_s": expires_s})
+
+
+def _call(seq: int, at_s: float, mentor_id: str, value: bool, **changes: Any) -> dict[str, Any]:
+    times = {"started_ms": at_s * 1000, "ended_ms": at_s * 1000 + 20, "applied_ms": at_s * 1000 + 10, "applied_mono_ms": at_s * 1000 + 10}
+    column = {"new_showonwebsite": value}
+    return {"seq": seq, "method": "PATCH", "contact_id": mentor_id, "columns": column, "client_gone_ms": None, "overlap": 0, **times, **changes}
+
+
+_EVENTS = (
+    _mentor(1, 100, _ANN, "active"),
+    _certificate(2, 100, _ANN),
+    _mentor(3, 100, _BEA, "active"),
+    _certificate(4, 100, _BEA, expires_s=300),
+    _mentor(5, 100, _STRANGER, "active", "OTHER"),
+    _mentor(6, 200, _ANN, "paused"),
+)
+_GOOD = Evidence(
+    events=_EVENTS,
+    topic=frozenset((event.xid, event.mentor_id) for event in _EVENTS if event.was_ours),
+    journal=(_call(1, 101, _ANN, True), _call(2, 101, _BEA, True), _call(3, 201, _ANN, False), _call(4, 301, _BEA, False)),
+    first_shown={_ANN: False, _BEA: False, _STRANGER: True},
+    shown={_ANN: False, _BEA: False, _STRANGER: True},
+    ledger={_ANN: LedgerRow("hidden", None, "in_sync", None), _BEA: LedgerRow("hidden", None, "in_sync", None)},
+    letters=frozenset(),
+    failures=frozenset(),
+    now_s=1_000,
+    reach_s=8,
+)
+
+
+def test_a_run_in_which_all_is_well_is_clean() -> None:
+    """Also the removal that only the clock asked for."""
+    findings = audit(_GOOD)
+    assert not any(findings.violations.values())
+    assert (findings.calls, findings.applied, findings.duplicates) == (4, 4, 0)
+
+
+_WRONG = {
+    "lost": replace(_GOOD, topic=_GOOD.topic - {(1006, _ANN)}),
+    "lost ": replace(_GOOD, lag=1),
+    "wrong_final": replace(_GOOD, shown={**_GOOD.shown, _ANN: True}),
+    "wrong_final ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("visible", None, "in_sync", None)}),
+    "wrong_final  ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_doubt", None)}),
+    "wrong_final   ": replace(_GOOD, shown={**_GOOD.shown, _STRANGER: False}),
+    "phantom": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 250, _ANN, True))),
+    "phantom ": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _BEA, False))),
+    "other_organization": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _STRANGER, False))),
+    "personal": replace(_GOOD, leaks=("worker-1.log",)),
+    "overlapping": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 201.01, _ANN, False, overlap=1))),
+    "letters": replace(_GOOD, failures=frozenset({"ann:7"})),
+    "letters ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "dead_lettered", "ann:7")}),
+}
+
+
+@pytest.mark.parametrize("name", _WRONG)
+def test_one_thing_wrong_is_named(name: str) -> None:
+    """And nothing else is."""
+    violations = audit(_WRONG[name]).violations
+    assert [kind for kind, found in violations.items() if found] == [name.strip()]
+
+
+def test_a_worker_that_stood_still_may_call_late_and_beside_another() -> None:
+    """What no fence can close is no finding."""
+    freezes = (Freeze(202, 240),)
+    journal = (*_GOOD.journal, _call(5, 240.5, _ANN, True), _call(6, 240.51, _ANN, False, overlap=1))
+    findings = audit(replace(_GOOD, journal=journal, freezes=freezes))
+    assert findings.is_clean, findings.violations
+
+
+def test_a_call_that_changes_nothing_is_counted_and_allowed() -> None:
+    """At least once, not exactly once."""
+    findings = audit(replace(_GOOD, journal=(*_GOOD.journal, _call(5, 202, _ANN, False))))
+    assert (findings.is_clean, findings.duplicates) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        ([_mentor(1, 1, _ANN, "active")], Want.HIDDEN),
+        ([_mentor(1, 1, _ANN, "reinstated")], Want.SILENT),
+        ([_mentor(1, 1, _ANN, "active"), _certificate(2, 1, _ANN)], Want.VISIBLE),
+        ([_mentor(1, 1, _ANN, "active"), _certificate(2, 1, _ANN, status="revoked")], Want.HIDDEN),
+        ([_mentor(1, 1, _ANN, "active"), _certificate(2, 1, _ANN, expires_s=5)], Want.HIDDEN),
+        ([_mentor(1, 1, _ANN, "vacationing")], Want.REFUSE),
+        ([_mentor(1, 1, _ANN, "active", "OTHER")], Want.OUT),
+        ([_mentor(1, 1, _ANN, "active"), _mentor(2, 2, _ANN, None)], Want.OUT),
+    ],
+)
+def test_what_the_history_wanted(events: list[Event], wanted: Want) -> None:
+    """HLF's rules, written a second time."""
+    assert wanted_at(timelines(events)[_ANN], 100) is wanted
