@@ -128,9 +128,8 @@ def main() -> None:
         finally:
             clear(stack, chosen.letters)
     print(output)
-    print(
-        f"replay plan over {chosen.letters} letters: {seconds:.1f} s (limit {_SECONDS}; {cpu_s:.1f} s of CPU), {megabytes:.0f} MB at the most (limit {_MEGABYTES})"
-    )
+    print(f"replay plan over {chosen.letters} letters: {seconds:.1f} s (limit {_SECONDS}), {cpu_s:.1f} s of CPU")
+    print(f"{megabytes:.0f} MB at the most (limit {_MEGABYTES})")
     if seconds > _SECONDS or megabytes > _MEGABYTES:
         sys.exit("over the limit")
 
