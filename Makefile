@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+BENCHES := decode http_client scrape freshness throughput backlog replay_plan drain limits
 PURE := tests/core tests/properties tests/rooms tests/contracts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos lock format clean
+.PHONY: help setup demo test check bench chaos docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,6 +29,7 @@ check: $(STAMP) ## the fast part: style, types, import rules, pure tests
 	$(BIN)/mypy consumer sandbox
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
+	$(BIN)/deptry .
 	$(BIN)/pytest -q $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
@@ -37,8 +39,17 @@ test: $(STAMP) ## everything, on the real parts
 	$(BIN)/pytest -q --durations=15 || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \
 	  $(BIN)/pytest -q --last-failed --last-failed-no-failures none; }
 
-bench: $(STAMP) ## measure; prints ratios beside a peer or a limit
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(STAMP) ## measure (about 12 minutes); prints ratios beside a peer or a limit
+	@for script in $(BENCHES); do echo "== bench/$$script.py"; $(BIN)/python bench/$$script.py || exit 1; done
+
+chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+docs: $(STAMP) ## print the generated pages anew
+	$(BIN)/python -m consumer.deliver.errors_page > docs/errors.md
+	$(BIN)/python -m consumer.record.metrics_page > docs/metrics.md
+	$(BIN)/python -m consumer.settings_page > docs/settings.md
+	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 
 lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt

@@ -88,7 +88,7 @@ def plan(
     Each letter gets a verdict with its reason: **due** (apply asks for it), **superseded** (the mentor was delivered since, or a newer letter
     stands for it), **duplicate**, **investigate** (a person must repair something first; `replay show ID` says what).
     """
-    from consumer.replay import plan_file, planning, screen  # noqa: PLC0415 - Kafka's client and Avro are not loaded for --help
+    from consumer.replay import plan_file, plan_page, planning  # noqa: PLC0415 - Kafka's client and Avro are not loaded for --help
 
     settings = settings_from(env_file)
     filters = planning.Filters(
@@ -110,7 +110,7 @@ def plan(
     if as_json:
         typer.echo(orjson.dumps(found.content(), option=orjson.OPT_INDENT_2).decode())
     else:
-        screen.PlanPage(_out).show(found)
+        plan_page.PlanPage(_out).show(found)
     if found.due:
         _say(f"The plan is in {file}. Apply it: hlf-sync replay apply {file}")
     elif found.letters:
@@ -136,20 +136,24 @@ def apply(
     any point: apply the same file again, and it goes on. A plan that was edited, or whose topic was created anew, is refused (exit 2), and so is a
     second replay at the same time.
     """
-    from consumer.replay import plan_file, screen, session  # noqa: PLC0415 - as above
+    from consumer.replay import plan_file, run_view, session  # noqa: PLC0415 - as above
 
     settings = settings_from(env_file)
     found = plan_file.read(file)
     if settings.delivery == "shadow":
         raise SettingsError("HLF_SYNC_DELIVERY is shadow: nothing is delivered, so nothing can be replayed")
-    _ask_first(found, screen, yes=yes)
+    _ask_first(found, yes=yes)
     policy = RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio)
     outcome = session.Outcome()
     try:
-        with screen.view_for(_error) as view:
+        with run_view.view_for(_error) as view:
             _work(settings, lambda place: session.apply(place, found, policy, view, outcome, reason=reason), say=view.say)
-    finally:
+    except SettingsError:  # refused: nothing was done
+        raise
+    except BaseException:
         _show_outcome(found.plan_id, outcome, as_json=as_json)
+        raise
+    _show_outcome(found.plan_id, outcome, as_json=as_json)
     if outcome.trouble is not None:
         raise HaltError(outcome.trouble)
 
@@ -166,13 +170,13 @@ def show(
     For a record that could not be read, the record itself is fetched and described: sizes, framing, schema, whether the bytes are the same, what is
     wrong today. Its values are never shown.
     """
-    from consumer.replay import inspection, screen  # noqa: PLC0415 - as above
+    from consumer.replay import inspection, letter_page  # noqa: PLC0415 - as above
 
     found = _work(settings_from(env_file), lambda place: inspection.explain(place, letter_id))
     if as_json:
-        typer.echo(json.dumps(_explained(found), indent=2))
+        typer.echo(json.dumps(letter_page.content(found), indent=2))
     else:
-        _out.print(screen.letter_page(found))
+        _out.print(letter_page.letter_page(found))
 
 
 @replay_app.command()
@@ -193,11 +197,11 @@ def watch(
     Only what needs no person, and only while workers run, nothing is halted and the circuit is not open. A mentor that fails again waits twice as
     long before the next time, up to an hour.
     """
-    from consumer.replay import screen, session, watching  # noqa: PLC0415 - as above
+    from consumer.replay import run_view, session, watching  # noqa: PLC0415 - as above
 
     settings = settings_from(env_file)
     policy = watching.WatchPolicy(RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio), settle, every)
-    with screen.view_for(_error) as view:
+    with run_view.view_for(_error) as view:
         outcome = _work(settings, lambda place: session.watch(place, policy, view, is_once=once), say=view.say)
     _show_outcome(None, outcome, as_json=as_json)
 
@@ -235,12 +239,14 @@ def _work(settings: Settings, work: Callable[[Any], Awaitable[T]], say: Callable
     return asyncio.run(main())
 
 
-def _ask_first(found: Any, screen: Any, *, yes: bool) -> None:
+def _ask_first(found: Any, *, yes: bool) -> None:
+    from consumer.replay.plan_page import PlanPage  # noqa: PLC0415 - as above
+
     if yes:
         return
     if not sys.stdin.isatty():
         raise SettingsError("there is no terminal to ask at: --yes is needed")
-    screen.PlanPage(_error).show(found)
+    PlanPage(_error).show(found)
     if not typer.confirm(f"Ask for {len(found.due)} letters?", err=True):
         raise typer.Exit(2)
 
@@ -252,22 +258,6 @@ def _show_outcome(plan_id: str | None, outcome: Any, *, as_json: bool) -> None:
         return
     for line in outcome.lines():
         _out.print(line, highlight=False, soft_wrap=True)
-
-
-def _explained(found: Any) -> dict[str, Any]:
-    whole, standing = found.whole, found.judged.standing
-    return {
-        "id": found.letter.id,
-        "verdict": found.judged.judgement.verdict.value,
-        "reason": found.judged.judgement.reason,
-        "partition": found.letter.partition,
-        "offset": found.letter.offset,
-        "letter": None if whole is None else {**asdict(whole), "status": whole.status.value},
-        "ledger": None if standing is None else asdict(standing.ledger),
-        "failure": found.failure,
-        "requests": found.requests,
-        "record": found.record,
-    }
 
 
 def _kind(word: str) -> str:

@@ -5,7 +5,7 @@ import asyncio
 from consumer.errors import DependencyError
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.patience import Dependencies
-from consumer.postgres import connect
+from consumer.postgres import connect, reaching
 
 # Looked at anyway this often: a notification may be lost with its connection.
 _LOOK_S = 0.25
@@ -15,12 +15,13 @@ async def follow_fleet(dsn: str, gate: Gate, dependencies: Dependencies) -> None
     """Read circuit and halts again whenever somebody changed them, for ever."""
     while True:
         try:
-            async with await connect(dsn) as connection:
-                await connection.execute("LISTEN hlf_sync_fleet")
-                while True:
-                    await gate.refresh()
-                    async for _ in connection.notifies(timeout=_LOOK_S, stop_after=1):
-                        pass
+            with reaching("PostgreSQL"):
+                async with await connect(dsn) as connection:
+                    await connection.execute("LISTEN hlf_sync_fleet")
+                    while True:
+                        await gate.refresh()
+                        async for _ in connection.notifies(timeout=_LOOK_S, stop_after=1):
+                            pass
         except (DependencyError, OSError) as error:
             dependencies.failed("PostgreSQL", type(error).__name__, asyncio.get_running_loop().time())
             await asyncio.sleep(_LOOK_S)

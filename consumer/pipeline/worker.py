@@ -16,9 +16,10 @@ from consumer.pipeline.stages import Stages
 
 _log = structlog.get_logger()
 
-# Pausing throws away what was prefetched, so it must not happen often.
-_PAUSE_AT = 10_000
-_RESUME_AT = 7_000
+# Changes held in memory, about 15 MiB at most. Pausing throws away what was prefetched, so it must not happen often; and hot mentors are looked at
+# twice a second, so half a second's worth of a fast backlog must find room, or the room would be the limit.
+_PAUSE_AT = 50_000
+_RESUME_AT = 35_000
 _TURN_S = 0.05
 
 

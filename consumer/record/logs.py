@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
@@ -94,9 +95,17 @@ def writer_in_use() -> Writer | None:
 
 def arrange(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     """When, how bad, what; then the allowed keys. Every other key is dropped."""
-    when = datetime.fromtimestamp(epoch_ms() / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    said = {key: value for key, value in event.items() if key in ALLOWED and value is not None}
-    return {"timestamp": when, "level": level, "event": event["event"], **said}
+    seconds, milliseconds = divmod(epoch_ms(), 1000)
+    said: EventDict = {"timestamp": f"{_second(seconds)}.{milliseconds:03d}Z", "level": level, "event": event["event"]}
+    for key, value in event.items():
+        if key in ALLOWED and value is not None:
+            said[key] = value
+    return said
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def name_exception(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -122,6 +131,7 @@ def configure(level: str, stream: TextIO | None = None) -> Writer:
         cache_logger_on_first_use=True,
     )
     # Libraries say nothing: their lines quote addresses, statements and headers. What matters of it, the rooms say in our words.
+    logging.captureWarnings(capture=True)
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
     threading.excepthook = _thread_ended
     return writer

@@ -143,6 +143,23 @@ def test_every_link_between_the_papers_leads_somewhere() -> None:
                 assert anchor in anchors(found), f"{paper.name}: {target}"
 
 
+@pytest.mark.requirement("R66")
+def test_the_runbook_has_what_operators_need() -> None:
+    """Each as a section of its own, with what to look at first, to do, and not to do."""
+    text = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n## ")[1:]}
+    assert set(sections) >= {
+        "Expected sync lag",
+        "Credential rotation",
+        "Break-glass",
+        "Going live from shadow",
+        "Running against a real test tenant",
+    }
+    for name in ("Slot lost", "Connector failed", "Outage", "Flood of dead letters", "Stuck mentor"):
+        for heading in ("**Look first**", "**Do**", "**Do not**"):
+            assert heading in sections[name], name
+
+
 def anchors(paper: Path) -> set[str]:
     """The anchors of a paper's headings."""
     headings = re.findall(r"^#+ (.*)$", paper.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,19 +1,20 @@
 """Logs: keys by allow-list, canonical lines, and a reader that is stuck, gone or absent stops nothing."""
 
 import ast
-import io
-import json
+import logging
 import os
+import re
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
-from consumer.record.logs import ALLOWED, Writer, configure
+from consumer.record.logs import ALLOWED, Writer, _for_people, arrange
+from tests.fixtures.log_lines import LogLines, captured
 
 _TALKS = """
 import sys, structlog
@@ -28,55 +29,43 @@ writer.close()
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """Logging into memory; put back afterwards."""
-    stream = io.StringIO()
-    writer = configure("info", stream)
-    yield stream
-    writer.close()
-    structlog.reset_defaults()
-
-
-def said(lines: io.StringIO, count: int = 1) -> list[dict[str, object]]:
-    """What was written, once so many lines are there."""
-    deadline = time.monotonic() + 5
-    while lines.getvalue().count("\n") < count and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return [json.loads(line) for line in lines.getvalue().splitlines()]
+def lines() -> Iterator[LogLines]:
+    """Logging into memory."""
+    yield from captured()
 
 
 @pytest.mark.requirement("R45")
-def test_a_key_that_is_not_on_the_list_is_left_out(lines: io.StringIO) -> None:
+def test_a_key_that_is_not_on_the_list_is_left_out(lines: LogLines) -> None:
     """Nobody's name gets in by accident."""
     structlog.get_logger().warning("retry", mentor_id="m", full_name="Jane Canary", delay_ms=2000, authorization="Bearer canary")
-    (line,) = said(lines)
+    (line,) = lines.wait()
     assert {key: line[key] for key in ("level", "event", "mentor_id", "delay_ms")} == {
         "level": "warning",
         "event": "retry",
         "mentor_id": "m",
         "delay_ms": 2000,
     }
-    assert "anary" not in lines.getvalue()
+    assert "anary" not in lines.text
     assert list(line)[:3] == ["timestamp", "level", "event"]
 
 
 @pytest.mark.requirement("R45")
-def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(lines: io.StringIO) -> None:
+def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(lines: LogLines) -> None:
     """Its text may quote input."""
     try:
         raise ValueError("jane.canary@example.org")  # noqa: TRY301 - the place is what is looked at
     except ValueError:
         structlog.get_logger().error("unhandled", exc_info=True)
-    (line,) = said(lines)
+    (line,) = lines.wait()
     assert str(line["exception"]).startswith("ValueError at test_logs.py:")
-    assert "canary" not in lines.getvalue()
+    assert "canary" not in lines.text
 
 
-def test_a_level_below_the_chosen_one_is_not_said(lines: io.StringIO) -> None:
+def test_a_level_below_the_chosen_one_is_not_said(lines: LogLines) -> None:
     """Debug costs nothing at info."""
     structlog.get_logger().debug("kafka_client")
     structlog.get_logger().info("leader")
-    assert [line["event"] for line in said(lines)] == ["leader"]
+    assert [line["event"] for line in lines.wait()] == ["leader"]
 
 
 def test_every_key_that_the_code_says_is_on_the_list_and_no_other() -> None:
@@ -136,3 +125,32 @@ def test_a_pipe_that_is_read_late_gets_every_line_whole() -> None:
     os.close(ours)
     assert [int(line.split()[0]) for line in found.splitlines()] == list(range(9_000))
     assert writer.dropped == 0
+
+
+def test_a_thread_that_ends_by_an_error_is_told_by_its_name(lines: LogLines) -> None:
+    """In our words, not as a trace on stderr that may quote input."""
+
+    def fail() -> None:
+        raise ValueError("jane.canary@example.org")
+
+    thread = threading.Thread(target=fail, name="kafka-consumer")
+    thread.start()
+    thread.join()
+    (line,) = lines.wait()
+    assert (line["event"], line["level"], line["detail"]) == ("thread_ended", "error", "kafka-consumer")
+    assert "canary" not in lines.text
+
+
+def test_libraries_say_nothing(lines: LogLines) -> None:
+    """Their lines quote addresses, statements and headers."""
+    logging.getLogger("psycopg.pool").error("connection to host=db.example.org failed")
+    logging.getLogger("asyncio").critical("canary")
+    structlog.get_logger().info("leader")
+    assert [line["event"] for line in lines.wait()] == ["leader"]
+
+
+def test_on_a_terminal_a_line_is_for_people() -> None:
+    """Time, level, what, and the rest as words; partitions as ranges."""
+    arranged = arrange(None, "info", {"event": "partitions_assigned", "partitions": [0, 1, 2, 5]})
+    text = _for_people(None, "info", arranged)
+    assert re.sub(r"\x1b\[\d*m", "", text).split(None, 1)[1] == "info    partitions_assigned  partitions 0-2,5"

@@ -12,9 +12,11 @@ from consumer.core.replay import Judgement, Letter, ReplayVerdict
 from consumer.errors import SettingsError
 from consumer.replay import plan_file
 from consumer.replay.letter_log import Extent
+from consumer.replay.letter_page import moment
 from consumer.replay.plan_file import Plan, PlanError, PlannedLetter
+from consumer.replay.plan_page import PlanPage
 from consumer.replay.planning import Filters, start_of
-from consumer.replay.screen import Lines, PlanPage, moment
+from consumer.replay.run_view import Lines
 
 pytestmark = pytest.mark.requirement("R47")
 
