@@ -55,6 +55,7 @@ class ChangesLog:
                 "group.id": client_id,  # a name that librdkafka asks for; nobody joins it
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "queued.max.messages.kbytes": 16_384,  # fetched ahead; its default may fill 64 MB and more
                 "auto.offset.reset": "earliest",
                 "allow.auto.create.topics": False,
                 "error_cb": lambda _error: None,

@@ -1,18 +1,22 @@
 """Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from consumer import operate
-from consumer.core.model import HaltReason, MentorId, Trigger
+from consumer.core.decide import Rules
+from consumer.core.model import HaltReason, Trigger
 from consumer.errors import HaltError, SettingsError
 from consumer.options import EnvFile, Json, settings_from
 
 _out = Console(soft_wrap=True)
+_err = Console(stderr=True, soft_wrap=True)
 _LOOK_S = 0.25
+_PATIENCE_S = 15.0
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way.")]
@@ -28,11 +32,13 @@ def force(
 ) -> None:
     """Look at one mentor now, and deliver what is due."""
     mentor_id = operate.mentor(mentor)
-    with operate.connected(settings_from(env_file)) as connection:
+    settings = settings_from(env_file)
+    with operate.connected(settings) as connection:
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
-            _await_rest(connection, [mentor_id], {mentor_id: before and before["updated_at"]})
+            rules = Rules(organization=settings.organization)
+            _await_rest(connection, lambda: operate.is_handled(connection, mentor_id, before, rules))
         row = operate.ledger_row(connection, mentor_id)
     _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
 
@@ -44,10 +50,12 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times at once)."""
-    with operate.connected(settings_from(env_file)) as connection:
-        count = operate.sweep(connection, reason)
+    settings = settings_from(env_file)
+    rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
+    with operate.connected(settings) as connection:
+        count, asked_at = operate.sweep(connection, reason)
         if wait:
-            _await_rest(connection, None, {})
+            _await_rest(connection, lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow))
     _say({"requests": count}, as_json=as_json)
 
 
@@ -76,8 +84,9 @@ def confirm_removals(
     as_json: Json = False,
 ) -> None:
     """Let through the removals that the mass change guard holds back: shows how many and whom, asks, and confirms exactly those."""
-    with operate.connected(settings_from(env_file)) as connection:
-        waiting = operate.held_removals(connection)
+    settings = settings_from(env_file)
+    with operate.connected(settings) as connection:
+        waiting = operate.held_removals(connection, Rules(organization=settings.organization))
         if not as_json:
             _out.print(f"{len(waiting)} removals wait" + (":" if waiting else "."))
             for mentor_id in waiting[:20]:
@@ -90,31 +99,18 @@ def confirm_removals(
     _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
 
 
-def _await_rest(connection: operate.Connection, mentor_ids: list[MentorId] | None, before: dict[MentorId, object]) -> None:
-    """Wait until the mentors are at rest; a halt that stands in the way ends it with exit code 3."""
-    started = time.monotonic()
-    while True:
+def _await_rest(connection: operate.Connection, is_done: Callable[[], bool]) -> None:
+    """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when nobody seems to be at work."""
+    started_s, has_said = time.monotonic(), False
+    while not is_done():
         halts = operate.halts(connection)
         if halts:
             message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
             raise HaltError(message)
-        if _is_at_rest(connection, mentor_ids, before, time.monotonic() - started):
-            return
+        if not has_said and time.monotonic() - started_s > _PATIENCE_S:
+            has_said = True
+            _err.print(f"not done after {_PATIENCE_S:.0f} s; still waiting. Does a worker run, and is the circuit closed? See `hlf-sync status`.")
         time.sleep(_LOOK_S)
-
-
-# How long a request that changes nothing in the ledger (nothing was due) may take to be seen.
-_QUIET_S = 5.0
-
-
-def _is_at_rest(connection: operate.Connection, mentor_ids: list[MentorId] | None, before: dict[MentorId, object], waited_s: float) -> bool:
-    if mentor_ids is None:
-        row = connection.execute("SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE state IN ('pending', 'in_doubt')").fetchone()
-        return waited_s > _QUIET_S and row is not None and row["n"] == 0
-    rows = {mentor_id: operate.ledger_row(connection, mentor_id) for mentor_id in mentor_ids}
-    is_open = any(row and (row["state"] in {"pending", "in_doubt"} or row["lease_owner"]) for row in rows.values())
-    has_moved = all(row and row["updated_at"] != before.get(mentor_id) for mentor_id, row in rows.items())
-    return not is_open and (has_moved or waited_s > _QUIET_S)
 
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:

@@ -77,7 +77,7 @@ def reconcile(
         show(_out, report)
     if report.left:
         raise typer.Exit(_DIFFERS)
-    if report.unread:
+    if report.unread or report.skipped:
         raise typer.Exit(_INCOMPLETE)
 
 

@@ -50,7 +50,7 @@ FailureRatio = Annotated[
     float,
     typer.Option("--failure-ratio", min=0, max=1, help="Stop when more than this part of the last letters failed again.", rich_help_panel=_PACE),
 ]
-LetterIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Letters' ids, as `replay plan` shows them.", show_default=False)]
+LetterIds = Annotated[list[str], typer.Argument(metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False)]
 
 
 @replay_app.command()
@@ -77,9 +77,7 @@ def plan(
         bool, typer.Option("--repaired", help="What Dynamics refused (404, 400 …) has been repaired there: count it as due.")
     ] = False,
     rate: Rate = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Where to write the plan. Default: replay-plan-<UTC time>.json.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to write the plan. Default: replay-plan-TIME.json.")] = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -184,7 +182,7 @@ def watch(
     *,
     settle: Annotated[
         float, typer.Option("--settle", min=0, metavar="S", help="Seconds that an exhausted letter waits before its first replay.")
-    ] = 60,
+    ] = 15,
     every: Annotated[float, typer.Option("--every", min=0.1, metavar="S", help="Seconds between two looks.")] = 5,
     once: Annotated[bool, typer.Option("--once", help="Take one look, replay what is due, and end (for a timer).")] = False,
     rate: Rate = None,
@@ -247,7 +245,11 @@ def _ask_first(found: Any, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise SettingsError("there is no terminal to ask at: --yes is needed")
     PlanPage(_error).show(found)
-    if not typer.confirm(f"Ask for {len(found.due)} letters?", err=True):
+    try:
+        is_wanted = typer.confirm(f"Ask for {len(found.due)} letters?", err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if not is_wanted:
         raise typer.Exit(2)
 
 

@@ -5,6 +5,7 @@ certificate or a secret that cannot be used.
 """
 
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
@@ -18,13 +19,26 @@ from consumer.deliver.contract import DynamicsContract
 from consumer.deliver.credentials import RenewingCredentials
 from consumer.deliver.entra import ClientCertificate, ClientSecret, EntraApplication, ManagedIdentitySource, credentials_for
 from consumer.deliver.transport import open_transport, trust
-from consumer.settings import Settings, read_secret, variable
+from consumer.secret_file import read_secret
+from consumer.settings import Settings, variable
+
+
+class Login(httpx.Auth):
+    """HTTP Basic with the password as it is at each request: its file may have been replaced."""
+
+    def __init__(self, settings: Settings, part: str) -> None:
+        self._settings, self._part = settings, part
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        """Add the header."""
+        user = getattr(self._settings, f"{self._part}_user")
+        yield from httpx.BasicAuth(user, self._settings.secret(f"{self._part}_password")).auth_flow(request)
 
 
 class ConnectLogin(TypedDict):
     """How Kafka Connect is entered, in `ConnectRest`'s words."""
 
-    auth: tuple[str, str] | None
+    auth: httpx.Auth | None
     tls: ssl.SSLContext | None
 
 
@@ -49,7 +63,7 @@ def dynamics_credentials(settings: Settings, secret_file: Path | None, transport
     )
     certificate = settings.dynamics_client_certificate_file
     key = (
-        ClientCertificate(certificate, lambda: settings.dynamics_client_certificate_password)
+        ClientCertificate(certificate, lambda: _certificate_password(settings))
         if certificate is not None
         else ClientSecret(lambda: _client_secret(settings, secret_file))
     )
@@ -70,7 +84,7 @@ def registry(settings: Settings, *, timeout_s: float = 5.0) -> Registry:
     """The schema registry's client, with its user and its CA where there are any."""
     return Registry(
         settings.schema_registry_url or "",
-        auth=_login(settings.schema_registry_user, settings.schema_registry_password),
+        auth=_login(settings, "schema_registry"),
         tls=_tls(settings.schema_registry_ca_file, "schema_registry_ca_file"),
         timeout_s=timeout_s,
     )
@@ -78,7 +92,7 @@ def registry(settings: Settings, *, timeout_s: float = 5.0) -> Registry:
 
 def connect_login(settings: Settings) -> ConnectLogin:
     """Kafka Connect's user and CA, for what opens it by its address."""
-    return ConnectLogin(auth=_login(settings.connect_user, settings.connect_password), tls=_tls(settings.connect_ca_file, "connect_ca_file"))
+    return ConnectLogin(auth=_login(settings, "connect"), tls=_tls(settings.connect_ca_file, "connect_ca_file"))
 
 
 def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
@@ -93,8 +107,13 @@ def _client_secret(settings: Settings, secret_file: Path | None) -> SecretStr:
     return settings.dynamics_client_secret or SecretStr("")
 
 
-def _login(user: str | None, password: SecretStr | None) -> tuple[str, str] | None:
-    return None if user is None or password is None else (user, password.get_secret_value())
+def _certificate_password(settings: Settings) -> SecretStr | None:
+    password = settings.secret("dynamics_client_certificate_password")
+    return SecretStr(password) if password else None
+
+
+def _login(settings: Settings, part: str) -> Login | None:
+    return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
 
 
 def _tls(ca_file: Path | None, name: str) -> ssl.SSLContext | None:

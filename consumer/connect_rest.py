@@ -28,7 +28,7 @@ class ConnectRest:
         self,
         url: str,
         *,
-        auth: tuple[str, str] | None = None,
+        auth: httpx.Auth | tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = _TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,

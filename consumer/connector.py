@@ -161,7 +161,7 @@ def apply_connector(
     deadline_s: float = 60,
     settle_s: float = _SETTLE_S,
     say: Say = print,
-    auth: tuple[str, str] | None = None,
+    auth: httpx.Auth | tuple[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Report:
@@ -189,7 +189,7 @@ def revive(
     url: str,
     name: str,
     *,
-    auth: tuple[str, str] | None = None,
+    auth: httpx.Auth | tuple[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Standing:

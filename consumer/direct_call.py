@@ -300,6 +300,7 @@ class DirectCall:
             http_status=result.http_status,
             duration_ms=result.duration_ms,
             correlation_id=result.correlation_id,
+            contact_id=known.contact_id,
         )
 
     async def _hand_over(self, held: _Held, result: CallResult, conclusion: Conclusion) -> Ended:

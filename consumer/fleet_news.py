@@ -5,13 +5,13 @@ import asyncio
 from consumer.errors import DependencyError
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.patience import Dependencies
-from consumer.postgres import connect, reaching
+from consumer.postgres import Dsn, connect, reaching
 
 # Looked at anyway this often: a notification may be lost with its connection.
 _LOOK_S = 0.25
 
 
-async def follow_fleet(dsn: str, gate: Gate, dependencies: Dependencies) -> None:
+async def follow_fleet(dsn: Dsn, gate: Gate, dependencies: Dependencies) -> None:
     """Read circuit and halts again whenever somebody changed them, for ever."""
     while True:
         try:

@@ -21,6 +21,10 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
+# After a partition's leader has changed (a broker that was frozen for a while is enough), librdkafka 2.16's admin client goes on asking with what it
+# remembers, until that is 15 minutes old [measured]. Asking for the topic renews it.
+_STALE = frozenset({"FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION"})
+
 
 class LagReader:
     """Asks the brokers about one topic and group."""
@@ -91,6 +95,15 @@ class LagReader:
         return {partition: where.offset for partition, where in self._list(partitions, spec).items()}
 
     def _list(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
+        try:
+            return self._list_once(partitions, spec)
+        except DependencyError as error:
+            if error.detail not in _STALE:
+                raise
+        self._partitions()
+        return self._list_once(partitions, spec)
+
+    def _list_once(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
         try:
             futures = self._admin.list_offsets({TopicPartition(self._topic, partition): spec for partition in partitions}, request_timeout=_TIMEOUT_S)
             return {where.partition: future.result(_TIMEOUT_S) for where, future in futures.items()}

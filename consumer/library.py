@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -149,7 +150,7 @@ async def open_portal(settings: Settings | None = None, *, env_file: Path | None
 
 
 async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:
-    dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
+    dsn = partial(settings.secret, "postgres_dsn")
     async with await connect(dsn):  # a refusal is said at once; the pool would keep it to itself until its time-out
         pass
     pool = open_pool(dsn, size=_POOL_SIZE)

@@ -5,7 +5,7 @@ Each port has one behaviour suite in tests/contracts that runs over the fake and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.core.breaker import Circuit
 from consumer.core.dead_letter import DeadLetter
@@ -15,14 +15,14 @@ from consumer.core.verdict import Verdict
 from consumer.core.visibility import Fate, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What one statement's snapshot showed of one mentor."""
 
     facts: Facts | None
     ledger: LedgerRow
     has_ledger: bool
     contact_id: ContactId | None
+    is_remapped: bool = False  # another contact is mapped than the one that was last called for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Delivered:
     duration_ms: int = 0
     correlation_id: str | None = None
     reason: str | None = None
+    contact_id: ContactId | None = None
 
 
 class FactsPort(Protocol):
@@ -98,8 +99,12 @@ class LedgerPort(Protocol):
         """Note removals that wait for an operator's word."""
         ...
 
-    async def ask(self, mentor_ids: Sequence[MentorId] | None, triggered_by: Trigger, reason: str) -> int:
-        """Insert sync requests for these mentors, or for all in the view and the ledger; the number of requests."""
+    async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
+        """Insert sync requests for these mentors."""
+        ...
+
+    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
+        """Insert sync requests for all in the view and the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
         ...
 
 

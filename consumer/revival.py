@@ -8,7 +8,7 @@ import structlog
 
 from consumer.clients import ConnectLogin
 from consumer.connector import Standing, revive
-from consumer.errors import DependencyError
+from consumer.errors import DependencyError, SettingsError
 
 _log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ async def revive_connector(url: str, login: ConnectLogin, leads: Callable[[], bo
             continue
         try:
             standing = await asyncio.to_thread(partial(revive, url, CONNECTOR, **login))
-        except DependencyError as error:
-            _log.warning("connector_unknown", error_code=error.detail)
+        except (DependencyError, SettingsError) as error:  # whatever Connect answers, it is no reason to end a worker that delivers
+            _log.warning("connector_unknown", error_code=error.detail if isinstance(error, DependencyError) else "refused")
         else:
             if standing is Standing.FAILED:
                 _log.error("connector_failed")

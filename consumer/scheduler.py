@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from consumer.errors import DependencyError
 from consumer.pipeline.patience import Dependencies
-from consumer.postgres import connect
+from consumer.postgres import Dsn, connect
 
 _log = structlog.get_logger()
 
@@ -31,12 +31,19 @@ WITH due AS (
 UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor_id = due.mentor_id
 """
 
-_PRUNE = "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'"
+# Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for a day (the ledger looks at it too).
+_PRUNE = (
+    "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
+    "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
+)
 
-# Shadow leaves what is due as pending without a call; nobody else leaves a mentor pending and untouched for so long.
+# Shadow leaves what is due as pending without a call, and its offset is committed: a live leader asks for it, once. At the election for all; later
+# for what has been pending so long that no worker can be about to call (a shadow worker that was still running, say).
 _OWED = """
-UPDATE hlf_sync.mentor_ledger SET reevaluate_at = now()
- WHERE state = 'pending' AND attempt_count = 0 AND lease_owner IS NULL AND reevaluate_at IS NULL
+UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
+ WHERE state = 'pending' AND reevaluate_at IS NULL AND updated_at <= now() - make_interval(secs => %s)
+   AND NOT EXISTS (SELECT FROM hlf_sync.sync_request r
+                    WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at)
 """
 
 _LETTERS = """
@@ -46,12 +53,15 @@ SELECT count(DISTINCT mentor_id), coalesce(extract(epoch FROM now() - min(attemp
 
 TURN_S = 1.0
 _PRUNE_EVERY_S = 3600.0
+_OWED_EVERY_S = 60.0
+# Longer than any delivery with its retries.
+_OWED_S = 300
 
 
 class Scheduler:
     """Runs in every worker; does something in one."""
 
-    def __init__(self, dsn: str, dependencies: Dependencies, *, is_live: bool) -> None:
+    def __init__(self, dsn: Dsn, dependencies: Dependencies, *, is_live: bool) -> None:
         self._dsn = dsn
         self._dependencies = dependencies
         self._is_live = is_live
@@ -77,15 +87,19 @@ class Scheduler:
         self.is_leader = True
         _log.info("leader")
         if self._is_live:
-            await connection.execute(_OWED)
-        pruned_at_s = float("-inf")
+            await connection.execute(_OWED, (0,))
+        pruned_at_s, owed_at_s = float("-inf"), asyncio.get_running_loop().time()
         while True:
             now_s = asyncio.get_running_loop().time()
             await connection.execute(_DUE, {"is_live": self._is_live})
             await self._count_letters(connection)
             if now_s - pruned_at_s > _PRUNE_EVERY_S:
-                await connection.execute(_PRUNE)
+                for statement in _PRUNE:
+                    await connection.execute(statement)
                 pruned_at_s = now_s
+            if self._is_live and now_s - owed_at_s > _OWED_EVERY_S:
+                await connection.execute(_OWED, (_OWED_S,))
+                owed_at_s = now_s
             await asyncio.sleep(TURN_S)
 
     async def _is_elected(self, connection: AsyncConnection) -> bool:

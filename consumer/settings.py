@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, from_json
 
 from consumer.errors import SettingsError
+from consumer.secret_file import SecretFile, is_dsn
 
 PREFIX = "HLF_SYNC_"
 
@@ -107,6 +108,8 @@ class Settings(BaseModel):
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
 
+    _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
+
     @field_validator("kafka_options", mode="before")
     @classmethod
     def _parse_options(cls, value: object) -> object:
@@ -149,6 +152,14 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value
 
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_dsn(value.get_secret_value()):
+            message = "is no connection string"
+            raise ValueError(message)
+        return value
+
     @field_validator("schema_registry_url", "connect_url")
     @classmethod
     def _require_http(cls, value: str | None) -> str | None:
@@ -170,6 +181,13 @@ class Settings(BaseModel):
                 message = f"{variable(part)}_USER and {variable(part)}_PASSWORD belong together: one of them is not set"
                 raise ValueError(message)
         return self
+
+    def secret(self, name: str) -> str:
+        """A secret as it is now: from its file, which may have been replaced, where it has one; empty when it is not set. Ask for it at each use."""
+        if name in self._files:
+            return self._files[name].read()
+        value: SecretStr | None = getattr(self, name)
+        return value.get_secret_value() if value else ""
 
     def require(self, *names: str) -> None:
         """Raise `SettingsError` for the first of these settings that is missing."""
@@ -199,14 +217,17 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises `SettingsError`."""
     values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
     found = {name: values[variable(name)] for name in Settings.model_fields if values.get(variable(name)) not in {None, ""}}
-    for name in SECRETS:
-        path = values.get(variable(name) + "_FILE")
-        if path and name not in found:
-            found[name] = read_secret(Path(path), variable(name) + "_FILE")
+    files = {
+        name: SecretFile(Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool)
+        for name in SECRETS
+        if name not in found and (path := values.get(variable(name) + "_FILE"))
+    }
     try:
-        return Settings.model_validate(found)
+        settings = Settings.model_validate({**found, **{name: file.read() for name, file in files.items()}})
     except ValidationError as error:
         raise SettingsError(_explain(error.errors(include_url=False, include_input=False, include_context=False)[0])) from None
+    settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
+    return settings
 
 
 def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
@@ -214,19 +235,6 @@ def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, s
     values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
     path = values.get(variable(name) + "_FILE")
     return Path(path) if path and not values.get(variable(name)) else None
-
-
-def read_secret(path: Path, name: str) -> str:
-    """A secret file's content without the final line break. An empty one is refused: a secret cannot be null (R23)."""
-    try:
-        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{name} names a file that cannot be read: {type(error).__name__}"
-        raise SettingsError(message) from None
-    if not secret.strip():
-        message = f"{name} names an empty file: put the secret into it, or take the setting away"
-        raise SettingsError(message)
-    return secret
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:

@@ -17,8 +17,8 @@ Printed by `python -m consumer.settings_page` from `consumer/settings.py`; do no
 or from `.env` when there is one: lines `NAME='value'`. An empty value counts as not set. A wrong one ends the command with exit code 2 and a line
 that names it; a variable with our prefix that is no setting is warned of.
 
-A **secret** may instead lie in a file named by `NAME_FILE`; Dynamics' client secret is read from its file again whenever a token is asked for, so
-that a rotation needs no restart. No secret is ever shown, logged or put into an error.
+A **secret** may instead lie in a file named by `NAME_FILE`, which is read again whenever the secret is used (a token, a new connection, a request):
+a rotation needs no restart. While a file is unreadable the last good secret serves. No secret is ever shown, logged or put into an error.
 
 | setting | default | type | meaning |
 |---|---|---|---|

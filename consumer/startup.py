@@ -10,7 +10,7 @@ import structlog
 
 from consumer.errors import DependencyError
 from consumer.facts.view import FactsView
-from consumer.postgres import Pool, connect
+from consumer.postgres import Dsn, Pool, connect
 
 _log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ async def reach_all(checks: Mapping[str, Callable[[], Awaitable[object]]], stop:
     return not stop.is_set()
 
 
-async def reach_postgres(dsn: str, pool: Pool) -> None:
+async def reach_postgres(dsn: Dsn, pool: Pool) -> None:
     """Open the pool and read the view once; raises `DependencyError`."""
     if pool.closed:
         # A refused connection says so at once; the pool would keep it to itself until its time-out, and as long again when it is closed.

@@ -47,7 +47,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _freshness(seconds: float) -> str:
-    return f"{duration(seconds)} since the oldest change that Dynamics does not show" if seconds else "nothing is owed"
+    return f"{duration(seconds)} since the oldest change that Dynamics does not show" if seconds else "nothing that reached Kafka is owed"
 
 
 def _lag(found: dict[str, Any]) -> str:

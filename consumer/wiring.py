@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,7 +33,7 @@ from consumer.pipeline.schemas import Schemas
 from consumer.pipeline.stages import Outside, Policies, Stages, assemble
 from consumer.pipeline.worker import Worker
 from consumer.ports import CallResult, DynamicsPort
-from consumer.postgres import Pool, open_pool
+from consumer.postgres import Dsn, Pool, open_pool
 from consumer.record.fleet import FleetTable
 from consumer.record.ledger import Ledger
 from consumer.record.letter_topic import LetterTopic, producer_config
@@ -59,7 +60,7 @@ _REVOCATION_S = 8.0
 
 async def run_worker(settings: Settings, secret_file: Path | None = None) -> int:
     """Run one worker until a signal. The exit code is contract.md's."""
-    stop = stop_on_signals()
+    stop = stop_on_signals(settings.shutdown_deadline_s)
     async with AsyncExitStack() as stack:
         pool = open_pool(_dsn(settings), size=_POOL_SIZE)
         stack.push_async_callback(pool.close)
@@ -243,5 +244,5 @@ def _connector_status(settings: Settings) -> Mapping[str, Any] | None:
         return connect.status(CONNECTOR)
 
 
-def _dsn(settings: Settings) -> str:
-    return settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
+def _dsn(settings: Settings) -> Dsn:
+    return partial(settings.secret, "postgres_dsn")

@@ -54,7 +54,7 @@ def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decis
 
 
 def _refusal(facts: Facts, rules: Rules) -> Refuse | None:
-    if facts.status not in rules.hidden_statuses | rules.visible_statuses:
+    if facts.status not in rules.hidden_statuses and facts.status not in rules.visible_statuses:
         return Refuse("unknown_status")
     if facts.certificate_expires_s is not None and isinf(facts.certificate_expires_s):
         return Refuse("unbounded_certificate")

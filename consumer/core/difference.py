@@ -110,8 +110,7 @@ def compare(sight: Sight, patience: Patience) -> Standing:
             return Motion("being_delivered" if now_s < ledger.lease_until_s else "taken_over")
         return Finding(Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK, _wanted(sight, patience.rules))
     if ledger.state in _WAITING:
-        is_planned = ledger.reevaluate_at_s is not None and now_s < ledger.reevaluate_at_s + patience.due_s
-        return Motion("asserted_again" if is_planned else "waits")
+        return Motion("asserted_again" if _is_asserted_again(ledger, now_s, patience) else "waits")
     return _at_rest(sight, patience)
 
 
@@ -141,6 +140,13 @@ def drift(sight: Sight, shown: Visibility) -> Finding | None:
 def may_be_read(sight: Sight, rules: Rules) -> bool:
     """Whether the column of a mentor that is in step says something: something was delivered, and it is still ours (or was when it went)."""
     return sight.is_mapped and sight.ledger.applied is not None and (sight.facts is None or sight.facts.organization == rules.organization)
+
+
+def _is_asserted_again(ledger: LedgerRow, now_s: float, patience: Patience) -> bool:
+    """Whether the value was delivered, and only a late effect is waited for: the next look is then the doubt's end (record/ledger)."""
+    look_s, doubt_s = ledger.reevaluate_at_s, ledger.doubt_until_s
+    is_for_doubt = look_s is not None and doubt_s is not None and abs(look_s - doubt_s) < _ROUNDING_S
+    return is_for_doubt and now_s < (look_s or 0.0) + patience.due_s
 
 
 def _wanted(sight: Sight, rules: Rules) -> Visibility | None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _WINDOW_S = 60.0
-# Measurements of log ends kept per partition; when there are more, every second one goes, which makes ages a little too young.
-_MOST_ENDS = 512
+# Measurements of log ends kept per partition. When there are more, every second one goes and they are kept half as often from then on: ages become
+# too young by that spacing, a few hundredths of the outage's length.
+_MOST_ENDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class _History:
     extent: Extent
     noted_at_s: float = 0.0
     ends: deque[tuple[float, int]] = field(default_factory=deque)
+    spacing_s: float = 0.0
     still_since_s: float | None = None
 
 
@@ -78,6 +80,7 @@ class LagHistory:
         position = max(positions.get(partition, 0), known.extent.committed)
         while known.ends and known.ends[0][1] <= position:
             known.ends.popleft()
+        known.spacing_s = known.spacing_s if known.ends else 0.0
         return now_s - known.ends[0][0] if known.ends else 0.0
 
 
@@ -88,6 +91,15 @@ def _extend(known: _History, extent: Extent, now_s: float) -> None:
         known.ends.clear()
     known.extent, known.noted_at_s = extent, now_s
     if extent.lag > 0 and (not known.ends or known.ends[-1][1] < extent.end):
-        known.ends.append((now_s, extent.end))
-    if len(known.ends) > _MOST_ENDS:
-        known.ends = deque(pair for index, pair in enumerate(known.ends) if index % 2 == 0)
+        _remember(known, extent.end, now_s)
+
+
+def _remember(known: _History, end: int, now_s: float) -> None:
+    ends = known.ends
+    if len(ends) > 1 and now_s - ends[-2][0] < known.spacing_s:
+        ends[-1] = (now_s, end)
+        return
+    ends.append((now_s, end))
+    if len(ends) > _MOST_ENDS:
+        known.ends = deque(pair for index, pair in enumerate(ends) if index % 2 == 0)
+        known.spacing_s = 2 * (now_s - ends[0][0]) / _MOST_ENDS

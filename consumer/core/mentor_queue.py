@@ -29,6 +29,7 @@ class Entry:
     looks: int = 0
     waits_since_s: float | None = None
     spent_s: float = 0.0  # attempts and backoffs of the delivery under way
+    first_attempt_ms: int | None = None  # when that delivery's first call was claimed, epoch milliseconds; None before it
 
     @property
     def all_changes(self) -> list[Change]:
@@ -105,7 +106,7 @@ class MentorQueue:
         """The evaluation has a durable outcome: give back its changes, and queue the mentor again when newer ones came meanwhile."""
         finished, entry.changes, entry.newer = entry.changes, entry.newer, []
         self.size -= len(finished)
-        entry.in_progress, entry.looks, entry.waits_since_s, entry.spent_s = False, 0, None, 0.0
+        entry.in_progress, entry.looks, entry.waits_since_s, entry.spent_s, entry.first_attempt_ms = False, 0, None, 0.0, None
         if entry.changes:
             entry.arrived = entry.newer_arrived  # it waits since then, not since now
             self._schedule(entry, self._earliest(entry, now_s), now_s)

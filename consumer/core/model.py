@@ -130,8 +130,7 @@ class UnknownSchema:
 Decoded = Change | Ignored | OutOfScope | Truncated | Undecodable | UnknownSchema
 
 
-@dataclass(slots=True, frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not revoked.
 
     `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity.
@@ -154,8 +153,7 @@ class LedgerState(StrEnum):
     OUT_OF_SCOPE = "out_of_scope"
 
 
-@dataclass(slots=True, frozen=True)
-class LedgerRow:
+class LedgerRow(NamedTuple):
     """What we last delivered for a mentor, and what is still open. A mentor without a row equals `LedgerRow()`.
 
     `intended` is the write-ahead intent: while it is not None, a call may have taken effect without our knowing (in doubt).

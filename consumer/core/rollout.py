@@ -81,10 +81,6 @@ class Rollout:
         self.asked += count
         self._next_at_s = max(self._next_at_s, now_s - 1.0) + count / self.policy.rate_per_s
 
-    def wait_s(self, now_s: float) -> float:
-        """When the rate lets the next one through, in seconds from now."""
-        return max(0.0, self._next_at_s - now_s)
-
     def end(self, *, is_failure: bool) -> None:
         """One letter has ended."""
         self.ended += 1

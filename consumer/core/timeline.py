@@ -67,13 +67,20 @@ def deliveries(attempts: Sequence[Attempt]) -> list[Moment]:
     moments: list[Moment] = []
     before: Attempt | None = None
     for attempt in attempts:
-        is_next = before is not None and attempt.number == before.number + 1 and attempt.operation == before.operation
-        if not is_next or before is None or attempt.reason != before.reason:
+        waited_s = None
+        if before is None or not _is_retry(before, attempt):
             moments.append(Moment(attempt.started_s, Kind.DECISION, _decision(attempt)))
-        waited_s = round(attempt.started_s - before.started_s - before.duration_ms / 1000, 3) if is_next and before is not None else None
+        else:
+            waited_s = round(attempt.started_s - before.started_s - before.duration_ms / 1000, 3)
         moments.append(Moment(attempt.started_s, Kind.ATTEMPT, {**_call(attempt), "waited_s": waited_s}))
         before = attempt
     return moments
+
+
+def _is_retry(before: Attempt, attempt: Attempt) -> bool:
+    """Whether this goes on with what the one before it did not bring to an end. A probe's number does not grow, a replay's begins anew."""
+    is_same = (before.operation, before.reason, before.triggered_by) == (attempt.operation, attempt.reason, attempt.triggered_by)
+    return is_same and before.outcome != "applied" and attempt.number >= before.number
 
 
 def _decision(attempt: Attempt) -> dict[str, object]:

@@ -78,7 +78,7 @@ class Registry:
         self,
         url: str,
         *,
-        auth: tuple[str, str] | None = None,
+        auth: httpx.Auth | tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = _TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,

@@ -2,7 +2,7 @@
 
 from consumer.core.model import HaltReason
 from consumer.doctor.database import Connection, one, rows
-from consumer.doctor.finding import Finding, fail, ok, some, warn
+from consumer.doctor.finding import Finding, counted, fail, ok, some, warn
 
 CIRCUIT, HALTS, LEADER, LETTERS = "fleet.circuit", "fleet.halts", "fleet.leader", "fleet.dead_letters"
 
@@ -65,5 +65,5 @@ async def letters(connection: Connection) -> Finding:
     row = await one(connection, _LETTERS)
     if not row["open"]:
         return ok(LETTERS, "none open")
-    text = f"{row['open']} mentors have one open, the oldest for {row['oldest_s'] / 3600:.1f} h"
+    text = f"open for {counted(row['open'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
     return warn(LETTERS, text, "`hlf-sync replay plan` says what became of each")

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from consumer.doctor.examination import ASK_S, Examination, aside
-from consumer.doctor.finding import Finding, fail, ok, skipped, some, warn
+from consumer.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
 from consumer.errors import DependencyError, SettingsError
 from consumer.lag import LagReader
 from consumer.settings import Settings
@@ -53,7 +53,7 @@ def reached(brokers: int) -> Finding:
     if brokers < _COPIES:
         return warn(
             REACH,
-            f"answers; {_count(brokers, 'broker')}, so not three copies of a record",
+            f"answers; {counted(brokers, 'broker')}, so not three copies of a record",
             "three brokers, where losing one must not matter",
         )
     return ok(REACH, f"answers; {brokers} brokers")
@@ -63,10 +63,8 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     """Whether what differs is dangerous."""
     if not differences:
         days = int(topic.config.get("retention.ms", 0)) / 86_400_000
-        return ok(
-            check,
-            f"{topic.name}: {_count(topic.partitions, 'partition')} × {topic.replicas}, {topic.config['cleanup.policy']} after {_count(days, 'day')}",
-        )
+        kept = f"{topic.config['cleanup.policy']} after {counted(days, 'day')}"
+        return ok(check, f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}")
     text = f"{topic.name}: {some(list(differences))}"
     if any("does not exist" in one for one in differences):
         return fail(check, text, "create it as connectors/topics.json says")
@@ -113,13 +111,9 @@ def _members(admin: AdminClient, name: str) -> int:
 def worked(name: str, members: int, lag: int) -> Finding:
     """No member: nobody works."""
     if not members:
-        return warn(GROUP, f"{name} has no member; {_count(lag, 'record')} to do", "start a worker: `hlf-sync run`")
-    return ok(GROUP, f"{_count(members, 'worker')} in {name}, {_count(lag, 'record')} behind")
+        return warn(GROUP, f"{name} has no member; {counted(lag, 'record')} to do", "start a worker: `hlf-sync run`")
+    return ok(GROUP, f"{counted(members, 'worker')} in {name}, {counted(lag, 'record')} behind")
 
 
 def _code(error: KafkaException) -> str:
     return str(error.args[0].name()) if error.args and isinstance(error.args[0], KafkaError) else type(error).__name__
-
-
-def _count(number: float, what: str) -> str:
-    return f"{number:g} {what}{'s' * (number != 1)}"

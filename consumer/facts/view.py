@@ -7,11 +7,12 @@ re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` com
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg.errors import InsufficientPrivilege, InvalidParameterValue, InvalidSchemaName, UndefinedTable
+from psycopg import Connection
+from psycopg.errors import InvalidParameterValue
+from psycopg.rows import tuple_row
 
 from consumer.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
 from consumer.core.visibility import Fate, Snapshot
-from consumer.errors import DependencyError
 from consumer.ports import Known, Reading
 from consumer.postgres import Pool, array, reaching
 
@@ -21,6 +22,7 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
        f.mentor_id IS NOT NULL, f.organization, f.status, f.certification_id::text,
        extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status,
        m.contact_id::text,
+       l.contact_id <> m.contact_id,
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
        extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id
@@ -31,6 +33,8 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
 """
 
 _NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
+
+_NO_ROW = LedgerRow()
 
 _FATES = {"in progress": Fate.RUNNING, "committed": Fate.ENDED, "aborted": Fate.ENDED}
 
@@ -46,16 +50,11 @@ class FactsView:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_READ, (array(mentor_ids),))
-                rows = await cursor.fetchall()
-        now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
-        return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+                return _reading(await cursor.fetchall())
 
     async def ping(self) -> None:
         """Raise `DependencyError` unless the view can be read: the database is there, and so are our tables and rights."""
-        try:
-            await self.read([_NOBODY])
-        except (UndefinedTable, InvalidSchemaName, InsufficientPrivilege) as error:
-            raise DependencyError("PostgreSQL", f"{type(error).__name__}: run `hlf-sync migrate`, then connectors/sql") from error
+        await self.read([_NOBODY])
 
     async def fate(self, transaction_id: int) -> Fate:
         """What became of a transaction; an id that is none of this cluster's (a restore, a failover) is unknown."""
@@ -69,14 +68,30 @@ class FactsView:
         return _FATES.get(row[0], Fate.UNKNOWN) if row else Fate.UNKNOWN
 
 
+def read_now(connection: Connection[Any], mentor_ids: Sequence[MentorId]) -> Reading:
+    """The same for a command that has a connection of its own. At least one mentor."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return _reading(cursor.execute(_READ, (array(mentor_ids),)).fetchall())
+
+
+def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
+    now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
+    return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+
+
 def _known(row: Sequence[Any]) -> Known:
-    found, organization, status, certification_id, expires_s, certificate_status, contact_id, has_ledger, *ledger = row
+    found, organization, status, certification_id, expires_s, certificate_status, contact_id, is_remapped, has_ledger, *ledger = row
     facts = Facts(organization, status, certification_id, expires_s, certificate_status) if found else None
-    return Known(facts, _ledger(ledger) if has_ledger else LedgerRow(), has_ledger, ContactId(contact_id) if contact_id else None)
+    known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
+    return Known(facts, known_row, has_ledger, ContactId(contact_id) if contact_id else None, bool(is_remapped))
 
 
-def _ledger(row: Sequence[Any]) -> LedgerRow:
+def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:
+    """What was applied to another contact says nothing of the one that is mapped now."""
     applied, intended, state, *rest = row
     return LedgerRow(
-        Visibility(applied) if applied else None, Visibility(intended) if intended else None, LedgerState(state), *rest
+        Visibility(applied) if applied and not is_remapped else None,
+        Visibility(intended) if intended else None,
+        LedgerState(state),
+        *rest,
     )

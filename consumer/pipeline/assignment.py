@@ -1,5 +1,6 @@
 """The partitions this worker owns now, and what of them may be committed. Called from the event loop only."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from consumer.core.model import Change, Position
@@ -12,6 +13,7 @@ class Assignment:
     def __init__(self) -> None:
         self._offsets: dict[int, Offsets] = {}
         self._epoch = 0
+        self._held = Counter[int]()
         self.partition_count = 0  # of the whole topic; 0 while unknown
 
     def __contains__(self, partition: object) -> bool:
@@ -71,8 +73,16 @@ class Assignment:
         """One past the highest offset seen, per partition that received anything."""
         return {partition: offsets.next_offset for partition, offsets in self._offsets.items() if offsets.next_offset is not None}
 
+    def hold(self, partitions: Iterable[int]) -> None:
+        """Commit nothing of these partitions until as many `release`s: something that must come first is not durable yet."""
+        self._held.update(partitions)
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """It is durable now."""
+        self._held.subtract(partitions)
+
     def committable(self, partitions: Iterable[int] | None = None) -> dict[int, int]:
         """The next offset to read, per partition that received anything."""
         chosen = self._offsets if partitions is None else [p for p in partitions if p in self._offsets]
         offsets = ((partition, self._offsets[partition].committable) for partition in chosen)
-        return {partition: offset for partition, offset in offsets if offset is not None}
+        return {partition: offset for partition, offset in offsets if offset is not None and not self._held[partition]}

@@ -9,6 +9,7 @@ import structlog
 
 from consumer.core.answer import NoResponse, TransportFailure
 from consumer.core.decide import Rules
+from consumer.core.model import HaltReason
 from consumer.core.outcome import Claimed, Conclusion, conclude
 from consumer.core.pacing import Pacing
 from consumer.core.retry import RetryPolicy
@@ -72,6 +73,12 @@ class Call:
         self._meter = meter
         self._policy = policy
         self._random = random
+        self._in_letters = 0
+
+    @property
+    def held_letters(self) -> int:
+        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for them when the worker stops."""
+        return self._in_letters if self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT) else 0
 
     def fits(self, held: Held, now_s: float) -> bool:
         """Whether enough of the lease is left."""
@@ -80,6 +87,8 @@ class Call:
     async def make(self, held: Held) -> None:
         """Ask, conclude, hand over. The pacing slot that was taken for it is given back."""
         loop = asyncio.get_running_loop()
+        if held.job.entry.first_attempt_ms is None:
+            held.job.entry.first_attempt_ms = int(held.claimed.claimed_at_s * 1000)
         try:
             result = await self._ask(held, held.deadline_s - loop.time())
         finally:
@@ -114,18 +123,19 @@ class Call:
 
     def _conclude(self, held: Held, result: CallResult) -> Conclusion:
         entry, facts = held.job.entry, held.known.facts
-        entry.spent_s += result.duration_ms / 1000
+        spent_s = entry.spent_s + result.duration_ms / 1000
         conclusion = conclude(
             result.verdict,
             attempt_number=held.claimed.attempt_number,
             was_in_doubt=held.job.known.ledger.is_in_doubt,
             counts_attempt=self._gate.counts_attempt(held.probe),
             is_leaver=facts is None or facts.organization != self._policy.rules.organization,
-            spent_s=entry.spent_s,
+            spent_s=spent_s,
             random=self._random(),
             policy=self._policy.retry,
         )
-        entry.spent_s += (conclusion.retry_in_s or 0.0) if conclusion.counts else 0.0
+        if conclusion.counts:  # a probe's failure is the outage's, and uses up no mentor's time
+            entry.spent_s = spent_s + (conclusion.retry_in_s or 0.0)
         return conclusion
 
     async def _write_letter(self, held: Held, result: CallResult, conclusion: Conclusion) -> str | None:
@@ -141,7 +151,11 @@ class Call:
             attempt_count=held.claimed.attempt_number,
             http_status=result.http_status,
         )
-        await self._letters.write(letter)
+        self._in_letters += 1
+        try:
+            await self._letters.write(letter)
+        finally:
+            self._in_letters -= 1
         return letter.id
 
     def _log(self, held: Held, result: CallResult, conclusion: Conclusion) -> None:
@@ -183,4 +197,5 @@ def _delivered(held: Held, result: CallResult, conclusion: Conclusion, letter_id
         duration_ms=result.duration_ms,
         correlation_id=result.correlation_id,
         reason=held.job.command.reason,
+        contact_id=held.known.contact_id,
     )

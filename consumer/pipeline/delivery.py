@@ -7,7 +7,7 @@ waits for a claim; breaker and halts are asked again right before each call.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import inf
 from uuid import uuid4
@@ -19,6 +19,7 @@ from consumer.core.outcome import RELEASED, Claim, Claimed
 from consumer.core.pacing import Pacing
 from consumer.pipeline.call import Call, Held
 from consumer.pipeline.endings import Endings
+from consumer.pipeline.errands import Errands
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.job import Job, cause
 from consumer.pipeline.patience import Dependencies, patiently
@@ -29,6 +30,7 @@ _CLAIM_BATCH = 200
 # Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets leases run.
 _AHEAD_S = 0.1
 _IDLE_S = 60.0
+_HELD_LOOK_S = 1.0
 
 
 class Delivery:
@@ -62,9 +64,10 @@ class Delivery:
         self._held_back: list[Job] = []  # removals that wait for an operator's word
         self._claimed: deque[Held] = deque()
         self._claiming = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands(self._woken)
         self._job_waits = asyncio.Event()
         self._call_waits = asyncio.Event()
+        self.held_changes = 0  # of mentors whose removal waits for an operator's word, as counted at the last turn
         self.is_stopping = False
         gate.lifted.append(self._lifted)
 
@@ -80,8 +83,8 @@ class Delivery:
 
     @property
     def under_way(self) -> int:
-        """Claims and calls that have not ended, as tasks."""
-        return len(self._tasks) + len(self._claimed)
+        """Claims and calls that have not ended, but for those whose letter a halt holds up."""
+        return len(self._errands) + len(self._claimed) - self._call.held_letters
 
     def drop(self, is_ours: Callable[[Job], bool]) -> None:
         """Forget jobs whose partition was revoked; nothing was claimed for them."""
@@ -99,7 +102,7 @@ class Delivery:
             room = self._room()
             admission = self._gate.admission()
             if self.is_stopping or not self._jobs or room <= 0:
-                await _woken(self._job_waits, _IDLE_S)
+                await _woken(self._job_waits, _HELD_LOOK_S if self._held_back else _IDLE_S)
             elif isinstance(admission, Go):
                 self._claim_soon(min(room, len(self._jobs), _CLAIM_BATCH), None)
             elif isinstance(admission, Probe) and not self._claiming and not self._claimed:
@@ -135,7 +138,7 @@ class Delivery:
     def _claim_soon(self, count: int, probe: str | None) -> None:
         jobs = [heappop(self._jobs) for _ in range(count)]
         self._claiming += count
-        self._run(self._claim(jobs, probe))
+        self._errands.start(self._claim(jobs, probe))
 
     async def _probe(self) -> None:
         probe = str(uuid4())
@@ -148,12 +151,17 @@ class Delivery:
 
     async def _hold_back_removals(self) -> None:
         if not self._gate.is_halted(HaltReason.MASS_REMOVAL):
+            self.held_changes = 0
             return
+        for job in self._held_back:
+            if job.entry.newer:  # facts may have changed: perhaps it need not wait any more
+                self._endings.look_again(job.entry)
         held = [job for job in self._jobs if job.command.operation is Operation.REMOVE]
+        self._held_back = [job for job in self._held_back if job.entry.in_progress] + held
+        self.held_changes = sum(len(job.entry.changes) for job in self._held_back)
         if held:
             self._jobs = [job for job in self._jobs if job.command.operation is not Operation.REMOVE]
             heapify(self._jobs)
-            self._held_back += held
             mentor_ids = [job.entry.mentor_id for job in held]
             await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.hold_removals(mentor_ids))
 
@@ -206,24 +214,16 @@ class Delivery:
                 self._pacing.hand_back()
             self._release(held)
         else:
-            self._run(self._call.make(held))
+            self._errands.start(self._call.make(held))
 
     def _release(self, held: Held) -> None:
         """Give the claim back without a call."""
         job = held.job
         self._recording.put(Result(job.entry, Delivered(held.claimed, job.known.ledger, job.command.operation, cause(job.entry), RELEASED)))
         if held.probe is not None:
-            self._run(self._gate.abandon(held.probe))
+            self._errands.start(self._gate.abandon(held.probe))
 
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error  # a bug of ours: the loop's exception hook ends the worker
+    def _woken(self) -> None:
         self._job_waits.set()
         self._call_waits.set()
 

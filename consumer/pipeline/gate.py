@@ -23,6 +23,8 @@ _PAUSE_S = 5.0
 _LOOK_S = 5.0
 
 _STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
+# A reading that much older than the last is no straggler: the database's clock was set back.
+_OUT_OF_ORDER_S = 5.0
 
 
 class Gate:
@@ -88,8 +90,7 @@ class Gate:
 
     async def take_probe(self, probe: str) -> bool:
         """Become the one probe of the fleet, if nobody is."""
-        await self._change(lambda: self._fleet.take_probe(probe))
-        return self._last is not None and self._last.circuit.probe_owner == probe
+        return (await self._change(lambda: self._fleet.take_probe(probe))).circuit.probe_owner == probe
 
     async def abandon(self, probe: str | None) -> None:
         """If this was the probe, it came to no judgement."""
@@ -122,11 +123,16 @@ class Gate:
         """The reason is gone."""
         await self._change(lambda: self._fleet.lift(reason))
 
-    async def _change(self, change: Callable[[], Awaitable[Fleet]]) -> None:
-        self._take(await patiently(self._dependencies, "PostgreSQL", change))
+    async def _change(self, change: Callable[[], Awaitable[Fleet]]) -> Fleet:
+        changed = await patiently(self._dependencies, "PostgreSQL", change)
+        self._take(changed)
+        return changed
 
     def _take(self, fleet: Fleet) -> None:
-        before, self._last = self._last, fleet
+        before = self._last
+        if before is not None and before.now_s - _OUT_OF_ORDER_S < fleet.now_s < before.now_s:
+            return  # two connections answered out of order: an older reading would lift what was halted since
+        self._last = fleet
         self._read_at_s = asyncio.get_running_loop().time()
         if before is None or (before.circuit, before.halts) != (fleet.circuit, fleet.halts):
             self._changed.set()

@@ -6,7 +6,7 @@ from consumer.core.mentor_queue import Entry
 from consumer.core.model import Command, Trigger
 from consumer.ports import Known
 
-_REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
+REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
 
 
 @dataclass(slots=True)
@@ -26,4 +26,4 @@ class Job:
 def cause(entry: Entry) -> Trigger:
     """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row change."""
     triggers = [change.trigger for change in entry.changes]
-    return next((t for t in reversed(triggers) if t in _REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)
+    return next((t for t in reversed(triggers) if t in REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)

@@ -3,8 +3,6 @@
 A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and nothing is lost.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +13,7 @@ from consumer.core.mentor_queue import Entry
 from consumer.core.model import Change, Command, ErrorCode, HaltReason, LetterKind, Operation, Position, Record, Undecodable
 from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.endings import Endings
+from consumer.pipeline.errands import Errands
 from consumer.pipeline.gate import Gate
 from consumer.pipeline.intake import undecodable_letter
 from consumer.pipeline.job import cause
@@ -61,24 +60,24 @@ class Letters:
         self._limiter = limiter
         self._dependencies = dependencies
         self._origin = origin
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         self._is_flood = False
         gate.lifted.append(self._resumed)
 
     @property
     def under_way(self) -> int:
         """Letters that are not recorded yet."""
-        return len(self._tasks)
+        return len(self._errands)
 
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
         """A record that is no change."""
         now_ms = _now_ms(self._gate)
         letter = undecodable_letter(record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms)
-        self._start(self._of_record(letter, position))
+        self._errands.start(self._of_record(letter, position))
 
     def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
-        self._start(self._of_mentor(entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
+        self._errands.start(self._of_mentor(entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
 
     def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
         """A mentor whose every attempt ended with the worker."""
@@ -92,7 +91,7 @@ class Letters:
             operation=command.operation,
             attempt_count=known.ledger.attempt_count,
         )
-        self._start(self._of_mentor(entry, letter))
+        self._errands.start(self._of_mentor(entry, letter))
 
     async def write(self, letter: DeadLetter) -> None:
         """Return when the letter is acknowledged; waits while a flood of letters is halted."""
@@ -105,9 +104,7 @@ class Letters:
             await self._gate.changed(_LOOK_S)
         await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
         self._meter.lettered(letter.kind)
-        _log.warning(
-            "dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count
-        )
+        _log.warning("dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count)
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no letters, for the limiter."""
@@ -140,6 +137,7 @@ class Letters:
             operation=operation,
             http_status=http_status,
             attempt_count=attempt_count,
+            first_attempt_at_ms=entry.first_attempt_ms,
             certification_id=certification_id or (known.facts.certification_id if known.facts else None),
             triggered_by=cause(entry),
             generation=generation,
@@ -158,11 +156,6 @@ class Letters:
             self._endings.finish(entry, "dead_lettered")
         else:
             self._endings.look_again(entry)
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _resumed(self, reason: HaltReason) -> None:
         if reason is HaltReason.DEAD_LETTER_LIMIT:

@@ -38,14 +38,17 @@ class Dependencies:
 async def patiently(dependencies: Dependencies, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     """Repeat `attempt` until it raises no `DependencyError`; waits 50 ms, doubling to 2 s."""
     wait_s, now_s = _FIRST_S, asyncio.get_running_loop().time
+    blamed = {what}  # an attempt may fail by something else than what it is for: all of it answers when the attempt succeeds
     while True:
         try:
             result = await attempt()
         except DependencyError as error:
+            blamed.add(error.dependency)
             dependencies.failed(error.dependency, error.detail, now_s())
             await asyncio.sleep(wait_s)
             wait_s = min(_LONGEST_S, wait_s * 2)
         else:
             if dependencies.down:
-                dependencies.answered(what, now_s())
+                for name in blamed:
+                    dependencies.answered(name, now_s())
             return result

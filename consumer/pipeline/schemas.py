@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from consumer.pipeline.errands import Errands
 from consumer.pipeline.intake import Intake
 from consumer.pipeline.patience import Dependencies
 
@@ -48,13 +49,15 @@ class Schemas:
         self._intake = intake
         self._dependencies = dependencies
         self._patience_s = patience_s
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._errands = Errands()
+        self._wanted: set[int] = set()
         intake.on_schema_missing = self.need
 
     def need(self, schema_id: int) -> None:
         """A record waits for this schema."""
-        if schema_id not in self._tasks:
-            self._tasks[schema_id] = asyncio.get_running_loop().create_task(self._get(schema_id))
+        if schema_id not in self._wanted:
+            self._wanted.add(schema_id)
+            self._errands.start(self._get(schema_id))
 
     async def _get(self, schema_id: int) -> None:
         loop = asyncio.get_running_loop()
@@ -77,4 +80,4 @@ class Schemas:
                         break
             await asyncio.sleep(min(wait_s, self._patience_s))
             wait_s = min(_LONGEST_S, wait_s * 2)
-        del self._tasks[schema_id]
+        self._wanted.discard(schema_id)

@@ -16,7 +16,7 @@ from consumer.core.mentor_queue import Entry, MentorQueue
 from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
 from consumer.core.visibility import Fate, VisibilityPolicy
 from consumer.pipeline.endings import Endings
-from consumer.pipeline.job import Job, cause
+from consumer.pipeline.job import REQUESTS, Job, cause
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
@@ -26,6 +26,8 @@ _log = structlog.get_logger()
 
 # Enough to make a statement's cost per mentor small, few enough to keep the loop free for others.
 BATCH = 256
+# How often a mentor that somebody else has claimed is looked at.
+_LEASE_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ class Screening:
             await self._ask_once_more(entry)
         ledger = known.ledger
         if ledger.lease_owner not in {None, self._policy.worker} and (ledger.lease_until_s or 0) > reading.now_s:
-            self._queue.postpone(entry, now_s + (ledger.lease_until_s or 0) - reading.now_s + 0.01, now_s)
+            # Its end is the latest; most calls end long before it, and until then the mentor would count as stale.
+            left_s = (ledger.lease_until_s or 0) - reading.now_s + 0.01
+            self._queue.postpone(entry, now_s + min(left_s, _LEASE_LOOK_S), now_s)
             return True
         return False
 
@@ -125,6 +129,8 @@ class Screening:
         await patiently(self._dependencies, "PostgreSQL", ask)
 
     def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]]) -> None:
+        if known.is_remapped:
+            _log.error("contact_replaced", mentor_id=entry.mentor_id)  # the former contact shows what it showed: a person must look
         decision = decide(known.facts, known.ledger, reading.now_s, self._policy.rules)
         match decision:
             case NoCall():
@@ -159,7 +165,8 @@ class Screening:
         look_s = next_look_s(known.facts, now_s, self._policy.rules)
         state = LedgerState.OUT_OF_SCOPE if decision.is_out_of_scope else LedgerState.IN_SYNC
         is_known = (ledger.state, ledger.reevaluate_at_s, ledger.attempt_count, ledger.dead_letter_id) == (state, look_s, 0, None)
-        return None if is_known else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
+        # A request is noted even when it changes nothing: whoever asked sees by `updated_at` that somebody has looked.
+        return None if is_known and cause(entry) not in REQUESTS else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
 
     async def _settle(self, settled: list[tuple[Entry, Settlement, str]]) -> None:
         if not settled:

@@ -5,11 +5,13 @@ Implements the source's `Listener`. The wiring builds it; the command line runs 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
 from consumer.core.model import Position, Record, Trigger, Truncated
+from consumer.pipeline.errands import Errands
 from consumer.pipeline.job import Job
 from consumer.pipeline.patience import patiently
 from consumer.pipeline.stages import Stages
@@ -56,15 +58,16 @@ class Worker:
         self._revocation_s = revocation_s
         self._is_paused = False
         self._source: Source | None = None
-        self._asks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         stages.intake.on_undecodable = stages.letters.undecodable
         stages.intake.on_truncated = self._on_truncated
         stages.intake.on_unparked = stages.endings.wake
 
     @property
     def backlog(self) -> int:
-        """Positions held in memory without an outcome."""
-        return self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+        """Positions held in memory without an outcome. Removals that wait for an operator's word are not counted: they must stop nothing else."""
+        stages = self.stages
+        return stages.queue.size + stages.intake.parked_count + stages.letters.under_way - stages.delivery.held_changes
 
     def is_ours(self, job: Job) -> bool:
         """Whether any change of the job belongs to a partition we own."""
@@ -82,8 +85,8 @@ class Worker:
             "committing": self._commit,
             **services,
         }
-        await stages.gate.refresh()
         bug = self._watch_for_bugs()
+        await stages.gate.refresh()
         tasks: list[asyncio.Future[None]] = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
         stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         source.start()
@@ -172,11 +175,11 @@ class Worker:
         """Let what is in progress end, within bounds; say what may be committed; forget the rest."""
         stages, loop = self.stages, asyncio.get_running_loop()
         deadline_s = loop.time() + self._revocation_s
+        gone = set(partitions)
+        stages.delivery.drop(lambda job: any(c.position.partition not in gone for c in job.entry.all_changes))
         for partition in partitions:
             stages.queue.forget(partition)
             stages.intake.forget(partition)
-        gone = set(partitions)
-        stages.delivery.drop(lambda job: any(c.position.partition not in gone for c in job.entry.all_changes))
         while any(stages.queue.is_busy(partition) for partition in partitions) and loop.time() < deadline_s:
             stages.endings.progress.clear()
             try:
@@ -207,7 +210,16 @@ class Worker:
         """Records between the committed offset and the log's start are gone: look at every mentor instead."""
         _log.error("positions_lost", partitions=partitions)
         self.stages.meter.swept("positions_lost")
-        self._ask_for_all("lost positions")
+        self._sweep_before_commits(partitions, is_first_start=False)
+
+    def never_committed(self, partitions: list[int]) -> None:
+        """The group's first start; or its offsets went, by expiry or with a topic that was made anew: then somebody has been delivered before."""
+        self._sweep_before_commits(partitions, is_first_start=True)
+
+    def _sweep_before_commits(self, partitions: list[int], *, is_first_start: bool) -> None:
+        """A committed offset would hide from the next start that a sweep is owed."""
+        self.stages.assignment.hold(partitions)
+        self._ask_for_all("lost positions", lambda: self.stages.assignment.release(partitions), only_if_known=is_first_start)
 
     def kafka_failed(self, reason: str) -> None:
         """No broker answers."""
@@ -221,18 +233,17 @@ class Worker:
     def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
         _log.error("truncated", table=found.table)
         self.stages.meter.swept("truncated")
-        self._ask_for_all(f"TRUNCATE of {found.table}", position)
+        self._ask_for_all(f"TRUNCATE of {found.table}", lambda: self.stages.assignment.finish([position]))
 
-    def _ask_for_all(self, reason: str, position: Position | None = None) -> None:
-        """Sweep; the record that caused it is finished once the requests are durable."""
+    def _ask_for_all(self, reason: str, durable: Callable[[], None], *, only_if_known: bool = False) -> None:
+        """Sweep; `durable` is called once the requests are."""
 
-        async def ask() -> None:
+        async def sweep() -> None:
             ledger = self.stages.ledger
-            count = await patiently(self.stages.dependencies, "PostgreSQL", lambda: ledger.ask(None, Trigger.RECONCILIATION, reason))
-            _log.warning("swept", reason=reason, mentors=count)
-            if position is not None:
-                self.stages.assignment.finish([position])
+            ask = partial(ledger.ask_all, Trigger.RECONCILIATION, reason, only_if_known=only_if_known)
+            count = await patiently(self.stages.dependencies, "PostgreSQL", ask)
+            if count:
+                _log.warning("swept", reason=reason, mentors=count)
+            durable()
 
-        task = asyncio.get_running_loop().create_task(ask())
-        self._asks.add(task)
-        task.add_done_callback(self._asks.discard)
+        self._errands.start(sweep())

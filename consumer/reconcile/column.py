@@ -30,11 +30,12 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one read gave: what is shown, or that there is no such contact, or why it is not known."""
+    """What one read gave: what is shown, or that there is no such contact, or why it is not known. Skipped: nothing was asked."""
 
     shown: Visibility | None = None
     is_missing: bool = False
     error_code: str | None = None
+    is_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +62,35 @@ class Column:
     _pacing: Pacing = field(init=False)
     _looked_s: float = field(default=float("-inf"), init=False)
     _failures: int = field(default=0, init=False)
+    _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         self._pacing = Pacing(self.policy.pace)
 
     async def read(self, wanted: Sequence[tuple[MentorId, ContactId]], progress: Callable[[int], None]) -> dict[MentorId, Reading]:
         """Read them all, or say of each why not."""
-        found: dict[MentorId, Reading] = {}
+        room = asyncio.Semaphore(self.policy.pace.concurrency)
 
-        async def one(mentor_id: MentorId, contact_id: ContactId) -> None:
-            found[mentor_id] = await self._one(contact_id)
+        async def one(contact_id: ContactId) -> Reading:
+            async with room:
+                reading = await self._one(contact_id)
             progress(1)
+            return reading
 
-        running: set[asyncio.Task[None]] = set()
+        tasks = [asyncio.create_task(one(contact_id)) for _, contact_id in wanted]
         try:
-            for mentor_id, contact_id in wanted:
-                await self._turn()
-                task = asyncio.create_task(one(mentor_id, contact_id))
-                running.add(task)
-                task.add_done_callback(running.discard)
-                if len(running) >= self.policy.pace.concurrency:
-                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            if running:
-                await asyncio.gather(*running)
+            readings = await asyncio.gather(*tasks)
         finally:
-            for task in running:
+            for task in tasks:
                 task.cancel()
-        return found
+        return {mentor_id: reading for (mentor_id, _), reading in zip(wanted, readings, strict=True)}
 
     async def _one(self, contact_id: ContactId) -> Reading:
         code = self.stopped or "not read"
-        for attempt in range(self.policy.attempts):
-            if attempt:
-                await self._turn()
+        for _ in range(self.policy.attempts):
+            await self._turn()
             if self.stopped is not None:
-                return Reading(error_code=self.stopped)
+                return Reading(error_code=self.stopped, is_skipped=True)
             await self._admitted()
             try:
                 reading = await self.client.read_visibility(contact_id)
@@ -122,6 +117,7 @@ class Column:
                 pause_s = verdict.retry_after_s or _PAUSE_S
                 self._pacing.throttled(asyncio.get_running_loop().time(), pause_s, verdict.code)
                 await self.fleet.throttled(pause_s, None)
+                self._looked_s = float("-inf")  # the gate is shut now; whoever comes next finds out there
             case Course.HALT | Course.RENEW_TOKEN:
                 self._stop(f"Dynamics refuses the credentials or the right to read ({code})")
             case Course.RETRY | Course.POSTPONED:
@@ -136,15 +132,15 @@ class Column:
             self.say(f"no more is read: {why}")
 
     async def _turn(self) -> None:
-        """Once a second: is the gate open, and how much of the pace do the workers leave?"""
+        """Once a second, for all: is the gate open, and how much of the pace do the workers leave?"""
         loop = asyncio.get_running_loop()
-        if self.stopped is not None or loop.time() - self._looked_s < _LOOK_S:
-            return
-        self._looked_s = loop.time()
-        await self._open_gate()
-        rate = self.policy.pace.requests_per_s
-        share = max(_LEAST_SHARE, round(1.0 - min(1.0, await self._busy() / rate), 1))
-        self._pacing.share(share, loop.time())
+        async with self._turns:
+            if self.stopped is not None or loop.time() - self._looked_s < _LOOK_S:
+                return
+            await self._open_gate()
+            busy = min(1.0, await self._busy() / self.policy.pace.requests_per_s)
+            self._pacing.share(max(_LEAST_SHARE, round(1.0 - busy, 1)), loop.time())
+            self._looked_s = loop.time()
 
     async def _open_gate(self) -> None:
         """Wait until circuit and halts let calls pass, but not for ever."""

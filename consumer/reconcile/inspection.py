@@ -1,7 +1,8 @@
 """Looks at everybody, looks again at whoever seemed wrong, and on demand repairs what is. Called by the command line.
 
-Two looks, because the workers go on meanwhile: between a commit and its delivery every mentor differs for a moment. The second look comes at least
-`settle_s` after the first, and what is in the workers' hands by then (a lease, an attempt to come, a change in the backlog) is no difference.
+Two looks, because the workers go on meanwhile: between a commit and its delivery every mentor differs for a moment, and for some of it the change is
+neither in the ledger nor in the topic yet. A finding is told when two looks, `settle_s` apart, show the same on the same ledger row, and nothing of it
+is in the workers' hands (a lease, an attempt to come, a change in the backlog). Who shows another picture at each look is in motion.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from consumer import surroundings
 from consumer.core.difference import Around, Finding, Motion, Patience, Remedy, Sight, Standing, again, compare, drift, may_be_read
 from consumer.core.difference import Kind as FindingKind
-from consumer.core.model import ContactId, MentorId
+from consumer.core.model import ContactId, LedgerRow, MentorId, Visibility
 from consumer.facts.view import FactsView
 from consumer.ports import Reading as FactsReading
 from consumer.postgres import Pool
@@ -22,9 +23,14 @@ from consumer.reconcile.repeated_calls import repeated_calls
 from consumer.reconcile.report import Found, Report
 from consumer.reconcile.under_way import under_way
 from consumer.settings import Settings
+from consumer.surroundings import Surroundings
 
 Progress = Callable[[int], None]
 Mapped = dict[MentorId, ContactId]
+Mark = tuple[FindingKind, Visibility | None, LedgerRow] | None
+"""What must be seen twice; None where nothing was found."""
+
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Inspection:
     column: Column | None
     progress: Progress
     report: Report = field(default_factory=Report)
-    _suspects: list[MentorId] = field(default_factory=list)
+    _suspects: dict[MentorId, Mark] = field(default_factory=dict)
     _drifted: set[MentorId] = field(default_factory=set)
 
     async def run(self) -> Report:
@@ -58,10 +64,12 @@ class Inspection:
         await view.ping()
         async for page in roll.pages(self.pool, self.wish.only):
             await self._first_look(await view.read(page))
-        if self._suspects:
-            await asyncio.sleep(self.wish.settle_s)
-            for start in range(0, len(self._suspects), roll.PAGE):
-                await self._second_look(await view.read(self._suspects[start : start + roll.PAGE]))
+        suspects = self._suspects
+        for _ in range(_LOOKS):
+            if suspects:
+                await asyncio.sleep(self.wish.settle_s)
+                suspects = await self._look_again(view, suspects)
+        self.report.moving |= dict.fromkeys(suspects, "keeps_moving")
         async for duplicate in repeated_calls(self.pool, self.wish.days, list(self.wish.only)):
             self.report.duplicates.append(duplicate)
         if self.wish.is_repair:
@@ -74,8 +82,9 @@ class Inspection:
         in_step: Mapped = {}
         for mentor_id, known in reading.mentors.items():
             sight = Sight(known.facts, known.ledger, known.contact_id is not None, reading.now_s)
-            if compare(sight, self.wish.patience) is not None:
-                self._suspects.append(mentor_id)
+            standing = compare(sight, self.wish.patience)
+            if standing is not None:
+                self._suspects[mentor_id] = _mark(standing, known.ledger)
             elif known.contact_id is not None and may_be_read(sight, self.wish.patience.rules):
                 in_step[mentor_id] = known.contact_id
         if self.column is None:
@@ -86,27 +95,43 @@ class Inspection:
         for mentor_id, column in read.items():
             known = reading.mentors[mentor_id]
             sight = Sight(known.facts, known.ledger, is_mapped=True, now_s=reading.now_s)
-            if column.shown is not None and drift(sight, column.shown) is None:
+            if column.is_skipped:
+                self.report.skipped += 1
+                self.report.stopped = column.error_code
+            elif column.shown is not None and drift(sight, column.shown) is None:
                 self.report.verified += 1
             else:
                 self._drifted.add(mentor_id)
-                self._suspects.append(mentor_id)
+                self._suspects[mentor_id] = None
 
-    async def _second_look(self, reading: FactsReading) -> None:
+    async def _look_again(self, view: FactsView, suspects: dict[MentorId, Mark]) -> dict[MentorId, Mark]:
+        """Who must be looked at once more, because this look shows another picture than the one before."""
+        ids, left = list(suspects), dict[MentorId, Mark]()
+        for start in range(0, len(ids), roll.PAGE):
+            left |= await self._second_look(await view.read(ids[start : start + roll.PAGE]), suspects)
+        return left
+
+    async def _second_look(self, reading: FactsReading, suspects: dict[MentorId, Mark]) -> dict[MentorId, Mark]:
+        left: dict[MentorId, Mark] = {}
         patience, mentor_ids = self.wish.patience, list(reading.mentors)
         around = await surroundings.read(self.pool, self.settings.organization)
         still = await roll.still(self.pool, mentor_ids)
         backlog = await under_way(self.settings, frozenset(mentor_ids))
-        self._note_backlog(backlog.trouble, backlog.unhandled, around.has_worker)
+        self._note_backlog(backlog.trouble, backlog.unhandled, around)
         to_read: Mapped = {}
         for mentor_id, known in reading.mentors.items():
             sight = Sight(known.facts, known.ledger, known.contact_id is not None, reading.now_s)
             seen = Around(still.get(mentor_id, 0.0), around.is_clear, backlog.is_named(mentor_id))
-            standing = again(compare(sight, patience), seen, patience)
+            found = compare(sight, patience)
+            standing, mark = again(found, seen, patience), _mark(found, known.ledger)
+            if isinstance(standing, Finding) and mark != suspects[mentor_id]:
+                left[mentor_id] = mark
+                continue
             if standing is None and mentor_id in self._drifted and known.contact_id is not None:
                 to_read[mentor_id] = known.contact_id
             self._tell(mentor_id, standing, reading)
         await self._read_again(to_read, reading)
+        return left
 
     async def _read_again(self, to_read: Mapped, reading: FactsReading) -> None:
         """Drift is told only when it shows twice, with the ledger at rest in between."""
@@ -139,15 +164,21 @@ class Inspection:
             case None:
                 pass
 
-    def _note_backlog(self, trouble: str | None, unhandled: int, has_worker: bool) -> None:
+    def _note_backlog(self, trouble: str | None, unhandled: int, around: Surroundings) -> None:
         notes = []
         if trouble is not None:
             notes.append(f"{trouble}: what is under way cannot be told from what differs")
         if unhandled:
             notes.append(f"{unhandled} records of {self.settings.changes_topic} are not handled yet")
-        if not has_worker:
+        if obstacles := around.obstacles():
+            notes.append(f"deliveries wait: {', '.join(obstacles)}")
+        if not around.has_worker:
             notes.append("no worker is running: what is asked for waits until one does")
         self.report.notes += [note for note in notes if note not in self.report.notes]
+
+
+def _mark(standing: Standing, ledger: LedgerRow) -> Mark:
+    return (standing.kind, standing.wanted, ledger) if isinstance(standing, Finding) else None
 
 
 def _order(one: Found) -> Order:

@@ -33,15 +33,14 @@ _HINTS = {
     Kind.DEAD_LETTER: "see why: `hlf-sync why MENTOR`; after the cause is gone `hlf-sync replay plan`",
 }
 # The others say it all.
-_WITH_REASON = frozenset(
-    {Kind.NOT_DELIVERED, Kind.NOT_REFUSED, Kind.REFUSED, Kind.DEAD_LETTER, Kind.STALE_LETTER, Kind.OVERDUE, Kind.STALLED}
-)
+_WITH_REASON = frozenset({Kind.NOT_DELIVERED, Kind.NOT_REFUSED, Kind.REFUSED, Kind.DEAD_LETTER, Kind.STALE_LETTER, Kind.OVERDUE, Kind.STALLED})
 _MOTIONS = {
     "being_delivered": "being delivered now",
     "taken_over": "lease just expired, another worker takes over",
     "asserted_again": "to be asserted once more, after an answer that never came",
     "waits": "waiting for the next attempt, circuit or halt",
     "change_under_way": "a change of theirs is not handled yet",
+    "keeps_moving": "another picture at each look: facts or ledger go on changing",
 }
 _EXPLAINED = {
     Explanation.ASSERTED_AGAIN: "asserted again after an answer that never came (by design)",
@@ -112,10 +111,10 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _unread(report: Report) -> list[str]:
-    counts = Counter(report.unread.values())
-    return [
-        f"not verified: {count} ({reason}){_some([m for m, why in report.unread.items() if why == reason])}" for reason, count in counts.most_common()
-    ]
+    lines = [f"not verified: {report.skipped}, because {report.stopped}"] if report.skipped else []
+    for reason, count in Counter(report.unread.values()).most_common():
+        lines.append(f"not verified: {count} ({reason}){_some([m for m, why in report.unread.items() if why == reason])}")
+    return lines
 
 
 def _duplicates(report: Report) -> list[str]:
@@ -133,7 +132,9 @@ def _sum(report: Report) -> Text:
     head = f"{report.checked} mentors looked at{verified}: "
     count = len(report.differences)
     if not count:
-        return Text.assemble(head, ("no differences", "green"), ".")
+        unread = len(report.unread) + report.skipped
+        rest = f", but {unread} could not be verified" if unread else ""
+        return Text.assemble(head, ("no differences", "yellow" if unread else "green"), rest, ".")
     differ = (f"{count} differ{'s' if count == 1 else ''}", "yellow")
     for_people = sum(one.finding.remedy is Remedy.PERSON for one in report.differences)
     need = f"{for_people} need{'s' if for_people == 1 else ''} a person" if for_people else ""

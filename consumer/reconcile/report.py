@@ -39,11 +39,14 @@ class Found:
 class Report:
     """`checked` mentors; `moving` those under way, with why. `verified` were read in Dynamics, `unread` could not be, with why.
 
+    `skipped` were not read because reading had `stopped`, with why.
     `notes` are what a person should know beside it: a backlog, a part that does not answer. `is_repaired` once repairs have been asked for.
     """
 
     checked: int = 0
     verified: int = 0
+    skipped: int = 0
+    stopped: str | None = None
     is_verifying: bool = False
     is_repaired: bool = False
     found: list[Found] = field(default_factory=list)
@@ -77,6 +80,7 @@ class Report:
             "known": [one.content(is_repaired=False) for one in self.found if not one.finding.is_difference],
             "in_motion": [{"mentor_id": mentor_id, "reason": reason} for mentor_id, reason in self.moving.items()],
             "unread": [{"mentor_id": mentor_id, "reason": reason} for mentor_id, reason in self.unread.items()],
+            "stopped": self.stopped,
             "duplicates": [_duplicate(one) for one in self.duplicates],
             "notes": self.notes,
             "counts": {
@@ -84,7 +88,7 @@ class Report:
                 "repaired": self.repaired,
                 "left": self.left,
                 "in_motion": len(self.moving),
-                "unread": len(self.unread),
+                "unread": len(self.unread) + self.skipped,
                 "duplicates": len(self.duplicates),
                 **Counter(one.finding.kind.value for one in self.found),
             },

@@ -52,9 +52,10 @@ WITH w AS (
                        %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
                        %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
                        %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[], %(reasons)s::text[],
-                       %(certifications)s::uuid[])
+                       %(certifications)s::uuid[], %(contacts)s::uuid[])
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
-          reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id)
+          reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
+          contact_id)
 ), attempted AS (
   INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
                                          outcome, error_code, http_status, correlation_id, reason, certification_id)
@@ -64,6 +65,7 @@ WITH w AS (
 )
 UPDATE hlf_sync.mentor_ledger l
    SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
+       contact_id = CASE WHEN w.ending = 'applied' THEN w.contact_id ELSE l.contact_id END,
        intended = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN NULL ELSE l.intended END
                                 WHEN 'unknown' THEN l.intended WHEN 'late' THEN l.intended ELSE w.before_intended END,
        state = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN w.state ELSE 'in_doubt' END
@@ -71,7 +73,8 @@ UPDATE hlf_sync.mentor_ledger l
        doubt_until = CASE WHEN w.ending = 'late' THEN now() + make_interval(secs => %(late_s)s)
                           WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL ELSE l.doubt_until END,
        reevaluate_at = CASE WHEN w.ending <> 'applied' THEN l.reevaluate_at
-                            WHEN {_IS_PAST} THEN to_timestamp(w.reevaluate_at) ELSE l.doubt_until END,
+                            WHEN {_IS_PAST} THEN to_timestamp(w.reevaluate_at)
+                            ELSE least(to_timestamp(w.reevaluate_at), l.doubt_until) END,
        attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
        last_error_code = CASE WHEN w.ending = 'released' THEN l.last_error_code ELSE w.error_code END,
        dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
@@ -97,19 +100,26 @@ SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
 ON CONFLICT (dead_letter_id) DO NOTHING
 """
 
+# A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that came meanwhile, and moves a look that is still to
+# come only nearer: a look too early finds nothing to do.
 _SETTLE = """
 UPDATE hlf_sync.mentor_ledger l
-   SET state = w.state, reevaluate_at = to_timestamp(w.reevaluate_at), attempt_count = 0, dead_letter_id = NULL, updated_at = now()
+   SET state = w.state, attempt_count = 0, dead_letter_id = NULL, updated_at = now(),
+       reevaluate_at = CASE WHEN l.reevaluate_at > now() THEN least(l.reevaluate_at, to_timestamp(w.reevaluate_at))
+                            ELSE to_timestamp(w.reevaluate_at) END
   FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[]) AS w (mentor_id, generation, state, reevaluate_at)
- WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND (l.lease_until IS NULL OR l.lease_until <= now())
+ WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.intended IS NULL AND (l.lease_until IS NULL OR l.lease_until <= now())
 RETURNING l.mentor_id::text
 """
 
 # In shadow nothing is called, so what is due is kept as pending; going live asks for all of it (scheduler).
 _OWE = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, triggered_by)
-SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[])
-ON CONFLICT (mentor_id) DO UPDATE SET state = excluded.state, triggered_by = excluded.triggered_by, updated_at = now()
+SELECT * FROM unnest(%(mentors)s::uuid[], %(states)s::text[], %(triggers)s::text[])
+ON CONFLICT (mentor_id) DO UPDATE
+   SET state = excluded.state, triggered_by = excluded.triggered_by, attempt_count = 0, lease_owner = NULL, lease_until = NULL,
+       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+                          ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END, updated_at = now()
  WHERE l.lease_until IS NULL OR l.lease_until <= now()
 RETURNING mentor_id::text
 """
@@ -119,13 +129,18 @@ INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_erro
 VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s)
 ON CONFLICT (mentor_id) DO UPDATE
    SET state = 'dead_lettered', generation = excluded.generation, last_error_code = excluded.last_error_code,
-       dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by, reevaluate_at = NULL,
+       dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by,
+       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+                          ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
        lease_owner = NULL, lease_until = NULL, updated_at = now()
  WHERE l.generation IN (excluded.generation - 1, excluded.generation) AND (l.lease_until IS NULL OR l.lease_until <= now())
 RETURNING mentor_id
 """
 
 _HOLD = "INSERT INTO hlf_sync.held_removal (mentor_id) SELECT * FROM unnest(%s::uuid[]) ON CONFLICT (mentor_id) DO NOTHING"
+
+# A removal that is no longer due waits for nobody's word, and an older word lets no later one through.
+_UNHOLD = "DELETE FROM hlf_sync.held_removal WHERE mentor_id = ANY (%s::uuid[])"
 
 _ASK = "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
 
@@ -136,7 +151,8 @@ SELECT (SELECT count(*) FROM hlf_sync.mentor_ledger
          WHERE removal_at > now() - make_interval(secs => %(window_s)s) AND NOT removal_confirmed),
        (SELECT count(*) FROM hlf_sync.mentor_ledger WHERE applied = 'visible'),
        EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal'),
-       ARRAY(SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NOT NULL AND mentor_id = ANY (%(mentors)s::uuid[])),
+       ARRAY(SELECT mentor_id::text FROM hlf_sync.held_removal
+              WHERE confirmed_at > now() - interval '1 day' AND mentor_id = ANY (%(mentors)s::uuid[])),
        ARRAY(SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%(mentors)s::uuid[])
               AND removal_at > now() - make_interval(secs => %(window_s)s))
 """
@@ -256,6 +272,7 @@ class Ledger:
                 "correlations": array(d.correlation_id for d in ordered),
                 "reasons": array(d.reason for d in ordered),
                 "certifications": array(d.certification_id for d in ordered),
+                "contacts": array(d.contact_id for d in ordered),
             },
         )
         return {MentorId(row[0]) for row in await cursor.fetchall()}
@@ -291,9 +308,15 @@ class Ledger:
                     )
                     settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
                     await connection.execute(_RESOLVE, (list(settled),))
+                    await connection.execute(_UNHOLD, (list(settled),))
                 if owed:
                     rows = sorted(owed, key=attrgetter("mentor_id"))
-                    values = ([s.mentor_id for s in rows], [s.state.value for s in rows], [s.triggered_by.value for s in rows])
+                    values = {
+                        "mentors": array(s.mentor_id for s in rows),
+                        "states": array(s.state.value for s in rows),
+                        "triggers": array(s.triggered_by.value for s in rows),
+                        "late_s": self._policy.late_effect_s,
+                    }
                     cursor = await connection.execute(_OWE, values)
                     settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
                 return settled
@@ -306,6 +329,7 @@ class Ledger:
             "code": letter.error_code,
             "letter": letter.id,
             "trigger": letter.triggered_by and letter.triggered_by.value,
+            "late_s": self._policy.late_effect_s,
         }
         failure = ([letter.mentor_id], [letter.certification_id], [letter.error_code], [letter.attempt_count], [letter.id])
         with reaching("PostgreSQL"):
@@ -322,17 +346,19 @@ class Ledger:
             async with self._pool.connection() as connection:
                 await connection.execute(_HOLD, (list(mentor_ids),))
 
-    async def ask(self, mentor_ids: Sequence[MentorId] | None, triggered_by: Trigger, reason: str) -> int:
-        """Insert sync requests for these mentors, or for all in the view and the ledger."""
-        wanted = (
-            "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger"
-            if mentor_ids is None
-            else "SELECT * FROM unnest(%(mentors)s::uuid[])"
-        )
+    async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
+        """Insert sync requests for these mentors."""
+        await self._ask("SELECT * FROM unnest(%(mentors)s::uuid[])", triggered_by, reason, mentors=array(mentor_ids))
+
+    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
+        """Insert sync requests for all in the view and in the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
+        everybody = "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger"
+        condition = " WHERE EXISTS (SELECT FROM hlf_sync.mentor_ledger)" if only_if_known else ""
+        return await self._ask(everybody, triggered_by, reason, condition)
+
+    async def _ask(self, wanted: str, triggered_by: Trigger, reason: str, condition: str = "", **values: str) -> int:
+        statement = f"{_ASK} SELECT m.mentor_id, %(trigger)s, %(owner)s, %(reason)s FROM ({wanted}) AS m (mentor_id){condition}"  # noqa: S608 - constants
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(
-                    f"{_ASK} SELECT m.mentor_id, %(trigger)s, %(owner)s, %(reason)s FROM ({wanted}) AS m (mentor_id)",  # noqa: S608 - constants
-                    {"mentors": mentor_ids, "trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason},
-                )
+                cursor = await connection.execute(statement, {"trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason, **values})
                 return cursor.rowcount

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.core.dead_letter import DeadLetter
-from consumer.errors import DependencyError
+from consumer.errors import DeadLetterError, DependencyError
 from consumer.record.letter_codec import encode
 
 _WHAT = "dead-letter topic"
@@ -44,7 +44,7 @@ class LetterTopic:
     async def write(self, letter: DeadLetter) -> None:
         """Return when the broker has acknowledged the letter; `DependencyError` when it would not, or cannot be reached."""
         if self._schema_id is None:
-            self._schema_id = await self._ask_schema_id()
+            self._schema_id = await self._registered()
         loop = asyncio.get_running_loop()
         acknowledged: asyncio.Future[None] = loop.create_future()
 
@@ -62,6 +62,12 @@ class LetterTopic:
             raise DependencyError(_WHAT, type(error).__name__) from error
         self._keep_polling(loop)
         await acknowledged
+
+    async def _registered(self) -> int:
+        try:
+            return await self._ask_schema_id()
+        except DeadLetterError as error:  # waited for like an outage: an operator sees it, and nothing is lost
+            raise DependencyError(_WHAT, str(error)) from error
 
     def close(self) -> None:
         """Wait briefly for what is on its way."""

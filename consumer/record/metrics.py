@@ -85,10 +85,6 @@ class Metrics(Collector):
         held = set(current)
         self._series[metric] = {labels: float(labels[0] in held) for labels in metric.combinations()}
 
-    def value(self, metric: Metric, *labels: str) -> float:
-        """What is shown now; KeyError when it is absent."""
-        return self._series[metric][labels]
-
     def changes(self, outcome: str, count: int) -> None:
         """Changes that ended."""
         self._changes[outcome,] += count

@@ -54,10 +54,15 @@ class Wish:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the letters so far."""
+    """What came of the letters so far: each one's word. It outlives a run that had to begin anew, so a letter counts once."""
 
     requests: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
+    ended: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many letters ended by each word."""
+        return Counter(self.ended.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Applying:
             self._note_silence(loop.time())
             if await self._is_way_clear():
                 await self._ask(rollout.room(loop.time()))
-            await asyncio.sleep(_LOOK_S if rollout.room(loop.time()) == 0 else 0)
+            await asyncio.sleep(_LOOK_S)
 
     async def _sift(self) -> None:
         """Leave out at once what is due no longer: of a plan that goes on after a kill, that may be most of it."""
@@ -105,7 +110,7 @@ class Applying:
             if one.judgement.verdict is ReplayVerdict.DUE:
                 self._waiting.append(one.letter)
             else:
-                self._tally.counts[_word(one.judgement)] += 1
+                self._tally.ended.setdefault(one.letter.id, _word(one.judgement))
         self._rollout = Rollout(self._policy, len(self._waiting))
         self._view.begin(len(self._wish.letters), len(judged) - len(self._waiting))
 
@@ -136,7 +141,7 @@ class Applying:
                 due.append(judged.letter)
                 self._asked[judged.letter.id] = _Asked(judged.letter, judged.standing.ledger.generation if judged.standing else 0)
             else:
-                self._end(_word(judged.judgement), is_failure=False)
+                self._end(judged.letter, _word(judged.judgement), is_failure=False)
         if due:
             self._tally.requests += await self._desk.ask(due, self._wish.reason)
 
@@ -150,16 +155,16 @@ class Applying:
             came = Fate.RETURNED if standing is None else fate(asked.letter, standing, asked_on=asked.generation)
             if came is not Fate.WAITING:
                 del self._asked[asked.letter.id]
-                self._end(came.value, is_failure=came is Fate.FAILED)
+                self._end(asked.letter, came.value, is_failure=came is Fate.FAILED)
 
     def _note_silence(self, now_s: float) -> None:
         if self._asked and now_s - self._moved_at_s > _QUIET_S:
             example = next(iter(self._asked.values())).letter.mentor_id
             self._view.say(f"nothing has ended for {_QUIET_S:.0f} s; {len(self._asked)} under way, for example {example} (hlf-sync why {example})")
 
-    def _end(self, word: str, *, is_failure: bool) -> None:
+    def _end(self, letter: Letter, word: str, *, is_failure: bool) -> None:
         self._moved_at_s = asyncio.get_running_loop().time()
-        self._tally.counts[word] += 1
+        self._tally.ended[letter.id] = word
         self._rollout.end(is_failure=is_failure)
 
 

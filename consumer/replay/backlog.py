@@ -37,7 +37,9 @@ class Backlog:
         layout = await self._place.log.layout()
         if layout.topic_id != self._topic_id:
             await self._begin(layout)
-        extents = {partition: Extent(max(self._read_to[partition], found.first), found.end) for partition, found in layout.extents.items()}
+        extents = {
+            partition: Extent(max(self._read_to.get(partition, found.first), found.first), found.end) for partition, found in layout.extents.items()
+        }
         unresolved = await self._unresolved([judged.letter for judged in self.open])
         async for letters in self._place.reader.letters(extents):
             unresolved += await self._unresolved(letters)
@@ -50,7 +52,9 @@ class Backlog:
         for judged in self.open:
             partition = judged.letter.partition
             blocked[partition] = min(blocked.get(partition, judged.letter.offset), judged.letter.offset)
-        positions = {partition: resolved_up_to(self._committed[partition], end, blocked.get(partition)) for partition, end in self._read_to.items()}
+        positions = {
+            partition: resolved_up_to(self._committed.get(partition, 0), end, blocked.get(partition)) for partition, end in self._read_to.items()
+        }
         await self._place.log.commit(positions)
         self._committed = positions
         lag = sum(self._read_to[partition] - position for partition, position in positions.items())

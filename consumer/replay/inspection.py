@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from consumer.core.dead_letter import DeadLetter
 from consumer.core.model import Change, LetterKind, Position, Record, Undecodable, UnknownSchema
 from consumer.core.replay import Letter
+from consumer.decode.avro import Record as AvroRecord
 from consumer.decode.decoder import Decoder
 from consumer.decode.framing import schema_id_of
 from consumer.decode.registry import Denied, SchemaText, Unreachable, Unusable
@@ -112,7 +113,7 @@ async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str
         case SchemaText(text):
             found = schemas.add(schema_id, text)
             if isinstance(found, WriterSchema):
-                return f"known, of {len(text)} characters"
+                return f"known: {found.root.name}" if isinstance(found.root, AvroRecord) else "known, and no record"
             return f"known and unusable: {found.detail}"
         case Unusable(reason):
             schemas.refuse(schema_id, reason)

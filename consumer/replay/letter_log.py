@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from consumer.core.model import Record
-from consumer.errors import DependencyError
+from consumer.errors import DependencyError, SettingsError
 
 GROUP = "hlf-sync-replay"
 _WHAT = "Kafka"
@@ -47,7 +47,10 @@ class LetterLog:
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._config = {**config, "error_cb": lambda _error: None, "logger": _Silent()}
         self.topic = topic
-        self._consumer = Consumer(_reading(self._config))
+        try:
+            self._consumer = Consumer(_reading(self._config))
+        except KafkaException as error:
+            raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_name(error)})") from error
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -83,7 +86,7 @@ class LetterLog:
 
     def _layout(self) -> Layout:
         admin = AdminClient(self._config)
-        with _reaching():
+        with _reaching(f"Kafka's topic {self.topic}"):
             described = admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_S)[self.topic].result(_TIMEOUT_S)
             extents = {partition.id: self._extent(partition.id) for partition in described.partitions}
         return Layout(str(described.topic_id), extents)
@@ -174,14 +177,18 @@ def _record(message: Message) -> Record:
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def _reaching(what: str = _WHAT) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        first = error.args[0] if error.args else None
-        raise DependencyError(_WHAT, first.name() if isinstance(first, KafkaError) else type(error).__name__) from error
+        raise DependencyError(what, _name(error)) from error
     except TimeoutError as error:
-        raise DependencyError(_WHAT, "timeout") from error
+        raise DependencyError(what, "timeout") from error
+
+
+def _name(error: KafkaException) -> str:
+    first = error.args[0] if error.args else None
+    return str(first.name()) if isinstance(first, KafkaError) else type(error).__name__
 
 
 class _Silent:

@@ -21,7 +21,7 @@ def content(found: Explained) -> dict[str, Any]:
         "partition": found.letter.partition,
         "offset": found.letter.offset,
         "letter": None if whole is None else {**asdict(whole), "status": whole.status.value},
-        "ledger": None if standing is None else asdict(standing.ledger),
+        "ledger": None if standing is None else standing.ledger._asdict(),
         "failure": found.failure,
         "requests": found.requests,
         "record": found.record,

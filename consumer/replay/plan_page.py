@@ -72,7 +72,7 @@ def _sums(plan: Plan) -> list[str]:
         )
     if plan.unlettered:
         lines.append(
-            f"{plan.unlettered} mentors are dead-lettered whose letters are gone from the topic: `hlf-sync sweep` asks for them (and for all others)."
+            f"{plan.unlettered} mentors are dead-lettered by letters that are not open here (closed, or gone): `hlf-sync sweep` asks for everybody."
         )
     return lines
 

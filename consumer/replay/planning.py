@@ -15,6 +15,9 @@ from consumer.replay.letter_log import Extent, Layout
 from consumer.replay.plan_file import Plan, PlannedLetter
 from consumer.replay.workplace import Workplace
 
+_BATCH = 2_000
+_DUPLICATE = Judgement(ReplayVerdict.DUPLICATE, "the same letter lies earlier in the topic: written twice around a crash")
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -100,13 +103,16 @@ def start_of(found: Extent, committed: int | None) -> int:
 
 
 async def _judge(place: Workplace, letters: list[Letter], *, is_repaired: bool) -> list[PlannedLetter]:
-    """The first letter of each id by itself; the others are duplicates."""
-    firsts: dict[str, Letter] = {}
-    for letter in letters:
-        firsts.setdefault(letter.id, letter)
-    judged = {one.letter.id: one.judgement for one in await place.standings.judge(list(firsts.values()), is_repaired=is_repaired)}
-    return [PlannedLetter(letter, judged[letter.id] if firsts[letter.id] is letter else _duplicate(firsts[letter.id])) for letter in letters]
-
-
-def _duplicate(first: Letter) -> Judgement:
-    return Judgement(ReplayVerdict.DUPLICATE, f"the same letter as at partition {first.partition}, offset {first.offset}")
+    """The first letter of each id by itself; the others are duplicates. In batches, and equal judgements once: there may be very many."""
+    planned: list[PlannedLetter] = []
+    seen: set[str] = set()
+    known: dict[Judgement, Judgement] = {_DUPLICATE: _DUPLICATE}
+    for start in range(0, len(letters), _BATCH):
+        batch = letters[start : start + _BATCH]
+        firsts = {letter.id: letter for letter in reversed(batch) if letter.id not in seen}
+        judged = {one.letter.id: one.judgement for one in await place.standings.judge(list(firsts.values()), is_repaired=is_repaired)}
+        for letter in batch:
+            judgement = judged[letter.id] if firsts.get(letter.id) is letter else _DUPLICATE
+            planned.append(PlannedLetter(letter, known.setdefault(judgement, judgement)))
+        seen |= firsts.keys()
+    return planned

@@ -61,6 +61,8 @@ class LetterReader:
                 letter = await self.letter(record)
                 if letter.id in wanted and letter.id not in found:
                     found[letter.id] = (letter, await self.decode(record))
+            if len(found) == len(ids):
+                break
         return found
 
     async def _schema(self, schema_id: int) -> str | None:

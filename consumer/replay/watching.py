@@ -31,7 +31,7 @@ class WatchPolicy:
 
 
 class Watching:
-    """One watch; `tally` is what came of it so far."""
+    """One watch; `tally` is what came of its last replay."""
 
     def __init__(self, place: Workplace, policy: WatchPolicy, view: View) -> None:
         self._place = place
@@ -70,8 +70,7 @@ class Watching:
             await Applying(desk, self._place.standings, Wish(letters, REASON), self._policy.rollout, self._view, tally).run()
         finally:
             counts = tally.counts
-            self.tally.requests += tally.requests
-            self.tally.counts += counts
+            self.tally = tally
             self._view.say(f"{counts['delivered']} delivered, {counts['failed']} failed again")
 
     async def _is_quiet(self, desk: Desk) -> bool:

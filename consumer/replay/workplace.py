@@ -8,9 +8,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedTable
 
 from consumer import clients
@@ -49,8 +52,8 @@ class Workplace:
 
 
 def dsn_of(settings: Settings) -> str:
-    """The connection string."""
-    return settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
+    """The connection string as it is now."""
+    return settings.secret("postgres_dsn")
 
 
 @asynccontextmanager
@@ -58,8 +61,12 @@ async def opened(settings: Settings) -> AsyncIterator[Workplace]:
     """Open the parts; nothing is asked of them yet. Raises `SettingsError` for what is missing."""
     settings.require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn")
     kafka: dict[str, Any] = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+    try:
+        conninfo_to_dict(dsn_of(settings))
+    except ProgrammingError:
+        raise SettingsError("HLF_SYNC_POSTGRES_DSN is no connection string") from None  # libpq's text would quote it, password and all
     log = LetterLog(kafka, settings.dead_letters_topic)
-    pool = open_pool(dsn_of(settings), size=1)
+    pool = open_pool(partial(dsn_of, settings), size=1)
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it would print libpq's text, once a second
     try:
         await pool.open()

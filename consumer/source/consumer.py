@@ -49,6 +49,10 @@ class Listener(Protocol):
         """A committed offset no longer exists; reading goes on from the earliest, what was between is gone."""
         ...
 
+    def never_committed(self, partitions: list[int]) -> None:
+        """The group has no committed offset of these; reading starts at the earliest."""
+        ...
+
     def kafka_failed(self, reason: str) -> None:
         """No broker answers."""
         ...
@@ -98,9 +102,10 @@ class KafkaSource:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Commit what the listener last said is finished, leave the group, end the thread."""
+        """Commit what the listener last said is finished, leave the group, end the thread. May take as long as a broker that does not answer."""
         self._wishes.is_stopping = True
-        await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():  # noqa: ASYNC110 - a thread sets no event; joining it in an executor would outlive a cancellation
+            await asyncio.sleep(_POLL_S)
 
     def commit_soon(self, offsets: Mapping[int, int]) -> None:
         """Commit these next offsets to read, at the next turn."""
@@ -216,8 +221,7 @@ class KafkaSource:
         """Where to read each partition from: the committed offset, else the earliest; an offset out of the log's range is reported."""
         while True:
             try:
-                committed = consumer.committed(partitions, timeout=10)
-                return [self._start(consumer, partition) for partition in committed]
+                return self._placed(consumer, consumer.committed(partitions, timeout=10))
             except KafkaException as error:
                 self._tell(self._listener.kafka_failed, str(error.args[0].name()))
                 self.last_turn_s = monotonic()  # waiting for a broker is no reason to be restarted
@@ -225,16 +229,27 @@ class KafkaSource:
                     return partitions
                 sleep(_POLL_S)
 
-    def _start(self, consumer: Consumer, partition: TopicPartition) -> TopicPartition:
-        low, high = consumer.get_watermark_offsets(partition, timeout=10)
-        if partition.offset >= 0 and not low <= partition.offset <= high:
-            _log.error("position_lost", partition=partition.partition, committed=partition.offset, low=low, high=high)
-            self._tell(self._listener.positions_lost, [partition.partition])
-        if low <= partition.offset <= high:
-            self.committed[partition.partition] = partition.offset
-            return TopicPartition(partition.topic, partition.partition, partition.offset)
-        self.committed.pop(partition.partition, None)
-        return TopicPartition(partition.topic, partition.partition, OFFSET_BEGINNING)
+    def _placed(self, consumer: Consumer, committed: list[TopicPartition]) -> list[TopicPartition]:
+        starts, lost, blank, is_any_committed = [], [], [], False
+        for where in committed:
+            low, high = consumer.get_watermark_offsets(where, timeout=10)
+            is_any_committed |= where.offset >= 0
+            if low <= where.offset <= high:
+                self.committed[where.partition] = where.offset
+                starts.append(TopicPartition(where.topic, where.partition, where.offset))
+                continue
+            self.committed.pop(where.partition, None)
+            starts.append(TopicPartition(where.topic, where.partition, OFFSET_BEGINNING))
+            if where.offset >= 0:
+                lost.append(where.partition)
+                _log.error("position_lost", partition=where.partition, committed=where.offset, low=low, high=high)
+            elif high > 0:
+                blank.append(where.partition)
+        if lost:
+            self._tell(self._listener.positions_lost, lost)
+        if blank or not is_any_committed:
+            self._tell(self._listener.never_committed, blank or [where.partition for where in committed])
+        return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [partition.partition for partition in partitions]

@@ -63,6 +63,8 @@ def _now(story: Story) -> Table:
     decision = story.decision
     style = "green" if decision["decision"] == "no_call" else "yellow"
     table.add_row("decision", Text.assemble((DECISIONS[decision["decision"]], style), f": {because(decision['reason'])}"))
+    if decision["is_remapped"]:
+        table.add_row("", Text("what was delivered went to another contact: the mapping has changed since", style="yellow"))
     for line in decision["blocked_by"]:
         table.add_row("", Text(f"but {line}", style="yellow"))
     return table
@@ -85,7 +87,7 @@ def _ledger(ledger: dict[str, Any] | None) -> str:
     if ledger["intended"]:
         parts.append(f"intended: {ledger['intended']}")
     if ledger["attempt_count"]:
-        parts.append(f"{ledger['attempt_count']} attempts, last {ledger['last_error_code']}")
+        parts.append(f"attempt {ledger['attempt_count']}: {ledger['last_error_code'] or 'under way'}")
     if ledger["lease_owner"]:
         parts.append(f"leased by {ledger['lease_owner']} until {_short(ledger['lease_until'])}")
     if ledger["dead_letter_id"]:

@@ -134,6 +134,7 @@ def _decision(decision: Decision, known: Known, around: Surroundings, now_s: flo
         "reason": reason,
         "at": iso(now_s),
         "contact_id": known.contact_id,
+        "is_remapped": known.is_remapped,
         "blocked_by": _blocks(known, around, now_s, delivery, operation) if operation else [],
         "has_worker": around.has_worker,
     }

@@ -20,6 +20,7 @@ class LedgerRow:
     intended: str | None
     state: str
     letter_id: str | None
+    owner: str | None = None  # of a lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def audit(evidence: Evidence) -> Findings:
     """Check everything."""
     findings = Findings(personal=list(evidence.leaks))
     lines = timelines(evidence.events)
+    leased = {mentor_id: row.owner for mentor_id, row in evidence.ledger.items() if row.owner is not None}
+    findings.wrong_final += [f"{mentor_id}: at rest, and {owner} has never given its lease back" for mentor_id, owner in leased.items()]
     _find_lost(evidence, findings)
     _find_wrong(evidence, lines, findings)
     _judge_calls(evidence, lines, findings)

@@ -89,7 +89,9 @@ def _column(connection: psycopg.Connection, statement: str, *parameters: object)
 
 def _ledger(connection: psycopg.Connection, ids: list[str]) -> dict[str, LedgerRow]:
     rows = connection.execute(
-        "SELECT mentor_id::text, applied, intended, state, dead_letter_id FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])", (ids,)
+        "SELECT mentor_id::text, applied, intended, state, dead_letter_id, lease_owner"
+        " FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])",
+        (ids,),
     )
     return {mentor_id: LedgerRow(*rest) for mentor_id, *rest in rows}
 

@@ -35,7 +35,7 @@ _MENTORS, _STRANGERS, _SPARE = 50, 6, 400
 _WRITERS = 2
 _LEASE_S = 5.0
 _TURN_S = 0.1
-_REST_S = 120.0
+_REST_S = 90.0
 # How old facts may be when the call that rests on them begins: they are read under the lease; a commit may stay invisible for a while; clocks.
 _REACH_S = _LEASE_S + 2.0 + 1.0
 

@@ -63,6 +63,7 @@ _WRONG = {
     "wrong_final ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("visible", None, "in_sync", None)}),
     "wrong_final  ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_doubt", None)}),
     "wrong_final   ": replace(_GOOD, shown={**_GOOD.shown, _STRANGER: False}),
+    "wrong_final    ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "in_sync", None, "worker-1")}),
     "phantom": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 250, _ANN, True))),
     "phantom ": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _BEA, False))),
     "other_organization": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _STRANGER, False))),

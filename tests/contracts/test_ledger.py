@@ -166,7 +166,7 @@ async def test_a_released_claim_leaves_the_mentor_as_it_was(bench: Bench) -> Non
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     before = await bench.row(someone)
     await bench.deliver(someone, Operation.REMOVE, RELEASED)
-    assert await bench.row(someone) == replace(before, generation=2)
+    assert await bench.row(someone) == before._replace(generation=2)
     assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
 
 
@@ -234,4 +234,80 @@ async def test_a_sweep_asks_for_everybody_in_the_view_and_in_the_ledger(bench: B
     """Leavers are only in the ledger, new ones only in the view."""
     await bench.deliver(mentor(), Operation.RESTORE, APPLIED)
     bench.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (gen_random_uuid(), 'HLF', 'active')")
-    assert await bench.ledger.ask(None, Trigger.RECONCILIATION, "test") == 2
+    assert await bench.ledger.ask_all(Trigger.RECONCILIATION, "test") == 2
+
+
+@pytest.mark.requirement("R07")
+async def test_a_settlement_never_ends_a_doubt_that_came_after_its_reading(bench: Bench) -> None:
+    """Decided: no call. Then a thawed worker's lost outcome puts the mentor in doubt, under the same generation: its wake-up must stay."""
+    someone = mentor()
+    frozen = await bench.claim(someone, Operation.RESTORE)
+    assert frozen is not None
+    before = await bench.row(someone)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now()")
+    newer = await bench.claim(someone, Operation.REMOVE, bench.other)
+    assert newer is not None
+    await bench.other.record([delivered(newer, before, Operation.REMOVE, APPLIED)])
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET intended = NULL, state = 'in_sync', doubt_until = NULL, reevaluate_at = NULL")
+    read = await bench.row(someone)
+    assert await bench.ledger.record([delivered(frozen, before, Operation.RESTORE, APPLIED)]) == set()
+    settled = await bench.other.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, read.reevaluate_at_s, Trigger.STATUS_CHANGE)])
+    after = await bench.row(someone)
+    assert settled == set()
+    assert after.is_in_doubt and after.reevaluate_at_s is not None
+
+
+async def test_a_settlement_that_comes_late_moves_the_next_look_only_nearer(bench: Bench) -> None:
+    """A frozen worker decided on a certificate that has been shortened since: the look that another one settled must stay."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    read = await bench.row(someone)
+    now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
+    await bench.other.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, now_s + 100, Trigger.CERTIFICATION_CHANGE)])
+    await bench.ledger.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, now_s + 900, Trigger.CERTIFICATION_CHANGE)])
+    assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100)
+
+
+@pytest.mark.requirement("R06")
+async def test_a_certificate_that_ends_while_the_mentor_is_in_doubt_is_not_forgotten(bench: Bench) -> None:
+    """The second look after a late effect may be two minutes away; the certificate's end comes first."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True))
+    now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
+    await bench.deliver(someone, Operation.RESTORE, APPLIED, reevaluate_at_s=now_s + 5)
+    assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 5)
+
+
+@pytest.mark.requirement("R32")
+async def test_shadow_owes_also_what_a_live_worker_had_tried_in_vain(bench: Bench) -> None:
+    """Its attempts and its lease are of the past: going live asks for the mentor, and it is no crash loop."""
+    someone = mentor()
+    await bench.claim(someone)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s', attempt_count = 3")
+    read = await bench.row(someone)
+    await bench.other.settle([Settlement(someone, read.generation, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)])
+    row = await bench.row(someone)
+    assert (row.state, row.attempt_count, row.lease_owner, row.is_in_doubt) == (LedgerState.PENDING, 0, None, True)
+    assert row.doubt_until_s is not None
+
+
+@pytest.mark.requirement("R11")
+async def test_a_confirmation_that_nobody_needed_lets_no_later_removal_through(bench: Bench) -> None:
+    """Confirmed by mistake, put right at the source: the mentor's rest ends the word."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    bench.execute("INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (%s, now())", someone)
+    read = await bench.row(someone)
+    await bench.ledger.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)])
+    assert bench.execute("SELECT * FROM hlf_sync.held_removal") == []
+
+
+async def test_what_was_applied_to_another_contact_says_nothing_of_the_mapped_one(bench: Bench) -> None:
+    """A mapping was corrected: the new contact's value is unknown, so it is asserted."""
+    someone, wrong, right = mentor(), str(uuid4()), str(uuid4())
+    bench.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", someone, wrong)
+    await bench.deliver(someone, Operation.REMOVE, APPLIED, contact_id=wrong)
+    assert (await bench.known(someone)).ledger.applied is Visibility.HIDDEN
+    bench.execute("UPDATE hlf_sync.contact_mapping SET contact_id = %s", right)
+    known = await bench.known(someone)
+    assert (known.is_remapped, known.ledger.applied) == (True, None)

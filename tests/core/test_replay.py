@@ -1,6 +1,5 @@
 """The verdict on a dead letter: what is due for its mentor now, never what the letter once wanted."""
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -75,7 +74,7 @@ def test_a_letter_of_a_mentor_at_rest_is_superseded(state: LedgerState, generati
 
 def test_a_newer_letter_stands_for_the_mentor() -> None:
     """The older one is superseded by it, and names it."""
-    newer = replace(OWED, generation=6, dead_letter_id=f"{MENTOR}:6")
+    newer = OWED._replace(generation=6, dead_letter_id=f"{MENTOR}:6")
     assert verdict(LETTER, standing(newer)) == SUPERSEDED
     assert f"{MENTOR}:6" in judge(LETTER, standing(newer), None).reason
 
@@ -157,10 +156,10 @@ def test_every_combination_has_a_verdict_and_only_due_ones_cost_calls() -> None:
     ("ledger", "decision", "expected"),
     [
         (OWED, REMOVE, Fate.WAITING),
-        (replace(OWED, state=LedgerState.IN_DOUBT, generation=5), REMOVE, Fate.WAITING),
-        (replace(OWED, generation=6), REMOVE, Fate.WAITING),  # claimed, and given back without a call
+        (OWED._replace(state=LedgerState.IN_DOUBT, generation=5), REMOVE, Fate.WAITING),
+        (OWED._replace(generation=6), REMOVE, Fate.WAITING),  # claimed, and given back without a call
         (LedgerRow(state=LedgerState.IN_SYNC, generation=5), NoCall("in_sync"), Fate.DELIVERED),
-        (replace(OWED, generation=5, dead_letter_id=f"{MENTOR}:5"), REMOVE, Fate.FAILED),
+        (OWED._replace(generation=5, dead_letter_id=f"{MENTOR}:5"), REMOVE, Fate.FAILED),
         (OWED, Refuse("unknown_status"), Fate.RETURNED),
     ],
 )

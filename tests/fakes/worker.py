@@ -184,11 +184,16 @@ class TestBench:
         if self._task is not None:
             await asyncio.wait_for(self._task, 20)
 
+    async def join(self) -> None:
+        """Until the worker ends by itself."""
+        if self._task is not None:
+            await asyncio.wait_for(self._task, 20)
+
     async def kill(self) -> None:
         """Like SIGKILL: nothing more of this worker happens."""
         if self._task is not None:
             self._task.cancel()
-            for task in self.worker.stages.delivery._tasks | self.worker.stages.letters._tasks:
+            for task in self.worker.stages.delivery._errands.tasks | self.worker.stages.letters._errands.tasks:
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 

@@ -46,6 +46,13 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
         check_wire(town.dynamics.journal(since))
 
 
+def ready(town: Town, **settings: str) -> WorkerProcess:
+    """A worker that works; on a busy machine that takes a while."""
+    worker = town.worker(is_awaited=False, **settings)
+    until(worker.is_ready, "the worker is ready", 60)
+    return worker
+
+
 def check_wire(requests: list[dict[str, Any]]) -> None:
     """R22, R24, R45: one column, the listed headers, a fresh random id per request, nothing of anybody."""
     calls = [request for request in requests if request["kind"] == "api"]
@@ -68,7 +75,7 @@ def check_wire(requests: list[dict[str, Any]]) -> None:
 def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_state(town: Town) -> None:
     """Open means: no call before the cool-down, also by a worker that was not there when it opened."""
     first, second = town.mentors(2)
-    worker = town.worker(BREAKER_COOL_DOWN_S="7")
+    worker = ready(town, BREAKER_COOL_DOWN_S="7")
     town.settle()
     town.dynamics.fault("unavailable", contact=first, times=3)
     since = town.dynamics.last_seq()
@@ -83,7 +90,7 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
     )  # fmt: skip
     assert "circuit_open" in worker.output
     worker.kill()
-    heir = town.worker(BREAKER_COOL_DOWN_S="7")
+    heir = ready(town, BREAKER_COOL_DOWN_S="7")
     kept = heir.status()["circuit"]
     assert (kept["opened_at"], kept["failure_count"], kept["last_error_code"]) == (circuit["opened_at"], 3, "server_error")
     assert kept["state"] in {"open", "half_open"}, "half-open by time alone"
@@ -101,7 +108,7 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
 def test_an_outage_costs_probes_one_at_a_time_and_at_most_three_letters(town: Town) -> None:
     """Ten minutes at a sixtieth, two workers, 5,000 changes: afterwards everything is delivered, without a restart."""
     mentors = town.mentors(500)
-    workers = [town.worker(BREAKER_COOL_DOWN_S="1.5", PACE_REQUESTS_PER_S="1000", PACE_CONCURRENCY="64") for _ in range(2)]
+    workers = [ready(town, BREAKER_COOL_DOWN_S="1.5", PACE_REQUESTS_PER_S="1000", PACE_CONCURRENCY="64") for _ in range(2)]
     town.settle()
     town.dynamics.latency(0.05)
     town.dynamics.outage()
@@ -139,7 +146,7 @@ def test_a_wrong_secret_halts_at_once_and_a_replaced_file_heals_within_ten_secon
     town.dynamics.token_settings(lifetime_s=10)
     since = town.dynamics.last_seq()
     worker = town.worker(is_awaited=False, DYNAMICS_CLIENT_SECRET="", DYNAMICS_CLIENT_SECRET_FILE=str(file), AUTH_RETRY_S="600")
-    until(lambda: "halted" in worker.output, "the alert")
+    until(lambda: "halted" in worker.output, "the alert", 60)
     assert worker.status()["halted"] == ["auth"]
     assert worker.status()["verdict"] == "halted"
     assert worker.get("/readyz").status_code == 503
@@ -209,7 +216,7 @@ def test_a_clock_that_is_a_day_off_changes_no_decision(town: Town, tmp_path: Pat
 def test_the_library_beside_workers_calls_nobody_twice(town: Town) -> None:
     """Both hurry to the same mentors: each is called for once, never by two at a time."""
     mentors = town.mentors(40)
-    town.worker()
+    ready(town)
     town.settle()
     town.dynamics.latency(0.05)
     since = town.dynamics.last_seq()

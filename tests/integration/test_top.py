@@ -40,7 +40,8 @@ def seen(town: Town, *workers: WorkerProcess) -> dict[str, Any]:
 def test_top_adds_up_what_the_workers_say_and_shows_the_one_that_was_killed(town: Town) -> None:
     """All partitions once, one leader, the stages of a change's way, and while Dynamics is down why nothing moves."""
     mentors = town.mentors(6)
-    first, second = town.worker(), town.worker()
+    first, second = town.worker(is_awaited=False), town.worker(is_awaited=False)
+    until(lambda: first.is_ready() and second.is_ready(), "both are ready", 90)
     town.settle()
     until(lambda: len(first.status()["assignment"]) + len(second.status()["assignment"]) == 12, "both own partitions")
     until(lambda: first.status()["leader"] or second.status()["leader"], "one leads")

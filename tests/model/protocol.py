@@ -4,6 +4,7 @@
 |---|---|
 | fetch | pipeline/intake.Intake.take, core/mentor_queue.MentorQueue.add |
 | screen | pipeline/screening.Screening._look, core/decide.decide, core/visibility.Snapshot.shows |
+| settle | record/ledger.Ledger.settle |
 | claim | pipeline/delivery.Delivery._claim, record/ledger.Ledger.claim |
 | look | pipeline/delivery.Delivery._look, core/mentor_queue.Entry.absorb |
 | send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, deliver/client.DynamicsClient.call |
@@ -93,9 +94,19 @@ def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
         return  # postponed
     if row.applied == facts and row.intended is None:
         yield f"no call {mentor}", _finished(state, number, mentor, entry, bugs)
+        yield f"no call {mentor}, to be settled", _with_entry(state, number, mentor, entry._replace(phase=Phase.SETTLING, is_current=True))
     else:
         job = entry._replace(phase=Phase.JOB, wanted=facts, is_current=True, before=row.intended)
         yield f"screen {mentor}", _with_entry(state, number, mentor, job)
+
+
+def _settle(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
+    row = state.rows[mentor]
+    is_at_rest = entry.is_current and (row.owner is None or row.is_lease_over) and (row.intended is None or "settled_in_doubt" in bugs)
+    if is_at_rest:
+        yield f"settle {mentor}", _finished(_with_row(state, mentor, row._replace(is_due=False)), number, mentor, entry, bugs)
+    else:
+        yield f"settling {mentor} refused", _again(state, number, mentor, entry)
 
 
 def _claim(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
@@ -156,6 +167,7 @@ _ACTS = {
     Phase.OK: _record,
     Phase.LATE: _record,
     Phase.RELEASING: _record,
+    Phase.SETTLING: _settle,
 }
 
 

@@ -19,6 +19,7 @@ class Phase(IntEnum):
     OK = 5
     LATE = 6
     RELEASING = 7
+    SETTLING = 8  # no call, and the ledger must still learn something
 
 
 class Entry(NamedTuple):

@@ -32,6 +32,7 @@ BUGS = {
     "facts_not_re_read": "a moved partition",
     "late_effect_not_asserted": "a crash and a lost answer",
     "newer_change_swallowed": "a crash and a lost answer",
+    "settled_in_doubt": "a frozen worker",
 }
 """A bug put into the model, and the world that finds it."""
 

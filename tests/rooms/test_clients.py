@@ -93,3 +93,27 @@ def test_a_ca_file_that_is_none_is_said_by_name(part: str, tmp_path: Path) -> No
     broken = load(environ={f"HLF_SYNC_{part.upper()}_CA_FILE": str(tmp_path / "absent.pem")})
     with pytest.raises(SettingsError, match=f"HLF_SYNC_{part.upper()}_CA_FILE names a file that cannot be used: FileNotFoundError"):
         clients.registry(broken) if part == "schema_registry" else clients.connect_login(broken)
+
+
+def test_something_else_at_connect_s_address_is_said(door: tuple[str, Path]) -> None:
+    """Not taken for a cluster without our connector."""
+    with (
+        clients.connect_rest(settings(door), timeout_s=5) as connect,
+        pytest.raises(SettingsError, match=r"HLF_SYNC_CONNECT_URL: .* not Kafka Connect"),
+    ):
+        connect.ping()
+
+
+@pytest.mark.requirement("R81")
+async def test_a_password_file_that_is_replaced_counts_from_the_next_request_on(door: tuple[str, Path], tmp_path: Path) -> None:
+    """A client that is open already needs no restart."""
+    file = tmp_path / "password"
+    file.write_text("0ld", encoding="utf-8")
+    rotated = settings(door, PASSWORD="", PASSWORD_FILE=str(file))
+    async with clients.registry(rotated) as registry:
+        with pytest.raises(DependencyError, match="credentials_refused"):
+            await registry.ping()
+        with clients.connect_rest(rotated, timeout_s=5) as connect:
+            file.write_text(SECRET, encoding="utf-8")
+            assert connect.config("hlf-mentor-cdc") == {"topic.prefix": "hlf"}
+        await registry.ping()

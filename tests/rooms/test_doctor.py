@@ -140,7 +140,7 @@ async def test_with_nothing_set_it_says_what_to_set() -> None:
 def test_a_slip_of_the_pen_is_a_warning() -> None:
     """The name that means nothing, and what was meant."""
     complete = Settings(
-        kafka_bootstrap_servers="b", schema_registry_url="http://r", postgres_dsn="x", dynamics_base_url="https://d", delivery="shadow"
+        kafka_bootstrap_servers="b", schema_registry_url="http://r", postgres_dsn="host=x", dynamics_base_url="https://d", delivery="shadow"
     )  # fmt: skip
     assert preparation.look_at(complete, ["HLF_SYNC_LEESE_S is no setting"]).verdict is Verdict.WARN
     assert preparation.look_at(complete, []).verdict is Verdict.OK

@@ -1,5 +1,6 @@
 """What the leader sees of ledger, listing, slot, connector and heartbeat, on a real PostgreSQL; Kafka and Connect are plain values."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from consumer.core.decide import Rules
 from consumer.errors import DependencyError
 from consumer.facts.view import FactsView
-from consumer.fleet_watch import SLOT, FleetWatch
+from consumer.fleet_watch import SLOT, FleetWatch, Sight
 from consumer.postgres import Pool, open_pool
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
@@ -84,7 +85,9 @@ async def seen(cluster: Cluster, database: str) -> AsyncIterator[Seen]:
     """A fresh one."""
     pool = open_pool(cluster.dsn(database, "hlf_sync"), size=2)
     await pool.open()
-    yield Seen(cluster.dsn(database), pool)
+    found = Seen(cluster.dsn(database), pool)
+    found.sql("UPDATE hlf_sync.dbz_heartbeat SET ts = now()")
+    yield found
     await pool.close()
 
 
@@ -201,6 +204,22 @@ async def test_who_is_listed_wrongly_is_decided_from_the_facts_now(seen: Seen) -
     assert [page[f'hlf_sync_listing_wrong_mentors{{wanted="{word}"}}'] for word in ("hidden", "visible", "unknown")] == [1, 1, 1]
     ages = [round(page[f'hlf_sync_listing_wrong_oldest_seconds{{wanted="{word}"}}'] / 60) for word in ("hidden", "visible", "unknown")]
     assert ages == [60, 2, 0]
+
+
+async def test_only_the_leader_looks_and_who_leads_no_longer_has_seen_nothing(seen: Seen) -> None:
+    """Two leaders' figures would be summed."""
+    is_leader = True
+    seen.watch._leads = lambda: is_leader
+    task = asyncio.create_task(seen.watch.run())
+    try:
+        async with asyncio.timeout(10):
+            while seen.watch.sight.states is None:
+                await asyncio.sleep(0.01)
+            is_leader = False
+            while seen.watch.sight != Sight():
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
 
 
 @pytest.mark.usefixtures("slot")

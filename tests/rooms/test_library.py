@@ -39,7 +39,7 @@ class World:
         found = dynamics.settings
         self.values: dict[str, Any] = {
             "postgres_dsn": sync_dsn,
-            "request_timeout_s": 0.6,
+            "request_timeout_s": 2,  # half of it for connecting, on a machine that may be busy
             "late_effect_s": 1,
             "pace_requests_per_s": 10_000,
             **{f"dynamics_{name}": found[name] for name in ("base_url", "authority", "tenant_id", "client_id", "client_secret", "ca_file")},

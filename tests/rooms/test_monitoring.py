@@ -234,6 +234,7 @@ def test_every_panel_is_promql(tmp_path: Path) -> None:
 
 @needs_promtool
 @pytest.mark.requirement("R60")
+@pytest.mark.requirement("R62")
 def test_every_alert_fires_and_clears_by_promtools_unit_tests() -> None:
     """The rules as Prometheus itself evaluates them."""
     assert PROMTOOL is not None

@@ -281,6 +281,23 @@ async def test_a_worker_that_sleeps_between_look_and_claim_does_not_deliver_what
     assert world.dynamics.calls == [(someone, Operation.RESTORE)]
 
 
+async def test_a_mentor_that_somebody_else_calls_for_is_finished_soon_after_they_are(world: World) -> None:
+    """And not only at the end of their lease: until then it would count as stale."""
+    mentor = world.mentor("paused")
+    world.execute(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, generation, lease_owner, lease_until)"
+        " VALUES (%s, 'hidden', 'in_doubt', 1, 'library', now() + interval '60 s')",
+        mentor,
+    )
+    bench = world.worker()
+    bench.change(mentor)
+    await until(lambda: bench.meter.evaluations)
+    statement = "UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', intended = NULL, state = 'in_sync', lease_owner = NULL, lease_until = NULL"
+    world.execute(statement)
+    await until(lambda: bench.is_done, 5)
+    assert world.dynamics.calls == []
+
+
 async def test_a_change_whose_transaction_is_not_visible_yet_is_waited_for(world: World) -> None:
     """Decoded before visible: no decision on old facts."""
     someone, bench = world.mentor("active"), world.worker()
@@ -390,3 +407,24 @@ async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_the
     await until(lambda: not bench.worker.stages.endings._dirty.is_set())
     intake.unpark(7, asyncio.get_running_loop().time())
     await until(lambda: world.ledger(someone) == ("hidden", "in_sync", 0), 5)
+
+
+async def test_a_letter_that_fails_by_a_mistake_of_ours_ends_the_worker_loudly(world: World) -> None:
+    """Swallowed, the error would leave the record's position open for ever."""
+    bench = world.worker()
+    bench.letters.write = None  # type: ignore[assignment, method-assign]
+    bench.raw(b"x", b"not JSON")
+    with pytest.raises(TypeError):
+        await bench.join()
+
+
+async def test_a_flood_halt_does_not_keep_a_worker_from_stopping(world: World) -> None:
+    """The letter that waits for an operator is not written; its claim comes again."""
+    bench = world.worker(Options(limit=LimitPolicy(0, 100, 1)))
+    first, second = world.mentor("paused"), world.mentor("paused")
+    world.dynamics.default = Response(400)
+    bench.change(first)
+    bench.change(second)
+    await until(lambda: world.execute("SELECT * FROM hlf_sync.halt"))
+    await asyncio.wait_for(bench.end(), 5)
+    assert not bench.is_done

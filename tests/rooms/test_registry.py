@@ -191,3 +191,32 @@ async def test_compatibility_is_unknown_while_no_registry_answers(answer: Answer
     async with registry(answer) as client:
         with pytest.raises(DependencyError):
             await client.is_compatible("s", "{}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (200, {"subject": "s", "id": 7, "version": 1}, 7),
+        (404, {"error_code": 40401}, None),
+        (404, {"error_code": 40403}, None),
+    ],
+)
+async def test_a_schema_is_found_under_its_subject_or_not(status: int, body: object, found: int | None) -> None:
+    """Asked, and not registered by asking."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status, json=body)
+
+    async with registry(answer) as client:
+        assert await client.find("s/1", '"string"') == found
+    assert [(one.method, one.url.raw_path.decode()) for one in asked] == [("POST", "/apis/ccompat/v7/subjects/s%2F1")]
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {}), (500, {"error_code": 50001}), (200, {"id": "7"}), (401, {})])
+async def test_no_word_on_a_schema_is_no_denial(status: int, body: object) -> None:
+    """A registry in trouble must not look like one without our schema."""
+    async with registry(always(status, body)) as client:
+        with pytest.raises(DependencyError):
+            await client.find("s", '"string"')

@@ -92,6 +92,7 @@ async def test_letters_go_out_one_then_ten_then_all_with_who_and_why(office: Off
     assert (tally.requests, tally.counts["delivered"]) == (15, 15)
     assert fleet.requests[:1] == mentors[:1] and sorted(fleet.requests[1:11]) == sorted(mentors[1:11])
     assert office.notes.stages[0] == "canary of 1"
+    assert (await office.apply(mentors)).counts == {"delivered": 15}, "a run that begins anew counts nothing twice"
     assert set(
         office.sql("SELECT triggered_by, reason, requested_by IS NOT NULL, dead_letter_id = mentor_id || ':4' FROM hlf_sync.sync_request")
     ) == {("dead_letter_replay", "the outage is over", True, True)}

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from consumer.errors import SettingsError
-from consumer.settings import PREFIX, SECRETS, Settings, load, read_secret, secret_file, unknown, variable
+from consumer.secret_file import read_secret
+from consumer.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
 
 SECRET = "s3cr3t-that-nobody-may-see"
 TENANT = "00000000-0000-0000-0000-000000000001"
@@ -157,14 +158,15 @@ def test_an_env_file_that_is_named_must_exist(tmp_path: Path) -> None:
 def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     """Without its final line break; the variable itself rules over the file."""
     file = tmp_path / "secret"
-    file.write_text(SECRET + "\r\n", encoding="utf-8")
+    secret = f"password={SECRET}"  # a connection string too
+    file.write_text(secret + "\r\n", encoding="utf-8")
     environ = {variable(name) + "_FILE": str(file)}
     user = name.replace("_password", "_user")
     environ |= {variable(user): USERS[user]} if user in USERS else {}
-    assert getattr(load(environ=environ), name).get_secret_value() == SECRET
+    assert getattr(load(environ=environ), name).get_secret_value() == secret
     assert secret_file(name, environ=environ) == file
-    environ[variable(name)] = "direct"
-    assert getattr(load(environ=environ), name).get_secret_value() == "direct"
+    environ[variable(name)] = "password=direct"
+    assert getattr(load(environ=environ), name).get_secret_value() == "password=direct"
     assert secret_file(name, environ=environ) is None
     assert secret_file(name, environ={}) is None
 
@@ -208,7 +210,7 @@ def test_user_and_password_belong_together(part: str, name: str) -> None:
 @pytest.mark.requirement("R45")
 def test_a_secret_is_in_no_text_form_of_the_settings() -> None:
     """Neither repr, str, nor a dump to JSON."""
-    settings = Settings.model_validate(USERS | dict.fromkeys(SECRETS, SECRET))
+    settings = Settings.model_validate(USERS | dict.fromkeys(SECRETS, f"password={SECRET}"))
     for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in text
 
@@ -238,7 +240,7 @@ def test_a_missing_setting_is_said_with_its_meaning_and_an_example() -> None:
         "HLF_SYNC_SCHEMA_REGISTRY_URL is not set: Confluent-compatible root: {url}/schemas/ids/N answers"
         " (example: HLF_SYNC_SCHEMA_REGISTRY_URL='https://registry.example.org/apis/ccompat/v7')"
     )
-    loaded(POSTGRES_DSN="x").require("postgres_dsn")
+    loaded(POSTGRES_DSN="host=x").require("postgres_dsn")
 
 
 @pytest.mark.parametrize(
@@ -272,3 +274,35 @@ def test_a_slip_of_the_pen_is_named_with_what_was_meant() -> None:
     )  # fmt: skip
     assert lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is no setting of hlf-sync; did you mean HLF_SYNC_RETRY_MAX_ATTEMPTS?"
     assert [line.split()[0] for line in lines] == ["HLF_SYNC_RETRY_MAX_ATEMPTS", "HLF_SYNC_ZZZ"]
+
+
+@pytest.mark.requirement("R23")
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_replaced_secret_file_is_read_at_the_next_use(name: str, tmp_path: Path) -> None:
+    """A rotation needs no restart; while the file is away or empty, the last good one serves."""
+    file = tmp_path / "secret"
+    file.write_text("password=first\n", encoding="utf-8")
+    user = name.replace("_password", "_user")
+    settings = load(environ={variable(name) + "_FILE": str(file)} | ({variable(user): USERS[user]} if user in USERS else {}))
+    assert settings.secret(name) == "password=first"
+    file.write_text("password=second\n", encoding="utf-8")
+    assert settings.secret(name) == "password=second"
+    file.write_text("", encoding="utf-8")
+    assert settings.secret(name) == "password=second"
+    file.unlink()
+    assert settings.secret(name) == "password=second"
+
+
+def test_a_dsn_file_that_becomes_none_is_not_used(tmp_path: Path) -> None:
+    """The driver would quote it, password and all."""
+    file = tmp_path / "dsn"
+    file.write_text("host=db password=first", encoding="utf-8")
+    settings = load(environ={"HLF_SYNC_POSTGRES_DSN_FILE": str(file)})
+    file.write_text(f"hlf:{SECRET}@db/x", encoding="utf-8")
+    assert settings.secret("postgres_dsn") == "host=db password=first"
+
+
+def test_a_secret_without_a_file_is_the_one_in_the_settings() -> None:
+    """And none is empty text."""
+    settings = load(environ={"HLF_SYNC_POSTGRES_DSN": "host=db"})
+    assert (settings.secret("postgres_dsn"), settings.secret("connect_password")) == ("host=db", "")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -19,6 +20,7 @@ from consumer.record.metrics import Distribution
 from consumer.status_server import serve
 from tests.fakes.overseen import TOPIC, Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
+from tests.fixtures.log_lines import LogLines, captured
 
 FLEET = Fleet(Circuit(), frozenset(), 1_700_000_000.0)
 
@@ -30,6 +32,12 @@ async def overseen() -> Overseen:
     found.bench.worker.assigned([0, 1, 2, 3])
     found.stages.gate._take(FLEET)
     return found
+
+
+@pytest.fixture
+def said() -> Iterator[LogLines]:
+    """Logging into memory."""
+    yield from captured()
 
 
 def lag_of(page: dict[str, float]) -> dict[int, float]:
@@ -134,6 +142,25 @@ async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:
     overseen.stages.dependencies.failed("schema registry", "ConnectError", 0)
     assert overseen.status.missing() == ["schema registry does not answer"]
     assert [overseen.status.snapshot()[key] for key in ("verdict", "reason", "stage")] == ["stalled", "registry_down", "decode"]
+
+
+async def test_each_change_of_the_verdict_is_said_once(overseen: Overseen, said: LogLines) -> None:
+    """With the stage that holds things up."""
+    await overseen.measure()
+    task = asyncio.create_task(overseen.status.watch_verdict())
+    try:
+        async with asyncio.timeout(10):
+            while not said.of("verdict"):
+                await asyncio.sleep(0.01)
+            overseen.stages.dependencies.failed("Kafka", "_TRANSPORT", 0)
+            while len(said.of("verdict")) < 2:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+    assert [(line["level"], line["verdict"], line["reason"], line["stage"]) for line in said.of("verdict")] == [
+        ("info", "ok", "caught_up", "none"),
+        ("warning", "stalled", "kafka_down", "consume"),
+    ]
 
 
 async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(overseen: Overseen) -> None:

@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner, Result
 
+from consumer.cli import app
 from consumer.errors import SettingsError
 from consumer.settings import load
 from consumer.top.journal import Event
@@ -54,10 +56,21 @@ IMPORTANT = (
 )
 
 
+def ran(*arguments: str) -> Result:
+    """The command without a terminal, in this process."""
+    return CliRunner().invoke(app, ["top", *arguments])
+
+
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command without a terminal."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")}
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=90, check=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_env_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.env` of the developer must not decide."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("width", [60, 80, 132, 200])
@@ -85,11 +98,11 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_important_is_cut(width: 
     )
 
 
-def test_without_a_terminal_it_prints_one_picture_and_ends(tmp_path: Path) -> None:
+def test_without_a_terminal_it_prints_one_picture_and_ends() -> None:
     """As in a pipe, with rates from two looks and no control characters."""
     with worker() as quiet:
-        found = run("--worker", quiet.address, folder=tmp_path)
-    assert found.returncode == 0
+        found = ran("--worker", quiet.address)
+    assert found.exit_code == 0
     assert found.stderr == ""
     assert "OK" in found.stdout
     assert "nobody that we know of" in found.stdout
@@ -97,24 +110,24 @@ def test_without_a_terminal_it_prints_one_picture_and_ends(tmp_path: Path) -> No
     assert "\x1b" not in found.stdout
 
 
-def test_json_is_clean_and_says_the_same(tmp_path: Path) -> None:
+def test_json_is_clean_and_says_the_same() -> None:
     """For scripts: figures, reasons, and the sentences."""
     with worker() as busy:
         busy.status, busy.metrics = status(verdict="stalled", circuit=OPEN), metrics(BUSY)
-        found = run("--json", "--worker", busy.address, folder=tmp_path)
+        found = ran("--json", "--worker", busy.address)
     said: dict[str, Any] = json.loads(found.stdout)
-    assert (found.returncode, said["verdict"], said["group_lag"], said["circuit"]["state"]) == (0, "stalled", 4321, "open")
+    assert (found.exit_code, said["verdict"], said["group_lag"], said["circuit"]["state"]) == (0, "stalled", 4321, "open")
     assert said["reasons"] == ["registry_down", "circuit_open"]
     assert said["wrong"] == {"mentors": {"hidden": 1234}, "oldest_s": 5000.0}
     assert said["pace"]["calls"] == 0
     assert {line["section"] for line in said["headlines"]} == {"HlfSyncDependencyDown", "HlfSyncCircuitOpen"}
 
 
-def test_one_of_two_workers_away_is_shown_and_is_no_failure_of_the_command(tmp_path: Path) -> None:
+def test_one_of_two_workers_away_is_shown_and_is_no_failure_of_the_command() -> None:
     """The picture is of those that answer."""
     with worker() as quiet:
-        found = run("--once", "--worker", quiet.address, "--worker", "127.0.0.1:1", folder=tmp_path)
-    assert found.returncode == 0
+        found = ran("--once", "--worker", quiet.address, "--worker", "127.0.0.1:1")
+    assert found.exit_code == 0
     assert "127.0.0.1:1 " in found.stdout
     assert "refuses connections" in " ".join(found.stdout.split())
 
@@ -210,7 +223,7 @@ class Terminal:
 
     def read_until(self, is_so: Callable[[str], object]) -> None:
         """Read until the condition holds of all that was written."""
-        end_s = time.monotonic() + 20
+        end_s = time.monotonic() + 60
         while not is_so(self.text):
             assert time.monotonic() < end_s, self.text[-2000:]
             if select.select([self._own], [], [], 0.1)[0]:
@@ -223,7 +236,7 @@ class Terminal:
         """Send a signal; its exit code."""
         self.process.send_signal(number)
         try:
-            return self.process.wait(10)
+            return self.process.wait(30)
         finally:
             self.process.kill()
 

@@ -1,0 +1,298 @@
+"""Random histories over the real core: writes, invisible commits, lost and late answers, crashes at any moment, frozen workers, moved partitions.
+
+However a history goes, when it is left alone the CRM equals the decision on the last facts, or the mentor has a letter. And each bug that is put into
+one function of the core makes some history end wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from consumer.core import breaker, outcome
+from consumer.core.answer import Response
+from consumer.core.decide import has_valid_certificate
+from consumer.core.mentor_queue import Entry, MentorQueue
+from consumer.core.model import Facts, LedgerState, MentorId, Visibility
+from consumer.core.offsets import Offsets
+from consumer.core.verdict import Effect
+from consumer.core.visibility import Snapshot
+from tests.properties import core_world
+from tests.properties.core_world import LATE_S, LEASE_S, NEVER, OK, Database, Dynamics, Hand, Topic
+
+MENTORS = [MentorId("ann"), MentorId("bea")]
+_REST_TURNS = 400
+
+
+class Machine(RuleBasedStateMachine):
+    """Two workers, two mentors, one partition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database, self.topic, self.dynamics = Database(), Topic(), Dynamics()
+        self.hands: list[Hand] = []
+
+    @initialize()
+    def everybody_is_shown(self) -> None:
+        for mentor_id in MENTORS:
+            self.write(mentor_id, "active", 10_000.0, True)
+        self.hands = [self._hand(), self._hand()]
+        self.hands[1].owns = False
+        self._rest()
+
+    # ---- the application
+
+    @rule(
+        mentor_id=st.sampled_from(MENTORS),
+        status=st.sampled_from(["paused", "active", "reinstated"]),
+        lasts_s=st.sampled_from([3.0, 50.0, 10_000.0]),
+        is_visible=st.sampled_from([True, True, False]),
+    )
+    def write(self, mentor_id: MentorId, status: str, lasts_s: float, is_visible: bool) -> None:
+        facts = Facts("HLF", status, "c", self.database.now_s + lasts_s)
+        self.topic.records.append((mentor_id, self.database.write(mentor_id, facts, is_visible=is_visible)))
+
+    @rule()
+    def a_commit_appears(self) -> None:
+        self.database.appear()
+
+    @rule(mentor_id=st.sampled_from(MENTORS))
+    def somebody_asks(self, mentor_id: MentorId) -> None:
+        self.topic.records.append((mentor_id, None))
+
+    # ---- the workers
+
+    @rule(which=st.integers(0, 1), is_read=st.booleans(), is_screened=st.booleans())
+    def work(self, which: int, is_read: bool, is_screened: bool) -> None:
+        """One turn: fetch what there is, look at who is due, bring everybody one step further."""
+        for _ in range(4 if is_read else 0):
+            self._act(which, Hand.fetch)
+        for mentor_id in MENTORS:
+            self._go_on(which, mentor_id)
+        for _ in MENTORS if is_screened else ():
+            self._act(which, Hand.screen)
+
+    def _go_on(self, which: int, mentor_id: MentorId) -> None:
+        hand = self.hands[which]
+        if hand.is_frozen:
+            return
+        if mentor_id in hand.results:
+            hand.record(mentor_id)
+        elif mentor_id in hand.claims and not hand.claims[mentor_id].is_called:
+            hand.look(mentor_id)
+        elif mentor_id in hand.jobs:
+            hand.claim(mentor_id)
+
+    @rule(which=st.integers(0, 1))
+    def commit(self, which: int) -> None:
+        self._act(which, Hand.commit)
+
+    # ---- Dynamics
+
+    @rule(
+        which=st.integers(0, 1),
+        mentor_id=st.sampled_from(MENTORS),
+        how=st.sampled_from(["ok", "ok", "ok", "lost, applied", "lost, late", "lost", "503", "500 applied", "404", "429"]),
+        late_in_s=st.floats(0, LATE_S - 1),
+    )
+    def answer(self, which: int, mentor_id: MentorId, how: str, late_in_s: float) -> None:
+        hand = self.hands[which]
+        held = hand.claims.get(mentor_id)
+        if held is None or not held.is_called or hand.is_frozen:
+            return
+        match how:
+            case "ok":
+                hand.answer(mentor_id, OK, applied=True)
+            case "lost, applied":
+                hand.answer(mentor_id, NEVER, applied=True)
+            case "lost, late":
+                hand.answer(mentor_id, NEVER, applied=False, late_in_s=late_in_s)
+            case "lost":
+                hand.answer(mentor_id, NEVER, applied=False)
+            case "500 applied":
+                hand.answer(mentor_id, Response(500), applied=True)
+            case _:
+                hand.answer(mentor_id, Response(int(how)), applied=False)
+
+    # ---- mishaps
+
+    @rule(which=st.integers(0, 1), is_on_its_way=st.booleans(), late_in_s=st.floats(0, LATE_S - 1))
+    def crash(self, which: int, is_on_its_way: bool, late_in_s: float) -> None:
+        """Whatever it called may still take effect."""
+        hand = self.hands[which]
+        for mentor_id, held in hand.claims.items():
+            if held.is_called and is_on_its_way:
+                self.dynamics.late.append((self.database.now_s + late_in_s, mentor_id, held.command.operation.wanted))
+        self.hands[which] = self._hand()
+        self.hands[which].owns = hand.owns
+
+    @precondition(lambda self: self.hands)
+    @rule()
+    def the_partition_moves(self) -> None:
+        old = next(hand for hand in self.hands if hand.owns)
+        new = next(hand for hand in self.hands if not hand.owns)
+        old.lose_partition()
+        position = self.hands.index(new)
+        if not (new.claims or new.results):
+            self.hands[position] = self._hand()
+        else:
+            new.owns, new.offsets, new.read = True, Offsets(1), self.topic.committed
+
+    @rule(which=st.integers(0, 1))
+    def freeze(self, which: int) -> None:
+        """Past its lease; what it had called takes effect meanwhile, or its answer is too late to count."""
+        hand = self.hands[which]
+        hand.is_frozen = True
+        if hand.owns and not self.hands[1 - which].is_frozen:
+            self.the_partition_moves()
+
+    @rule(which=st.integers(0, 1))
+    def thaw(self, which: int) -> None:
+        hand = self.hands[which]
+        hand.is_frozen = False
+        for mentor_id, held in list(hand.claims.items()):
+            if held.is_called and self.database.now_s >= held.claimed_s + LEASE_S:
+                hand.answer(mentor_id, NEVER, applied=False)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 11.0, 25.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Not past what a worker that is awake would have ended by itself: a call is shorter than its lease."""
+        awake = [held for hand in self.hands if not hand.is_frozen for held in hand.claims.values() if held.is_called]
+        latest_s = min((held.claimed_s + LEASE_S - 0.5 for held in awake), default=float("inf"))
+        self._advance(min(self.database.now_s + seconds, max(latest_s, self.database.now_s)))
+
+    # ---- what always holds
+
+    @invariant()
+    def no_mentor_is_called_by_two_who_hold_its_lease(self) -> None:
+        for mentor_id in MENTORS:
+            callers = [hand for hand in self.hands if mentor_id in hand.claims and hand.claims[mentor_id].is_called]
+            holders = [h for h in callers if self.database.row(mentor_id).lease_owner == h.name]
+            assert len(holders) <= 1
+            awake = [hand for hand in callers if not hand.is_frozen and hand.claims[mentor_id].generation == self.database.row(mentor_id).generation]
+            assert len(awake) <= 1
+
+    @invariant()
+    def at_most_one_probe_is_under_way(self) -> None:
+        probes = [held for hand in self.hands for held in hand.claims.values() if held.probe == self.database.circuit.probe_owner is not None]
+        assert len(probes) <= 1
+
+    def teardown(self) -> None:
+        """Left alone, everything comes right."""
+        if not self.hands:
+            return
+        self._rest()
+        for mentor_id in MENTORS:
+            facts, row = self.database.facts[mentor_id], self.database.row(mentor_id)
+            assert facts is not None
+            is_wanted = facts.status in {"active", "reinstated"} and has_valid_certificate(facts, self.database.now_s)
+            if row.state is LedgerState.DEAD_LETTERED:
+                assert any(letter.startswith(mentor_id) for letter in self.database.letters)
+                continue
+            shown = self.dynamics.shown.get(mentor_id)
+            assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), f"{mentor_id}: {facts}, {row}, shows {shown}"
+            assert row.applied is shown
+            assert not row.is_in_doubt
+        assert self.topic.committed == len(self.topic.records)
+
+    # ---- moving on
+
+    def _hand(self) -> Hand:
+        return Hand(self.database, self.topic, self.dynamics)
+
+    def _act(self, which: int, act: Callable[[Hand], None]) -> None:
+        if not self.hands[which].is_frozen:
+            act(self.hands[which])
+
+    def _advance(self, now_s: float) -> None:
+        self.database.now_s = now_s
+        self.dynamics.advance(now_s)
+        for mentor_id, row in list(self.database.rows.items()):
+            if row.reevaluate_at_s is not None and row.reevaluate_at_s <= now_s:
+                self.database.rows[mentor_id] = row._replace(reevaluate_at_s=None)
+                self.topic.records.append((mentor_id, None))
+
+    def _rest(self) -> None:
+        """Everybody works, Dynamics serves, time passes."""
+        for which in range(2):
+            self.thaw(which)
+        while self.database.unseen:
+            self.database.appear()
+        for _ in range(_REST_TURNS):
+            for which, hand in enumerate(self.hands):
+                for _ in range(4):
+                    self._act(which, Hand.fetch)
+                for mentor_id in MENTORS:
+                    self._act(which, Hand.screen)
+                    self._go_on(which, mentor_id)
+                    if mentor_id in hand.claims and hand.claims[mentor_id].is_called:
+                        hand.answer(mentor_id, OK, applied=True)
+                hand.commit()
+            if self._is_at_rest():
+                return
+            self._advance(self.database.now_s + 2)
+
+    def _is_at_rest(self) -> bool:
+        is_idle = all(not (hand.queue.size or hand.jobs or hand.claims or hand.results) for hand in self.hands)
+        soon_s = self.database.now_s + 200
+        is_due = any(row.reevaluate_at_s is not None and row.reevaluate_at_s < soon_s for row in self.database.rows.values())
+        is_read = self.topic.committed == len(self.topic.records)
+        return is_idle and is_read and not is_due and not self.dynamics.late
+
+
+@pytest.mark.requirement("R07")
+@pytest.mark.requirement("R40")
+def test_every_history_ends_right() -> None:
+    """Many of them, each of some fifty steps."""
+    limits = settings(max_examples=80, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Machine, settings=limits)
+
+
+@contextmanager
+def _swapped(owner: object, name: str, by: object) -> Iterator[None]:
+    old = owner[name] if isinstance(owner, dict) else getattr(owner, name)
+    _set(owner, name, by)
+    try:
+        yield
+    finally:
+        _set(owner, name, old)
+
+
+def _set(owner: object, name: str, value: object) -> None:
+    if isinstance(owner, dict):
+        owner[name] = value
+    else:
+        setattr(owner, name, value)
+
+
+def _greedy(self: MentorQueue, entry: Entry, now_s: float) -> object:
+    entry.absorb(lambda _change: True)
+    return _FINISH(self, entry, now_s)
+
+
+_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, core_world.decide, Entry.absorb
+
+_BUGS: dict[str, tuple[object, str, object]] = {
+    "no visibility guard": (Snapshot, "shows", lambda _self, _xid: True),
+    "commit before record": (Offsets, "committable", property(lambda self: self.next_offset)),
+    "newer change swallowed": (MentorQueue, "finish", _greedy),
+    "doubt ignored": (core_world, "decide", lambda f, row, now_s, rules: _DECIDE(f, row._replace(intended=None), now_s, rules)),
+    "late effect not asserted": (outcome._ENDINGS, Effect.MAY_COME_LATE, outcome.Ending.UNKNOWN),
+    "a lost answer taken for a refusal": (outcome._ENDINGS, Effect.MAY_COME_LATE, outcome.Ending.REFUSED),
+    "certificate's end forgotten": (core_world, "next_look_s", lambda *_: None),
+    "a probe for everybody": (breaker, "admit", lambda _circuit, _policy, _now_s: breaker.Probe()),
+}
+
+
+@pytest.mark.parametrize("bug", _BUGS)
+def test_a_bug_in_one_function_of_the_core_is_found(bug: str) -> None:
+    """Some history of a thousand ends wrong."""
+    limits = settings(
+        max_examples=600, stateful_step_count=40, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck), print_blob=False,
+    )  # fmt: skip
+    with _swapped(*_BUGS[bug]), pytest.raises(AssertionError):
+        run_state_machine_as_test(Machine, settings=limits)

@@ -1,0 +1,95 @@
+"""A worker's status on a terminal: what rules, what to do, and nothing cut off at 80 columns."""
+
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from consumer.status_page import duration, render
+
+FINE: dict[str, Any] = {
+    "verdict": "ok",
+    "reason": "caught_up",
+    "stage": "none",
+    "because": "every change that reached this worker is reflected, or on its way in time",
+    "advice": "",
+    "circuit": {"state": "closed", "last_error_code": None},
+    "delivery": "live",
+    "lag": {"t-0": 0, "t-1": 0},
+    "freshness_s": 0,
+    "queue": {"dirty": 0, "in_progress": 0, "waiting": 0},
+    "leader": False,
+    "dead_letters_open": 0,
+    "not_ready": [],
+    "group_lag": None,
+    "source": None,
+    "wrong": None,
+    "held_removals": None,
+}
+
+
+def drawn(found: dict[str, Any], width: int = 80) -> list[str]:
+    """The lines."""
+    stream = StringIO()
+    Console(file=stream, width=width).print(render(found))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_a_fine_worker_is_few_lines() -> None:
+    """It owes nothing, and another one leads."""
+    text = drawn(FINE, 120)
+    assert text[0] == "verdict    ok  every change that reached this worker is reflected, or on its way in time"
+    assert text[1:4] == ["ready      yes", "freshness  nothing that reached Kafka is owed", "lag        0 records in 2 partitions"]
+    assert text[-1] == "fleet      (another worker leads, and knows)"
+
+
+def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> None:
+    """Within 80 columns."""
+    found = {
+        **FINE,
+        "verdict": "halted",
+        "stage": "deliver",
+        "because": "unusually many mentors would leave the listing",
+        "advice": "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom",
+        "circuit": {"state": "half_open", "last_error_code": "server_error"},
+        "freshness_s": 4000,
+        "leader": True,
+        "group_lag": 12345,
+        "dead_letters_open": 2,
+        "held_removals": 40,
+        "not_ready": ["halted: auth"],
+        "wrong": {"hidden": {"mentors": 40, "oldest_s": 4000}, "visible": {"mentors": 0, "oldest_s": 0}},
+        "source": {
+            "connector": {"connector": "running", "task": "failed"},
+            "slot": {"status": "extended", "lag_bytes": 2048},
+            "heartbeat_s": {"kafka": 130},
+        },
+    }
+    lines = drawn(found)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    for fact in (
+        "halted  unusually many mentors would leave the listing",
+        "held up at    deliver",
+        "no: halted: auth",
+        "1 h 6 min since the oldest change that Dynamics does not show",
+        "0 records in 2 partitions; 12,345 in all",
+        "half-open, server_error",
+        "40 shown and should not be (up to 1 h 6 min)",
+        "40 removals",
+        "task failed, slot extended, 2 KiB behind",
+        "heartbeat 2 min ago",
+    ):
+        assert fact in text, fact
+    assert "confirm-removals" in text
+
+
+def test_a_leader_that_has_not_looked_yet_says_so() -> None:
+    """Instead of a comforting zero."""
+    found = {**FINE, "leader": True, "wrong": {}, "source": {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}}}
+    assert drawn(found)[-3:] == ["listing       not seen yet", "dead letters  0 open", "source        not seen yet"]
+
+
+def test_durations_are_for_people() -> None:
+    """Tenths, seconds, minutes, hours."""
+    assert [duration(seconds) for seconds in (0.04, 9.96, 59, 119, 120, 7260)] == ["0.0 s", "10.0 s", "59 s", "119 s", "2 min", "2 h 1 min"]
