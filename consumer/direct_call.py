@@ -148,6 +148,8 @@ class DirectCall:
         """How it ends when facts and ledger ask for no such call; None when they do."""
         if known.contact_id is None:
             raise MentorMappingError(mentor_id)
+        if known.former_contact_id is not None:
+            return Ended(Kind.POSTPONED, "contact_replaced")  # the workers hide that one first
         decision = decide(known.facts, known.ledger, now_s, self._policy.rules)
         match decision:
             case Command(asked) if asked is operation:

@@ -88,7 +88,8 @@ def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_sha
     """Whether everybody has been looked at since and nobody is under way. An open dead letter need not move; in shadow, what is owed is at rest."""
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger"
-        " WHERE state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL OR state <> 'dead_lettered' AND updated_at <= %s) AS found",
+        " WHERE state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
+        " OR state <> 'dead_lettered' AND updated_at <= %s) AS found",
         (is_shadow, asked_at),
     ).fetchone()
     return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)

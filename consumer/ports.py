@@ -23,6 +23,7 @@ class Known(NamedTuple):
     has_ledger: bool
     contact_id: ContactId | None
     is_remapped: bool = False  # another contact is mapped than the one that was last called for
+    former_contact_id: ContactId | None = None  # that one, while we left it visible and it is nobody else's
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,11 @@ def stop_on_signals(deadline_s: float) -> asyncio.Event:
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
             _leave()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: _leave())  # heard also while the loop is stuck
+        _leave_after(deadline_s + _CLOSE_S)
         _log.info("stopping", signal=number.name)
         stop.set()
-        _leave_after(deadline_s + _CLOSE_S)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: _leave())  # heard also while the loop is stuck, and when it is closed
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)

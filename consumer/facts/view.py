@@ -23,6 +23,8 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
        extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status,
        m.contact_id::text,
        l.contact_id <> m.contact_id,
+       CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible'
+             AND NOT EXISTS (SELECT FROM hlf_sync.contact_mapping o WHERE o.contact_id = l.contact_id) THEN l.contact_id::text END,
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
        extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id
@@ -80,10 +82,11 @@ def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
 
 
 def _known(row: Sequence[Any]) -> Known:
-    found, organization, status, certification_id, expires_s, certificate_status, contact_id, is_remapped, has_ledger, *ledger = row
+    found, organization, status, certification_id, expires_s, certificate_status, contact_id, is_remapped, former, has_ledger, *ledger = row
     facts = Facts(organization, status, certification_id, expires_s, certificate_status) if found else None
     known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
-    return Known(facts, known_row, has_ledger, ContactId(contact_id) if contact_id else None, bool(is_remapped))
+    contact, former_contact = ContactId(contact_id) if contact_id else None, ContactId(former) if former else None
+    return Known(facts, known_row, has_ledger, contact, bool(is_remapped), former_contact)
 
 
 def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 
-from consumer.core.answer import NoResponse, TransportFailure
+from consumer.core.answer import NoResponse, Response, TransportFailure
 from consumer.core.decide import Rules
-from consumer.core.model import HaltReason
+from consumer.core.model import ContactId, ErrorCode, HaltReason
 from consumer.core.outcome import Claimed, Conclusion, conclude
 from consumer.core.pacing import Pacing
 from consumer.core.retry import RetryPolicy
@@ -27,6 +28,7 @@ _log = structlog.get_logger()
 _TOKEN_PAUSE_S = 1.0
 # Timers of the loop may fire early by their resolution, a millisecond.
 _TIMER_S = 0.005
+_HIDDEN = judge(Response(HTTPStatus.NO_CONTENT))
 
 
 @dataclass(slots=True)
@@ -39,6 +41,16 @@ class Held:
     deadline_s: float
     probe: str | None
     reevaluate_at_s: float | None
+
+    @property
+    def contact_id(self) -> ContactId | None:
+        """Whom the call is about."""
+        return self.known.former_contact_id or self.known.contact_id
+
+    @property
+    def is_farewell(self) -> bool:
+        """Whether it is about a contact that the mentor no longer has: one that is gone is as good as hidden."""
+        return self.known.former_contact_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +125,7 @@ class Call:
 
     async def _ask(self, held: Held, left_s: float) -> CallResult:
         """Never longer than the lease holds: an answer later than that is no answer."""
-        contact_id = held.known.contact_id
+        contact_id = held.contact_id
         assert contact_id is not None  # noqa: S101 - delivery lets nothing else through
         try:
             async with asyncio.timeout(left_s):
@@ -124,8 +136,9 @@ class Call:
     def _conclude(self, held: Held, result: CallResult) -> Conclusion:
         entry, facts = held.job.entry, held.known.facts
         spent_s = entry.spent_s + result.duration_ms / 1000
+        verdict = _HIDDEN if held.is_farewell and result.verdict.error_code is ErrorCode.NOT_FOUND else result.verdict
         conclusion = conclude(
-            result.verdict,
+            verdict,
             attempt_number=held.claimed.attempt_number,
             was_in_doubt=held.job.known.ledger.is_in_doubt,
             counts_attempt=self._gate.counts_attempt(held.probe),
@@ -197,5 +210,5 @@ def _delivered(held: Held, result: CallResult, conclusion: Conclusion, letter_id
         duration_ms=result.duration_ms,
         correlation_id=result.correlation_id,
         reason=held.job.command.reason,
-        contact_id=held.known.contact_id,
+        contact_id=held.contact_id,
     )

@@ -13,7 +13,7 @@ from math import inf
 from uuid import uuid4
 
 from consumer.core.breaker import Go, Probe
-from consumer.core.decide import Rules, decide, next_look_s
+from consumer.core.decide import Rules, next_look_s
 from consumer.core.model import Command, HaltReason, Operation, Visibility
 from consumer.core.outcome import RELEASED, Claim, Claimed
 from consumer.core.pacing import Pacing
@@ -21,7 +21,7 @@ from consumer.pipeline.call import Call, Held
 from consumer.pipeline.endings import Endings
 from consumer.pipeline.errands import Errands
 from consumer.pipeline.gate import Gate
-from consumer.pipeline.job import Job, cause
+from consumer.pipeline.job import Job, cause, due
 from consumer.pipeline.patience import Dependencies, patiently
 from consumer.pipeline.recording import Recording, Result
 from consumer.ports import Delivered, FactsPort, LedgerPort, Reading
@@ -196,9 +196,11 @@ class Delivery:
         """The look that counts: does what was decided still hold on facts read under the claim?"""
         known = reading.mentors[job.entry.mentor_id]
         job.entry.absorb(lambda change: change.transaction_id is None or reading.snapshot.shows(change.transaction_id))
-        decision = decide(known.facts, job.known.ledger, reading.now_s, self._rules)
-        holds = isinstance(decision, Command) and decision.operation is job.command.operation and known.contact_id is not None
-        look_s = next_look_s(known.facts, reading.now_s, self._rules)
+        decision = due(known, job.known.ledger, reading.now_s, self._rules)
+        is_same_contact = known.contact_id is not None and known.former_contact_id == job.known.former_contact_id
+        holds = isinstance(decision, Command) and decision.operation is job.command.operation and is_same_contact
+        # After a former contact it is the new one's turn at once.
+        look_s = next_look_s(known.facts, reading.now_s, self._rules) if known.former_contact_id is None else reading.now_s
         held = Held(job, known, claimed, deadline_s, probe, look_s)
         if holds:
             self._claimed.append(held)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from consumer.core.decide import Rules, decide
 from consumer.core.mentor_queue import Entry
-from consumer.core.model import Command, Trigger
+from consumer.core.model import Command, Decision, LedgerRow, Operation, Trigger
 from consumer.ports import Known
 
 REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
@@ -21,6 +22,13 @@ class Job:
 
     def __lt__(self, other: "Job") -> bool:
         return self.order < other.order
+
+
+def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
+    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is hidden first; the new one's turn comes next."""
+    if known.former_contact_id is not None:
+        return Command(Operation.REMOVE, "contact_replaced")
+    return decide(known.facts, ledger, now_s, rules)
 
 
 def cause(entry: Entry) -> Trigger:

@@ -11,12 +11,12 @@ from functools import partial
 
 import structlog
 
-from consumer.core.decide import Rules, decide, next_look_s
+from consumer.core.decide import Rules, next_look_s
 from consumer.core.mentor_queue import Entry, MentorQueue
 from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
 from consumer.core.visibility import Fate, VisibilityPolicy
 from consumer.pipeline.endings import Endings
-from consumer.pipeline.job import REQUESTS, Job, cause
+from consumer.pipeline.job import REQUESTS, Job, cause, due
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
@@ -130,8 +130,8 @@ class Screening:
 
     def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]]) -> None:
         if known.is_remapped:
-            _log.error("contact_replaced", mentor_id=entry.mentor_id)  # the former contact shows what it showed: a person must look
-        decision = decide(known.facts, known.ledger, reading.now_s, self._policy.rules)
+            _log.warning("contact_replaced", mentor_id=entry.mentor_id)
+        decision = due(known, known.ledger, reading.now_s, self._policy.rules)
         match decision:
             case NoCall():
                 self._warn(entry, decision)
@@ -145,7 +145,7 @@ class Screening:
                 self._refuse(entry, known, LetterKind.REFUSED, error_code)
             case Command() if self._policy.is_shadow:
                 settled.append((entry, Settlement(entry.mentor_id, known.ledger.generation, LedgerState.PENDING, None, cause(entry)), "no_call"))
-            case Command() if known.contact_id is None:
+            case Command() if known.contact_id is None:  # never so for a former contact: another is mapped
                 self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
             case Command() if self._is_spent(known):
                 self._letters.exhausted_by_crashes(entry, known, decision)

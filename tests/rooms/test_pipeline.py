@@ -428,3 +428,37 @@ async def test_a_flood_halt_does_not_keep_a_worker_from_stopping(world: World) -
     await until(lambda: world.execute("SELECT * FROM hlf_sync.halt"))
     await asyncio.wait_for(bench.end(), 5)
     assert not bench.is_done
+
+
+async def test_a_corrected_mapping_hides_the_former_contact_and_then_brings_the_new_one(world: World) -> None:
+    """M was shown on contact A, which was somebody else's; now it is mapped to B: A leaves the listing, B enters it."""
+    someone, other = world.mentor(), str(uuid4())
+    bench = world.worker()
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    world.execute("UPDATE hlf_sync.contact_mapping SET contact_id = %s", other)
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    assert world.dynamics.shown == {someone: False}
+    assert world.execute("SELECT reevaluate_at <= now() FROM hlf_sync.mentor_ledger") == [(True,)]
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    assert world.dynamics.shown == {someone: False, other: True}
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    assert len(world.dynamics.calls) == 3
+
+
+async def test_a_former_contact_that_is_gone_does_not_keep_the_new_one_waiting(world: World) -> None:
+    """Dynamics knows it no more: nobody is listed there."""
+    someone, other = world.mentor(), str(uuid4())
+    bench = world.worker()
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    world.execute("UPDATE hlf_sync.contact_mapping SET contact_id = %s", other)
+    world.dynamics.script[someone] = [Response(404)]
+    for _ in range(2):
+        bench.change(someone)
+        await until(lambda: bench.is_done)
+    assert world.dynamics.shown[other] is True
+    assert bench.letters.letters == []

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from queue import Queue
 
 import httpx
 import pytest
@@ -186,6 +188,35 @@ async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(ove
     assert (unready.status_code, unready.text) == (503, "PostgreSQL does not answer\n")
     said = json.loads(answers["/status"].text)
     assert (said["verdict"], said["assignment"], said["lag"]) == ("ok", [0, 1, 2, 3], {f"{TOPIC}-{number}": 0 for number in range(4)})
+
+
+def test_livez_fails_when_the_loop_is_stuck() -> None:
+    """It answers nobody then: the probe's own time-out is the verdict."""
+    addresses: Queue[str] = Queue()
+    is_stuck, is_over = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        overseen = Overseen(TestBench(open_pool("", size=1), ScriptedDynamics(), Options()))
+        runner = await serve(overseen.status, overseen.scrape, "127.0.0.1", 0)
+        addresses.put(f"http://127.0.0.1:{runner.addresses[0][1]}/livez")
+        while not is_stuck.is_set():
+            await asyncio.sleep(0.01)
+        is_over.wait(30)  # a call that blocks
+        await runner.cleanup()
+
+    thread = threading.Thread(target=asyncio.run, args=(work(),))
+    thread.start()
+    try:
+        url = addresses.get(timeout=10)
+        assert httpx.get(url, trust_env=False, timeout=10).status_code == 200
+        is_stuck.set()
+        with pytest.raises(httpx.ReadTimeout):
+            while True:
+                httpx.get(url, trust_env=False, timeout=0.5)
+    finally:
+        is_stuck.set()
+        is_over.set()
+        thread.join(10)
 
 
 async def test_the_page_shows_what_the_table_lists_with_every_label_value_from_the_start(overseen: Overseen) -> None:
