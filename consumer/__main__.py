@@ -2,30 +2,32 @@
 
 import sys
 
-from rich.console import Console
+from consumer.errors import DependencyError, HaltError, HlfSyncError, SettingsError
 
-from consumer.errors import DependencyError, HaltError, SettingsError
+# contract.md, exit codes
+_CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, DependencyError: 4}
 
 
 def main() -> None:
     """Run the command line; exit codes are contract.md's."""
-    error_console = Console(stderr=True, soft_wrap=True)
     try:
         from consumer.cli import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
 
         app()
-    except SettingsError as error:
-        error_console.print(f"[red]hlf-sync:[/red] {error}", highlight=False)
-        sys.exit(2)
-    except DependencyError as error:
-        error_console.print(f"[red]hlf-sync:[/red] {error}", highlight=False)
-        sys.exit(4)
-    except HaltError as error:
-        error_console.print(f"[red]hlf-sync:[/red] {error}", highlight=False)
-        sys.exit(3)
+    except (SettingsError, DependencyError, HaltError) as error:
+        _say(str(error))
+        sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
-        error_console.print("interrupted")
+        print("interrupted", file=sys.stderr)  # noqa: T201 - the console may not be imported yet
         sys.exit(130)
+
+
+def _say(line: str) -> None:
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    from consumer.options import said  # noqa: PLC0415 - as above
+
+    Console(stderr=True, soft_wrap=True).print(said(line, "red"))
 
 
 if __name__ == "__main__":

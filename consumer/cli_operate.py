@@ -11,7 +11,7 @@ from consumer import operate
 from consumer.core.decide import Rules
 from consumer.core.model import HaltReason, Trigger
 from consumer.errors import HaltError, SettingsError
-from consumer.options import EnvFile, Json, settings_from
+from consumer.options import EnvFile, Json, must_agree, settings_from
 
 _out = Console(soft_wrap=True)
 _err = Console(stderr=True, soft_wrap=True)
@@ -93,8 +93,8 @@ def confirm_removals(
                 _out.print(f"  {mentor_id}")
             if len(waiting) > 20:  # noqa: PLR2004 - a screenful
                 _out.print(f"  … and {len(waiting) - 20} more")
-        if waiting and not yes and not typer.confirm("Take them all off the public listing?"):
-            raise typer.Exit(2)
+        if waiting and not yes:
+            must_agree("Take them all off the public listing?")
         operate.confirm_removals(connection, waiting, reason)
     _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
 

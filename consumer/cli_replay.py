@@ -6,7 +6,6 @@ The answer goes to stdout, progress and notes to stderr. Exceptions pass through
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from consumer.core.model import LetterKind
 from consumer.core.replay import UNREADABLE
 from consumer.core.rollout import RolloutPolicy
 from consumer.errors import HaltError, SettingsError
-from consumer.options import EnvFile, Json, settings_from
+from consumer.options import EnvFile, Json, must_agree, settings_from
 from consumer.settings import Settings
 
 replay_app = typer.Typer(
@@ -242,15 +241,8 @@ def _ask_first(found: Any, *, yes: bool) -> None:
 
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise SettingsError("there is no terminal to ask at: --yes is needed")
     PlanPage(_error).show(found)
-    try:
-        is_wanted = typer.confirm(f"Ask for {len(found.due)} letters?", err=True)
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-    if not is_wanted:
-        raise typer.Exit(2)
+    must_agree(f"Ask for {len(found.due)} letters?")
 
 
 def _show_outcome(plan_id: str | None, outcome: Any, *, as_json: bool) -> None:

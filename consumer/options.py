@@ -1,11 +1,14 @@
 """Options that every command shares, and the way from them to the settings."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from consumer.errors import SettingsError
 from consumer.settings import Settings, load, unknown
 
 EnvFile = Annotated[
@@ -25,4 +28,21 @@ def settings_from(env_file: Path | None) -> Settings:
 def warn_unknown(env_file: Path | None) -> None:
     """Say which variables look like settings and are none."""
     for line in unknown(env_file):
-        _error.print(f"[yellow]hlf-sync:[/yellow] {line}", highlight=False)
+        _error.print(said(line, "yellow"))
+
+
+def said(line: str, style: str) -> Text:
+    """A line of ours for a terminal; nothing in it is markup, whatever it quotes."""
+    return Text.assemble(("hlf-sync:", style), " ", line)
+
+
+def must_agree(question: str) -> None:
+    """Ask, and end with exit code 2 unless the answer is yes. Raises `SettingsError` where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise SettingsError("there is no terminal to ask at: --yes is needed")
+    try:
+        is_wanted = typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if not is_wanted:
+        raise typer.Exit(2)

@@ -1,8 +1,11 @@
 """The worker's HTTP endpoint: /metrics /livez /readyz /status. Loopback by default, read only, no authentication, nothing personal in it."""
 
+import errno
+
 import structlog
 from aiohttp import web
 
+from consumer.errors import SettingsError
 from consumer.scrape import Scrape
 from consumer.status import Status
 
@@ -10,7 +13,7 @@ _log = structlog.get_logger()
 
 
 async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.AppRunner:
-    """Start the endpoint; raises OSError when the port is taken."""
+    """Start the endpoint; raises `SettingsError` when it cannot listen there."""
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=scrape.page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
@@ -30,5 +33,15 @@ async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.App
         application.router.add_get(path, answer)
     runner = web.AppRunner(application, access_log=None, handle_signals=False)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SettingsError(
+            f"HLF_SYNC_HTTP_PORT: cannot listen on {host} port {port} ({_reason(error)}); take another port, or 0 for a free one"
+        ) from None
     return runner
+
+
+def _reason(error: OSError) -> str:
+    return "in use already" if error.errno == errno.EADDRINUSE else errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -137,7 +137,7 @@ QUEUE = Metric(
     "the same by place: dirty (due), in progress, waiting (for circuit, pace or the next attempt)",
     {"place": ("dirty", "in_progress", "waiting")},
 )
-BACKLOG = Metric("backlog_records", _GAUGE, "records", "records in memory without an outcome; fetching pauses at 10,000")
+BACKLOG = Metric("backlog_records", _GAUGE, "records", "records in memory without an outcome; fetching pauses at 50,000")
 PARKED = Metric("parked_records", _GAUGE, "records", "records in memory that wait for their schema")
 UNSEEN = Metric("transactions_unknown_total", _COUNTER, "transactions", "transactions that no snapshot will ever show (a restore), given up on")
 SWEEPS = Metric(
