@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog replay_plan drain limits
+BENCHES := decode http_client scrape freshness throughput backlog replay_plan replay_kills drain limits
 PURE := tests/core tests/properties tests/rooms tests/contracts
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ demo: $(STAMP) ## see it work, in one terminal
 	$(BIN)/hlf-sync demo
 
 check: $(STAMP) ## the fast part: style, types, import rules, pure tests
-	$(BIN)/ruff check consumer sandbox tests
+	$(BIN)/ruff check .
 	$(BIN)/mypy consumer sandbox
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
@@ -33,7 +33,7 @@ check: $(STAMP) ## the fast part: style, types, import rules, pure tests
 	$(BIN)/pytest -q $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
-	$(BIN)/ruff check consumer sandbox tests
+	$(BIN)/ruff check .
 	$(BIN)/mypy consumer sandbox
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q --durations=15 || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \

@@ -80,8 +80,8 @@ def workers(folder: Path, count: int, program: Sequence[str] = ("-m", "consumer"
             worker.wait()
 
 
-def mentors_of(bench: Bench, count: int, *, status: str = "paused", shown: bool | None = True, organization: str = "HLF") -> list[str]:
-    """Mentors with contacts and mappings, in two COPYs; each of them is one change."""
+def mentors_of(bench: Bench, count: int, *, status: str = "paused", shown: bool | None = True, is_certified: bool = False) -> list[str]:
+    """HLF's mentors with contacts and mappings, in COPYs; each of them is one change."""
     mentors = [str(uuid.uuid4()) for _ in range(count)]
     bench.dynamics.put_contacts(dict.fromkeys(mentors, shown))
     with bench.connection.transaction(), bench.connection.cursor() as cursor:
@@ -90,7 +90,12 @@ def mentors_of(bench: Bench, count: int, *, status: str = "paused", shown: bool 
                 copy.write_row((mentor, mentor))
         with cursor.copy("COPY app.mentor (id, organization_code, status) FROM STDIN") as copy:
             for mentor in mentors:
-                copy.write_row((mentor, organization, status))
+                copy.write_row((mentor, "HLF", status))
+        if is_certified:
+            cursor.execute(
+                "INSERT INTO app.certification SELECT gen_random_uuid(), id, 'valid', now() + interval '1 year' FROM unnest(%s::uuid[]) AS m (id)",
+                (mentors,),
+            )
     return mentors
 
 

@@ -1,126 +1,102 @@
 """Freshness of an idle system: commit in PostgreSQL → Python consumer (the floor) and → request at Dynamics, at ten changes a second.
 
-One run on the real stack; both figures are of the same changes. Usage: bench/freshness.py [CHANGES]
+One run on the real stack; both figures are of the same changes. `bench/freshness.py [--changes 300]`
 """
 
+import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import uuid
-from pathlib import Path
+from collections import Counter
 
-import psycopg
 from confluent_kafka import Consumer
+from frame import Bench, bench, mentors_of, until, workers
 
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.stack import Sandbox
+from consumer.clock import epoch_ms
 
-CHANGES = int(sys.argv[1]) if len(sys.argv) > 1 else 300
 MENTORS = 100
 GAP_S = 0.1
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="hlf-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: PTH101
-        sandbox = Sandbox(Path(folder))
-        sandbox.up()
-        try:
-            report = measure(sandbox, Path(folder))
-        finally:
-            sandbox.down(wipe=True)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--changes", type=int, default=300)
+    asked = parser.parse_args()
+    with bench() as found:
+        report = measure(found, asked.changes)
     print(json.dumps(report, indent=2))
 
 
-def measure(sandbox: Sandbox, folder: Path) -> dict[str, object]:
-    dynamics = DynamicsControl(folder)
-    dynamics.unlimited()
-    mentors = [str(uuid.uuid4()) for _ in range(MENTORS)]
-    dynamics.put_contacts(dict.fromkeys(mentors, None))
-    settings = dict(os.environ, HLF_SYNC_PACE_REQUESTS_PER_S="1000", HLF_SYNC_PACE_BURST="100", HLF_SYNC_MASS_REMOVAL_RATIO="0", HLF_SYNC_HTTP_PORT="0")
-    command = [sys.executable, "-m", "consumer", "run", "--env-file", str(folder / "sandbox.env")]
-    with (folder / "worker.log").open("wb") as log, subprocess.Popen(command, env=settings, stdout=log, stderr=log) as worker:
-        try:
-            with psycopg.connect(sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True) as connection:
-                seed(connection, mentors)
-                wait_in_sync(connection)
-                seen: dict[str, float] = {}
-                stop = threading.Event()
-                reader = threading.Thread(target=read, args=(sandbox.env, seen, stop))
-                reader.start()
-                time.sleep(3)
-                committed = change(connection, mentors, dynamics.last_seq())
-                time.sleep(2)
-                stop.set()
-                reader.join()
-                return summary(committed, seen, dynamics, connection)
-        finally:
-            worker.terminate()
-            print("".join((folder / "worker.log").read_text().splitlines(keepends=True)[-8:]), file=sys.stderr)
+def measure(found: Bench, changes: int) -> dict[str, object]:
+    """One worker, everybody in sync, then single changes."""
+    mentors = mentors_of(found, MENTORS, status="active", is_certified=True)
+    with workers(found.folder, 1, PACE_REQUESTS_PER_S="1000", PACE_BURST="100"):
+        until(lambda: found.one("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'") == MENTORS, "all mentors in sync", 60)
+        floor = Floor(found.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"])
+        since = found.dynamics.last_seq()
+        committed = change(found, mentors, changes)
+        time.sleep(2)
+        arrived = floor.end()
+    calls = [(entry["contact_id"], entry["started_ms"]) for entry in found.dynamics.journal(since, kind="api")]
+    floor_ms, request_ms = spread(committed, numbered(arrived)), spread(committed, numbered(calls))
+    return {"changes": changes, "requests": len(calls), "floor_ms": floor_ms, "request_ms": request_ms}
 
 
-def seed(connection: psycopg.Connection, mentors: list[str]) -> None:
-    with connection.transaction():
-        for mentor in mentors:
-            connection.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", (mentor, mentor))
-            connection.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'active')", (mentor,))
-            connection.execute("INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() + interval '1 year')", (mentor,))
+class Floor:
+    """When a bare consumer has each record in Python, epoch milliseconds."""
+
+    def __init__(self, servers: str) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": servers, "group.id": "bench-floor", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100}
+        )
+        self._consumer.subscribe(["hlf.mentor.changes"])
+        until(lambda: self._consumer.poll(0.1) is None and bool(self._consumer.assignment()), "the bare consumer's assignment", 30)
+        self._arrived: list[tuple[str, int]] = []
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def end(self) -> list[tuple[str, int]]:
+        """What arrived, in order."""
+        self._has_ended.set()
+        self._thread.join()
+        self._consumer.close()
+        return self._arrived
+
+    def _read(self) -> None:
+        while not self._has_ended.is_set():
+            message = self._consumer.poll(0.1)
+            if message is not None and message.error() is None:
+                self._arrived.append(((message.key() or b"").decode(), epoch_ms()))
 
 
-def wait_in_sync(connection: psycopg.Connection) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        row = connection.execute("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'").fetchone()
-        if row and row[0] == MENTORS:
-            return
-        time.sleep(0.2)
-    rows = connection.execute("SELECT state, last_error_code, count(*) FROM hlf_sync.mentor_ledger GROUP BY 1, 2").fetchall()
-    raise SystemExit(f"the mentors did not get in sync: {rows}, halts {connection.execute('SELECT reason, detail FROM hlf_sync.halt').fetchall()}")
-
-
-def read(env: dict[str, str], seen: dict[str, float], stop: threading.Event) -> None:
-    """The floor: when a bare consumer has the record in Python."""
-    consumer = Consumer(
-        {"bootstrap.servers": env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"], "group.id": "bench-floor", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100}
-    )
-    consumer.subscribe(["hlf.mentor.changes"])
-    while not stop.is_set():
-        message = consumer.poll(0.1)
-        if message is not None and message.error() is None:
-            seen.setdefault(f"{message.key().decode()}:{sum(key.startswith(message.key().decode()) for key in seen)}", time.time())
-    consumer.close()
-
-
-def change(connection: psycopg.Connection, mentors: list[str], last_seq: int) -> dict[str, float]:
-    committed = {"seq": float(last_seq)}
-    status = dict.fromkeys(mentors, "active")
-    for number in range(CHANGES):
-        mentor = mentors[number % MENTORS]
-        status[mentor] = "paused" if status[mentor] == "active" else "active"
-        connection.execute("UPDATE app.mentor SET status = %s WHERE id = %s", (status[mentor], mentor))
-        committed[f"{mentor}:{number // MENTORS}"] = time.time()
+def change(found: Bench, mentors: list[str], changes: int) -> dict[str, int]:
+    """Pause and reinstate in turn; when each was committed, epoch milliseconds."""
+    committed: list[tuple[str, int]] = []
+    for number in range(changes):
+        mentor, status = mentors[number % MENTORS], "active" if number // MENTORS % 2 else "paused"
+        found.connection.execute("UPDATE app.mentor SET status = %s WHERE id = %s", (status, mentor))
+        committed.append((mentor, epoch_ms()))
         time.sleep(GAP_S)
-    return committed
+    return numbered(committed)
 
 
-def summary(committed: dict[str, float], seen: dict[str, float], dynamics: DynamicsControl, connection: psycopg.Connection) -> dict[str, object]:
-    requests: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for entry in dynamics.journal(int(committed.pop("seq")), kind="api"):
-        contact = entry["contact_id"]
-        requests[f"{contact}:{counts.get(contact, 0)}"] = entry["started_ms"] / 1000
-        counts[contact] = counts.get(contact, 0) + 1
-    return {"floor_ms": spread(committed, seen), "request_ms": spread(committed, requests), "changes": len(committed), "requests": len(requests)}
+def numbered(events: list[tuple[str, int]]) -> dict[str, int]:
+    """By mentor and the how-manieth of the mentor's it is."""
+    counts: Counter[str] = Counter()
+    found = {}
+    for mentor, at_ms in events:
+        found[f"{mentor}:{counts[mentor]}"] = at_ms
+        counts[mentor] += 1
+    return found
 
 
-def spread(committed: dict[str, float], arrived: dict[str, float]) -> dict[str, float]:
-    waits = sorted((arrived[key] - at) * 1000 for key, at in committed.items() if key in arrived)
-    return {"n": len(waits), "p50": round(statistics.median(waits), 1), "p99": round(waits[int(len(waits) * 0.99) - 1], 1), "max": round(waits[-1], 1)}
+def spread(committed: dict[str, int], arrived: dict[str, int]) -> dict[str, float]:
+    """Waits in milliseconds."""
+    waits = sorted(arrived[key] - at_ms for key, at_ms in committed.items() if key in arrived)
+    return {"n": len(waits), "p50": statistics.median(waits), "p99": waits[int(len(waits) * 0.99) - 1], "max": waits[-1]}
 
 
 if __name__ == "__main__":

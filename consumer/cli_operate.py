@@ -38,7 +38,11 @@ def force(
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
             rules = Rules(organization=settings.organization)
-            _await_rest(connection, lambda: operate.is_handled(connection, mentor_id, before, rules))
+            _await_rest(
+                connection,
+                lambda: operate.is_handled(connection, mentor_id, before, rules),
+                lambda: operate.is_removal_due(connection, mentor_id, rules),
+            )
         row = operate.ledger_row(connection, mentor_id)
     _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
 
@@ -55,7 +59,11 @@ def sweep(
     with operate.connected(settings) as connection:
         count, asked_at = operate.sweep(connection, reason)
         if wait:
-            _await_rest(connection, lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow))
+            _await_rest(
+                connection,
+                lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                lambda: bool(operate.held_removals(connection, rules)),
+            )
     _say({"requests": count}, as_json=as_json)
 
 
@@ -99,11 +107,11 @@ def confirm_removals(
     _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
 
 
-def _await_rest(connection: operate.Connection, is_done: Callable[[], bool]) -> None:
+def _await_rest(connection: operate.Connection, is_done: Callable[[], bool], needs_removal: Callable[[], bool]) -> None:
     """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when nobody seems to be at work."""
     started_s, has_said = time.monotonic(), False
     while not is_done():
-        halts = operate.halts(connection)
+        halts = [row for row in operate.halts(connection) if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()]
         if halts:
             message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
             raise HaltError(message)

@@ -105,9 +105,7 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
     mentor_ids = [MentorId(row["mentor_id"]) for row in rows]
     readings = (read_now(connection, mentor_ids[start : start + _AT_ONCE]) for start in range(0, len(mentor_ids), _AT_ONCE))
     return any(
-        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall)
-        for reading in readings
-        for known in reading.mentors.values()
+        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall) for reading in readings for known in reading.mentors.values()
     )
 
 
@@ -124,9 +122,16 @@ def held_removals(connection: Connection, rules: Rules) -> list[MentorId]:
     return [mentor_id for mentor_id in held if reading is not None and _is_due(reading.mentors[mentor_id], reading.now_s, rules)]
 
 
+def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) -> bool:
+    """Whether the mentor's due operation is the one that the mass change guard may hold back."""
+    reading = read_now(connection, [mentor_id])
+    return _is_due(reading.mentors[mentor_id], reading.now_s, rules)
+
+
 def _is_due(known: Known, now_s: float, rules: Rules) -> bool:
+    """Whether a removal is due; the former contact of a mentor who was given another is removed too."""
     decision = decide(known.facts, known.ledger, now_s, rules)
-    return isinstance(decision, Command) and decision.operation is Operation.REMOVE
+    return known.former_contact_id is not None or (isinstance(decision, Command) and decision.operation is Operation.REMOVE)
 
 
 def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason: str) -> None:

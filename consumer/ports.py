@@ -96,6 +96,10 @@ class LedgerPort(Protocol):
         """Record a dead letter that needed no claim; False when it was decided on an outdated row."""
         ...
 
+    async def note_failure(self, letter: DeadLetter) -> None:
+        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe to repeat."""
+        ...
+
     async def hold_removals(self, mentor_ids: Sequence[MentorId]) -> None:
         """Note removals that wait for an operator's word."""
         ...

@@ -66,9 +66,7 @@ class Settings(BaseModel):
     )
     dynamics_base_url: str | None = Field(None, description="https://org…, without /api/data")
     dynamics_api_version: str = Field("v9.2", pattern=r"^v\d+\.\d+$", description="Dataverse Web API version")
-    dynamics_authority: str = Field(
-        "https://login.microsoftonline.com", description="scheme and host of the token service, without the tenant"
-    )
+    dynamics_authority: str = Field("https://login.microsoftonline.com", description="scheme and host of the token service, without the tenant")
     dynamics_tenant_id: str | None = Field(None, description="Entra tenant")
     dynamics_client_id: str | None = Field(None, description="app registration; with managed identity the user-assigned one's, or none")
     dynamics_client_secret: SecretStr | None = Field(None, description="client secret")
@@ -77,9 +75,7 @@ class Settings(BaseModel):
     dynamics_managed_identity: bool = Field(default=False, description="use the machine's managed identity instead of secret or certificate")
     dynamics_ca_file: Path | None = Field(None, description="added to the system's trust, for both hosts")
     dynamics_entity_set: str = Field("contacts", pattern=r"^[A-Za-z_]\w*$", description="entity set of the mentor's record")
-    dynamics_visibility_column: str = Field(
-        "new_showonwebsite", pattern=r"^[A-Za-z_]\w*$", description="the one column that is written"
-    )
+    dynamics_visibility_column: str = Field("new_showonwebsite", pattern=r"^[A-Za-z_]\w*$", description="the one column that is written")
     organization: str = Field("HLF", min_length=1, description="exact match; anything else is another organisation")
     delivery: Literal["live", "shadow"] = Field("live", description="shadow: decide and record, call nothing")
     request_timeout_s: Seconds = Field(10, description="one attempt")

@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 # A turn of the consumer thread takes 50 ms, a revocation up to ten seconds, a broker's answer at assignment ten more.
 STUCK_S = 60.0
-_VERDICT_S = 1.0
+_VERDICT_S = 2.0
 _NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
 _CONNECTOR_DOWN = frozenset({"failed", "paused", "stopped", "missing"})
 

@@ -19,7 +19,7 @@ from consumer.core.model import ContactId, Operation
 from consumer.decode.decoder import Decoder
 from consumer.decode.registry import Registry
 from consumer.decode.schema import SchemaCache
-from consumer.deliver.credentials import CredentialProvider, RenewingCredentials
+from consumer.deliver.credentials import RenewingCredentials
 from consumer.errors import DependencyError, HaltError, InvariantError
 from consumer.facts.view import FactsView
 from consumer.fleet_news import follow_fleet
@@ -156,7 +156,7 @@ class _Assembly:
             is_shadow=settings.delivery == "shadow",
         )
 
-    def _services(self, stages: Stages, scheduler: Scheduler, credentials: CredentialProvider | None) -> dict[str, Callable[[], Awaitable[None]]]:
+    def _services(self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
@@ -227,16 +227,26 @@ class _Shadow:
 class _SignIn:
     """Whether the credentials are accepted, asked of the token endpoint."""
 
-    def __init__(self, credentials: CredentialProvider) -> None:
+    def __init__(self, credentials: RenewingCredentials) -> None:
         self._credentials = credentials
 
-    async def is_accepted(self) -> bool:
-        """Whether a token can be had now."""
+    async def is_accepted(self, fresh_s: float) -> bool:
+        """Whether a token could be had, now or less than `fresh_s` ago."""
         try:
-            await self._credentials.token()
+            await self._credentials.prove(fresh_s)
         except (HaltError, DependencyError):
             return False
         return True
+
+    async def refusal(self, fresh_s: float) -> str | None:
+        """Why they are refused; None also where nobody answers."""
+        try:
+            await self._credentials.prove(fresh_s)
+        except HaltError as error:
+            return str(error)
+        except DependencyError:
+            return None
+        return None
 
 
 def _connector_status(settings: Settings) -> Mapping[str, Any] | None:

@@ -115,6 +115,7 @@ class RenewingCredentials:
         self._held: _Held | None = None
         self._trouble: _Trouble | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._granted_at_s = float("-inf")
 
     @property
     def trouble(self) -> AuthError | TokenUnavailableError | None:
@@ -125,6 +126,19 @@ class RenewingCredentials:
     def expires_in_s(self) -> float:
         """How long the token in use still lives; 0 when there is none."""
         return 0.0 if self._held is None else max(0.0, self._held.token.expires_at_s - self._monotonic())
+
+    async def prove(self, fresh_s: float) -> None:
+        """Ask for a new token unless one was given less than `fresh_s` ago: the one in use would outlive a secret that has ended.
+
+        Raises `AuthError` when refused, `TokenUnavailableError` when there is no answer; the token in use stays either way.
+        """
+        now_s = self._monotonic()
+        if self._trouble is None and self._held is not None and now_s - self._granted_at_s < fresh_s:
+            return
+        if self._may_ask(now_s):
+            await asyncio.shield(self._start_renewal())
+        if self._trouble is not None:
+            raise self._trouble.again(self._monotonic())
 
     async def token(self) -> AccessToken:
         """Return the token in use; waits for a new one only when there is none, or when this one is about to end."""
@@ -190,7 +204,7 @@ class RenewingCredentials:
             self._hold(grant)
 
     def _hold(self, grant: Grant) -> None:
-        now_s = self._monotonic()
+        now_s = self._granted_at_s = self._monotonic()
         expires_at_s = now_s + grant.lifetime_s
         margin_s = RENEW_AT_THE_LATEST_S if grant.lifetime_s > RENEW_AT_THE_LATEST_S else grant.lifetime_s / 2
         self._held = _Held(

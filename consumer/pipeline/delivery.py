@@ -28,7 +28,9 @@ from consumer.ports import Delivered, FactsPort, LedgerPort, Reading
 
 _CLAIM_BATCH = 200
 # Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets leases run.
-_AHEAD_S = 0.1
+_AHEAD_S = 0.25
+# At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets the pace, and no lost time is ever caught up.
+_LEAST_AHEAD = 4
 _IDLE_S = 60.0
 _HELD_LOOK_S = 1.0
 
@@ -128,7 +130,7 @@ class Delivery:
     def _room(self) -> int:
         """How many to claim now. Nothing until half of what may run ahead is used up, so that statements are few and full."""
         rate, slots = self._pacing.pace(asyncio.get_running_loop().time())
-        most = 0 if slots == 0 else max(1, min(2 * slots, int(rate * _AHEAD_S)))
+        most = 0 if slots == 0 else min(2 * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
         ahead = self._claiming + len(self._claimed)
         return most - ahead if ahead <= most // 2 else 0
 

@@ -1,8 +1,8 @@
 """Looks at everybody, looks again at whoever seemed wrong, and on demand repairs what is. Called by the command line.
 
 Two looks, because the workers go on meanwhile: between a commit and its delivery every mentor differs for a moment, and for some of it the change is
-neither in the ledger nor in the topic yet. A finding is told when two looks, `settle_s` apart, show the same on the same ledger row, and nothing of it
-is in the workers' hands (a lease, an attempt to come, a change in the backlog). Who shows another picture at each look is in motion.
+neither in the ledger nor in the topic yet. A finding is told when two looks, `settle_s` apart, show the same on the same ledger row, and nothing
+of it is in the workers' hands (a lease, an attempt to come, a change in the backlog). Who shows another picture at each look is in motion.
 """
 
 import asyncio

@@ -362,3 +362,9 @@ class Ledger:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(statement, {"trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason, **values})
                 return cursor.rowcount
+
+    async def note_failure(self, letter: DeadLetter) -> None:
+        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is another matter (the scheduler resolves it)."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await connection.execute(_FAIL, ([letter.mentor_id], [None], [letter.error_code], [letter.attempt_count], [letter.id]))

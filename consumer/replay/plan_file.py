@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class Plan:
     range: Mapping[int, tuple[int, int]]
     filters: Mapping[str, Any]
     is_repaired: bool
-    letters: Sequence[PlannedLetter]
+    # asyncio words its result when it ends, for nobody; with 100,000 letters that would take seconds.
+    letters: Sequence[PlannedLetter] = field(repr=False)
     seconds: float
     unlettered: int = 0
 

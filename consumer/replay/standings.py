@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.core.decide import Rules, decide
+from consumer.core.decide import Rules
 from consumer.core.model import MentorId
 from consumer.core.replay import Closing, Judgement, Letter, Standing, judge
 from consumer.facts.view import FactsView
+from consumer.pipeline.job import due
 from consumer.postgres import Pool, reaching
 
 _BATCH = 2_000
@@ -72,7 +73,7 @@ class Standings:
         return {
             mentor_id: Standing(
                 known.ledger,
-                decide(known.facts, known.ledger, reading.now_s, self._rules),
+                due(known, known.ledger, reading.now_s, self._rules),
                 known.contact_id is not None,
                 delivered.get(mentor_id),
             )

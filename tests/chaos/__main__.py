@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long faults strike (default 10); coming to rest takes up to 2 more")
     parser.add_argument("--seed", type=int, help="a former run's seed (default: a fresh one, printed)")
     parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS", help="mean time between two faults (default 1.5)")
-    parser.add_argument("--bug", choices=sorted(BUGS), help="put this bug into the workers: the run has to find it")
+    parser.add_argument(
+        "--bug", choices=sorted(BUGS), metavar="NAME", help=f"put this bug into the workers, which the run has to find: {', '.join(sorted(BUGS))}"
+    )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="a sandbox to use and to leave running (default: one of its own, removed afterwards)"
     )

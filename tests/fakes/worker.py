@@ -30,16 +30,17 @@ from consumer.record.fleet import FleetTable
 from consumer.record.ledger import Ledger, LedgerPolicy
 
 PARTITIONS = 4
+_ID_BYTES = 36
 
 
 class ScriptedDecoder:
-    """The value is JSON: trigger, transaction id; anything else is undecodable."""
+    """The value is JSON: trigger, transaction id; anything else is undecodable, and names the key's mentor where the key is a whole id."""
 
     def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
         try:
             fields = json.loads(value or b"")
         except ValueError:
-            return Undecodable("decode_error", "not JSON")
+            return Undecodable("decode_error", "not JSON", mentor_id=MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None)
         return Change(MentorId((key or b"").decode()), Trigger(fields["trigger"]), position, timestamp_ms, fields.get("xid"))
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 
+from consumer.core.dead_letter import DeadLetter
 from consumer.library import Outcome, open_portal
 from consumer.settings import load
 from sandbox.stack import Sandbox
@@ -53,6 +54,11 @@ def ready(town: Town, **settings: str) -> WorkerProcess:
     return worker
 
 
+def letters_of(town: Town, mentors: list[str]) -> list[DeadLetter]:
+    """The letters about these; the fleet may still be busy with what another test left behind."""
+    return [letter for letter in town.letters() if letter.mentor_id in mentors]
+
+
 def check_wire(requests: list[dict[str, Any]]) -> None:
     """R22, R24, R45: one column, the listed headers, a fresh random id per request, nothing of anybody."""
     calls = [request for request in requests if request["kind"] == "api"]
@@ -83,8 +89,8 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
     until(lambda: worker.status()["circuit"]["state"] == "open", "the circuit opens")
     circuit = worker.status()["circuit"]
     assert (circuit["failure_count"], circuit["last_error_code"]) == (3, "server_error")
-    until(lambda: len(town.letters()) == 1, "the letter")
-    (letter,) = town.letters()
+    until(lambda: len(letters_of(town, [first])) == 1, "the letter")
+    (letter,) = letters_of(town, [first, second])
     assert (letter.mentor_id, letter.attempt_count, letter.error_code, letter.kind, letter.status) == (
         first, 3, "server_error", "exhausted", "pending_manual_replay",
     )  # fmt: skip
@@ -108,7 +114,7 @@ def test_three_503_open_the_circuit_make_one_letter_and_a_restart_keeps_the_stat
 def test_an_outage_costs_probes_one_at_a_time_and_at_most_three_letters(town: Town) -> None:
     """Ten minutes at a sixtieth, two workers, 5,000 changes: afterwards everything is delivered, without a restart."""
     mentors = town.mentors(500)
-    workers = [ready(town, BREAKER_COOL_DOWN_S="1.5", PACE_REQUESTS_PER_S="1000", PACE_CONCURRENCY="64") for _ in range(2)]
+    workers = [ready(town, BREAKER_COOL_DOWN_S="3", PACE_REQUESTS_PER_S="1000", PACE_CONCURRENCY="64") for _ in range(2)]
     town.settle()
     town.dynamics.latency(0.05)
     town.dynamics.outage()
@@ -122,11 +128,12 @@ def test_an_outage_costs_probes_one_at_a_time_and_at_most_three_letters(town: To
     town.settle()
     assert all(call["status"] == 503 for call in during)
     opened_ms = 1000 * min(_opened_at_s(worker) for worker in workers)
-    # A worker hears of it within a quarter of a second; what it had in flight ends in a latency.
-    probes = [call for call in during if call["started_ms"] > opened_ms + 400]
-    assert 2 <= len(probes) <= 7
-    assert all(later["started_mono_ms"] >= earlier["ended_mono_ms"] + 1400 for earlier, later in pairwise(probes))
-    assert len(town.letters()) <= 3
+    # Each worker hears of it within a quarter of a second; what it had in flight then may still be shaking hands on a busy machine.
+    probes = [call for call in during if call["started_ms"] > opened_ms + 2500]
+    assert 2 <= len(probes) <= 3
+    assert probes[0]["started_ms"] >= opened_ms + 3000
+    assert all(later["started_mono_ms"] >= earlier["ended_mono_ms"] + 2900 for earlier, later in pairwise(probes))
+    assert len(letters_of(town, mentors)) <= 3
 
 
 def _opened_at_s(worker: WorkerProcess) -> float:
@@ -171,7 +178,7 @@ def test_a_wrong_secret_halts_at_once_and_a_replaced_file_heals_within_ten_secon
     town.set_status([second], "reinstated")
     until(lambda: town.shown([second]) == {second: True}, "the token that still lives serves", 5)
     town.dynamics.end_outage()
-    assert town.letters() == []
+    assert letters_of(town, [first, second]) == []
     assert town.stack.env["HLF_SYNC_DYNAMICS_CLIENT_SECRET"] not in worker.output
 
 
@@ -207,7 +214,7 @@ def test_a_clock_that_is_a_day_off_changes_no_decision(town: Town, tmp_path: Pat
     assert town.shown(mentors) == town.wanted(mentors) == {mentor: mentor in [*valid, *flipped] for mentor in mentors}
     counts = {mentor: len(town.calls([mentor], since)) for mentor in mentors}
     assert counts == {mentor: 0 if mentor in valid else 1 if mentor in [*ended, *soon] else 2 for mentor in mentors}
-    assert town.letters() == []
+    assert letters_of(town, mentors) == []
     assert all(worker.status()["halted"] == [] for worker in workers)
 
 
@@ -235,4 +242,4 @@ def test_the_library_beside_workers_calls_nobody_twice(town: Town) -> None:
     assert sorted(call["contact_id"] for call in calls) == sorted(mentors)
     assert [call for call in calls if call["overlap"]] == []
     assert set(outcomes) <= {Outcome.APPLIED, Outcome.UNCHANGED, Outcome.POSTPONED}
-    assert town.letters() == []
+    assert letters_of(town, mentors) == []

@@ -36,8 +36,8 @@ def kinds(answer: Answer) -> dict[str, str]:
 
 @pytest.mark.requirement("R63")
 def test_what_was_changed_behind_our_back_is_found_and_mended(town: Town) -> None:
-    """The contact's value, a ledger row, a lost alarm, a deleted contact: found by their words, mended but for the last, and then found no more."""
-    drifted, edited, silenced, deleted, good = mentors = town.mentors(5)
+    """The contact's value, a ledger row, a lost alarm, a deleted contact, a delivery given up: found by their words, mended where that can help."""
+    drifted, edited, silenced, deleted, given_up, good = mentors = town.mentors(6)
     town.worker()
     town.settle()
     assert reconcile(town, mentors, "--verify").code == 0
@@ -46,22 +46,35 @@ def test_what_was_changed_behind_our_back_is_found_and_mended(town: Town) -> Non
     town.dynamics.delete_contacts([deleted])
     town.side.sql("UPDATE hlf_sync.mentor_ledger SET applied = 'hidden' WHERE mentor_id = %s", edited)
     town.side.sql("UPDATE hlf_sync.mentor_ledger SET reevaluate_at = NULL WHERE mentor_id = %s", silenced)
+    town.side.sql(
+        "WITH letter AS (INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id)"
+        " VALUES (%s, 'server_error', 3, %s) RETURNING mentor_id, dead_letter_id)"
+        " UPDATE hlf_sync.mentor_ledger l SET applied = 'hidden', state = 'dead_lettered', last_error_code = 'server_error',"
+        " dead_letter_id = letter.dead_letter_id FROM letter WHERE l.mentor_id = letter.mentor_id",
+        given_up,
+        f"{given_up}:1",
+    )
     without = reconcile(town, mentors)
-    assert (without.code, kinds(without)) == (1, {edited: "not_delivered", silenced: "no_next_look"})
+    assert (without.code, kinds(without)) == (1, {edited: "not_delivered", silenced: "no_next_look", given_up: "dead_letter"})
     since = town.dynamics.last_seq()
     found = reconcile(town, mentors, "--verify")
-    wrong = {drifted: "drift", edited: "not_delivered", silenced: "no_next_look", deleted: "contact_missing"}
+    wrong = {drifted: "drift", edited: "not_delivered", silenced: "no_next_look", deleted: "contact_missing", given_up: "dead_letter"}
     assert (found.code, kinds(found)) == (1, wrong)
     assert {call["method"] for call in town.calls(mentors, since)} == {"GET"}
 
     mended = reconcile(town, mentors, "--verify", "--repair")
-    assert (mended.code, mended.content["counts"]["repaired"], mended.content["counts"]["left"]) == (1, 3, 1)
+    assert (mended.code, mended.content["counts"]["repaired"], mended.content["counts"]["left"]) == (1, 4, 1)
     until(lambda: town.shown([drifted, edited]) == {drifted: True, edited: True}, "both are listed again")
     town.settle()
-    again = reconcile(town, [drifted, edited, silenced, good], "--verify")
-    assert (again.code, again.content["verified"]) == (0, 4)
-    assert {(one["mentor_id"], one["explanation"]) for one in again.content["duplicates"]} == {(drifted, "asked_for"), (edited, "asked_for")}
+    again = reconcile(town, [drifted, edited, silenced, given_up, good], "--verify")
+    assert (again.code, again.content["verified"]) == (0, 5)
+    asserted = {(one["mentor_id"], one["explanation"]) for one in again.content["duplicates"]}
+    assert asserted == {(drifted, "asked_for"), (edited, "asked_for"), (given_up, "asked_for")}
     with town.side.admin() as connection:
+        open_letters = connection.execute(
+            "SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = %s AND resolved_at IS NULL", (given_up,)
+        ).fetchone()
+        assert open_letters == (0,)
         asked = connection.execute(
             "SELECT DISTINCT triggered_by, reason FROM hlf_sync.sync_request WHERE mentor_id = %s AND reason IS NOT NULL", (drifted,)
         ).fetchall()

@@ -1,8 +1,5 @@
 """`hlf-sync top` over real workers on the real stack: its figures are the workers', and a worker that is killed is away."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +7,11 @@ from typing import Any
 import pytest
 
 from sandbox.stack import Sandbox
+from tests.fixtures.command import command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -25,14 +23,9 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
 def seen(town: Town, *workers: WorkerProcess) -> dict[str, Any]:
     """What it says of these workers, as JSON."""
     named = [text for worker in workers for text in ("--worker", worker._url)]
-    found = subprocess.run(
-        [sys.executable, "-m", "consumer", "top", "--json", "--env-file", str(town.stack.layout.env_file), *named],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    said: dict[str, Any] = json.loads(found.stdout)
+    answer = command(town.stack.env, "top", "--json", *named)
+    assert answer.code == 0
+    said: dict[str, Any] = answer.content
     return said
 
 

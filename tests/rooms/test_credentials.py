@@ -242,3 +242,19 @@ async def test_no_token_shows_in_what_is_printed(credentials: RenewingCredential
     printed = f"{token!r} {token} {credentials.__dict__!r} {error!r} {''.join(traceback.format_exception(error))} {clock}"
     assert "token-1" not in printed
     assert token.authorization == "Bearer token-1"
+
+
+@pytest.mark.requirement("R62")
+async def test_an_old_grant_proves_nothing_of_the_credentials(credentials: RenewingCredentials, source: SteeredSource, clock: Clock) -> None:
+    """A refusal is told, though the token in use lives on."""
+    await credentials.prove(300)
+    await credentials.prove(300)
+    assert source.fetches == 1
+    clock.now_s += 300
+    await credentials.prove(300)
+    assert source.fetches == 2
+    clock.now_s += 300
+    source.error = AuthError("invalid_client")
+    with pytest.raises(AuthError, match="invalid_client"):
+        await credentials.prove(300)
+    assert text(await credentials.token()) == "token-2"

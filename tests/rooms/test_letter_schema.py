@@ -46,8 +46,8 @@ LETTER = DeadLetter(
 
 
 def test_the_schema_is_the_last_released_one() -> None:
-    """Whoever changes it, adds a version here, and the tests below say whether it may."""
-    assert json.loads(schema_text()) == RELEASED[-1]
+    """Whoever changes more than its words adds a version here, and the tests below say whether it may."""
+    assert _wordless(json.loads(schema_text())) == _wordless(RELEASED[-1])
 
 
 @pytest.mark.parametrize(("written", "read"), list(product(range(len(RELEASED)), repeat=2)))
@@ -93,6 +93,13 @@ async def test_a_registry_that_fails_while_the_rule_is_set_is_waited_for() -> No
     async with Registry("http://registry", transport=httpx.MockTransport(lambda _: httpx.Response(503, json={}))) as client:
         with pytest.raises(DependencyError):
             await client.guard("letters-value")
+
+
+def _wordless(schema: Any) -> Any:
+    """Without what is written for people."""
+    if isinstance(schema, dict):
+        return {name: _wordless(value) for name, value in schema.items() if name != "doc"}
+    return [_wordless(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _read(body: bytes, writer: dict[str, Any], reader: dict[str, Any]) -> dict[str, Any]:

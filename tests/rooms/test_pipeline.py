@@ -462,3 +462,17 @@ async def test_a_former_contact_that_is_gone_does_not_keep_the_new_one_waiting(w
         await until(lambda: bench.is_done)
     assert world.dynamics.shown[other] is True
     assert bench.letters.letters == []
+
+
+@pytest.mark.requirement("R44")
+async def test_an_unreadable_record_that_names_its_mentor_is_an_open_failure(world: World) -> None:
+    """Its letter has a row as every other of a mentor's has; one that names nobody has none."""
+    someone, bench = world.mentor("paused"), world.worker()
+    bench.raw(someone.encode(), b"broken")
+    bench.raw(b"nobody", b"broken")
+    await until(lambda: bench.is_done)
+    letter = next(letter for letter in bench.letters.letters if letter.mentor_id == someone)
+    assert len(bench.letters.letters) == 2
+    assert world.execute("SELECT mentor_id::text, error_code, retry_count, resolved_at, dead_letter_id FROM hlf_sync.dynamics_sync_failures") == [
+        (someone, "decode_error", 0, None, letter.id)
+    ]

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.core.breaker import Circuit, State
 from consumer.core.lag import Extent
 from consumer.core.model import Change, HaltReason, MentorId, Operation, Position, Trigger
-from consumer.errors import DependencyError
+from consumer.errors import DependencyError, SettingsError
 from consumer.ports import Fleet
 from consumer.postgres import open_pool
 from consumer.record.metric_table import TABLE, By, Kind
@@ -193,7 +193,7 @@ async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(ove
 def test_livez_fails_when_the_loop_is_stuck() -> None:
     """It answers nobody then: the probe's own time-out is the verdict."""
     addresses: Queue[str] = Queue()
-    is_stuck, is_over = threading.Event(), threading.Event()
+    is_stuck, is_blocked, is_over = threading.Event(), threading.Event(), threading.Event()
 
     async def work() -> None:
         overseen = Overseen(TestBench(open_pool("", size=1), ScriptedDynamics(), Options()))
@@ -201,6 +201,7 @@ def test_livez_fails_when_the_loop_is_stuck() -> None:
         addresses.put(f"http://127.0.0.1:{runner.addresses[0][1]}/livez")
         while not is_stuck.is_set():
             await asyncio.sleep(0.01)
+        is_blocked.set()
         is_over.wait(30)  # a call that blocks
         await runner.cleanup()
 
@@ -210,9 +211,9 @@ def test_livez_fails_when_the_loop_is_stuck() -> None:
         url = addresses.get(timeout=10)
         assert httpx.get(url, trust_env=False, timeout=10).status_code == 200
         is_stuck.set()
+        assert is_blocked.wait(10)
         with pytest.raises(httpx.ReadTimeout):
-            while True:
-                httpx.get(url, trust_env=False, timeout=0.5)
+            httpx.get(url, trust_env=False, timeout=0.5)
     finally:
         is_stuck.set()
         is_over.set()
@@ -304,3 +305,14 @@ def test_counters_and_histograms_are_named_as_prometheus_wants_them() -> None:
     assert [m.name for m in TABLE if bool(m.buckets) is not (m.kind is Kind.HISTOGRAM)] == []
     assert [m.name for m in TABLE if list(m.buckets) != sorted(set(m.buckets))] == []
     assert len({m.name for m in TABLE}) == len(TABLE)
+
+
+async def test_a_port_that_is_taken_is_said_by_its_setting(overseen: Overseen) -> None:
+    """Two workers on one machine: one line, and no address left half open."""
+    first = await serve(overseen.status, overseen.scrape, "127.0.0.1", 0)
+    port = first.addresses[0][1]
+    try:
+        with pytest.raises(SettingsError, match=rf"^HLF_SYNC_HTTP_PORT: cannot listen on 127\.0\.0\.1 port {port} \(in use already\); take another"):
+            await serve(overseen.status, overseen.scrape, "127.0.0.1", port)
+    finally:
+        await first.cleanup()

@@ -1,0 +1,88 @@
+"""What the leader does by the clock, on a real PostgreSQL: open letters are counted and resolved, old attempts are deleted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from consumer import scheduler as module
+from consumer.pipeline.patience import Dependencies
+from consumer.scheduler import Scheduler
+from tests.fixtures.cluster import Cluster
+
+pytestmark = pytest.mark.postgres
+
+FAILURE = "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id) VALUES (%s, 'decode_error', 0, %s)"
+AT_REST = "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, updated_at) VALUES (%s, 'hidden', %s, 1, now() + %s::interval)"
+ATTEMPT = """
+INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms, outcome)
+SELECT %s, n, 1, 'remove', 'status_change', now() - make_interval(days => %s), 5, 'applied' FROM generate_series(1, %s) n
+"""
+OPEN = "SELECT mentor_id::text FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL ORDER BY id"
+ATTEMPTS = "SELECT count(*) FROM hlf_sync.delivery_attempt"
+
+
+@dataclass
+class Room:
+    """A leader and its database."""
+
+    dsn: str
+    scheduler: Scheduler
+    task: asyncio.Task[None] | None = None
+
+    def lead(self) -> None:
+        """Start."""
+        self.task = asyncio.create_task(self.scheduler.run())
+
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def room(cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+    """A leader in a hurry."""
+    monkeypatch.setattr(module, "TURN_S", 0.02)
+    monkeypatch.setattr(module, "_ATTEMPTS_AT_ONCE", 10)
+    room = Room(cluster.dsn(database), Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True))
+    yield room
+    if room.task is not None:
+        room.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await room.task
+
+
+@pytest.mark.requirement("R44")
+async def test_an_unreadable_records_failure_is_open_until_its_mentor_is_at_rest_again(room: Room) -> None:
+    """Counted until then; an older rest, or a mentor who is not at rest, resolves nothing."""
+    room.lead()
+    healed, older, pending, closed = (str(uuid4()) for _ in range(4))
+    room.sql(AT_REST, older, "in_sync", "-1 minute")
+    for mentor_id in (healed, older, pending, closed):
+        room.sql(FAILURE, mentor_id, f"topic-0-{mentor_id}")
+    await room.until(lambda: room.scheduler.open_letters == 4)
+    room.sql("INSERT INTO hlf_sync.closed_letter (letter_id, closed_by, reason) VALUES (%s, 'me', 'seen to')", f"topic-0-{closed}")
+    room.sql(AT_REST, pending, "dead_lettered", "1 second")
+    room.sql(AT_REST, healed, "in_sync", "1 second")
+    await room.until(lambda: room.scheduler.open_letters == 2)
+    assert room.sql(OPEN) == [(older,), (pending,), (closed,)]
+
+
+async def test_old_attempts_are_deleted_in_batches_but_for_each_mentors_last(room: Room) -> None:
+    """Three months are kept, and what `why` says of a mentor who has been quiet for longer."""
+    busy, quiet = str(uuid4()), str(uuid4())
+    for mentor_id, days, count in ((busy, 91, 35), (quiet, 91, 3), (busy, 89, 4)):
+        room.sql(ATTEMPT, mentor_id, days, count)
+    room.lead()
+    await room.until(lambda: room.sql(ATTEMPTS) == [(5,)])
+    assert room.sql("SELECT generation FROM hlf_sync.delivery_attempt WHERE mentor_id = %s", quiet) == [(3,)]
