@@ -17,7 +17,7 @@ _DONE = 204
 async def bare(env: dict[str, str], changes: Sequence[str]) -> float:
     """One call per change, in order per mentor, 64 at once; seconds for all of them."""
     base, ca_file = env["HLF_SYNC_DYNAMICS_BASE_URL"], Path(env["HLF_SYNC_DYNAMICS_CA_FILE"])
-    headers = {"Authorization": f"Bearer {await _token(env, base, ca_file)}", "If-Match": "*", "Content-Type": "application/json"}
+    headers = await headers_for(env)
     lanes: list[list[str]] = [[] for _ in range(IN_FLIGHT)]
     lane_of: dict[str, list[str]] = {}
     for change in changes:
@@ -34,6 +34,12 @@ async def bare(env: dict[str, str], changes: Sequence[str]) -> float:
         started = time.perf_counter()
         await asyncio.gather(*(one(lane) for lane in lanes))
         return time.perf_counter() - started
+
+
+async def headers_for(env: dict[str, str]) -> dict[str, str]:
+    """A PATCH's headers, with a fresh token."""
+    base, ca_file = env["HLF_SYNC_DYNAMICS_BASE_URL"], Path(env["HLF_SYNC_DYNAMICS_CA_FILE"])
+    return {"Authorization": f"Bearer {await _token(env, base, ca_file)}", "If-Match": "*", "Content-Type": "application/json"}
 
 
 async def _token(env: dict[str, str], base: str, ca_file: Path) -> str:

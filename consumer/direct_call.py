@@ -13,41 +13,30 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never, cast
+from typing import assert_never
 from uuid import uuid4
 
 import structlog
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from consumer.core.answer import NoResponse, TransportFailure
 from consumer.core.breaker import Go, Probe
 from consumer.core.decide import Rules, decide, next_look_s
-from consumer.core.model import Command, ErrorCode, HaltReason, LedgerState, MentorId, NoCall, Operation, Refuse, Trigger, Visibility
-from consumer.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending, conclude
+from consumer.core.model import Command, ErrorCode, HaltReason, LedgerState, MentorId, NoCall, Operation, Refuse, Trigger
+from consumer.core.outcome import Conclusion, Ending, conclude
 from consumer.core.pacing import Pacing
 from consumer.core.retry import RetryPolicy
 from consumer.core.verdict import Course, judge
-from consumer.errors import ContractError, DependencyError, DynamicsError, MentorMappingError
+from consumer.direct_ledger import DirectLedger, Held, answering
+from consumer.errors import ContractError, DynamicsError, MentorMappingError
 from consumer.pipeline.gate import Gate
 from consumer.ports import CallResult, Delivered, DynamicsPort, FactsPort, Known
-from consumer.postgres import Pool, reaching
-from consumer.record.ledger import Ledger, LedgerPolicy
 
 _log = structlog.get_logger()
 
-# The gate waits for PostgreSQL for ever, as a worker must; whoever called us wants to know.
-_DATABASE_S = 6.0
 # How long a direct call waits for its turn before it leaves the mentor to the workers.
 _TURN_S = 5.0
 # How long somebody else's call for the same mentor is waited for, and how often it is looked at.
 _OTHERS_S, _LOOK_S = 2.0, 0.05
-
-_WATCH = "UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, lease_until) WHERE mentor_id = %s AND generation = %s"
-_RETRY = """
-UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + make_interval(secs => %s))
- WHERE mentor_id = %s AND generation = %s AND lease_owner IS NULL
-"""
 
 
 class Kind(StrEnum):
@@ -71,24 +60,11 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class DirectPolicy:
-    """As the workers' settings say. `ledger.owner` is this process; each call has a lease of its own."""
+    """As the workers' settings say."""
 
     rules: Rules
     retry: RetryPolicy
-    ledger: LedgerPolicy
     is_shadow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A claimed mentor. `before` is what the first look knew; `deadline_s` is when the lease ends, monotonic."""
-
-    before: Known
-    claimed: Claimed
-    operation: Operation
-    ledger: Ledger
-    probe: str | None
-    deadline_s: float
 
 
 class DirectCall:
@@ -97,7 +73,7 @@ class DirectCall:
     def __init__(
         self,
         *,
-        pool: Pool,
+        ledger: DirectLedger,
         facts: FactsPort,
         gate: Gate,
         dynamics: DynamicsPort,
@@ -105,7 +81,7 @@ class DirectCall:
         policy: DirectPolicy,
         random: Callable[[], float],
     ) -> None:
-        self._pool = pool
+        self._ledger = ledger
         self._facts = facts
         self._gate = gate
         self._dynamics = dynamics
@@ -191,49 +167,43 @@ class DirectCall:
         is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
         if is_open and known.ledger.attempt_count >= self._policy.retry.max_attempts:
             return "exhausted"  # the workers write its letter
-        async with _answering():
+        async with answering():
             await self._gate.refresh()
         for reason in HaltReason:
             if self._gate.is_halted(reason) and (reason is not HaltReason.MASS_REMOVAL or operation is Operation.REMOVE):
                 return reason.value
         return None if isinstance(self._gate.admission(), Go | Probe) else "circuit"
 
-    async def _claim(self, mentor_id: MentorId, operation: Operation, known: Known) -> _Held | None:
-        """The claim, and who looks again should this process end, in one transaction. A half-open circuit admits only its one probe."""
+    async def _claim(self, mentor_id: MentorId, operation: Operation, known: Known) -> Held | None:
+        """A half-open circuit admits only its one probe."""
         probe = str(uuid4()) if isinstance(self._gate.admission(), Probe) else None
-        policy = replace(self._policy.ledger, owner=f"{self._policy.ledger.owner}-{uuid4().hex[:8]}")
-        is_counted = operation is Operation.REMOVE and known.ledger.applied is Visibility.VISIBLE
-        claim = Claim(mentor_id, known.ledger.generation, operation, Trigger.MANUAL, is_counted)
-        deadline_s = asyncio.get_running_loop().time() + policy.lease_s
-        async with _answering():
+        async with answering():
             if probe is not None and not await self._gate.take_probe(probe):
                 return None
-            with reaching("PostgreSQL"):
-                async with self._pool.connection() as connection, connection.transaction():
-                    claimed = (await Ledger(cast("Pool", _One(connection)), policy).claim([claim])).get(mentor_id)
-                    if claimed is not None:
-                        await connection.execute(_WATCH, (mentor_id, claimed.generation))
-            if claimed is None:
+        held = await self._ledger.claim(mentor_id, operation, known, probe)
+        if held is None:
+            async with answering():
                 await self._gate.abandon(probe)
-                return None
-        return _Held(known, claimed, operation, Ledger(self._pool, policy), probe, deadline_s)
+        return held
 
     async def _why_not_claimed(self, operation: Operation) -> str:
         """Another has the mentor, or the fleet's state changed meanwhile."""
-        async with _answering():
+        async with answering():
             await self._gate.refresh()
         if operation is Operation.REMOVE and self._gate.is_halted(HaltReason.MASS_REMOVAL):
             return HaltReason.MASS_REMOVAL.value
         return "busy" if isinstance(self._gate.admission(), Go) else "circuit"
 
-    async def _deliver(self, held: _Held) -> Ended:
+    async def _deliver(self, held: Held) -> Ended:
         """The look that counts, under the claim; then the call."""
         mentor_id, operation = held.claimed.mentor_id, held.operation
         reading = await self._facts.read([mentor_id])
         known = reading.mentors[mentor_id]
         decision = decide(known.facts, held.before.ledger, reading.now_s, self._policy.rules)
         if not (isinstance(decision, Command) and decision.operation is operation and known.contact_id is not None):
-            await self._give_back(held)
+            await self._ledger.give_back(held)
+            async with answering():
+                await self._gate.abandon(held.probe)
             return await self._leave(mentor_id, "changed_meanwhile")
         result = await self._call(held, known)
         conclusion = await self._conclude(held, known, result)
@@ -251,7 +221,7 @@ class DirectCall:
             return Ended(Kind.APPLIED, decision.reason, held.claimed.attempt_number, result)
         return await self._hand_over(held, result, conclusion)
 
-    async def _call(self, held: _Held, known: Known) -> CallResult:
+    async def _call(self, held: Held, known: Known) -> CallResult:
         """Ask, never longer than the lease holds; the pace's slot is free afterwards."""
         contact_id, loop = known.contact_id, asyncio.get_running_loop()
         assert contact_id is not None  # noqa: S101 - the look that counts lets nothing else through
@@ -267,10 +237,10 @@ class DirectCall:
             self._pacing.throttled(loop.time(), result.verdict.retry_after_s, result.verdict.code)
         return result
 
-    async def _conclude(self, held: _Held, known: Known, result: CallResult) -> Conclusion:
+    async def _conclude(self, held: Held, known: Known, result: CallResult) -> Conclusion:
         """What the answer means for the mentor, and for the fleet. What would be a letter stays open: the workers write it."""
         facts = known.facts
-        async with _answering():
+        async with answering():
             counts = self._gate.counts_attempt(held.probe)
             await self._gate.note(result.verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
         conclusion = conclude(
@@ -290,7 +260,7 @@ class DirectCall:
         counts = result.verdict.course is not Course.REJECTED
         return replace(conclusion, state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING, counts=counts, letter=None, retry_in_s=0.0)
 
-    def _delivered(self, held: _Held, known: Known, result: CallResult, conclusion: Conclusion, now_s: float) -> Delivered:
+    def _delivered(self, held: Held, known: Known, result: CallResult, conclusion: Conclusion, now_s: float) -> Delivered:
         return Delivered(
             held.claimed,
             held.before.ledger,
@@ -305,44 +275,13 @@ class DirectCall:
             contact_id=known.contact_id,
         )
 
-    async def _hand_over(self, held: _Held, result: CallResult, conclusion: Conclusion) -> Ended:
+    async def _hand_over(self, held: Held, result: CallResult, conclusion: Conclusion) -> Ended:
         """The workers go on: when the wait is over, or at once for the letter."""
-        with reaching("PostgreSQL"):
-            async with _answering(), self._pool.connection() as connection:
-                await connection.execute(_RETRY, (conclusion.retry_in_s or 0.0, held.claimed.mentor_id, held.claimed.generation))
+        await self._ledger.look_again(held, conclusion.retry_in_s or 0.0)
         code = conclusion.error_code or ErrorCode.NETWORK_ERROR  # none: applied, but the lease was lost; everybody looks again
         raise DynamicsError(code, http_status=result.http_status, correlation_id=result.correlation_id)
 
-    async def _give_back(self, held: _Held) -> None:
-        """No call was made: as if never claimed."""
-        async with _answering():
-            await held.ledger.record([Delivered(held.claimed, held.before.ledger, held.operation, Trigger.MANUAL, RELEASED)])
-            await self._gate.abandon(held.probe)
-
     async def _leave(self, mentor_id: MentorId, reason: str) -> Ended:
-        """Nothing was called: ask the workers, through the one door."""
-        async with _answering():
-            await Ledger(self._pool, self._policy.ledger).ask([mentor_id], Trigger.MANUAL, "library")
+        """Nothing was called: the workers do it."""
+        await self._ledger.ask(mentor_id)
         return Ended(Kind.POSTPONED, reason)
-
-
-class _One:
-    """One connection in a pool's place, so that what the ledger writes joins our transaction."""
-
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """Give the connection."""
-        yield self._connection
-
-
-@asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Not for ever: `DependencyError` when PostgreSQL stays away."""
-    try:
-        async with asyncio.timeout(_DATABASE_S):
-            yield
-    except TimeoutError as error:
-        raise DependencyError("PostgreSQL", "no answer in time") from error

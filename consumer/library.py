@@ -25,6 +25,7 @@ from consumer.core.pacing import Pacing
 from consumer.deliver.client import DynamicsClient
 from consumer.direct_call import DirectCall, DirectPolicy, Ended
 from consumer.direct_call import Kind as Outcome
+from consumer.direct_ledger import DirectLedger
 from consumer.errors import ContractError, DependencyError, DynamicsError, MentorMappingError, SettingsError
 from consumer.facts.view import FactsView
 from consumer.pipeline.gate import Gate
@@ -170,7 +171,7 @@ def _assemble(settings: Settings, pool: Pool, dynamics: DynamicsClient) -> Porta
     fleet = FleetTable(pool, settings.organization, breaker)
     owner = f"library-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     direct = DirectCall(
-        pool=pool,
+        ledger=DirectLedger(pool, policies.ledger_policy(settings, owner)),
         facts=FactsView(pool),
         gate=Gate(fleet, breaker, Dependencies()),
         dynamics=dynamics,
@@ -178,7 +179,6 @@ def _assemble(settings: Settings, pool: Pool, dynamics: DynamicsClient) -> Porta
         policy=DirectPolicy(
             Rules(organization=settings.organization),
             policies.retry_policy(settings),
-            policies.ledger_policy(settings, owner),
             settings.delivery == "shadow",
         ),
         random=random.random,

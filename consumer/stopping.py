@@ -32,6 +32,7 @@ def stop_on_signals(deadline_s: float) -> asyncio.Event:
             _leave()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: _leave())  # heard also while the loop is stuck
+        _leave_after(deadline_s + _CLOSE_S)
         _log.info("stopping", signal=number.name)
         stop.set()
 

@@ -159,7 +159,9 @@ def _check_place(town: Town, mentors: list[str], place: Place) -> None:
 def _is_clean(town: Town, mentors: list[str], state: str) -> bool:
     with town.side.admin() as connection:
         rows = connection.execute(
-            "SELECT state, lease_owner IS NULL, reevaluate_at IS NULL FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])", (mentors,)
+            "SELECT state, lease_owner IS NULL, coalesce(reevaluate_at > now() + interval '1 day', true) FROM hlf_sync.mentor_ledger"
+            " WHERE mentor_id = ANY (%s::uuid[])",
+            (mentors,),
         ).fetchall()
     return rows == [(state, True, True)] * len(mentors)
 
