@@ -145,7 +145,7 @@ class Letters:
 
     async def _of_record(self, letter: DeadLetter, position: Position) -> None:
         await self.write(letter)
-        if letter.mentor_id == 0:
+        if letter.mentor_id is not None:
             await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.note_failure(letter))
         self._assignment.finish([position])
         self._meter.changes("dead_lettered", 1)

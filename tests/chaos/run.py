@@ -1,7 +1,7 @@
 """One chaos run on a real stack: lay the ground, let writers and faults loose, heal, wait until all is at rest, gather the evidence, audit.
 
-Called by tests/chaos/__main__.py and by test_chaos.py. The seed decides who writes what and which fault comes when; the machine decides the rest, so
-a seed repeats the plan of a run, not its interleaving.
+Called by tests/chaos/__main__.py and by tests/integration/test_chaos.py. The seed decides who writes what and which fault comes when; the machine
+decides the rest, so a seed repeats the plan of a run, not its interleaving.
 """
 
 import contextlib

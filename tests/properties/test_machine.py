@@ -259,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.requirement("R40")
 def test_every_history_ends_right() -> None:
     """Many of them, each of some forty steps."""
-    limits = settings(max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    limits = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Machine, settings=limits)
 
 
