@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import httpx
-from limits import bench, calls_since, seed, wait_until_hidden, workers
+from frame import bench, mentors_of, workers
+from limits import calls_since, wait_until_hidden
 
 MENTORS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 LIMIT_PER_S = 6000 / 300
@@ -20,12 +21,13 @@ PACE_PER_S, BURST = 18, 20
 
 def main() -> None:
     """Measure and print."""
-    with bench() as (sandbox, folder, dynamics):
+    with bench(has_limits=True) as found:
+        dynamics = found.dynamics
         dynamics.latency(0.02)
         dynamics.outage()
-        mentors = seed(sandbox, dynamics, MENTORS)
-        with workers(folder, 1, ["-m", "consumer"], BREAKER_COOL_DOWN_S="2"):
-            wait_until_pending(folder / "worker-0.log", MENTORS)
+        mentors = mentors_of(found, MENTORS)
+        with workers(found.folder, 1, BREAKER_COOL_DOWN_S="2"):
+            wait_until_pending(found.folder / "worker-0.log", MENTORS)
             since = dynamics.last_seq()
             dynamics.end_outage()
             wait_until_hidden(dynamics, len(mentors), 5 * MENTORS / LIMIT_PER_S)

@@ -46,8 +46,8 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
-    """A sandbox without limits, removed afterwards."""
+def bench(*, has_limits: bool = False) -> Iterator[Bench]:
+    """A sandbox, with Dynamics' protection limits or without, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="hlf-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -55,7 +55,8 @@ def bench() -> Iterator[Bench]:
         sandbox.up()
         try:
             dynamics = DynamicsControl(folder)
-            dynamics.unlimited()
+            if not has_limits:
+                dynamics.unlimited()
             with psycopg.connect(sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True) as connection:
                 yield Bench(sandbox, folder, dynamics, connection)
         finally:
