@@ -51,6 +51,7 @@ def measure(found: Bench, changes: int, count: int, latency_ms: float) -> dict[s
         "ours_per_s": round(changes / ours_s),
         "ratio": round(bare_s / ours_s, 2),
         "calls": round(found.dynamics.last_seq() - since),
+        "call_ms_p50": found.one("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY duration_ms) FROM hlf_sync.delivery_attempt"),
         "cpu_us_per_call": round(used_s / max(1.0, calls - begun) * 1e6),
     }
 

@@ -122,7 +122,7 @@ class Delivery:
             wait_s = 0.0 if self.is_stopping else self._pacing.admit(loop.time())
             if wait_s == 0.0:
                 self._start(self._claimed.popleft(), loop.time())
-            elif self._gate_is_shut() or wait_s > self._lease_s:
+            elif self._gate_is_shut() or (wait_s > self._lease_s and not self._pacing.in_flight):  # else a call's end makes room
                 self._release(self._claimed.popleft())
             else:
                 await _woken(self._call_waits, min(wait_s, 1.0))
