@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 BENCHES := decode http_client scrape freshness throughput backlog replay_plan replay_kills drain limits
-PURE := tests/core tests/properties tests/rooms tests/contracts
+PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench chaos docs lock format clean

@@ -48,9 +48,7 @@ class Floor:
     """When a bare consumer has each record in Python, epoch milliseconds."""
 
     def __init__(self, servers: str) -> None:
-        self._consumer = Consumer(
-            {"bootstrap.servers": servers, "group.id": "bench-floor", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100}
-        )
+        self._consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench-floor", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100})
         self._consumer.subscribe(["hlf.mentor.changes"])
         until(lambda: self._consumer.poll(0.1) is None and bool(self._consumer.assignment()), "the bare consumer's assignment", 30)
         self._arrived: list[tuple[str, int]] = []

@@ -33,6 +33,7 @@ from consumer.__main__ import main
 main()
 """
 
+
 def calls_since(dynamics: DynamicsControl, since: int) -> list[dict[str, Any]]:
     """Every call's journal entry."""
     found: list[dict[str, Any]] = []

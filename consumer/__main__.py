@@ -11,7 +11,7 @@ _CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, Depende
 def main() -> None:
     """Run the command line; exit codes are contract.md's."""
     try:
-        from consumer.cli import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
+        from consumer.commands.app import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
 
         app()
     except (SettingsError, DependencyError, HaltError) as error:
@@ -25,7 +25,7 @@ def main() -> None:
 def _say(line: str) -> None:
     from rich.console import Console  # noqa: PLC0415 - as above
 
-    from consumer.options import said  # noqa: PLC0415 - as above
+    from consumer.commands.options import said  # noqa: PLC0415 - as above
 
     Console(stderr=True, soft_wrap=True).print(said(line, "red"))
 

@@ -12,7 +12,6 @@ from typing import TypedDict
 import httpx
 from pydantic import SecretStr
 
-from consumer.connect_rest import ConnectRest
 from consumer.decode.registry import Registry
 from consumer.deliver.client import DynamicsClient
 from consumer.deliver.contract import DynamicsContract
@@ -21,6 +20,7 @@ from consumer.deliver.entra import ClientCertificate, ClientSecret, EntraApplica
 from consumer.deliver.transport import open_transport, trust
 from consumer.secret_file import read_secret
 from consumer.settings import Settings, variable
+from consumer.setup.connect_rest import ConnectRest
 
 
 class Login(httpx.Auth):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import structlog
 
-from consumer import clients, packaged, policies
+from consumer import clients, policies
 from consumer.clock import epoch_ms
 from consumer.core.decide import Rules
 from consumer.core.model import ContactId, Operation
@@ -22,10 +22,6 @@ from consumer.decode.schema import SchemaCache
 from consumer.deliver.credentials import RenewingCredentials
 from consumer.errors import DependencyError, HaltError, InvariantError
 from consumer.facts.view import FactsView
-from consumer.fleet_news import follow_fleet
-from consumer.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
-from consumer.lag import LagReader
-from consumer.monitor import Monitor
 from consumer.pipeline.auth_watch import watch_credentials
 from consumer.pipeline.letters import Origin
 from consumer.pipeline.patience import Dependencies
@@ -34,21 +30,26 @@ from consumer.pipeline.stages import Outside, Policies, Stages, assemble
 from consumer.pipeline.worker import Worker
 from consumer.ports import CallResult, DynamicsPort
 from consumer.postgres import Dsn, Pool, open_pool
+from consumer.process.fleet_news import follow_fleet
+from consumer.process.revival import CONNECTOR, revive_connector
+from consumer.process.scheduler import Scheduler
+from consumer.process.startup import reach_all, reach_postgres
+from consumer.process.stopping import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
 from consumer.record.fleet import FleetTable
 from consumer.record.ledger import Ledger
 from consumer.record.letter_topic import LetterTopic, producer_config
 from consumer.record.logs import writer_in_use
 from consumer.record.metrics import Metrics
 from consumer.registry_schemas import RegistrySchemas, register_guarded
-from consumer.revival import CONNECTOR, revive_connector
-from consumer.scheduler import Scheduler
-from consumer.scrape import Scrape
 from consumer.settings import Settings
+from consumer.setup import packaged
 from consumer.source.consumer import KafkaSource, SourcePolicy, consumer_config
-from consumer.startup import reach_all, reach_postgres
-from consumer.status import Status
-from consumer.status_server import serve
-from consumer.stopping import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from consumer.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
+from consumer.watch.lag import LagReader
+from consumer.watch.monitor import Monitor
+from consumer.watch.scrape import Scrape
+from consumer.watch.status import Status
+from consumer.watch.status_server import serve
 
 _log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """`hlf-sync sandbox …` and `python -m sandbox …`: thin; turns errors into sentences and exit codes.
 
-Mounted by `consumer.cli` as `app`.
+Mounted by `consumer.commands.app` as `app`.
 """
 
 import json

@@ -11,12 +11,12 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from consumer.connector import Connector, Standing, apply_connector, places, read_connector
 from consumer.errors import HlfSyncError
-from consumer.migrate import migrate
-from consumer.packaged import read
 from consumer.settings import Settings
-from consumer.topics import ensure_topics, read_topics
+from consumer.setup.connector import Connector, Standing, apply_connector, places, read_connector
+from consumer.setup.migrate import migrate
+from consumer.setup.packaged import read
+from consumer.setup.topics import ensure_topics, read_topics
 from sandbox.errors import PartError
 from sandbox.parts import connect, postgres
 from sandbox.parts.part import Site

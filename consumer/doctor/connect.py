@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from consumer import clients
-from consumer.connect_rest import ConnectRest
-from consumer.connector import Connector, Difference, Standing, compare, judge, places, read_connector, trace_of
-from consumer.connector_trace import causes, find_cause
 from consumer.doctor.examination import ASK_S, Examination, aside
 from consumer.doctor.finding import Finding, fail, ok, skipped, some, warn
 from consumer.settings import Settings
+from consumer.setup.connect_rest import ConnectRest
+from consumer.setup.connector import Connector, Difference, Standing, compare, judge, places, read_connector, trace_of
+from consumer.setup.connector_trace import causes, find_cause
 
 REACH, RUNS, CONFIG = "connect", "connect.connector", "connect.config"
 

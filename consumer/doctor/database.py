@@ -17,7 +17,7 @@ from consumer.doctor.clocks import Clocks
 from consumer.doctor.examination import ASK_S
 from consumer.doctor.finding import Finding, fail, ok, some, warn
 from consumer.errors import DependencyError, SettingsError
-from consumer.migrate import MigrationError, due, read_migrations
+from consumer.setup.migrate import MigrationError, due, read_migrations
 
 REACH, ROLE, CDC_ROLE, SCHEMA, VIEW = "postgres", "postgres.role", "postgres.cdc_role", "postgres.schema", "postgres.view"
 

@@ -9,9 +9,9 @@ from confluent_kafka.admin import AdminClient
 from consumer.doctor.examination import ASK_S, Examination, aside
 from consumer.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
 from consumer.errors import DependencyError, SettingsError
-from consumer.lag import LagReader
 from consumer.settings import Settings
-from consumer.topics import Topic, inspect_topics, read_topics
+from consumer.setup.topics import Topic, inspect_topics, read_topics
+from consumer.watch.lag import LagReader
 
 REACH, GROUP = "kafka", "kafka.group"
 # In the order of connectors/topics.json.

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from consumer import clients, packaged
+from consumer import clients
 from consumer.doctor.examination import ASK_S, Examination
 from consumer.doctor.finding import Finding, fail, ok, skipped
 from consumer.settings import Settings
+from consumer.setup import packaged
 
 REACH, LETTERS = "registry", "registry.dead_letters"
 

@@ -10,8 +10,8 @@ from consumer.changes_log import ChangesLog, Stretch, kafka_options
 from consumer.core.model import MentorId
 from consumer.core.partitioner import partition_of
 from consumer.errors import DependencyError
-from consumer.lag import LagReader
 from consumer.settings import Settings
+from consumer.watch.lag import LagReader
 
 _CLIENT = "hlf-sync-reconcile"
 MOST = 500_000

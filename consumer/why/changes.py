@@ -20,8 +20,8 @@ from consumer.decode.registry import Denied, Registry, SchemaText, Unreachable, 
 from consumer.decode.schema import SchemaCache, WriterSchema
 from consumer.decode.walker import Malformed
 from consumer.errors import DependencyError
-from consumer.lag import LagReader
 from consumer.settings import Settings
+from consumer.watch.lag import LagReader
 
 _CLIENT = "hlf-sync-why"
 _OPS = {"c": "insert", "u": "update", "d": "delete", "r": "snapshot", "t": "truncate"}

@@ -1,4 +1,4 @@
-"""`hlf-sync demo`: thin; finds a folder, starts and stops the stack, turns errors into sentences and exit codes. Mounted by `consumer.cli`."""
+"""`hlf-sync demo`: thin; finds a folder, starts and stops the stack, turns errors into sentences and exit codes. Mounted by consumer.commands."""
 
 import shlex
 import signal

@@ -6,11 +6,11 @@ from time import time_ns
 from typing import Any
 
 from consumer.core.lag import Extent
-from consumer.fleet_watch import FleetWatch
-from consumer.monitor import Monitor
 from consumer.record.metrics import Metrics
-from consumer.scrape import Scrape
-from consumer.status import Status
+from consumer.watch.fleet_watch import FleetWatch
+from consumer.watch.monitor import Monitor
+from consumer.watch.scrape import Scrape
+from consumer.watch.status import Status
 from tests.fakes.worker import TestBench
 
 TOPIC = "hlf.mentor.changes"

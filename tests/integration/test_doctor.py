@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
+from consumer.commands.app import app
 from sandbox.stack import Sandbox
 from tests.fixtures.source_side import CONNECTOR, SourceSide
 from tests.fixtures.worker_process import Town, found_town, until

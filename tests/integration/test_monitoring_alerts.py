@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
+from consumer.commands.app import app
 from sandbox.stack import Sandbox
 from tests.fixtures.prometheus import Watching, prometheus
 from tests.fixtures.source_side import SourceSide

@@ -13,11 +13,11 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from consumer.cli import app
-from consumer.connector import Connector, Report, Standing, apply_connector, places, read_connector, revive
+from consumer.commands.app import app
 from consumer.errors import SettingsError
-from consumer.packaged import packaged, read
-from consumer.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
+from consumer.setup.connector import Connector, Report, Standing, apply_connector, places, read_connector, revive
+from consumer.setup.packaged import packaged, read
+from consumer.setup.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
 from sandbox.stack import Sandbox
 from tests.fixtures.source_side import CHANGES, CONNECTOR, SourceSide
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from consumer.packaged import read
+from consumer.setup.packaged import read
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

@@ -11,7 +11,7 @@
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
 | record | record/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
 | commit | core/offsets.Offsets.committable, source/consumer.KafkaSource._commit |
-| schedule | scheduler.Scheduler._stand |
+| schedule | process/scheduler.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit, halts and pacing (they delay or end a

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumer.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
 from consumer.errors import DependencyError, SettingsError
-from consumer.reachable import Say
+from consumer.setup.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
+from consumer.setup.reachable import Say
 
 _WANTED = {"connector.class": "Demo", "database.password": "${file:/f:password}", "poll.interval.ms": "10"}
 

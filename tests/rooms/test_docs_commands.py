@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from consumer.cli import app
+from consumer.commands.app import app
 from consumer.settings import PREFIX, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]

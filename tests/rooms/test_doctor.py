@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
-from consumer.connector import Difference
+from consumer.commands.app import app
 from consumer.doctor import connect, kafka, preparation, report
 from consumer.doctor.checkup import EVERY, Checkup, check_up, without_settings
 from consumer.doctor.clocks import Clocks
@@ -19,7 +18,8 @@ from consumer.doctor.examination import Examination, aside, examine_all
 from consumer.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
 from consumer.errors import DependencyError, SettingsError
 from consumer.settings import Settings
-from consumer.topics import Found, Topic, compare, read_topics
+from consumer.setup.connector import Difference
+from consumer.setup.topics import Found, Topic, compare, read_topics
 
 SECRET = "s3cr3t-that-nobody-may-see"
 

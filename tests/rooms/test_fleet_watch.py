@@ -11,8 +11,8 @@ import pytest
 from consumer.core.decide import Rules
 from consumer.errors import DependencyError
 from consumer.facts.view import FactsView
-from consumer.fleet_watch import SLOT, FleetWatch, Sight
 from consumer.postgres import Pool, open_pool
+from consumer.watch.fleet_watch import SLOT, FleetWatch, Sight
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import DependencyError
-from consumer.lag import LagReader
+from consumer.watch.lag import LagReader
 
 
 class StaleAdmin:

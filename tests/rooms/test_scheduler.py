@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer import scheduler as module
 from consumer.pipeline.patience import Dependencies
-from consumer.scheduler import Scheduler
+from consumer.process import scheduler as module
+from consumer.process.scheduler import Scheduler
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

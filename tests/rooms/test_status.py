@@ -19,7 +19,7 @@ from consumer.ports import Fleet
 from consumer.postgres import open_pool
 from consumer.record.metric_table import TABLE, By, Kind
 from consumer.record.metrics import Distribution
-from consumer.status_server import serve
+from consumer.watch.status_server import serve
 from tests.fakes.overseen import TOPIC, Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.log_lines import LogLines, captured

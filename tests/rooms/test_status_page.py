@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from consumer.status_page import duration, render
+from consumer.watch.status_page import duration, render
 
 FINE: dict[str, Any] = {
     "verdict": "ok",

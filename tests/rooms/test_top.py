@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from consumer.cli import app
+from consumer.commands.app import app
 from consumer.errors import SettingsError
 from consumer.settings import load
 from consumer.top.journal import Event

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from consumer import clients
-from consumer import connector as connectors
-from consumer import migrate as migrations
-from consumer.connector import Report, Standing
-from consumer.options import EnvFile, Json, settings_from
-from consumer.reachable import until_reachable
+from consumer.commands.options import EnvFile, Json, settings_from
+from consumer.setup import connector as connectors
+from consumer.setup import migrate as migrations
+from consumer.setup.connector import Report, Standing
+from consumer.setup.reachable import until_reachable
 
 # "Halted; what halts is said": the connector was applied and does not run.
 _NOT_RUNNING = 3

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumer import operate
+from consumer.commands import operate
+from consumer.commands.options import EnvFile, Json, settings_from
 from consumer.core.model import MentorId
-from consumer.options import EnvFile, Json, settings_from
 from consumer.postgres import connect, open_pool
 from consumer.settings import Settings
 from consumer.why.changes import Window

@@ -16,13 +16,13 @@ import orjson
 import typer
 from rich.console import Console
 
-from consumer import operate
 from consumer.clock import epoch_ms
+from consumer.commands import operate
+from consumer.commands.options import EnvFile, Json, must_agree, settings_from
 from consumer.core.model import LetterKind
 from consumer.core.replay import UNREADABLE
 from consumer.core.rollout import RolloutPolicy
 from consumer.errors import HaltError, SettingsError
-from consumer.options import EnvFile, Json, must_agree, settings_from
 from consumer.settings import Settings
 
 replay_app = typer.Typer(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from consumer.core.lag import Extent, LagHistory
 from consumer.errors import DependencyError
-from consumer.lag import LagReader
 from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.patience import Dependencies
+from consumer.watch.lag import LagReader
 
 _EVERY_S = 1.0
 _LOOK_S = 0.1

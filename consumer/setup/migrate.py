@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from consumer.errors import DependencyError, SettingsError
 from consumer.postgres import reaching
 
-MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
 _NAME = re.compile(r"(?P<version>\d{4})_\w+\.sql")
 # Any number, as long as nobody else in this database uses it: the bytes of "hlfsyncm".

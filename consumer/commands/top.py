@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from consumer.clock import epoch_ms
+from consumer.commands.options import EnvFile, Json, settings_from
 from consumer.errors import DependencyError
-from consumer.options import EnvFile, Json, settings_from
 from consumer.top.headline import headlines, wrongly_listed
 from consumer.top.journal import Event, happened
 from consumer.top.look import Look, Looker, addresses_of, looker

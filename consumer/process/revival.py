@@ -7,8 +7,8 @@ from functools import partial
 import structlog
 
 from consumer.clients import ConnectLogin
-from consumer.connector import Standing, revive
 from consumer.errors import DependencyError, SettingsError
+from consumer.setup.connector import Standing, revive
 
 _log = structlog.get_logger()
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 
-from consumer.connect_rest import ConnectRest
-from consumer.connector_trace import causes, find_cause
 from consumer.errors import DependencyError, HlfSyncError, SettingsError
-from consumer.packaged import fill, packaged
-from consumer.reachable import Say, until_reachable
+from consumer.setup.connect_rest import ConnectRest
+from consumer.setup.connector_trace import causes, find_cause
+from consumer.setup.packaged import fill, packaged
+from consumer.setup.reachable import Say, until_reachable
 
 PACKAGED = "hlf-mentor-cdc.json"
 

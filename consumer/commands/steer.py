@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from consumer import operate
+from consumer.commands import operate
+from consumer.commands.options import EnvFile, Json, must_agree, settings_from
 from consumer.core.decide import Rules
 from consumer.core.model import HaltReason, Trigger
 from consumer.errors import HaltError, SettingsError
-from consumer.options import EnvFile, Json, must_agree, settings_from
 
 _out = Console(soft_wrap=True)
 _err = Console(stderr=True, soft_wrap=True)

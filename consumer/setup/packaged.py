@@ -10,7 +10,7 @@ from pathlib import Path
 
 from consumer.errors import SettingsError
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 # Inside an installed wheel, then beside the package in a clone.
 _ROOTS = (_HERE, _HERE.parent)
 _PLACE = re.compile(r"@([a-z][a-z_]*)@")

@@ -7,9 +7,15 @@ import httpx
 import typer
 from rich.console import Console
 
-from consumer import cli_doctor, cli_operate, cli_reconcile, cli_replay, cli_source, cli_top, cli_why
+from consumer.commands import doctor as cli_doctor
+from consumer.commands import reconcile as cli_reconcile
+from consumer.commands import replay as cli_replay
+from consumer.commands import source as cli_source
+from consumer.commands import steer as cli_operate
+from consumer.commands import top as cli_top
+from consumer.commands import why as cli_why
+from consumer.commands.options import EnvFile, Json, settings_from, warn_unknown
 from consumer.errors import DependencyError
-from consumer.options import EnvFile, Json, settings_from, warn_unknown
 from consumer.settings import secret_file
 
 app = typer.Typer(
@@ -68,7 +74,7 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     if as_json:
         _out.print_json(data=found)
         return
-    from consumer.status_page import render  # noqa: PLC0415
+    from consumer.watch.status_page import render  # noqa: PLC0415
 
     _out.print(render(found))
 

@@ -12,12 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumer import clients, operate, surroundings
+from consumer import clients, surroundings
+from consumer.commands import operate
+from consumer.commands.options import EnvFile, Json, settings_from
 from consumer.core.breaker import BreakerPolicy
 from consumer.core.decide import Rules
 from consumer.core.difference import Patience
 from consumer.core.pacing import PacingPolicy
-from consumer.options import EnvFile, Json, settings_from
 from consumer.postgres import Pool, connect, open_pool
 from consumer.reconcile import roll
 from consumer.reconcile.column import Column, ColumnPolicy

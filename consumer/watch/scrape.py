@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from consumer.core.breaker import State
 from consumer.core.fleet_verdict import KAFKA, LETTER_TOPIC, MEANINGS, POSTGRESQL, REGISTRY, judge
-from consumer.fleet_watch import Sight
 from consumer.record import metric_table as table
 from consumer.record.logs import Writer
 from consumer.record.metrics import Metrics, Series
-from consumer.status import Status, queue_by_place
+from consumer.watch.fleet_watch import Sight
+from consumer.watch.status import Status, queue_by_place
 
 _DEPENDENCIES = {KAFKA: "kafka", POSTGRESQL: "postgresql", REGISTRY: "schema_registry", LETTER_TOPIC: "dead_letter_topic"}
 

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its classes
 )
 
 from consumer.errors import DependencyError, SettingsError
-from consumer.packaged import fill, read
+from consumer.setup.packaged import fill, read
 
 Options = Mapping[str, str | int | float | bool]
 

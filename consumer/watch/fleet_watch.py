@@ -14,9 +14,9 @@ from psycopg import Error
 from consumer.core.decide import Rules, decide
 from consumer.core.model import Command, MentorId, NoCall
 from consumer.errors import DependencyError, SettingsError
-from consumer.lag import LagReader
 from consumer.ports import FactsPort
 from consumer.postgres import Pool, reaching
+from consumer.watch.lag import LagReader
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
 SLOT = "hlf_mentor_cdc"

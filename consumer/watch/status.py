@@ -13,11 +13,11 @@ import structlog
 from consumer.core.breaker import State
 from consumer.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
 from consumer.core.model import HaltReason
-from consumer.fleet_watch import FleetWatch, Sight
-from consumer.monitor import Monitor
 from consumer.pipeline.stages import Stages
-from consumer.scheduler import Scheduler
+from consumer.process.scheduler import Scheduler
 from consumer.source.consumer import KafkaSource
+from consumer.watch.fleet_watch import FleetWatch, Sight
+from consumer.watch.monitor import Monitor
 
 _log = structlog.get_logger()
 

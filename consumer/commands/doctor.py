@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from consumer.commands.options import EnvFile, Json, settings_from
 from consumer.errors import SettingsError
-from consumer.options import EnvFile, Json, settings_from
 from consumer.settings import secret_file, unknown
 
 _out = Console(soft_wrap=False, highlight=False)

@@ -6,8 +6,8 @@ import structlog
 from aiohttp import web
 
 from consumer.errors import SettingsError
-from consumer.scrape import Scrape
-from consumer.status import Status
+from consumer.watch.scrape import Scrape
+from consumer.watch.status import Status
 
 _log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""How a worker process begins, what runs in it beside the stages, and how it ends."""
