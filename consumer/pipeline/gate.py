@@ -34,6 +34,7 @@ class Gate:
         self._fleet = fleet
         self._policy = policy
         self._dependencies = dependencies
+        self._details: dict[HaltReason, str] = {}
         self._changed = asyncio.Event()
         self._last: Fleet | None = None
         self._read_at_s = 0.0
@@ -115,8 +116,7 @@ class Gate:
 
     async def halt(self, reason: HaltReason, detail: str) -> None:
         """Stop calls for everybody, with an alert."""
-        if not self.is_halted(reason):
-            _log.error("halted", reason=reason.value, detail=detail)
+        self._details[reason] = detail
         await self._change(lambda: self._fleet.halt(reason, detail))
 
     async def lift(self, reason: HaltReason) -> None:
@@ -139,6 +139,8 @@ class Gate:
             self._tell(before, fleet)
 
     def _tell(self, before: Fleet | None, fleet: Fleet) -> None:
+        for reason in fleet.halts - (before.halts if before else frozenset()):
+            _log.error("halted", reason=reason.value, detail=self._details.get(reason, ""))  # once, whoever of us or of others halted
         for reason in (before.halts if before else frozenset()) - fleet.halts:
             _log.info("halt_lifted", reason=reason.value)
             for listener in self.lifted:
