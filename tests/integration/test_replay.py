@@ -207,6 +207,6 @@ def test_watch_replays_what_an_outage_left_and_leaves_the_rest(town: ReplayTown)
     until(lambda: town.town.shown(mentors[1:2]) == {mentors[1]: False}, "the mentor is replayed by itself")
     until(lambda: town.lag() == 1, "the rejected one keeps its place")
     watch.send_signal(signal.SIGINT)
-    _, said = watch.communicate(timeout=10)
+    _, said = watch.communicate(timeout=30)
     assert (watch.returncode, "Traceback" in said) == (130, False)
     assert town.in_state("dead_lettered", mentors) == mentors[:1]
