@@ -230,10 +230,9 @@ class KafkaSource:
                 sleep(_POLL_S)
 
     def _placed(self, consumer: Consumer, committed: list[TopicPartition]) -> list[TopicPartition]:
-        starts, lost, blank, is_any_committed = [], [], [], False
+        starts, lost, blank = [], [], []
         for where in committed:
             low, high = consumer.get_watermark_offsets(where, timeout=10)
-            is_any_committed |= where.offset >= 0
             if low <= where.offset <= high:
                 self.committed[where.partition] = where.offset
                 starts.append(TopicPartition(where.topic, where.partition, where.offset))
@@ -247,8 +246,8 @@ class KafkaSource:
                 blank.append(where.partition)
         if lost:
             self._tell(self._listener.positions_lost, lost)
-        if blank or not is_any_committed:
-            self._tell(self._listener.never_committed, blank or [where.partition for where in committed])
+        if blank:  # an empty partition has nothing to commit, and would ask for a sweep at each rebalance
+            self._tell(self._listener.never_committed, blank)
         return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

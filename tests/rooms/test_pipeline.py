@@ -476,3 +476,17 @@ async def test_an_unreadable_record_that_names_its_mentor_is_an_open_failure(wor
     assert world.execute("SELECT mentor_id::text, error_code, retry_count, resolved_at, dead_letter_id FROM hlf_sync.dynamics_sync_failures") == [
         (someone, "decode_error", 0, None, letter.id)
     ]
+
+
+async def test_a_group_without_offsets_sweeps_before_it_commits_when_somebody_was_delivered_before(world: World) -> None:
+    """A topic made anew takes its offsets with it; what was unread in the old one is found by looking at everybody. A first start asks nobody."""
+    bench, someone = world.worker(), world.mentor("paused")
+    bench.worker.never_committed([0, 1, 2, 3])
+    await until(lambda: not bench.worker._errands)
+    assert world.execute("SELECT * FROM hlf_sync.sync_request") == []
+    bench.change(someone)
+    await until(lambda: bench.is_done)
+    bench.worker.never_committed([0, 1, 2, 3])
+    assert bench.worker.stages.assignment.committable() == {}
+    await until(lambda: bench.is_done)
+    assert world.execute("SELECT mentor_id::text FROM hlf_sync.sync_request") == [(someone,)]
