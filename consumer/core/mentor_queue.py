@@ -142,13 +142,6 @@ class MentorQueue:
         entries = (entry for entry in self._entries.values() if entry.in_progress)
         return any(change.position.partition == partition for entry in entries for change in entry.changes)
 
-    def hurry(self, mentor_ids: list[MentorId], now_s: float) -> None:
-        """Look at these waiting mentors now, whatever their due time (a halt was lifted, a circuit closed)."""
-        for mentor_id in mentor_ids:
-            entry = self._entries.get(mentor_id)
-            if entry is not None and not entry.in_progress and entry.due_s > now_s:
-                self._schedule(entry, now_s, now_s)
-
     def waiting(self) -> list[MentorId]:
         """The mentors not in progress."""
         return [entry.mentor_id for entry in self._entries.values() if not entry.in_progress]

@@ -171,17 +171,6 @@ def test_a_mentor_who_was_forgotten_and_comes_again_is_taken_once() -> None:
     assert taken(queue) == []
 
 
-def test_hurry_lets_the_waiting_go_now() -> None:
-    """A halt was lifted; those in progress, due already or unknown are left alone."""
-    queue = queue_of(A, B, C)
-    first, second = queue.take(2, 0.0)
-    queue.postpone(first, 60.0, 0.0)
-    queue.hurry([A, B, C, MentorId("nobody")], 1.0)
-    assert taken(queue, 1.0) == [A, C]
-    queue.finish(second, 1.0)
-    assert taken(queue, 100.0) == []
-
-
 def test_the_next_due_time_is_now_later_or_never() -> None:
     """What the loop sleeps by."""
     queue = queue_of(A)

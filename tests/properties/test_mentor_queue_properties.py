@@ -126,13 +126,6 @@ class Queue(RuleBasedStateMachine):
             if not known.changes:
                 del self.known[mentor_id]
 
-    @rule(mentor_ids=st.lists(MENTORS, max_size=3))
-    def some_are_hurried(self, mentor_ids: list[MentorId]) -> None:
-        self.queue.hurry(mentor_ids, self.now_s)
-        for mentor_id in mentor_ids:
-            if mentor_id in self.known and mentor_id not in self.running:
-                self.known[mentor_id].due_s = None
-
     @rule(seconds=st.sampled_from([0.0, 0.01, 0.05, 0.5, 6.0]))
     def time_passes(self, seconds: float) -> None:
         self.now_s += seconds
