@@ -39,12 +39,12 @@ class LetterTopic:
         self._topic = topic
         self._ask_schema_id = schema_id
         self._schema_id: int | None = None
+        self._asking = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
 
     async def write(self, letter: DeadLetter) -> None:
         """Return when the broker has acknowledged the letter; `DependencyError` when it would not, or cannot be reached."""
-        if self._schema_id is None:
-            self._schema_id = await self._registered()
+        schema_id = self._schema_id if self._schema_id is not None else await self._registered()
         loop = asyncio.get_running_loop()
         acknowledged: asyncio.Future[None] = loop.create_future()
 
@@ -55,7 +55,7 @@ class LetterTopic:
             self._producer.produce(
                 self._topic,
                 key=letter.mentor_id.encode() if letter.mentor_id else None,
-                value=encode(letter, self._schema_id),
+                value=encode(letter, schema_id),
                 on_delivery=report,
             )
         except (BufferError, KafkaException) as error:
@@ -64,10 +64,14 @@ class LetterTopic:
         await acknowledged
 
     async def _registered(self) -> int:
-        try:
-            return await self._ask_schema_id()
-        except DeadLetterError as error:  # waited for like an outage: an operator sees it, and nothing is lost
-            raise DependencyError(_WHAT, str(error)) from error
+        """One asks, whoever comes meanwhile waits: a flood of first letters would otherwise ask so often that no answer came in time."""
+        async with self._asking:
+            if self._schema_id is None:
+                try:
+                    self._schema_id = await self._ask_schema_id()
+                except DeadLetterError as error:  # waited for like an outage: an operator sees it, and nothing is lost
+                    raise DependencyError(_WHAT, str(error)) from error
+            return self._schema_id
 
     def close(self) -> None:
         """Wait briefly for what is on its way."""
