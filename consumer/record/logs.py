@@ -34,6 +34,9 @@ _QUEUE_LINES = 10_000
 # Lines written with one system call when many wait.
 _BATCH = 500
 _LOOK_S = 0.5
+# How long the first line waits for others, seconds: a thread that woke for every line would take turns with the event loop thousands of times a
+# second.
+_LINGER_S = 0.02
 
 
 class Writer:
@@ -43,7 +46,7 @@ class Writer:
         self._stream = stream  # kept open as long as we are
         self._write = _writes(stream)
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._is_closing = False
+        self._closing = threading.Event()
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -59,17 +62,20 @@ class Writer:
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what waits, but not for long."""
+        self._closing.set()
         self._lines.put(None)
         self._thread.join(timeout_s)
-        self._is_closing = True
 
     def _run(self) -> None:
         is_open = True
         while is_open:
-            lines = [self._lines.get(), *_waiting(self._lines, _BATCH)]
+            first = self._lines.get()
+            if self._lines.qsize() < _BATCH:
+                self._closing.wait(_LINGER_S)
+            lines = [first, *_waiting(self._lines, _BATCH)]
             is_open = None not in lines
             text = [line for line in lines if line is not None]
-            if text and not self._write("".join(f"{line}\n" for line in text), lambda: self._is_closing):
+            if text and not self._write("".join(f"{line}\n" for line in text), self._closing.is_set):
                 self.dropped += len(text)
 
 

@@ -1,0 +1,33 @@
+"""A worker that counts nothing, logs nothing and looks at neither lag nor fleet: what `observed.py` compares the real one with."""
+
+import asyncio
+import logging
+from typing import Any
+
+from consumer.__main__ import main
+from consumer.record import logs
+from consumer.record.metrics import Metrics
+from consumer.watch.fleet_watch import FleetWatch
+from consumer.watch.monitor import Monitor
+
+_COUNTS = ("changes", "evaluated", "called", "reflected", "staged", "taken_in", "lettered")
+
+
+async def _never(_self: object) -> None:
+    await asyncio.Event().wait()
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    for name in _COUNTS:
+        if not hasattr(Metrics, name):
+            raise SystemExit(f"consumer.record.metrics.Metrics has no {name} any more: it would be measured as if it were on")
+        setattr(Metrics, name, _nothing)
+    for watch in (Monitor, FleetWatch):
+        watch.run = _never  # type: ignore[attr-defined]
+    configure = logs.structlog.configure
+    logs.structlog.configure = lambda **given: configure(**{**given, "wrapper_class": logs.structlog.make_filtering_bound_logger(logging.CRITICAL)})
+    main()
