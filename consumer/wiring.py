@@ -43,7 +43,8 @@ from consumer.record.metrics import Metrics
 from consumer.registry_schemas import RegistrySchemas, register_guarded
 from consumer.settings import Settings
 from consumer.setup import packaged
-from consumer.source.consumer import KafkaSource, SourcePolicy, consumer_config
+from consumer.source.config import consumer_config
+from consumer.source.consumer import KafkaSource, SourcePolicy
 from consumer.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
 from consumer.watch.lag import LagReader
 from consumer.watch.monitor import Monitor

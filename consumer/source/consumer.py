@@ -11,12 +11,13 @@ from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.core.model import Record
+from consumer.source.listener import Listener
 
 _log = structlog.get_logger()
 
@@ -24,42 +25,6 @@ _BATCH = 500
 _POLL_S = 0.05
 # Batches handed over that the loop has not taken yet; a third waits in the thread.
 _HANDED_OVER = 2
-
-
-class Listener(Protocol):
-    """The event loop's side. Everything is called on the loop."""
-
-    def records(self, records: list[Record]) -> None:
-        """Take a batch."""
-        ...
-
-    def assigned(self, partitions: list[int]) -> None:
-        """These partitions are ours from now on."""
-        ...
-
-    async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
-        """Bring what is under way to an end, within bounds; answer what may be committed. After that the partitions are no longer ours."""
-        ...
-
-    def lost(self, partitions: list[int]) -> None:
-        """The partitions went to somebody else already: nothing of them may be committed."""
-        ...
-
-    def positions_lost(self, partitions: list[int]) -> None:
-        """A committed offset no longer exists; reading goes on from the earliest, what was between is gone."""
-        ...
-
-    def never_committed(self, partitions: list[int]) -> None:
-        """The group has no committed offset of these; reading starts at the earliest."""
-        ...
-
-    def kafka_failed(self, reason: str) -> None:
-        """No broker answers."""
-        ...
-
-    def kafka_answered(self) -> None:
-        """A broker answers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,28 +261,3 @@ class KafkaSource:
 
 def _record(message: Message) -> Record:
     return Record(message.partition(), message.offset(), message.key(), message.value(), message.timestamp()[1])  # type: ignore[arg-type]
-
-
-def consumer_config(*, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in docs/adr/0005-consumer.md."""
-    return {
-        "bootstrap.servers": bootstrap_servers,
-        "group.id": group_id,
-        "client.id": "hlf-sync",
-        "group.protocol": "consumer",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",  # a lost position is reported and healed, never skipped in silence
-        "isolation.level": "read_committed",
-        "allow.auto.create.topics": False,
-        "check.crcs": True,
-        # Small, since pausing throws prefetched records away; the queue's back-off is how long a full one stalls fetching.
-        "queued.min.messages": 5_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.queue.backoff.ms": 5,
-        "fetch.wait.max.ms": 100,
-        "topic.metadata.refresh.interval.ms": 30_000,
-        # Its own lines would go to stderr from its own threads, quote addresses, and stop it where nobody reads them; error_cb tells what matters.
-        "log_level": 0,
-        **options,
-    }
