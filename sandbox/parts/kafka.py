@@ -34,6 +34,9 @@ _SETTINGS = {
     "transaction.state.log.num.partitions": "2",
     "share.coordinator.state.topic.num.partitions": "2",
     "auto.create.topics.enable": "false",
+    # Everybody may everything, until somebody makes an ACL: then what a missing right does can be seen.
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
     # A worker that died is noticed after 10 s; its heartbeat must be well below that, and both below the broker's usual minima.
     "group.consumer.session.timeout.ms": "10000",
     "group.consumer.min.session.timeout.ms": "6000",

@@ -1,21 +1,33 @@
-"""The dead-letter topic missing, and too small for a letter: no offset passes, the worker says so, and goes on when it is repaired."""
+"""The dead-letter topic missing, too small for a letter, forbidden, away: no offset passes, the worker says so, and goes on when it is repaired."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from sandbox.stack import Sandbox
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
-from tests.fixtures.worker_process import until
+from tests.fixtures.worker_process import WorkerProcess, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.requirement("R43")]
 
 # Otherwise the producer looks for a missing topic for half a minute.
 _IMPATIENT = '{"topic.metadata.propagation.max.ms": 1000}'
+# Otherwise it hopes for half a minute that the broker comes back before it says that a letter was not taken.
+_HASTY = '{"delivery.timeout.ms": 1000}'
 
 
 @pytest.fixture
@@ -30,17 +42,37 @@ def test_a_letter_that_cannot_be_written_holds_its_offset_until_it_can(town: Rep
     worker = town.worker(KAFKA_OPTIONS=_IMPATIENT)
     town.town.settle()
     town.delete_topic()
-    _check_one(town, lambda: "dead-letter topic" in worker.status()["dependencies_down"], town.create_topic)
+    _check_one(town, worker, town.create_topic)
     _limit(town, "50")
-    _check_one(town, lambda: "dead-letter topic" in worker.status()["dependencies_down"], lambda: _limit(town, "1048588"))
+    _check_one(town, worker, lambda: _limit(town, "1048588"))
+    _forbid(town)
+    _check_one(town, worker, lambda: _allow(town))
     town.town.set_status([mentor], "paused")
     until(lambda: town.town.shown([mentor]) == {mentor: False}, "others go on")
-    assert town.plan()["counts"]["investigate"] == 2
+    assert town.plan()["counts"]["investigate"] == 3
 
 
-def _check_one(town: ReplayTown, is_said: Callable[[], bool], repair: Callable[[], None]) -> None:
+def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_back(town: ReplayTown) -> None:
+    """Dynamics refuses while Kafka is away: the mentor's claim ends only with its letter."""
+    (mentor,) = town.town.mentors(1)
+    worker = town.worker(KAFKA_OPTIONS=_HASTY)
+    town.town.settle()
+    town.town.dynamics.fault("not-found", contact=mentor, hold="refusal")
+    town.town.set_status([mentor], "paused")
+    until(lambda: bool(town.town.dynamics.held()), "the call is under way")
+    town.town.stack.kill("kafka")
+    town.town.dynamics.release("refusal")
+    until(lambda: "dead-letter topic" in worker.status()["dependencies_down"], "the worker says what it misses", 60)
+    assert town.in_state("dead_lettered", [mentor]) == []
+    town.town.stack.restart("kafka")
+    town.await_letters([mentor])
+    until(lambda: town.town.lag() == 0, "the offset passes", 45)
+    assert [letter["mentor_id"] for letter in town.plan("--mentor", mentor)["letters"]] == [mentor]
+
+
+def _check_one(town: ReplayTown, worker: WorkerProcess, repair: Callable[[], None]) -> None:
     town.poison(str(uuid4()))
-    until(is_said, "the worker says what it misses")
+    until(lambda: "dead-letter topic" in worker.status()["dependencies_down"], "the worker says what it misses")
     assert town.town.lag() >= 1
     repair()
     until(lambda: town.town.lag() == 0, "the letter is written once it can be", 45)
@@ -51,4 +83,21 @@ def _limit(town: ReplayTown, value: str) -> None:
     entry = ConfigEntry("max.message.bytes", value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, town.topic, incremental_configs=[entry])
     for future in town.admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+def _forbid(town: ReplayTown) -> None:
+    """Everybody may everything with the topic, but write to it. A prohibition wins."""
+    rules = [_rule(town, AclOperation.ALL, AclPermissionType.ALLOW), _rule(town, AclOperation.WRITE, AclPermissionType.DENY)]
+    for future in town.admin.create_acls(rules).values():
+        future.result(10)
+
+
+def _rule(town: ReplayTown, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    return AclBinding(ResourceType.TOPIC, town.topic, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
+
+
+def _allow(town: ReplayTown) -> None:
+    every = AclBindingFilter(ResourceType.TOPIC, town.topic, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
+    for future in town.admin.delete_acls([every]).values():
         future.result(10)
