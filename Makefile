@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog replay_plan replay_kills drain limits
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help
@@ -39,7 +39,7 @@ test: $(STAMP) ## everything, on the real parts
 	$(BIN)/pytest -q --durations=15 || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \
 	  $(BIN)/pytest -q --last-failed --last-failed-no-failures none; }
 
-bench: $(STAMP) ## measure (about 12 minutes); prints ratios beside a peer or a limit
+bench: $(STAMP) ## measure (about 15 minutes); prints ratios beside a peer or a limit
 	@for script in $(BENCHES); do echo "== bench/$$script.py"; $(BIN)/python bench/$$script.py || exit 1; done
 
 chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…

@@ -64,6 +64,18 @@ def bench(*, has_limits: bool = False) -> Iterator[Bench]:
 
 
 @contextmanager
+def kept_or_own(state: Path | None) -> Iterator[Sandbox]:
+    """The sandbox in this folder, left as it is; without one, one for this run."""
+    found = Sandbox(state or Path(tempfile.mkdtemp(prefix="hlf-bench-")))
+    found.up()
+    try:
+        yield found
+    finally:
+        if state is None:
+            found.down(wipe=True)
+
+
+@contextmanager
 def workers(folder: Path, count: int, program: Sequence[str] = ("-m", "consumer"), **settings: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many workers with these settings (without their prefix), ended afterwards."""
     environ = {**os.environ, **{f"HLF_SYNC_{name}": value for name, value in {**QUICK, **settings}.items()}}

@@ -9,27 +9,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sandbox.stack import Sandbox
+from frame import kept_or_own
+
 from tests.fixtures.replay_town import drain_under_kills, found_replay_town, resolved_exactly_once
 from tests.fixtures.source_side import SourceSide
-
-
-@contextmanager
-def sandbox(state: Path | None) -> Iterator[Sandbox]:
-    """The given one, or one for this run."""
-    found = Sandbox(state or Path(tempfile.mkdtemp(prefix="hlf-replay-")))
-    found.up()
-    try:
-        yield found
-    finally:
-        if state is None:
-            found.down(wipe=True)
 
 
 def main() -> None:
@@ -40,7 +28,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--state", type=Path)
     chosen = options.parse_args()
-    with sandbox(chosen.state) as stack, contextmanager(found_replay_town)(stack, SourceSide(stack.env), Path(tempfile.mkdtemp())) as town:
+    with kept_or_own(chosen.state) as stack, contextmanager(found_replay_town)(stack, SourceSide(stack.env), Path(tempfile.mkdtemp())) as town:
         town.worker()
         mentors = town.town.mentors(chosen.letters)
         town.town.settle(120)

@@ -11,8 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -23,6 +21,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from frame import kept_or_own
+
 from consumer.core.dead_letter import DeadLetter, Source
 from consumer.core.model import LetterKind, MentorId, Operation, Trigger
 from consumer.record.letter_codec import encode, schema_text
@@ -30,18 +30,6 @@ from sandbox.stack import Sandbox
 
 _SECONDS, _MEGABYTES = 30, 300
 _TOPIC = "bench-letters"
-
-
-@contextmanager
-def sandbox(state: Path | None) -> Iterator[Sandbox]:
-    """The given one, or one for this run."""
-    found = Sandbox(state or Path(tempfile.mkdtemp(prefix="hlf-replay-")))
-    found.up()
-    try:
-        yield found
-    finally:
-        if state is None:
-            found.down(wipe=True)
 
 
 def mentor(number: int) -> MentorId:
@@ -120,7 +108,7 @@ def main() -> None:
     options.add_argument("--letters", type=int, default=100_000)
     options.add_argument("--state", type=Path)
     chosen = options.parse_args()
-    with sandbox(chosen.state) as stack, tempfile.TemporaryDirectory() as folder:
+    with kept_or_own(chosen.state) as stack, tempfile.TemporaryDirectory() as folder:
         fill_topic(stack, chosen.letters)
         fill_ledger(stack, chosen.letters)
         try:

@@ -5,18 +5,14 @@ Mounted by `consumer.commands.app` as `app`.
 
 import json
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from sandbox.download import disk_error
 from sandbox.dynamics.cli import app as dynamics_app
-from sandbox.errors import ArgumentError, SandboxError
+from sandbox.errors import ArgumentError
+from sandbox.explained import explained
 from sandbox.mirror import VARIABLE
 from sandbox.screen import Screen
 from sandbox.stack import PARTS, Sandbox
@@ -64,7 +60,7 @@ def up(
 
     Exit codes: 2 wrong arguments; 4 a part did not come up (its last log lines are shown; what this run started is stopped again); 130 Ctrl-C.
     """
-    with _explained(state, "stopped; what this run had started is down again"):
+    with explained(state, "stopped; what this run had started is down again"):
         sandbox = Sandbox(state, screen=Screen(), maven_mirror=maven_mirror)
         left_out = _left_out(without or [])
         sandbox.up([part for part in PARTS if part not in left_out])
@@ -90,7 +86,7 @@ def down(
 
     Safe to call when nothing runs. Never touches a process that is not this sandbox's.
     """
-    with _explained(state, "stopped in the middle; run `sandbox down` again"):
+    with explained(state, "stopped in the middle; run `sandbox down` again"):
         stopped = Sandbox(state, screen=Screen()).down(wipe=wipe)
     what = "The sandbox is down" if stopped else "Nothing ran"
     typer.echo(f"{what}{'; its data are deleted' if wipe else ''}.", err=True)
@@ -102,39 +98,3 @@ def _left_out(names: list[str]) -> set[str]:
         message = f"--without {', '.join(sorted(wrong))}: cannot be left out"
         raise ArgumentError(message, f"only {', '.join(_OPTIONAL)} can")
     return given
-
-
-@contextmanager
-def _explained(state: Path, on_interrupt: str) -> Iterator[None]:
-    """Errors as sentences; Ctrl-C and SIGTERM as a clean end."""
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> NoReturn:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"\n{on_interrupt}", err=True)
-        raise typer.Exit(128 + (received[0] if received else signal.SIGINT)) from None
-    except SandboxError as error:
-        _show(error)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        explained = disk_error(error, state)
-        _show(explained)
-        raise typer.Exit(explained.exit_code) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _show(error: SandboxError) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    if error.log_tail:
-        console.print("last lines of its log:", style="dim")
-        console.print(error.log_tail, style="dim", markup=False)
-    console.print(error.what, style="bold red", markup=False)
-    if error.remedy:
-        console.print(f"What to do: {error.remedy}.", markup=False)

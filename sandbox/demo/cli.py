@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,12 @@ import typer
 from rich.console import Console
 
 from sandbox.cache import locked
-from sandbox.download import disk_error
 from sandbox.errors import ArgumentError, SandboxError
+from sandbox.explained import SIGNALS, explained
 from sandbox.screen import Screen
 from sandbox.stack import Sandbox
 
 _MARK = "this-is-a-demo"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo(
@@ -38,7 +36,7 @@ def demo(
     Exit codes: 0 all equal; 1 not equal, or something in the story did not happen (logs stay in DIR/logs); 2 wrong arguments;
     4 a part did not come up; 130 Ctrl-C.
     """
-    with _explained(state):
+    with explained(state, "stopped; the demo's stack is down"):
         sandbox = Sandbox(state, screen=Screen())
         with _folder(sandbox, keep=keep):
             from sandbox.demo.production import perform  # noqa: PLC0415 - so that --help needs no database driver
@@ -79,7 +77,7 @@ def _refuse(root: Path) -> NoReturn:
 
 def _clear(sandbox: Sandbox, mark: Path, *, wipe: bool) -> None:
     # A second Ctrl-C would leave half a stack behind.
-    previous = [signal.signal(number, signal.SIG_IGN) for number in _SIGNALS]
+    previous = [signal.signal(number, signal.SIG_IGN) for number in SIGNALS]
     try:
         sandbox.down(wipe=wipe)
         if wipe:
@@ -87,42 +85,8 @@ def _clear(sandbox: Sandbox, mark: Path, *, wipe: bool) -> None:
             if not any(mark.parent.iterdir()):
                 mark.parent.rmdir()
     finally:
-        for number, action in zip(_SIGNALS, previous, strict=True):
+        for number, action in zip(SIGNALS, previous, strict=True):
             signal.signal(number, action)
-
-
-@contextmanager
-def _explained(state: Path) -> Iterator[None]:
-    """Errors as sentences; Ctrl-C, SIGTERM and a closed terminal as a clean end."""
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> NoReturn:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    for number in _SIGNALS:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; the demo's stack is down", err=True)
-        raise typer.Exit(128 + (received[0] if received else signal.SIGINT)) from None
-    except SandboxError as error:
-        _show(error)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        explained = disk_error(error, state)
-        _show(explained)
-        raise typer.Exit(explained.exit_code) from None
-
-
-def _show(error: SandboxError) -> None:
-    console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
-    if error.log_tail:
-        console.print(error.log_tail, style="dim", markup=False)
-    console.print(error.what, style="bold red", markup=False)
-    if error.remedy:
-        console.print(f"What to do: {error.remedy}.", markup=False)
 
 
 def _explain_poking(sandbox: Sandbox) -> None:
