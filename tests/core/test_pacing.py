@@ -40,7 +40,7 @@ def test_a_pause_is_not_followed_by_a_burst() -> None:
     """What was not sent in the pause is not caught up with."""
     pacing = Pacing(FLEET)
     pacing.pause(100.0, 0.0)
-    assert pacing.admit(50.0) == 50.0
+    assert pacing.admit(50.0) == pacing.pause_s(50.0) == 50.0
     assert pacing.admit(100.0) == 0.0
     assert pacing.admit(100.0) == pytest.approx(1 / 18)
 
