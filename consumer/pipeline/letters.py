@@ -1,9 +1,12 @@
-"""Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is finished. One task per letter under way.
+"""Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is finished. A bounded number at once, in their order.
 
 A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and nothing is lost.
 """
 
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -19,12 +22,15 @@ from consumer.pipeline.intake import undecodable_letter
 from consumer.pipeline.job import cause
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import Known, LedgerPort, LettersPort
 
 _log = structlog.get_logger()
 
 # How often a letter that waits for the operator looks by itself.
 _LOOK_S = 5.0
+# Letters at work at once. All of a flood's together would each take a connection, and the pool would look like a PostgreSQL that is down.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Letters:
         limiter: Limiter,
         dependencies: Dependencies,
         origin: Origin,
+        tracer: Tracer | None = None,
     ) -> None:
         self._topic = topic
         self._ledger = ledger
@@ -60,6 +67,8 @@ class Letters:
         self._limiter = limiter
         self._dependencies = dependencies
         self._origin = origin
+        self._tracer = tracer
+        self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._errands = Errands()
         self._is_flood = False
         gate.lifted.append(self._resumed)
@@ -67,17 +76,17 @@ class Letters:
     @property
     def under_way(self) -> int:
         """Letters that are not recorded yet."""
-        return len(self._errands)
+        return len(self._waiting) + len(self._errands)
 
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
         """A record that is no change."""
         now_ms = _now_ms(self._gate)
         letter = undecodable_letter(record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms)
-        self._errands.start(self._of_record(letter, position))
+        self._begin(partial(self._of_record, letter, position))
 
     def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
-        self._errands.start(self._of_mentor(entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
+        self._begin(partial(self._of_mentor, entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
 
     def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
         """A mentor whose every attempt ended with the worker."""
@@ -91,20 +100,12 @@ class Letters:
             operation=command.operation,
             attempt_count=known.ledger.attempt_count,
         )
-        self._errands.start(self._of_mentor(entry, letter))
+        self._begin(partial(self._of_mentor, entry, letter))
 
     async def write(self, letter: DeadLetter) -> None:
-        """Return when the letter is acknowledged; waits while a flood of letters is halted."""
-        reason = self._limiter.lettered()
-        if reason is not None and not self._is_flood:
-            self._is_flood = True  # at once, for the letters that come while the halt is being written
-            await self._gate.halt(HaltReason.DEAD_LETTER_LIMIT, reason)
-            self._is_flood = self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT)
-        while self._is_flood or self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
-            await self._gate.changed(_LOOK_S)
-        await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
-        self._meter.lettered(letter.kind)
-        _log.warning("dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count)
+        """Return when the letter of a call is acknowledged; waits while a flood of letters is halted."""
+        self._count()
+        await self._write(letter)
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no letters, for the limiter."""
@@ -143,8 +144,41 @@ class Letters:
             generation=generation,
         )
 
+    def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._count()
+        self._waiting.append(work)
+        if len(self._errands) < _AT_ONCE:
+            self._errands.start(self._work_off())
+
+    async def _work_off(self) -> None:
+        while self._waiting:
+            await self._waiting.popleft()()
+
+    def _count(self) -> None:
+        """A letter counts when it comes about: an operator's word then lets through all that wait, and counting begins anew with what comes later."""
+        reason = self._limiter.lettered()
+        if reason is not None and not self._is_flood:
+            self._is_flood = True  # at once, for the letters that come while the halt is being written
+            self._errands.start(self._halt(reason))
+
+    async def _halt(self, reason: str) -> None:
+        await self._gate.halt(HaltReason.DEAD_LETTER_LIMIT, reason)
+        self._is_flood = self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT)
+
+    async def _write(self, letter: DeadLetter) -> None:
+        while self._is_flood or self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
+            await self._gate.changed(_LOOK_S)
+        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
+        await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
+        self._meter.lettered(letter.kind)
+        if self._tracer is not None:
+            self._tracer.lettered(letter, began_ns)
+        _log.warning("dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count)
+
     async def _of_record(self, letter: DeadLetter, position: Position) -> None:
-        await self.write(letter)
+        if not self._assignment.holds(position):
+            return  # whoever has the partition now reads the record again
+        await self._write(letter)
         if letter.mentor_id is not None:
             await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.note_failure(letter))
         self._assignment.finish([position])
@@ -152,9 +186,13 @@ class Letters:
         self._endings.progress.set()
 
     async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
-        await self.write(letter)
-        generation = letter.generation or 0
-        if await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.refuse(letter, generation)):
+        await self._write(letter)
+        generation, tracer = letter.generation or 0, self._tracer
+        trace_parent, began_ns = (tracer.trace_parent(entry.mentor_id), tracer.now_ns()) if tracer is not None else (None, 0)
+        is_recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.refuse(letter, generation, trace_parent))
+        if tracer is not None:
+            tracer.recorded(entry.mentor_id, began_ns, is_recorded=is_recorded)
+        if is_recorded:
             self._endings.finish(entry, "dead_lettered")
         else:
             self._endings.look_again(entry)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from consumer.core.answer import NoResponse, Response, TransportFailure
+from consumer.core.dead_letter import DeadLetter
 from consumer.core.limiter import LimitPolicy
 from consumer.core.mass_removal import MassRemovalPolicy
 from consumer.core.model import LetterKind, Operation, Position, Record
@@ -234,6 +235,32 @@ async def test_a_flood_of_letters_halts_and_goes_on_when_an_operator_says_so(wor
     assert not bench.is_done
     world.execute("DELETE FROM hlf_sync.halt")
     await until(lambda: len(bench.letters.letters) == 12)
+
+
+async def test_a_flood_of_letters_is_written_a_bounded_number_at_once(world: World) -> None:
+    """All at once would take every connection, and the worker would say that PostgreSQL is down."""
+    bench, flood = world.worker(), 400
+    at_once: list[int] = []
+    written, may_end = bench.letters.write, asyncio.Event()
+    waiting = 0
+
+    async def slow(letter: DeadLetter) -> None:
+        nonlocal waiting
+        waiting += 1
+        at_once.append(waiting)
+        await may_end.wait()
+        waiting -= 1
+        await written(letter)
+
+    bench.letters.write = slow  # type: ignore[method-assign]
+    for _ in range(flood):
+        bench.raw(str(uuid4()).encode(), b"poison")
+    await until(lambda: waiting >= 100)
+    may_end.set()
+    await until(lambda: bench.is_done)
+    assert len(bench.letters.letters) == flood
+    assert max(at_once) <= 100
+    assert world.execute("SELECT count(*) FROM hlf_sync.dynamics_sync_failures") == [(flood,)]
 
 
 @pytest.mark.requirement("R07")
