@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -121,6 +123,21 @@ def test_a_truncate_is_no_letter_and_everyone_is_looked_at(town: Town) -> None:
     until(lambda: town.shown(mentors) == dict.fromkeys(mentors, False), "the swept mentors are hidden")
     town.settle()
     assert town.letters() == []
+
+
+@pytest.mark.requirement("R08")
+def test_three_sweeps_at_once_deliver_once_what_the_stream_has_missed(town: Town) -> None:
+    """Everybody is looked at; only for whom something is due a call is made."""
+    mentors = town.mentors(5)
+    worker = town.worker()
+    town.settle()
+    town.side.sql("UPDATE hlf_sync.mentor_ledger SET applied = 'hidden' WHERE mentor_id = %s", mentors[0])
+    since, looks = town.dynamics.last_seq(), worker.metric("hlf_sync_evaluations_total")
+    command = [sys.executable, "-m", "consumer", "sweep", "--wait", "--env-file", str(town.stack.layout.env_file)]
+    sweeps = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(sweep.communicate(timeout=60), sweep.returncode)[1] for sweep in sweeps] == [0, 0, 0]
+    assert [call["contact_id"] for call in town.calls(mentors, since)] == mentors[:1]
+    assert worker.metric("hlf_sync_evaluations_total") - looks >= len(mentors)
 
 
 def test_sigterm_ends_a_worker_cleanly(town: Town) -> None:
