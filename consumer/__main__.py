@@ -2,6 +2,7 @@
 
 import sys
 
+from consumer import crash
 from consumer.errors import DependencyError, HaltError, HlfSyncError, SettingsError
 
 # contract.md, exit codes
@@ -10,6 +11,7 @@ _CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, Depende
 
 def main() -> None:
     """Run the command line; exit codes are contract.md's."""
+    crash.tame()
     try:
         from consumer.commands.app import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
 
@@ -20,6 +22,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - the console may not be imported yet
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the outermost place: a bug ends the process, and must be loud
+        print("hlf-sync:", *crash.told(error), sep="\n", file=sys.stderr)  # noqa: T201 - whatever is broken, this works
+        sys.exit(1)
 
 
 def _say(line: str) -> None:

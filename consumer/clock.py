@@ -6,3 +6,8 @@ import time
 def epoch_ms() -> int:
     """Now, in epoch milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def epoch_ns() -> int:
+    """Now, in epoch nanoseconds: for spans."""
+    return time.time_ns()

@@ -92,7 +92,7 @@ class LedgerPort(Protocol):
         """Record evaluations without a call; those decided on an outdated row are missing in the answer."""
         ...
 
-    async def refuse(self, letter: DeadLetter, generation: int) -> bool:
+    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
         """Record a dead letter that needed no claim; False when it was decided on an outdated row."""
         ...
 

@@ -17,6 +17,8 @@ Dsn = str | Callable[[], str]
 
 # A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what a failover loses is asked again.
 _OPTIONS = "-c synchronous_commit=local -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
+# So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes with its connection, two hours later by default.
+_OPTIONS += " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 # A connection whose packets vanish is given up on by the kernel within about ten seconds, whether it waits to send or to hear.
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,

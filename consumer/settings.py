@@ -22,6 +22,9 @@ PREFIX = "HLF_SYNC_"
 # Read by the sandbox and by the tests.
 _NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
 
+# The variables of OpenTelemetry, which reads them itself.
+_OTEL = "OTEL_"
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -103,8 +106,13 @@ class Settings(BaseModel):
     startup_deadline_s: Seconds = Field(60, description="how long PostgreSQL, Kafka and the registry may be away at start")
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
+    tracing: Literal["off", "otlp"] = Field(
+        "off",
+        description="otlp: OpenTelemetry traces (docs/tracing.md; needs `hlf-sync[tracing]`), to where `OTEL_EXPORTER_OTLP_ENDPOINT` says",
+    )
 
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
+    _otel: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("kafka_options", mode="before")
     @classmethod
@@ -120,7 +128,7 @@ class Settings(BaseModel):
             raise ValueError(message)  # noqa: TRY004 - pydantic expects ValueError
         return parsed
 
-    @field_validator("log_level", "delivery", mode="before")
+    @field_validator("log_level", "delivery", "tracing", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -185,6 +193,11 @@ class Settings(BaseModel):
         value: SecretStr | None = getattr(self, name)
         return value.get_secret_value() if value else ""
 
+    @property
+    def otel(self) -> dict[str, str]:
+        """What the env file says to OpenTelemetry itself; may hold secrets (OTEL_EXPORTER_OTLP_HEADERS)."""
+        return self._otel
+
     def require(self, *names: str) -> None:
         """Raise `SettingsError` for the first of these settings that is missing."""
         for name in names:
@@ -211,7 +224,7 @@ def variable(name: str) -> str:
 
 def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises `SettingsError`."""
-    values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
+    values = _values(env_file, environ)
     found = {name: values[variable(name)] for name in Settings.model_fields if values.get(variable(name)) not in {None, ""}}
     files = {
         name: SecretFile(Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool)
@@ -223,14 +236,26 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     except ValidationError as error:
         raise SettingsError(_explain(error.errors(include_url=False, include_input=False, include_context=False)[0])) from None
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
+    settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
     return settings
 
 
 def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
     """The file that a secret is read from, if it comes from one: watched for rotation."""
-    values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
+    values = _values(env_file, environ)
     path = values.get(variable(name) + "_FILE")
     return Path(path) if path and not values.get(variable(name)) else None
+
+
+def _values(env_file: Path | None, environ: Mapping[str, str] | None) -> dict[str, str]:
+    """Every variable by its name. A secret that the environment gives, as text or as a file, hides both forms in the env file."""
+    outside = dict(os.environ if environ is None else environ)
+    hidden = {form for name in SECRETS for form in _forms(name) if any(one in outside for one in _forms(name))}
+    return {name: value for name, value in _from_file(env_file).items() if name not in hidden} | outside
+
+
+def _forms(name: str) -> tuple[str, str]:
+    return variable(name), variable(name) + "_FILE"
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:
@@ -246,7 +271,7 @@ def _from_file(env_file: Path | None) -> dict[str, str]:
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
     """One line for each variable with our prefix that is no setting: most likely a slip of the pen."""
     known = {variable(name) for name in Settings.model_fields} | {variable(name) + "_FILE" for name in SECRETS} | {PREFIX + "CACHE"}
-    values = {**_from_file(env_file), **(os.environ if environ is None else environ)}
+    values = _values(env_file, environ)
     names = sorted(name for name in values if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS))
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
     return [f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "") for name, near in nearest.items()]

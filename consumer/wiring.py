@@ -23,6 +23,7 @@ from consumer.deliver.credentials import RenewingCredentials
 from consumer.errors import DependencyError, HaltError, InvariantError
 from consumer.facts.view import FactsView
 from consumer.pipeline.auth_watch import watch_credentials
+from consumer.pipeline.gate import Gate
 from consumer.pipeline.letters import Origin
 from consumer.pipeline.patience import Dependencies
 from consumer.pipeline.schemas import Schemas
@@ -45,6 +46,7 @@ from consumer.settings import Settings
 from consumer.setup import packaged
 from consumer.source.config import consumer_config
 from consumer.source.consumer import KafkaSource, SourcePolicy
+from consumer.tracing_switch import Tracing, open_tracing
 from consumer.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
 from consumer.watch.lag import LagReader
 from consumer.watch.monitor import Monitor
@@ -63,7 +65,11 @@ _REVOCATION_S = 8.0
 async def run_worker(settings: Settings, secret_file: Path | None = None) -> int:
     """Run one worker until a signal. The exit code is contract.md's."""
     stop = stop_on_signals(settings.shutdown_deadline_s)
+    worker = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    tracing = open_tracing(settings, worker)
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.callback(tracing.close)
         pool = open_pool(_dsn(settings), size=_POOL_SIZE)
         stack.push_async_callback(pool.close)
         registry = clients.registry(settings)
@@ -77,20 +83,31 @@ async def run_worker(settings: Settings, secret_file: Path | None = None) -> int
         }
         if not await reach_all(checks, stop, settings.startup_deadline_s):
             return EXIT_UNREACHABLE if not stop.is_set() else EXIT_DONE
-        return await _Assembly(settings, secret_file, pool, registry, lag, stack).run(stop)
+        return await _Assembly(settings, worker, secret_file, pool, registry, lag, stack, tracing).run(stop)
 
 
 class _Assembly:
     """One worker's parts, put together."""
 
-    def __init__(self, settings: Settings, secret_file: Path | None, pool: Pool, registry: Registry, lag: LagReader, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        worker_name: str,
+        secret_file: Path | None,
+        pool: Pool,
+        registry: Registry,
+        lag: LagReader,
+        stack: AsyncExitStack,
+        tracing: Tracing | None,
+    ) -> None:
         self._settings = settings
         self._secret_file = secret_file
         self._pool = pool
         self._registry = registry
         self._lag = lag
         self._stack = stack
-        self._worker_name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self._tracing = tracing
+        self._worker_name = worker_name
         self._metrics = Metrics(epoch_ms)
         self._dependencies = Dependencies()
         self._rules = Rules(organization=settings.organization)
@@ -107,7 +124,7 @@ class _Assembly:
         source = self._source(worker)
         scheduler = Scheduler(_dsn(settings), self._dependencies, is_live=settings.delivery == "live")
         monitor = Monitor(self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader)
-        watch = self._watch(scheduler)
+        watch = self._watch(scheduler, stages.gate)
         status = Status(
             stages=stages,
             scheduler=scheduler,
@@ -120,7 +137,8 @@ class _Assembly:
             token=credentials,
             now_ms=epoch_ms,
         )
-        runner = await serve(status, Scrape(status, self._metrics, writer_in_use()), settings.http_host, settings.http_port)
+        scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None)
+        runner = await serve(status, scrape, settings.http_host, settings.http_port)
         self._stack.push_async_callback(runner.cleanup)
         _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
         services = {
@@ -142,6 +160,7 @@ class _Assembly:
             letters=self._letter_topic(),
             decoder=Decoder(settings.organization, schemas),
             meter=self._metrics,
+            tracer=self._tracing.tracer if self._tracing else None,
         )
 
     def _policies(self) -> Policies:
@@ -178,7 +197,7 @@ class _Assembly:
             consumer_config(
                 bootstrap_servers=settings.kafka_bootstrap_servers or "", group_id=settings.kafka_group_id, options=settings.kafka_options
             ),
-            SourcePolicy(settings.changes_topic, revocation_s=_REVOCATION_S),
+            SourcePolicy(settings.changes_topic, revocation_s=_REVOCATION_S, reads_trace=self._tracing is not None),
             worker,
             asyncio.get_running_loop(),
         )
@@ -204,17 +223,18 @@ class _Assembly:
         self._stack.callback(topic.close)
         return topic
 
-    def _watch(self, scheduler: Scheduler) -> FleetWatch:
+    def _watch(self, scheduler: Scheduler, gate: Gate) -> FleetWatch:
         settings = self._settings
         return FleetWatch(
             pool=self._pool,
             facts=self._facts,
             rules=self._rules,
             heartbeats=self._lag.of(HEARTBEAT_TOPIC, settings.kafka_group_id),
+            registry=self._registry.ping,
             replayed=self._lag.of(settings.dead_letters_topic, REPLAY_GROUP),
             connector_status=(lambda: _connector_status(settings)) if settings.connect_url else None,
             leads=lambda: scheduler.is_leader,
-            now_ms=epoch_ms,
+            now_ms=lambda: int(gate.database_now_s * 1000),
         )
 
 

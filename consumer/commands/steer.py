@@ -12,13 +12,22 @@ from consumer.commands.options import EnvFile, Json, must_agree, settings_from
 from consumer.core.decide import Rules
 from consumer.core.model import HaltReason, Trigger
 from consumer.errors import HaltError, SettingsError
+from consumer.facts.view import read_now
 
 _out = Console(soft_wrap=True)
 _err = Console(stderr=True, soft_wrap=True)
 _LOOK_S = 0.25
 _PATIENCE_S = 15.0
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.")]
+
+
+def _says_something(reason: str) -> str:
+    if not reason.strip():
+        raise SettingsError("--reason says nothing: why? It is kept with the request")
+    return reason
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -44,6 +53,8 @@ def force(
                 lambda: operate.is_removal_due(connection, mentor_id, rules),
             )
         row = operate.ledger_row(connection, mentor_id)
+        if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
+            _err.print(f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the ledger have it[/yellow]", highlight=False)
     _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
 
 

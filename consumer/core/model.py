@@ -53,13 +53,14 @@ class Position(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record of the changes topic as Kafka gave it. `timestamp_ms` is epoch milliseconds."""
+    """One record of the changes topic as Kafka gave it. `timestamp_ms` is epoch milliseconds; `trace_parent` is read only while tracing is on."""
 
     partition: int
     offset: int
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    trace_parent: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,6 +78,15 @@ class Change:
     transaction_id: int | None = None
     certification_id: str | None = None
     dead_letter_id: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class MarkedChange(Change):
+    """A change with what its trace must know, while tracing is on: when its record was in Kafka and came in, and whose trace it belongs to."""
+
+    kafka_ms: int = 0
+    taken_ns: int = 0
+    trace_parent: str | None = None
 
 
 class IgnoredReason(StrEnum):
@@ -171,6 +181,7 @@ class LedgerRow(NamedTuple):
     reevaluate_at_s: float | None = None
     last_error_code: str | None = None
     dead_letter_id: str | None = None
+    trace_parent: str | None = None  # of the delivery that is open, where it is traced
 
     @property
     def is_in_doubt(self) -> bool:

@@ -21,6 +21,7 @@ class Claim:
     operation: Operation
     triggered_by: Trigger
     is_counted_removal: bool  # a listed mentor would leave: what the mass change guard counts
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from consumer.pipeline.job import Job, cause
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.recording import Recording, Result
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import CallResult, Delivered, DynamicsPort, Known
 
 _log = structlog.get_logger()
@@ -76,6 +77,7 @@ class Call:
         meter: Meter,
         policy: CallPolicy,
         random: Callable[[], float],
+        tracer: Tracer | None = None,
     ) -> None:
         self._dynamics = dynamics
         self._gate = gate
@@ -85,6 +87,7 @@ class Call:
         self._meter = meter
         self._policy = policy
         self._random = random
+        self._tracer = tracer
         self._in_letters = 0
 
     @property
@@ -101,6 +104,7 @@ class Call:
         loop = asyncio.get_running_loop()
         if held.job.entry.first_attempt_ms is None:
             held.job.entry.first_attempt_ms = int(held.claimed.claimed_at_s * 1000)
+        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
         try:
             result = await self._ask(held, held.deadline_s - loop.time())
         finally:
@@ -113,6 +117,8 @@ class Call:
         self._meter.called(held.job.command.operation, verdict.error_code.value if verdict.error_code else "ok", result.duration_ms / 1000)
         self._meter.staged("called", loop.time() - held.job.decided_s)
         conclusion = self._conclude(held, result)
+        if self._tracer is not None:
+            self._tracer.called(held.claimed, held.job.command.operation, result, conclusion, began_ns)
         if loop.time() < held.deadline_s - _TIMER_S:
             await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
         else:

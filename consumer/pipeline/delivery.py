@@ -24,6 +24,7 @@ from consumer.pipeline.gate import Gate
 from consumer.pipeline.job import Job, cause, due
 from consumer.pipeline.patience import Dependencies, patiently
 from consumer.pipeline.recording import Recording, Result
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import Delivered, FactsPort, LedgerPort, Reading
 
 _CLAIM_BATCH = 200
@@ -51,6 +52,7 @@ class Delivery:
         dependencies: Dependencies,
         rules: Rules,
         lease_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._facts = facts
         self._ledger = ledger
@@ -62,6 +64,7 @@ class Delivery:
         self._dependencies = dependencies
         self._rules = rules
         self._lease_s = lease_s
+        self._tracer = tracer
         self._jobs: list[Job] = []
         self._held_back: list[Job] = []  # removals that wait for an operator's word
         self._claimed: deque[Held] = deque()
@@ -176,7 +179,9 @@ class Delivery:
 
     async def _claim(self, jobs: list[Job], probe: str | None) -> None:
         deadline_s = asyncio.get_running_loop().time() + self._lease_s
-        claims = [_claim_of(job) for job in jobs]
+        tracer = self._tracer
+        began_ns = tracer.now_ns() if tracer is not None else 0
+        claims = [_claim_of(job, tracer) for job in jobs]
         claimed = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.claim(claims))
         missing = [job for job in jobs if job.entry.mentor_id not in claimed]
         if missing:
@@ -188,6 +193,8 @@ class Delivery:
             mentor_ids = [job.entry.mentor_id for job in ours]
             reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
             for job in ours:
+                if tracer is not None:
+                    tracer.claimed(claimed[job.entry.mentor_id], began_ns)
                 self._look(job, claimed[job.entry.mentor_id], reading, deadline_s, probe)
         else:
             await self._gate.abandon(probe)
@@ -242,7 +249,8 @@ async def _woken(event: asyncio.Event, timeout_s: float) -> None:
         return
 
 
-def _claim_of(job: Job) -> Claim:
-    ledger = job.known.ledger
+def _claim_of(job: Job, tracer: Tracer | None) -> Claim:
+    mentor_id, ledger = job.entry.mentor_id, job.known.ledger
     is_counted = job.command.operation is Operation.REMOVE and ledger.applied is Visibility.VISIBLE
-    return Claim(job.entry.mentor_id, ledger.generation, job.command.operation, cause(job.entry), is_counted)
+    trace_parent = tracer.trace_parent(mentor_id) if tracer is not None else None
+    return Claim(mentor_id, ledger.generation, job.command.operation, cause(job.entry), is_counted, trace_parent)

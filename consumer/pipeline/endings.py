@@ -9,6 +9,7 @@ from collections import deque
 from consumer.core.mentor_queue import Entry, MentorQueue
 from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.meter import Meter
+from consumer.pipeline.tracer import Tracer
 
 RECENT = 1_000
 
@@ -16,16 +17,19 @@ RECENT = 1_000
 class Endings:
     """Finishes positions and keeps the queue moving."""
 
-    def __init__(self, queue: MentorQueue, assignment: Assignment, meter: Meter) -> None:
+    def __init__(self, queue: MentorQueue, assignment: Assignment, meter: Meter, tracer: Tracer | None = None) -> None:
         self._queue = queue
         self._assignment = assignment
         self._meter = meter
+        self._tracer = tracer
         self._dirty = asyncio.Event()
         self.progress = asyncio.Event()
         self.recent: deque[str] = deque(maxlen=RECENT)
 
     def finish(self, entry: Entry, outcome: str) -> None:
         """The evaluation has a durable outcome: one change has it, the others that it covered were collapsed into it."""
+        if self._tracer is not None:
+            self._tracer.ended(entry.mentor_id, outcome)
         changes = self._queue.finish(entry, asyncio.get_running_loop().time())
         self._assignment.finish_changes(changes)
         self._meter.changes(outcome, 1)
@@ -39,8 +43,12 @@ class Endings:
         now_s = asyncio.get_running_loop().time()
         if any(self._assignment.holds(change.position) for change in entry.all_changes):
             self._queue.postpone(entry, now_s + in_s, now_s)
+            if self._tracer is not None:
+                self._tracer.waits(entry.mentor_id)
         else:
             self._queue.finish(entry, now_s)
+            if self._tracer is not None:
+                self._tracer.ended(entry.mentor_id, "left")
         self.progress.set()
         self.wake()
 

@@ -27,6 +27,7 @@ from consumer.core.model import (
 )
 from consumer.pipeline.assignment import Assignment
 from consumer.pipeline.meter import Meter
+from consumer.pipeline.tracer import Tracer
 
 _log = structlog.get_logger()
 
@@ -42,11 +43,12 @@ class Decodes(Protocol):
 class Intake:
     """Turns records into changes. `parked` holds, per schema id, the records that wait for it."""
 
-    def __init__(self, decoder: Decodes, assignment: Assignment, queue: MentorQueue, meter: Meter) -> None:
+    def __init__(self, decoder: Decodes, assignment: Assignment, queue: MentorQueue, meter: Meter, tracer: Tracer | None = None) -> None:
         self._decoder = decoder
         self._assignment = assignment
         self._queue = queue
         self._meter = meter
+        self._tracer = tracer
         self.parked: defaultdict[int, list[tuple[Record, Position]]] = defaultdict(list)
         self.on_schema_missing: Callable[[int], None] = lambda _schema_id: None
         self.on_undecodable: Callable[[Record, Position, Undecodable], None] = lambda *_: None
@@ -101,6 +103,8 @@ class Intake:
     def _open(self, record: Record, position: Position, decoded: Change | Truncated | Undecodable | UnknownSchema, now_s: float) -> None:
         match decoded:
             case Change():
+                if self._tracer is not None:
+                    decoded = self._tracer.mark(decoded, record)
                 if self._queue.add(decoded, now_s):
                     self._meter.taken_in(decoded.committed_ms, record.timestamp_ms)
             case UnknownSchema(schema_id):

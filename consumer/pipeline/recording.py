@@ -14,6 +14,7 @@ from consumer.pipeline.endings import Endings
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import Delivered, LedgerPort
 
 _log = structlog.get_logger()
@@ -35,12 +36,22 @@ class Result:
 class Recording:
     """Collects results and records them."""
 
-    def __init__(self, *, ledger: LedgerPort, endings: Endings, letters: Letters, meter: Meter, dependencies: Dependencies) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: LedgerPort,
+        endings: Endings,
+        letters: Letters,
+        meter: Meter,
+        dependencies: Dependencies,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._ledger = ledger
         self._endings = endings
         self._letters = letters
         self._meter = meter
         self._dependencies = dependencies
+        self._tracer = tracer
         self._results: list[Result] = []
         self._ready = asyncio.Event()
         self._recording = 0
@@ -69,11 +80,15 @@ class Recording:
 
     async def _record(self, batch: list[Result]) -> None:
         deliveries = [result.delivered for result in batch]
+        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
         recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries))
         now_s = asyncio.get_running_loop().time()
         for result in batch:
             self._meter.staged("recorded", now_s - result.ended_s)
-            self._end(result, is_recorded=result.entry.mentor_id in recorded)
+            is_recorded = result.entry.mentor_id in recorded
+            if self._tracer is not None:
+                self._tracer.recorded(result.entry.mentor_id, began_ns, is_recorded=is_recorded)
+            self._end(result, is_recorded=is_recorded)
 
     def _end(self, result: Result, *, is_recorded: bool) -> None:
         entry, conclusion = result.entry, result.delivered.conclusion

@@ -14,6 +14,8 @@ _log = structlog.get_logger()
 
 _FIRST_S = 0.2
 _LONGEST_S = 5.0
+# Questions to the registry at once. Thousands of unknown ids (poison) would otherwise wait for each other's connections until all of them give up.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class SchemaPort(Protocol):
 
 
 class Schemas:
-    """One task per missing schema."""
+    """One task per missing schema, a few questions at once."""
 
     def __init__(self, port: SchemaPort, intake: Intake, dependencies: Dependencies, *, patience_s: float) -> None:
         self._port = port
@@ -50,6 +52,7 @@ class Schemas:
         self._dependencies = dependencies
         self._patience_s = patience_s
         self._errands = Errands()
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._wanted: set[int] = set()
         intake.on_schema_missing = self.need
 
@@ -63,7 +66,7 @@ class Schemas:
         loop = asyncio.get_running_loop()
         wait_s, denied_since_s = _FIRST_S, None
         while True:
-            match await self._port.fetch(schema_id):
+            match await self._asked(schema_id):
                 case Fetched():
                     self._dependencies.answered("schema registry", loop.time())
                     self._intake.unpark(schema_id, loop.time())
@@ -81,3 +84,7 @@ class Schemas:
             await asyncio.sleep(min(wait_s, self._patience_s))
             wait_s = min(_LONGEST_S, wait_s * 2)
         self._wanted.discard(schema_id)
+
+    async def _asked(self, schema_id: int) -> Fetched | Denied | Unreachable:
+        async with self._room:
+            return await self._port.fetch(schema_id)

@@ -20,6 +20,7 @@ from consumer.pipeline.job import REQUESTS, Job, cause, due
 from consumer.pipeline.letters import Letters
 from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies, patiently
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import FactsPort, Known, LedgerPort, Reading, Settlement
 
 _log = structlog.get_logger()
@@ -56,6 +57,7 @@ class Screening:
         dependencies: Dependencies,
         policy: ScreeningPolicy,
         deliver: Callable[[Job], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self._queue = queue
         self._facts = facts
@@ -66,6 +68,7 @@ class Screening:
         self._dependencies = dependencies
         self._policy = policy
         self._deliver = deliver
+        self._tracer = tracer
         self._warned: dict[MentorId, str] = {}
 
     async def run(self) -> None:
@@ -80,6 +83,7 @@ class Screening:
 
     async def _look(self, entries: list[Entry]) -> None:
         mentor_ids = [entry.mentor_id for entry in entries]
+        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
         reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
         self._meter.evaluated(len(entries))
         now_s = asyncio.get_running_loop().time()
@@ -89,7 +93,7 @@ class Screening:
             if await self._is_early(entry, known, reading):
                 continue
             self._meter.staged("decided", now_s - entry.due_s)
-            self._decide(entry, known, reading, settled)
+            self._decide(entry, known, reading, settled, began_ns)
         await self._settle(settled)
 
     async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
@@ -128,10 +132,12 @@ class Screening:
         ask = partial(self._ledger.ask, [entry.mentor_id], Trigger.RECONCILIATION, "transaction unknown")
         await patiently(self._dependencies, "PostgreSQL", ask)
 
-    def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]]) -> None:
+    def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]], began_ns: int) -> None:
         if known.is_remapped:
             _log.warning("contact_replaced", mentor_id=entry.mentor_id)
         decision = due(known, known.ledger, reading.now_s, self._policy.rules)
+        if self._tracer is not None:
+            self._tracer.looked(entry, known, decision, began_ns)
         match decision:
             case NoCall():
                 self._warn(entry, decision)

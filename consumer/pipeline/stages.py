@@ -22,6 +22,7 @@ from consumer.pipeline.meter import Meter
 from consumer.pipeline.patience import Dependencies
 from consumer.pipeline.recording import Recording
 from consumer.pipeline.screening import Screening, ScreeningPolicy
+from consumer.pipeline.tracer import Tracer
 from consumer.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
 
 
@@ -36,6 +37,7 @@ class Outside:
     letters: LettersPort
     decoder: Decodes
     meter: Meter
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,15 @@ class Stages:
     ledger: LedgerPort
     dependencies: Dependencies
     meter: Meter
+    tracer: Tracer | None = None
 
 
 def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, chance: Callable[[], float] = random) -> Stages:
     """Build the stages and connect them; nothing runs yet."""
-    ledger, meter = outside.ledger, outside.meter
+    ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
     gate = Gate(outside.fleet, policies.breaker, dependencies)
-    endings = Endings(queue, assignment, meter)
+    endings = Endings(queue, assignment, meter, tracer)
     letters = Letters(
         topic=outside.letters,
         ledger=ledger,
@@ -89,8 +92,9 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         limiter=Limiter(policies.limit),
         dependencies=dependencies,
         origin=policies.origin,
+        tracer=tracer,
     )
-    recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies)
+    recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies, tracer=tracer)
     call = Call(
         dynamics=outside.dynamics,
         gate=gate,
@@ -100,6 +104,7 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         meter=meter,
         policy=CallPolicy(policies.rules, policies.retry, policies.request_timeout_s),
         random=chance,
+        tracer=tracer,
     )
     delivery = Delivery(
         facts=outside.facts,
@@ -112,6 +117,7 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         dependencies=dependencies,
         rules=policies.rules,
         lease_s=policies.lease_s,
+        tracer=tracer,
     )
     screening = Screening(
         queue=queue,
@@ -123,6 +129,7 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         dependencies=dependencies,
         policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts, policies.visibility),
         deliver=delivery.put,
+        tracer=tracer,
     )
-    intake = Intake(outside.decoder, assignment, queue, meter)
-    return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies, meter)
+    intake = Intake(outside.decoder, assignment, queue, meter, tracer)
+    return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies, meter, tracer)

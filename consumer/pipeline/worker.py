@@ -204,6 +204,8 @@ class Worker:
             self.stages.intake.forget(partition)
         self.stages.assignment.revoke(partitions)
         self.stages.delivery.drop(self.is_ours)
+        if self.stages.tracer is not None:
+            self.stages.tracer.left(self.stages.queue.__contains__)
         self._share()
 
     def positions_lost(self, partitions: list[int]) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable
 
 import structlog
@@ -24,20 +25,22 @@ _LAST_LINES_S = 0.2
 
 
 def stop_on_signals(deadline_s: float) -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set. From the first on, the process lives no longer than the deadline and a moment for closing."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    """An event that SIGTERM and SIGINT set. From the first on, the process lives no longer than the deadline and a moment for closing.
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+    Python's own signal handlers, not the loop's: they are heard also while the loop is stuck or far behind.
+    """
+    stop, loop, heard = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if heard.is_set():
             _leave()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: _leave())  # heard also while the loop is stuck
-        _leave_after(deadline_s + _CLOSE_S)
-        _log.info("stopping", signal=number.name)
-        stop.set()
+        heard.set()
+        _log.info("stopping", signal=signal.Signals(number).name)
+        loop.call_soon_threadsafe(stop.set)
 
+    threading.Thread(target=_leave_late, args=(heard, deadline_s + _CLOSE_S), name="exit-watch", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
+        signal.signal(number, on_signal)
     return stop
 
 
@@ -57,14 +60,11 @@ async def bounded(work: Awaitable[None], stop: asyncio.Event, deadline_s: float)
     return EXIT_CUT_SHORT
 
 
-def _leave_after(seconds: float) -> None:
-    def leave() -> None:
-        _log.error("cut_short", duration_s=seconds, stage="closing")
-        _leave()
-
-    timer = threading.Timer(seconds, leave)
-    timer.daemon = True
-    timer.start()
+def _leave_late(heard: threading.Event, seconds: float) -> None:
+    heard.wait()
+    time.sleep(seconds)
+    _log.error("cut_short", duration_s=seconds, stage="closing")
+    _leave()
 
 
 def _leave() -> None:

@@ -62,6 +62,7 @@ class Ledger:
                 "counted": array(claim.is_counted_removal for claim in claims),
                 "confirmed": list(confirmed),
                 "window_s": self._policy.mass_removal.window_s,
+                "traces": array(claim.trace_parent for claim in claims),
             },
         )
         return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
@@ -181,7 +182,7 @@ class Ledger:
                     settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
                 return settled
 
-    async def refuse(self, letter: DeadLetter, generation: int) -> bool:
+    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
         """Record a dead letter that needed no claim; `generation` is the letter's own."""
         values = {
             "mentor": letter.mentor_id,
@@ -189,6 +190,7 @@ class Ledger:
             "code": letter.error_code,
             "letter": letter.id,
             "trigger": letter.triggered_by and letter.triggered_by.value,
+            "trace": trace_parent,
             "late_s": self._policy.late_effect_s,
         }
         failure = ([letter.mentor_id], [letter.certification_id], [letter.error_code], [letter.attempt_count], [letter.id])

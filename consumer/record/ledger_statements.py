@@ -6,11 +6,11 @@ Each leaves out of its answer what it found changed (another generation, another
 # A crashed owner's call may have begun as late as its lease's end, so its late effect counts from there.
 CLAIM = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation, lease_owner, lease_until, attempt_count,
-                                         triggered_by, removal_at, removal_confirmed)
+                                         triggered_by, removal_at, removal_confirmed, trace_parent)
 SELECT mentor_id, intended, 'in_doubt', generation, %(owner)s, now() + make_interval(secs => %(lease_s)s), 1, triggered_by,
-       CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[])
-  FROM unnest(%(mentors)s::uuid[], %(intended)s::text[], %(generations)s::bigint[], %(triggers)s::text[], %(counted)s::bool[])
-       AS w (mentor_id, intended, generation, triggered_by, is_counted)
+       CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[]), trace_parent
+  FROM unnest(%(mentors)s::uuid[], %(intended)s::text[], %(generations)s::bigint[], %(triggers)s::text[], %(counted)s::bool[],
+              %(traces)s::text[]) AS w (mentor_id, intended, generation, triggered_by, is_counted, trace_parent)
  ORDER BY mentor_id
 ON CONFLICT (mentor_id) DO UPDATE
    SET intended = excluded.intended, state = 'in_doubt', generation = excluded.generation,
@@ -21,6 +21,8 @@ ON CONFLICT (mentor_id) DO UPDATE
        triggered_by = excluded.triggered_by, removal_at = coalesce(excluded.removal_at, l.removal_at),
        removal_confirmed = CASE WHEN excluded.removal_at IS NULL OR l.removal_at > now() - make_interval(secs => %(window_s)s)
                                 THEN l.removal_confirmed OR excluded.removal_confirmed ELSE excluded.removal_confirmed END,
+       trace_parent = CASE WHEN l.state IN ('pending', 'in_doubt', 'dead_lettered') THEN coalesce(excluded.trace_parent, l.trace_parent)
+                           ELSE excluded.trace_parent END,
        updated_at = now()
  WHERE l.generation = excluded.generation - 1
    AND (l.lease_until IS NULL OR l.lease_until <= now() OR l.lease_owner = excluded.lease_owner)
@@ -63,6 +65,8 @@ UPDATE hlf_sync.mentor_ledger l
        attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
        last_error_code = CASE WHEN w.ending = 'released' THEN l.last_error_code ELSE w.error_code END,
        dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
+       trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL
+                           WHEN w.ending = 'released' AND w.before_state IN ('in_sync', 'out_of_scope') THEN NULL ELSE l.trace_parent END,
        lease_owner = NULL, lease_until = NULL, updated_at = now()
   FROM w
  WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.lease_owner = %(owner)s
@@ -89,7 +93,7 @@ ON CONFLICT (dead_letter_id) DO NOTHING
 # come only nearer: a look too early finds nothing to do.
 SETTLE = """
 UPDATE hlf_sync.mentor_ledger l
-   SET state = w.state, attempt_count = 0, dead_letter_id = NULL, updated_at = now(),
+   SET state = w.state, attempt_count = 0, dead_letter_id = NULL, trace_parent = NULL, updated_at = now(),
        reevaluate_at = CASE WHEN l.reevaluate_at > now() THEN least(l.reevaluate_at, to_timestamp(w.reevaluate_at))
                             ELSE to_timestamp(w.reevaluate_at) END
   FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[]) AS w (mentor_id, generation, state, reevaluate_at)
@@ -110,11 +114,11 @@ RETURNING mentor_id::text
 """
 
 REFUSE = """
-INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by)
-VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s)
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent)
+VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s)
 ON CONFLICT (mentor_id) DO UPDATE
    SET state = 'dead_lettered', generation = excluded.generation, last_error_code = excluded.last_error_code,
-       dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by,
+       dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by, trace_parent = excluded.trace_parent,
        doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
                           ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
        lease_owner = NULL, lease_until = NULL, updated_at = now()

@@ -245,11 +245,29 @@ HEARTBEAT = Metric(
 )
 
 # The worker itself.
-DEPENDENCY = Metric("dependency_up", _GAUGE, "0 or 1", "0 while it does not answer this worker", {"dependency": DEPENDENCIES})
+DEPENDENCY = Metric(
+    "dependency_up",
+    _GAUGE,
+    "0 or 1",
+    "0 while it does not answer this worker; the leader also asks schema_registry and kafka_connect when nobody needs them",
+    {"dependency": DEPENDENCIES},
+)
 READY = Metric("ready", _GAUGE, "0 or 1", "what /readyz says")
 LEADER = Metric("leader", _GAUGE, "0 or 1", "1 at the one worker that leads")
-CLOCK_SKEW = Metric("clock_skew_seconds", _GAUGE, "seconds", "this machine's clock − PostgreSQL's; decides nothing, but ages shown are off by it")
+CLOCK_SKEW = Metric(
+    "clock_skew_seconds",
+    _GAUGE,
+    "seconds",
+    "this machine's clock − PostgreSQL's; decides nothing, but commit_to_crm_seconds, stage_seconds and log times are off by it",
+)
 LOG_DROPPED = Metric("log_lines_dropped_total", _COUNTER, "lines", "log lines that nobody took (a blocked or closed pipe)")
+SPANS = Metric(
+    "trace_spans_total",
+    _COUNTER,
+    "spans",
+    "ended while tracing is on; lost: the queue was full, or the collector did not take them",
+    {"outcome": ("exported", "lost")},
+)
 BUILD = Metric("build_info", _GAUGE, "1", "version, and how it delivers", {"version": None, "delivery": None})
 
 TABLE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -110,7 +110,10 @@ def read(path: Path) -> Plan:
         raise PlanError(f"{path} was edited after it had been made; make a new one with `hlf-sync replay plan`")
     if found.get("format") != FORMAT:
         raise PlanError(f"{path} was made by another version of hlf-sync; make a new one with `hlf-sync replay plan`")
-    return _plan(found)
+    try:
+        return _plan(found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"{path} is no plan: something is missing, or of another kind; `hlf-sync replay plan` makes one") from error
 
 
 def _hash(body: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ _BATCH = 500
 _POLL_S = 0.05
 # Batches handed over that the loop has not taken yet; a third waits in the thread.
 _HANDED_OVER = 2
+_TRACE_HEADER = "traceparent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class SourcePolicy:
     topic: str
     commit_interval_s: float = 0.1
     revocation_s: float = 10.0
+    reads_trace: bool = False  # headers cost something, and only tracing looks at them
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class KafkaSource:
     def __init__(self, config: Mapping[str, Any], policy: SourcePolicy, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         self._consumer = Consumer({**config, "error_cb": self._on_error, "on_commit": self._on_commit})
         self._policy = policy
+        self._record = _traced_record if policy.reads_trace else _record
         self._listener = listener
         self._loop = loop
         self._wishes = _Wishes()
@@ -113,7 +116,8 @@ class KafkaSource:
             self._tell(self._listener.kafka_failed, str(error.args[0].name()))
             sleep(_POLL_S)
             return []
-        return [_record(message) for message in messages if message.error() is None or self._is_broken(message)]
+        record = self._record
+        return [record(message) for message in messages if message.error() is None or self._is_broken(message)]
 
     def _is_broken(self, message: Message) -> bool:
         """Deal with an event that is no record; always false, so that it is dropped from the batch."""
@@ -261,3 +265,9 @@ class KafkaSource:
 
 def _record(message: Message) -> Record:
     return Record(message.partition(), message.offset(), message.key(), message.value(), message.timestamp()[1])  # type: ignore[arg-type]
+
+
+def _traced_record(message: Message) -> Record:
+    """With the trace that whoever wrote it began, where it carries one."""
+    found = dict(message.headers() or ()).get(_TRACE_HEADER)
+    return _record(message)._replace(trace_parent=found.decode(errors="replace") if isinstance(found, bytes) else None)

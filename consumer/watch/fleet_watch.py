@@ -25,6 +25,8 @@ REPLAY_GROUP = "hlf-sync-replay"
 
 _SOURCE_EVERY_S = 3.0
 _LEDGER_EVERY_S = 10.0
+# One that hangs must not keep the other looks waiting.
+_REGISTRY_S = 3.0
 # Open mentors looked at one by one, oldest first, and how many in one statement; more than this is an outage, not a question of whom.
 _MOST_OPEN = 1_000
 _AT_ONCE = 250
@@ -47,7 +49,9 @@ SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at I
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL)
 """
 _OPEN = """
-SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8
+SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8,
+       (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
+         WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
   FROM hlf_sync.mentor_ledger l
   LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
     USING (mentor_id)
@@ -88,6 +92,7 @@ class Sight:
     beat_at_database_s: float | None = None
     beat_at_kafka_s: float | None = None
     replay_lag: int | None = None
+    is_registry_up: bool | None = None
     states: Mapping[str, int] | None = None
     applied: Mapping[str, int] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
@@ -98,7 +103,11 @@ class Sight:
 
 
 class FleetWatch:
-    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an address."""
+    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an address.
+
+    `registry` asks for a sign of life. Workers that know every schema do without it, and only the next start or the next schema would show that it is
+    down.
+    """
 
     def __init__(
         self,
@@ -109,6 +118,7 @@ class FleetWatch:
         heartbeats: LagReader,
         replayed: LagReader,
         connector_status: Callable[[], Mapping[str, Any] | None] | None,
+        registry: Callable[[], Awaitable[None]],
         leads: Callable[[], bool],
         now_ms: Callable[[], int],
     ) -> None:
@@ -118,16 +128,18 @@ class FleetWatch:
         self._heartbeats = heartbeats
         self._replayed = replayed
         self._connector_status = connector_status
+        self._registry = registry
         self._leads = leads
         self._now_ms = now_ms
         self.sight = Sight()
+        self._wrong_since_s: dict[tuple[MentorId, str], float] = {}
 
     async def run(self) -> None:
         """Look for ever."""
         ledger_at_s = float("-inf")
         while True:
             if not self._leads():
-                self.sight = Sight()
+                self.sight, self._wrong_since_s = Sight(), {}
                 ledger_at_s = float("-inf")
             else:
                 now_s = asyncio.get_running_loop().time()
@@ -135,6 +147,7 @@ class FleetWatch:
                 if now_s - ledger_at_s >= _LEDGER_EVERY_S:
                     ledger_at_s = now_s
                     await self._look("ledger", self._ledger)
+                    await self._look("registry", self._is_registry_up)
             await asyncio.sleep(_SOURCE_EVERY_S if self._leads() else 1.0)
 
     async def _look_at_source(self) -> None:
@@ -169,6 +182,14 @@ class FleetWatch:
     async def _replay(self) -> Mapping[str, Any]:
         lag = await self._replayed.lag(list(range(await self._replayed.partitions())))
         return {"replay_lag": sum(lag.values())}
+
+    async def _is_registry_up(self) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(_REGISTRY_S):
+                await self._registry()
+        except TimeoutError as error:
+            raise DependencyError("schema registry", "TimeoutError") from error
+        return {"is_registry_up": True}
 
     async def _connector(self) -> Mapping[str, Any]:
         assert self._connector_status is not None  # noqa: S101 - asked only then
@@ -207,17 +228,25 @@ class FleetWatch:
     async def _wrong(self, still_open: list[tuple[Any, ...]]) -> Mapping[str, Wrong]:
         """Decide on the open ones from their facts now, as a worker would, and count what the listing should show of each."""
         found = dict.fromkeys(("hidden", "visible", "unknown"), Wrong())
+        now_s, since_s = asyncio.get_running_loop().time(), dict[tuple[MentorId, str], float]()
         for start in range(0, len(still_open), _AT_ONCE):
-            ages = {MentorId(mentor_id): age_s for mentor_id, age_s in still_open[start : start + _AT_ONCE]}
+            ages = {MentorId(mentor_id): (row_s, right_s) for mentor_id, row_s, right_s in still_open[start : start + _AT_ONCE]}
             reading = await self._facts.read(list(ages))
             for mentor_id, known in reading.mentors.items():
                 decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
                 if isinstance(decision, NoCall):
                     continue
                 wanted = decision.operation.wanted.value if isinstance(decision, Command) else "unknown"
-                before = found[wanted]
-                found[wanted] = Wrong(before.mentors + 1, max(before.oldest_s, ages[mentor_id]))
+                before, age_s = found[wanted], _age_s(*ages[mentor_id], now_s - self._wrong_since_s.get((mentor_id, wanted), now_s))
+                since_s[mentor_id, wanted] = now_s - age_s
+                found[wanted] = Wrong(before.mentors + 1, max(before.oldest_s, age_s))
+        self._wrong_since_s = since_s
         return found
+
+
+def _age_s(row_s: float, right_s: float | None, seen_s: float) -> float:
+    """How long a mentor has stood wrong: each attempt makes its row young again, so what was seen before counts, unless a call succeeded since."""
+    return max(row_s, seen_s if right_s is None or right_s > seen_s else 0.0)
 
 
 # What a look that failed takes back.
@@ -229,6 +258,7 @@ _UNSEEN: Mapping[str, Mapping[str, Any]] = {
         "connector_states": {("connector", "unknown"): 1, ("task", "unknown"): 1},
     },
     "replay": {"replay_lag": None},
+    "registry": {"is_registry_up": False},
     "ledger": {"states": None, "applied": {}, "leases": {}, "wrong": {}},
 }
 

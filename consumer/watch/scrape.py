@@ -12,6 +12,7 @@ from consumer.core.fleet_verdict import KAFKA, LETTER_TOPIC, MEANINGS, POSTGRESQ
 from consumer.record import metric_table as table
 from consumer.record.logs import Writer
 from consumer.record.metrics import Metrics, Series
+from consumer.tracing_switch import Spans
 from consumer.watch.fleet_watch import Sight
 from consumer.watch.status import Status, queue_by_place
 
@@ -19,12 +20,13 @@ _DEPENDENCIES = {KAFKA: "kafka", POSTGRESQL: "postgresql", REGISTRY: "schema_reg
 
 
 class Scrape:
-    """One worker's page. `log` is None where nothing is logged (tests)."""
+    """One worker's page. `log` is None where nothing is logged (tests), `spans` while nothing is traced."""
 
-    def __init__(self, status: Status, metrics: Metrics, log: Writer | None) -> None:
+    def __init__(self, status: Status, metrics: Metrics, log: Writer | None, spans: Spans | None = None) -> None:
         self._status = status
         self._metrics = metrics
         self._log = log
+        self._spans = spans
         metrics.show_all(table.BUILD, {(_version(), status.delivery): 1.0})
 
     def page(self) -> bytes:
@@ -75,11 +77,15 @@ class Scrape:
         status, show = self._status, self._metrics.show
         down = {_DEPENDENCIES.get(name) for name in status.stages.dependencies.down}
         down |= {"kafka_connect"} if (status.watch.sight.connector or {}).get("connector") == "unknown" else set()
+        down |= {"schema_registry"} if status.watch.sight.is_registry_up is False else set()
         for name in table.DEPENDENCIES:
             show(table.DEPENDENCY, name not in down, name)
         show(table.READY, not status.missing())
         show(table.LEADER, status.scheduler.is_leader)
         show(table.LOG_DROPPED, self._log.dropped if self._log else 0)
+        if self._spans is not None:
+            show(table.SPANS, self._spans.exported, "exported")
+            show(table.SPANS, self._spans.lost, "lost")
 
     def _show_as_leader(self) -> None:
         """What only the leader says; absent at the others."""

@@ -152,7 +152,7 @@ class Status:
         self.monitor.note_progress()
         fleet, counts, owned = stages.gate.fleet, stages.queue.counts(), stages.assignment.partitions
         oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
-        held_s = 0.0 if oldest_ms is None else max(0, self.now_ms() - oldest_ms) / 1000
+        held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
         return Signs(
             is_turning=self.is_alive(),
             halts=fleet.halts if fleet else frozenset(),
@@ -171,6 +171,11 @@ class Status:
             retrying=counts["waiting"],
             source=_source_signs(self.watch.sight),
         )
+
+    def _database_now_ms(self) -> float:
+        """Commit times are PostgreSQL's, so their ages are told by its clock: a worker's own may be wrong. Ours until that was read once."""
+        gate = self.stages.gate
+        return gate.database_now_s * 1000 if gate.fleet else self.now_ms()
 
 
 def queue_by_place(signs: Signs) -> dict[str, int]:

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow, dict_row
 
 from consumer.core.model import MentorId
 from consumer.core.timeline import Attempt, Kind, Moment, deliveries
+from consumer.core.trace_parent import trace_id_of
 from consumer.postgres import Pool, reaching
 
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
@@ -42,7 +43,7 @@ SELECT extract(epoch FROM closed_at)::float8 AS at_s, letter_id AS dead_letter_i
 _LEDGER = """
 SELECT applied, intended, state, generation, attempt_count, last_error_code, dead_letter_id, triggered_by, lease_owner,
        extract(epoch FROM lease_until)::float8 AS lease_until, extract(epoch FROM doubt_until)::float8 AS doubt_until,
-       extract(epoch FROM reevaluate_at)::float8 AS reevaluate_at, extract(epoch FROM updated_at)::float8 AS updated_at
+       extract(epoch FROM reevaluate_at)::float8 AS reevaluate_at, extract(epoch FROM updated_at)::float8 AS updated_at, trace_parent
   FROM hlf_sync.mentor_ledger WHERE mentor_id = %s
 """
 
@@ -67,13 +68,19 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
             closed = await _rows(connection, _CLOSED, mentor_id, MOST)
             ledger = await _rows(connection, _LEDGER, mentor_id)
     moments = [*deliveries(attempts), *_letters(failures), *_asked(requests), *_guarded(held), *_moments(Kind.CLOSED, closed)]
-    return Books(ledger[0] if ledger else None, moments)
+    return Books(_row(ledger[0]) if ledger else None, moments)
 
 
 async def _rows(connection: AsyncConnection[Any], statement: str, *values: object) -> list[DictRow]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement.encode(), values)
         return await cursor.fetchall()
+
+
+def _row(found: DictRow) -> dict[str, Any]:
+    """Where the open delivery is traced, with its trace's id: what one pastes into the tracing tool."""
+    trace_id = trace_id_of(found["trace_parent"])
+    return {name: value for name, value in found.items() if name != "trace_parent"} | {"trace_id": trace_id}
 
 
 def _moments(kind: Kind, rows: list[DictRow]) -> Iterator[Moment]:

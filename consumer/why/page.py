@@ -92,6 +92,8 @@ def _ledger(ledger: dict[str, Any] | None) -> str:
         parts.append(f"leased by {ledger['lease_owner']} until {_short(ledger['lease_until'])}")
     if ledger["dead_letter_id"]:
         parts.append(f"letter {ledger['dead_letter_id']}")
+    if ledger["trace_id"]:
+        parts.append(f"trace {ledger['trace_id']}")
     if ledger["reevaluate_at"]:
         parts.append(f"next look {_short(ledger['reevaluate_at'])}")
     return "; ".join([*parts, f"since {_short(ledger['updated_at'])}"])

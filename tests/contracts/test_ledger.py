@@ -23,6 +23,8 @@ LATE = Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True, error_code=Err
 UNKNOWN = Conclusion(Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=True, error_code=ErrorCode.SERVER_ERROR, retry_in_s=2.0)
 REFUSED = Conclusion(Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=ErrorCode.NOT_FOUND, letter=LetterKind.REJECTED)
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 @dataclass
 class Bench:
@@ -181,6 +183,36 @@ async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_le
         numbers.append(claimed.attempt_number)
         await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
     assert numbers == [1, 2, 3, 1]
+
+
+async def test_an_open_delivery_keeps_its_trace_until_a_success_that_ends_its_doubt(bench: Bench) -> None:
+    """Through a claim that brings none (a worker that does not trace), a letter, and a success that must be asserted once more."""
+    someone, seen = mentor(), []
+    for trace, conclusion in ((TRACE, UNKNOWN), (None, REFUSED), (None, LATE), (None, APPLIED)):
+        before = await bench.row(someone)
+        claim = Claim(someone, before.generation, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False, trace_parent=trace)
+        claimed = (await bench.ledger.claim([claim]))[someone]
+        await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
+        seen.append((await bench.row(someone)).trace_parent)
+    assert seen == [TRACE] * 4
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET doubt_until = now() - interval '1 s'")
+    await bench.deliver(someone, Operation.REMOVE, APPLIED)
+    assert (await bench.row(someone)).trace_parent is None
+
+
+async def test_a_released_claim_or_a_settlement_leaves_no_trace_on_a_mentor_at_rest(bench: Bench) -> None:
+    """It would otherwise be taken for the next change's."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    before = await bench.row(someone)
+    claim = Claim(someone, before.generation, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False, trace_parent=TRACE)
+    claimed = (await bench.ledger.claim([claim]))[someone]
+    assert (await bench.row(someone)).trace_parent == TRACE
+    await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, RELEASED)])
+    assert await bench.row(someone) == before._replace(generation=2)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = %s", TRACE)
+    await bench.ledger.settle([Settlement(someone, 2, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)])
+    assert (await bench.row(someone)).trace_parent is None
 
 
 @pytest.mark.requirement("R44")

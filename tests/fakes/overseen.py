@@ -64,7 +64,15 @@ class Overseen:
         self.metrics = Metrics(lambda: time_ns() // 1_000_000)
         self.monitor = Monitor(self.lag, self.stages.assignment, self.stages.dependencies, lambda: self.scheduler.is_leader)
         self.watch = watch or FleetWatch(
-            pool=None, facts=None, rules=None, heartbeats=None, replayed=None, connector_status=None, leads=lambda: False, now_ms=lambda: 0
+            pool=None,
+            facts=None,
+            rules=None,
+            heartbeats=None,
+            replayed=None,
+            connector_status=None,
+            registry=None,
+            leads=lambda: False,
+            now_ms=lambda: 0,
         )
         self.status = Status(
             stages=self.stages,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 from consumer.core.answer import Answer, Response
@@ -23,6 +24,7 @@ from consumer.facts.view import FactsView
 from consumer.pipeline.letters import Origin
 from consumer.pipeline.patience import Dependencies
 from consumer.pipeline.stages import Outside, Policies, Stages, assemble
+from consumer.pipeline.tracer import Tracer
 from consumer.pipeline.worker import Worker
 from consumer.ports import CallResult
 from consumer.postgres import Pool
@@ -34,14 +36,15 @@ _ID_BYTES = 36
 
 
 class ScriptedDecoder:
-    """The value is JSON: trigger, transaction id; anything else is undecodable, and names the key's mentor where the key is a whole id."""
+    """The value is JSON: trigger, transaction id, commit; anything else is undecodable, and names the key's mentor where the key is a whole id."""
 
     def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
         try:
             fields = json.loads(value or b"")
         except ValueError:
             return Undecodable("decode_error", "not JSON", mentor_id=MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None)
-        return Change(MentorId((key or b"").decode()), Trigger(fields["trigger"]), position, timestamp_ms, fields.get("xid"))
+        committed_ms = fields.get("committed_ms") or timestamp_ms
+        return Change(MentorId((key or b"").decode()), Trigger(fields["trigger"]), position, committed_ms, fields.get("xid"))
 
 
 class ScriptedDynamics:
@@ -160,6 +163,7 @@ class Options:
     is_shadow: bool = False
     lease_s: float = 30
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+    tracer: Tracer | None = None
 
 
 class TestBench:
@@ -198,13 +202,16 @@ class TestBench:
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def change(self, mentor_id: str, trigger: str = "status_change", xid: int | None = None) -> None:
-        self.raw(mentor_id.encode(), json.dumps({"trigger": trigger, "xid": xid}).encode())
+    def change(
+        self, mentor_id: str, trigger: str = "status_change", xid: int | None = None, *, committed_ms: int | None = None, **record: Any
+    ) -> None:
+        fields = {"trigger": trigger, "xid": xid, "committed_ms": committed_ms}
+        self.raw(mentor_id.encode(), json.dumps(fields).encode(), **record)
 
-    def raw(self, key: bytes, value: bytes) -> None:
+    def raw(self, key: bytes, value: bytes, timestamp_ms: int = 1_700_000_000_000, trace_parent: str | None = None) -> None:
         partition = hash(key) % PARTITIONS
         self.sent[partition] += 1
-        self.worker.records([Record(partition, next(self.offsets[partition]), key, value, 1_700_000_000_000)])
+        self.worker.records([Record(partition, next(self.offsets[partition]), key, value, timestamp_ms, trace_parent)])
 
     @property
     def is_done(self) -> bool:
@@ -225,6 +232,7 @@ class TestBench:
             letters=self.letters,
             decoder=ScriptedDecoder(),
             meter=self.meter,
+            tracer=options.tracer,
         )
         policies = Policies(
             origin=Origin("hlf.mentor.changes", name),

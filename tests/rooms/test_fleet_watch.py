@@ -47,6 +47,7 @@ class Seen:
         self.dsn = dsn
         self.topic = PlainTopic()
         self.connect: Mapping[str, Any] | Exception | None = RUNNING
+        self.registry: Exception | None = None
         self.watch = FleetWatch(
             pool=pool,
             facts=FactsView(pool),
@@ -54,6 +55,7 @@ class Seen:
             heartbeats=self.topic,
             replayed=self.topic,
             connector_status=self._status,
+            registry=self._registry,
             leads=lambda: True,
             now_ms=lambda: 1_700_000_004_000,
         )
@@ -64,6 +66,10 @@ class Seen:
             raise self.connect
         return self.connect
 
+    async def _registry(self) -> None:
+        if self.registry is not None:
+            raise self.registry
+
     def sql(self, statement: str) -> None:
         """As the administrator."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -73,6 +79,7 @@ class Seen:
         """One look at everything; the page after it."""
         await self.watch._look_at_source()
         await self.watch._look("ledger", self.watch._ledger)
+        await self.watch._look("registry", self.watch._is_registry_up)
         return self.overseen.page()
 
     def verdict(self) -> str:
@@ -143,6 +150,19 @@ async def test_connector_and_task_are_told_by_their_states(
     assert seen.verdict() == reason
 
 
+@pytest.mark.requirement("R60")
+async def test_a_registry_that_is_down_is_seen_though_nobody_needs_it(seen: Seen) -> None:
+    """By the leader's asking; it stalls nothing, and makes nobody unready."""
+    seen.overseen.bench.worker.assigned([0])
+    await seen.overseen.measure()
+    seen.registry = DependencyError("schema registry", "ConnectError")
+    assert (await seen.look())['hlf_sync_dependency_up{dependency="schema_registry"}'] == 0
+    assert "schema registry does not answer" not in seen.overseen.status.missing()
+    assert seen.overseen.status.snapshot()["dependencies_down"] == []
+    seen.registry = None
+    assert (await seen.look())['hlf_sync_dependency_up{dependency="schema_registry"}'] == 1
+
+
 @pytest.mark.usefixtures("slot")
 async def test_a_heartbeat_that_no_longer_comes_out_at_kafka_stalls_the_source(seen: Seen) -> None:
     """Though the connector is said to run and the lag is 0; an absent heartbeat topic says nothing."""
@@ -204,6 +224,31 @@ async def test_who_is_listed_wrongly_is_decided_from_the_facts_now(seen: Seen) -
     assert [page[f'hlf_sync_listing_wrong_mentors{{wanted="{word}"}}'] for word in ("hidden", "visible", "unknown")] == [1, 1, 1]
     ages = [round(page[f'hlf_sync_listing_wrong_oldest_seconds{{wanted="{word}"}}'] / 60) for word in ("hidden", "visible", "unknown")]
     assert ages == [60, 2, 0]
+
+
+@pytest.mark.requirement("R60")
+async def test_attempts_make_nobody_s_wrong_listing_younger(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each claim touches the ledger's row: throttled again and again, the alert would never come. A call that succeeded begins anew."""
+    mentor, page_s = MENTOR.format(1), 0.0
+    seen.sql(f"INSERT INTO app.mentor (id, organization_code, status) VALUES ('{mentor}', 'HLF', 'paused')")
+    seen.sql(f"INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state) VALUES ('{mentor}', 'visible', 'pending')")
+    real_s = asyncio.get_running_loop().time
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: real_s() + page_s, raising=False)
+
+    async def oldest_s() -> float:
+        seen.sql("UPDATE hlf_sync.mentor_ledger SET updated_at = now()")
+        return (await seen.look())['hlf_sync_listing_wrong_oldest_seconds{wanted="hidden"}']
+
+    assert await oldest_s() < 5
+    page_s = 200
+    assert 200 <= await oldest_s() < 205
+    page_s = 400
+    assert 400 <= await oldest_s() < 405
+    seen.sql(
+        "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms, outcome)"
+        f" VALUES ('{mentor}', 1, 1, 'remove', 'expiry', now(), 5, 'applied')"
+    )
+    assert await oldest_s() < 5
 
 
 async def test_only_the_leader_looks_and_who_leads_no_longer_has_seen_nothing(seen: Seen) -> None:

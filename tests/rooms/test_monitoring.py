@@ -13,6 +13,8 @@ import pytest
 from consumer.core.fleet_verdict import Reason
 from consumer.record.metric_table import TABLE, Kind, Metric
 from consumer.top.headline import ALERTS
+from tests.alerts.runbook import rows
+from tests.alerts.stories import STORIES
 from tests.rooms.promql import Selector, groupings, selectors
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +167,13 @@ def test_the_runbook_has_no_section_for_an_alert_that_is_gone() -> None:
     assert named == set(ALERT_BLOCKS)
     text = next(panel["options"]["content"] for panel in BOARD["panels"] if panel["type"] == "text")
     assert set(re.findall(r"#(hlfsync\w+)", text)) == {name.lower() for name in ALERT_BLOCKS}
+
+
+def test_every_fault_of_the_runbook_has_its_story_and_names_alerts_that_exist() -> None:
+    """The stories are opt-in; that none is missing is not."""
+    assert set(STORIES) == set(rows())
+    assert all(row.turns_on | row.perhaps <= set(ALERT_BLOCKS) for row in rows().values())
+    assert all(not row.turns_on & row.perhaps for row in rows().values())
 
 
 def test_every_alert_has_a_unit_test_in_which_it_fires_and_clears() -> None:

@@ -102,3 +102,19 @@ def test_brackets_in_what_a_person_typed_are_shown_as_typed(desk: Desk) -> None:
     """They are no markup of ours."""
     code, said = desk.run("force", "[/b]", "--reason", "x")
     assert (code, said.splitlines()[0][:38]) == (2, "hlf-sync: '[/b]' is no mentor id (a UU")
+
+
+@pytest.mark.parametrize("command", [["force", str(uuid4())], ["sweep"], ["confirm-removals", "--yes"]])
+def test_a_reason_that_says_nothing_is_refused(desk: Desk, command: list[str]) -> None:
+    """It is kept as the record of why."""
+    code, said = desk.run(*command, "--reason", " ")
+    assert (code, said) == (2, "hlf-sync: --reason says nothing: why? It is kept with the request\n")
+    assert desk.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(0,)]
+
+
+def test_forcing_a_mentor_whom_nobody_knows_says_so(desk: Desk) -> None:
+    """A slip in the id would look like a success."""
+    mentor_id = str(uuid4())
+    code, said = desk.run("force", mentor_id, "--reason", "x")
+    assert code == 0
+    assert said.startswith(f"nobody knows {mentor_id}")

@@ -38,3 +38,11 @@ async def test_a_replaced_dsn_file_counts_for_every_new_connection(cluster: Clus
                 assert [await _user(first), await _user(second), await _user(third)] == ["postgres", "hlf_sync", "hlf_sync"]
     finally:
         await pool.close()
+
+
+async def test_the_server_gives_up_a_client_that_vanished(cluster: Cluster, database: str) -> None:
+    """Its side of the connection looks after ours too: else a leader whose machine lost its power would lead for two hours."""
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    async with await connect(cluster.dsn(database)) as connection:
+        rows = [await (await connection.execute(f"SHOW {name}".encode())).fetchone() for name in names]
+        assert [row and row[0] for row in rows] == ["5", "2", "3", "10000"]

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -68,6 +69,16 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
     with pytest.raises(PlanError, match="replay plan"):
+        plan_file.read(path)
+
+
+@pytest.mark.parametrize("change", [{"plan_id": None}, {"range": 3}, {"range": {"x": [0, 1]}}, {"letters": [{"id": "one"}]}, {"letters": 7}])
+def test_a_plan_with_a_right_hash_and_wrong_content_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Somebody's program wrote it."""
+    body = {name: value for name, value in (PLAN.content() | change).items() if name != "hash" and value is not None}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**body, "hash": plan_file._hash(body)}))
+    with pytest.raises(PlanError, match="no plan"):
         plan_file.read(path)
 
 

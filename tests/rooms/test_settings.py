@@ -171,6 +171,16 @@ def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     assert secret_file(name, environ={}) is None
 
 
+@pytest.mark.requirement("R23")
+def test_a_secret_file_of_the_environment_rules_over_the_secret_of_an_env_file(tmp_path: Path) -> None:
+    """The environment first, in either form; else a rotated file would never be read."""
+    (secret := tmp_path / "secret").write_text("rotated", encoding="utf-8")
+    (env_file := tmp_path / "hlf.env").write_text("HLF_SYNC_DYNAMICS_CLIENT_SECRET=old\n", encoding="utf-8")
+    environ = {"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE": str(secret)}
+    assert load(env_file, environ).secret("dynamics_client_secret") == "rotated"
+    assert secret_file("dynamics_client_secret", env_file, environ) == secret
+
+
 def test_a_secret_file_that_cannot_be_read_is_said_by_name(tmp_path: Path) -> None:
     """The kind of failure, never the content."""
     file = tmp_path / "secret"

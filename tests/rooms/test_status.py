@@ -95,7 +95,7 @@ async def test_freshness_rises_for_what_nobody_has_read_yet(overseen: Overseen) 
 
 async def test_freshness_is_the_age_of_the_oldest_change_held(overseen: Overseen) -> None:
     """By its commit, whichever came first; 0 when it has its outcome."""
-    now_ms = overseen.status.now_ms()
+    now_ms = int(overseen.stages.gate.database_now_s * 1000)
     for offset, age_s in enumerate((30, 700, 10)):
         change = Change(MentorId(f"m{offset}"), Trigger.STATUS_CHANGE, Position(0, offset, 1), now_ms - age_s * 1000)
         overseen.stages.assignment.receive(change.position)
@@ -105,6 +105,16 @@ async def test_freshness_is_the_age_of_the_oldest_change_held(overseen: Overseen
     for entry in overseen.stages.queue.take(3, 1):
         overseen.stages.endings.finish(entry, "no_call")
     assert overseen.page()["hlf_sync_freshness_seconds"] == 0
+
+
+async def test_freshness_goes_by_the_clock_that_commits_go_by(overseen: Overseen) -> None:
+    """PostgreSQL's: a worker whose own clock is wrong wakes nobody up."""
+    overseen.stages.gate._take(Fleet(Circuit(), frozenset(), 1_000_000.0))
+    change = Change(MentorId("m"), Trigger.STATUS_CHANGE, Position(0, 0, 1), 1_000_000_000 - 5_000)
+    overseen.stages.assignment.receive(change.position)
+    overseen.stages.queue.add(change, 0)
+    assert 5 <= overseen.page()["hlf_sync_freshness_seconds"] < 6
+    assert overseen.page()["hlf_sync_clock_skew_seconds"] > 1_000_000_000
 
 
 async def test_ready_is_who_owns_partitions_and_has_read_what_was_there(overseen: Overseen) -> None:

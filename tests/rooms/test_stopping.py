@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-WAYS = ("thread", "executor", "loop")
+WAYS = ("thread", "executor", "loop", "wedged")
 
 
 @contextmanager

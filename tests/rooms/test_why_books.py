@@ -146,6 +146,19 @@ async def test_a_lease_and_doubt_are_shown(books: Books) -> None:
         assert words in text
 
 
+async def test_the_trace_of_an_open_delivery_is_named_and_a_broken_one_is_not(books: Books) -> None:
+    """What one pastes into the tracing tool."""
+    paused(books, "pending")
+    books.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'")
+    story = await books.story()
+    assert story.ledger is not None
+    assert story.ledger["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "trace_parent" not in story.ledger
+    assert "trace 0af7651916cd43dd8448eb211c80319c" in drawn(story)
+    books.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = 'broken'")
+    assert "trace " not in drawn(await books.story())
+
+
 async def test_a_corrected_mapping_is_said_beside_the_decision(books: Books) -> None:
     """What the ledger says is about another contact."""
     paused(books)
