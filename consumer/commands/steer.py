@@ -20,7 +20,6 @@ _LOOK_S = 0.25
 _PATIENCE_S = 15.0
 
 
-
 def _says_something(reason: str) -> str:
     if not reason.strip():
         raise SettingsError("--reason says nothing: why? It is kept with the request")

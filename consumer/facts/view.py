@@ -7,12 +7,13 @@ re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` com
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, DataError
 from psycopg.errors import InvalidParameterValue
 from psycopg.rows import tuple_row
 
 from consumer.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
 from consumer.core.visibility import Fate, Snapshot
+from consumer.errors import UnreadableFactsError
 from consumer.ports import Known, Reading
 from consumer.postgres import Pool, array, reaching
 
@@ -48,11 +49,14 @@ class FactsView:
         self._pool = pool
 
     async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
-        """Read facts, ledger row and mapping of each mentor in one statement."""
-        with reaching("PostgreSQL"):
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(_READ, (array(mentor_ids),))
-                return _reading(await cursor.fetchall())
+        """Read facts, ledger row and mapping of each mentor in one statement. Raises `UnreadableFactsError` when the view fails for one of them."""
+        try:
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(_READ, (array(mentor_ids),))
+                    return _reading(await cursor.fetchall())
+        except DataError as error:
+            raise UnreadableFactsError(type(error).__name__) from error
 
     async def ping(self) -> None:
         """Raise `DependencyError` unless the view can be read: the database is there, and so are our tables and rights."""

@@ -15,6 +15,7 @@ from consumer.core.decide import Rules, next_look_s
 from consumer.core.mentor_queue import Entry, MentorQueue
 from consumer.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
 from consumer.core.visibility import Fate, VisibilityPolicy
+from consumer.errors import UnreadableFactsError
 from consumer.pipeline.endings import Endings
 from consumer.pipeline.job import REQUESTS, Job, cause, due
 from consumer.pipeline.letters import Letters
@@ -29,6 +30,8 @@ _log = structlog.get_logger()
 BATCH = 256
 # How often a mentor that somebody else has claimed is looked at.
 _LEASE_LOOK_S = 0.5
+# How often a mentor for whom the view fails is looked at.
+_UNREADABLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,10 @@ class Screening:
     async def _look(self, entries: list[Entry]) -> None:
         mentor_ids = [entry.mentor_id for entry in entries]
         began_ns = self._tracer.now_ns() if self._tracer is not None else 0
-        reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
+        reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._read(mentor_ids))
+        if reading is None:
+            await self._part(entries)
+            return
         self._meter.evaluated(len(entries))
         now_s = asyncio.get_running_loop().time()
         settled: list[tuple[Entry, Settlement, str]] = []
@@ -95,6 +101,23 @@ class Screening:
             self._meter.staged("decided", now_s - entry.due_s)
             self._decide(entry, known, reading, settled, began_ns)
         await self._settle(settled)
+
+    async def _read(self, mentor_ids: list[MentorId]) -> Reading | None:
+        try:
+            return await self._facts.read(mentor_ids)
+        except UnreadableFactsError:
+            return None
+
+    async def _part(self, entries: list[Entry]) -> None:
+        """The view fails for one of them: halve until it is alone. It waits for the view to be mended, and nobody else does."""
+        if len(entries) > 1:
+            half = len(entries) // 2
+            await self._look(entries[:half])
+            await self._look(entries[half:])
+            return
+        now_s = asyncio.get_running_loop().time()
+        _log.error("facts_unreadable", mentor_id=entries[0].mentor_id)
+        self._queue.postpone(entries[0], now_s + _UNREADABLE_S, now_s)
 
     async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
         """Whether a decision now could rest on old facts, or on a ledger row that another worker is about to change."""

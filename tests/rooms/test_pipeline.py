@@ -237,6 +237,26 @@ async def test_a_flood_of_letters_halts_and_goes_on_when_an_operator_says_so(wor
     await until(lambda: len(bench.letters.letters) == 12)
 
 
+async def test_a_view_that_fails_for_one_mentor_holds_up_that_one_only(world: World) -> None:
+    """Until it is mended; no worker ends."""
+    broken, others = world.mentor("paused"), [world.mentor("paused") for _ in range(5)]
+    ((view,),) = world.execute("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)")
+    view = view.rstrip("; ")
+    columns = "mentor_id, organization, CASE WHEN mentor_id = '{}' THEN status::int::text ELSE status END AS status"
+    rest = "certification_id, certificate_expires_at, certificate_status"
+    world.execute(f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS SELECT {columns.format(broken)}, {rest} FROM ({view}) v")
+    try:
+        bench = world.worker()
+        for mentor_id in (*others[:3], broken, *others[3:]):
+            bench.change(mentor_id)
+        await until(lambda: world.dynamics.shown == dict.fromkeys(others, False))
+        assert not bench.is_done
+    finally:
+        world.execute(f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS {view}")
+    await until(lambda: bench.is_done)
+    assert world.dynamics.shown == dict.fromkeys([*others, broken], False)
+
+
 async def test_a_flood_of_letters_is_written_a_bounded_number_at_once(world: World) -> None:
     """All at once would take every connection, and the worker would say that PostgreSQL is down."""
     bench, flood = world.worker(), 400
