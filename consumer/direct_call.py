@@ -200,7 +200,8 @@ class DirectCall:
         reading = await self._facts.read([mentor_id])
         known = reading.mentors[mentor_id]
         decision = decide(known.facts, held.before.ledger, reading.now_s, self._policy.rules)
-        if not (isinstance(decision, Command) and decision.operation is operation and known.contact_id is not None):
+        is_same_contact = known.contact_id is not None and known.former_contact_id is None  # a former one is the workers' to hide first
+        if not (isinstance(decision, Command) and decision.operation is operation and is_same_contact):
             await self._ledger.give_back(held)
             async with answering():
                 await self._gate.abandon(held.probe)

@@ -293,6 +293,23 @@ async def test_a_mentor_that_a_worker_is_calling_for_is_left_to_it(world: World,
     assert len(world.requests(mentor)) == 1
 
 
+async def test_a_contact_that_is_replaced_at_the_claim_is_left_to_the_workers(world: World, portal: PortalVisibility) -> None:
+    """Removing the new contact would leave the former one listed, and nobody would know."""
+    mentor, other = world.mentor("active"), world.mentor("active")
+    await portal.update_portal_visibility(mentor, visible=True)
+    world.sql("UPDATE app.mentor SET status = 'paused' WHERE id = %s", mentor)
+    world.sql("DELETE FROM hlf_sync.contact_mapping WHERE mentor_id = %s", other)
+    world.sql(
+        "CREATE FUNCTION replace() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN"
+        f" UPDATE hlf_sync.contact_mapping SET contact_id = '{other}' WHERE mentor_id = NEW.mentor_id; RETURN NULL; END $$"
+    )
+    world.sql("CREATE TRIGGER replace AFTER UPDATE OF lease_owner ON hlf_sync.mentor_ledger FOR EACH ROW EXECUTE FUNCTION replace()")
+    update = await portal.remove_mentor(mentor)
+    assert (update.outcome, update.reason) == (Outcome.POSTPONED, "changed_meanwhile")
+    assert world.calls()[1:] == []
+    assert len(world.requests(mentor)) == 1
+
+
 @pytest.mark.requirement("R07")
 async def test_two_callers_at_once_never_overlap(world: World, portal: PortalVisibility) -> None:
     """Two libraries, five callers each: one call, and no two at once."""
