@@ -5,6 +5,8 @@ import sys
 from consumer import crash
 from consumer.errors import DependencyError, HaltError, HlfSyncError, SettingsError
 
+# Not 1, which `reconcile` says differences by; sysexits.h, EX_SOFTWARE.
+_BUG = 70
 # contract.md, exit codes
 _CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, DependencyError: 4}
 
@@ -24,7 +26,7 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost place: a bug ends the process, and must be loud
         print("hlf-sync:", *crash.told(error), sep="\n", file=sys.stderr)  # noqa: T201 - whatever is broken, this works
-        sys.exit(1)
+        sys.exit(_BUG)
 
 
 def _say(line: str) -> None:

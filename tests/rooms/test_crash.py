@@ -102,7 +102,7 @@ def test_a_bug_ends_the_command_with_its_types_and_places_and_no_text(cluster: C
     """Each kind of exception that the libraries raise, chained below another."""
     ended = _crash(_RAISES[what], _COMMAND, cluster.dsn(database))
     assert Search([CANARY]).found(ended.stdout + ended.stderr) == []
-    assert ended.returncode == 1
+    assert ended.returncode == 70
     assert b"a bug: RuntimeError" in ended.stderr
     assert b"<string>" in ended.stderr
     assert b"  after " in ended.stderr
