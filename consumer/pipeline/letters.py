@@ -155,7 +155,7 @@ class Letters:
             await self._waiting.popleft()()
 
     def _count(self) -> None:
-        """A letter counts when it comes about: an operator's word then lets through all that wait, and counting begins anew with what comes later."""
+        """A letter counts when it comes about: an operator's word then lets through the unreadable records that wait, and counting begins anew."""
         reason = self._limiter.lettered()
         if reason is not None and not self._is_flood:
             self._is_flood = True  # at once, for the letters that come while the halt is being written
@@ -165,9 +165,16 @@ class Letters:
         await self._gate.halt(HaltReason.DEAD_LETTER_LIMIT, reason)
         self._is_flood = self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT)
 
-    async def _write(self, letter: DeadLetter) -> None:
-        while self._is_flood or self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT):
+    @property
+    def _is_halted(self) -> bool:
+        return self._is_flood or self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT)
+
+    async def _lifted(self) -> None:
+        while self._is_halted:
             await self._gate.changed(_LOOK_S)
+
+    async def _write(self, letter: DeadLetter) -> None:
+        await self._lifted()
         began_ns = self._tracer.now_ns() if self._tracer is not None else 0
         await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
         self._meter.lettered(letter.kind)
@@ -186,6 +193,10 @@ class Letters:
         self._endings.progress.set()
 
     async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
+        if self._is_halted:  # what is wrong with so many is about to be mended, and then no letter is due
+            await self._lifted()
+            self._endings.look_again(entry)
+            return
         await self._write(letter)
         generation, tracer = letter.generation or 0, self._tracer
         trace_parent, began_ns = (tracer.trace_parent(entry.mentor_id), tracer.now_ns()) if tracer is not None else (None, 0)

@@ -237,6 +237,22 @@ async def test_a_flood_of_letters_halts_and_goes_on_when_an_operator_says_so(wor
     await until(lambda: len(bench.letters.letters) == 12)
 
 
+async def test_who_waits_behind_a_flood_is_looked_at_again_once_it_is_lifted(world: World) -> None:
+    """The mapping was emptied, and is back: nobody who waited has a letter."""
+    mentors = [world.mentor("paused", is_mapped=False) for _ in range(12)]
+    bench = world.worker(Options(limit=LimitPolicy(0, 100, 5)))
+    for mentor_id in mentors:
+        bench.change(mentor_id)
+    await until(lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)])
+    written = len(bench.letters.letters)
+    for mentor_id in mentors:
+        world.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", mentor_id, mentor_id)
+    world.execute("DELETE FROM hlf_sync.halt")
+    await until(lambda: bench.is_done)
+    assert len(bench.letters.letters) == written < 12
+    assert len(world.dynamics.shown) == 12 - written
+
+
 async def test_a_view_that_fails_for_one_mentor_holds_up_that_one_only(world: World) -> None:
     """Until it is mended; no worker ends."""
     broken, others = world.mentor("paused"), [world.mentor("paused") for _ in range(5)]
