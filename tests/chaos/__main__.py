@@ -17,8 +17,9 @@ from rich.live import Live
 from sandbox.errors import SandboxError
 from sandbox.screen import Screen
 from sandbox.stack import Sandbox
+from tests.chaos.progress import Progress
 from tests.chaos.report import glance, report
-from tests.chaos.run import Outcome, Plan, Progress, as_json, run
+from tests.chaos.run import Outcome, Plan, as_json, run
 from tests.fixtures.seeded_bugs import BUGS
 
 _LOOK_S = 0.5
@@ -37,13 +38,19 @@ def main() -> int:
     """Read the arguments, run, report."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Random writers and random faults on the real stack; an auditor checks that nothing was lost, stale, or somebody else's.",
+        description="Waves of random writers and random faults on the real stack. Each ends at rest, where an auditor checks that nothing was lost, "
+        "stale, or somebody else's.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults strike (default 10); coming to rest takes up to 2 more")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="no wave begins later than this (default 10); a wave takes about half a minute; the first with findings ends the run",
+    )
     parser.add_argument("--seed", type=int, help="a former run's seed (default: a fresh one, printed)")
-    parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS", help="mean time between two faults (default 1.5)")
+    parser.add_argument("--every", type=float, default=0.8, metavar="SECONDS", help="mean time between two light faults in a storm (default 0.8)")
     parser.add_argument(
         "--bug", choices=sorted(BUGS), metavar="NAME", help=f"put this bug into the workers, which the run has to find: {', '.join(sorted(BUGS))}"
     )
@@ -115,5 +122,5 @@ if __name__ == "__main__":
         Console(stderr=True).print(f"{error}")
         sys.exit(4)
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; its workers and its sandbox are down again")
+        Console(stderr=True).print("stopped; its workers are gone")
         sys.exit(130)

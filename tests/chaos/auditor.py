@@ -1,15 +1,18 @@
 """Checks every invariant over what is written elsewhere: the database's history, the changes topic, the emulator's journal, the ledger, the letters.
 
-Pure: `Evidence` in, `Findings` out. Called by run.py after a run; test_auditor.py shows it evidence of every kind of wrong.
+Pure: `Evidence` in, `Findings` out. Called by wave.py when a wave has come to rest; test_auditor.py shows it evidence of every kind of wrong.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.circuit import Move, Period, calls_not_allowed
 from tests.chaos.history import Event, Span, Want, timelines, wanted_at, wanted_between
 
 _XID = 2**32
+# How soon a worker that reaches PostgreSQL knows that the circuit has opened, seconds: it is told, and looks every 250 ms; the machine is busy.
+_HEARD_S = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +26,12 @@ class LedgerRow:
     owner: str | None = None  # of a lease
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """A worker stood still from `start_s` to `end_s`."""
-
-    start_s: float
-    end_s: float
-
-
 @dataclass(frozen=True)
 class Evidence:
-    """Everything written down about a run. Times: epoch seconds. `reach_s`: how old facts may be when a call that rests on them begins."""
+    """Everything written down about a run. Times: epoch seconds. `reach_s`: how old facts may be when a call that rests on them begins.
+
+    `freezes`: some worker stood still. `muffled`: what came to Dynamics did not come when it was sent. `deaf`: some worker could not hear PostgreSQL.
+    """
 
     events: Sequence[Event]
     topic: frozenset[tuple[int, str]]  # (32-bit transaction id, mentor) of every change record
@@ -45,9 +43,14 @@ class Evidence:
     failures: frozenset[str]  # letter ids in dynamics_sync_failures
     now_s: float
     reach_s: float
+    timeout_s: float = 3.5  # of one call: after that its client is gone, unless it is frozen
     lag: int = 0
     unmapped: frozenset[str] = frozenset()
-    freezes: Sequence[Freeze] = ()
+    freezes: Sequence[Period] = ()
+    muffled: Sequence[Period] = ()
+    deaf: Sequence[Period] = ()
+    circuit: Sequence[Move] = ()
+    unrest: Sequence[str] = ()  # what was still under way when the patience for coming to rest was over
     leaks: Sequence[str] = ()  # where a canary of personal data or a secret was found
 
 
@@ -62,15 +65,18 @@ class Findings:
     personal: list[str] = field(default_factory=list)
     overlapping: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
+    breaker: list[str] = field(default_factory=list)
+    unrest: list[str] = field(default_factory=list)
     calls: int = 0
     applied: int = 0
     duplicates: int = 0
+    excused: int = 0  # two calls of one mentor at once, because a client was frozen or out of reach
     held: int = 0  # mentors in a holding place: an open letter
 
     @property
     def violations(self) -> dict[str, list[str]]:
         """What must be empty, by name."""
-        names = ("lost", "wrong_final", "phantom", "other_organization", "personal", "overlapping", "letters")
+        names = ("lost", "wrong_final", "phantom", "other_organization", "personal", "overlapping", "letters", "breaker", "unrest")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -81,14 +87,13 @@ class Findings:
 
 def audit(evidence: Evidence) -> Findings:
     """Check everything."""
-    findings = Findings(personal=list(evidence.leaks))
+    findings = Findings(personal=list(evidence.leaks), unrest=list(evidence.unrest))
     lines = timelines(evidence.events)
-    leased = {mentor_id: row.owner for mentor_id, row in evidence.ledger.items() if row.owner is not None}
-    findings.wrong_final += [f"{mentor_id}: at rest, and {owner} has never given its lease back" for mentor_id, owner in leased.items()]
     _find_lost(evidence, findings)
     _find_wrong(evidence, lines, findings)
     _judge_calls(evidence, lines, findings)
     _find_overlaps(evidence, findings)
+    _find_wrong_probes(evidence, findings)
     _judge_letters(evidence, findings)
     return findings
 
@@ -103,7 +108,7 @@ def _find_lost(evidence: Evidence, findings: Findings) -> None:
 
 
 def _find_wrong(evidence: Evidence, lines: Mapping[str, list[Span]], findings: Findings) -> None:
-    """I1: the CRM shows what the facts want, or the mentor has an open letter; and the ledger tells the truth."""
+    """I1: the CRM shows what the facts want, or the mentor has an open letter; and the ledger tells the truth and is at rest."""
     for mentor_id, line in lines.items():
         want, shown, row = wanted_at(line, evidence.now_s), evidence.shown.get(mentor_id), evidence.ledger.get(mentor_id)
         was_ours = any(span.want is not Want.OUT for span in line)
@@ -120,10 +125,20 @@ def _find_wrong(evidence: Evidence, lines: Mapping[str, list[Span]], findings: F
                 findings.wrong_final.append(f"{mentor_id}: never ours to change, was {expected}, shows {shown}")
         elif shown is not want.is_shown:
             findings.wrong_final.append(f"{mentor_id}: wanted {want}, the CRM shows {shown}, the ledger says {row}")
-        if row is not None and row.state in {"pending", "in_doubt"}:
-            findings.wrong_final.append(f"{mentor_id}: at rest, and still {row.state}")
-        elif row is not None and row.applied is not None and row.applied != ("visible" if shown else "hidden"):
-            findings.wrong_final.append(f"{mentor_id}: the ledger says {row.applied}, the CRM shows {shown}")
+        if row is not None:
+            findings.wrong_final += [f"{mentor_id}: {found}" for found in _unsettled(row, shown=shown)]
+
+
+def _unsettled(row: LedgerRow, *, shown: bool | None) -> Iterable[str]:
+    """What is wrong with a ledger's row at rest."""
+    if row.owner is not None:
+        yield f"at rest, and {row.owner} has never given its lease back"
+    if row.state in {"pending", "in_doubt"}:
+        yield f"at rest, and still {row.state}"
+    elif row.intended is not None:
+        yield f"at rest as {row.state}, and nobody is to settle the doubt whether it is {row.intended}"
+    elif row.applied is not None and row.applied != ("visible" if shown else "hidden"):
+        yield f"the ledger says {row.applied}, the CRM shows {shown}"
 
 
 def _judge_calls(evidence: Evidence, lines: Mapping[str, list[Span]], findings: Findings) -> None:
@@ -138,7 +153,7 @@ def _judge_calls(evidence: Evidence, lines: Mapping[str, list[Span]], findings: 
             findings.other_organization.append(f"{mentor_id}: call {call['seq']} at {start_s:.3f}")
             continue
         reach_s = evidence.reach_s + sum(
-            one.end_s - one.start_s for one in evidence.freezes if one.start_s - evidence.reach_s < start_s < one.end_s + 10
+            one.end_s - one.start_s for one in (*evidence.freezes, *evidence.muffled) if one.start_s - evidence.reach_s < start_s < one.end_s + 10
         )
         wants = {want.is_shown for want in wanted_between(line, start_s - reach_s, start_s + 0.05)}
         if value not in wants:
@@ -159,8 +174,11 @@ def _find_overlaps(evidence: Evidence, findings: Findings) -> None:
     last: dict[str, Mapping[str, Any]] = {}
     for call in sorted((e for e in evidence.journal if e["method"] == "PATCH"), key=lambda one: one["started_ms"]):
         before = last.get(call["contact_id"])
-        if before is not None and _overlap(before, call) and not _was_frozen(evidence, before, call):
-            findings.overlapping.append(f"{call['contact_id']}: calls {before['seq']} and {call['seq']}")
+        if before is not None and _overlap(before, call):
+            if _is_excused(evidence, before, call):
+                findings.excused += 1
+            else:
+                findings.overlapping.append(f"{call['contact_id']}: calls {before['seq']} and {call['seq']}")
         last[call["contact_id"]] = call
 
 
@@ -169,9 +187,22 @@ def _overlap(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return bool(after["overlap"]) and (not ends or min(ends) > after["started_ms"])
 
 
-def _was_frozen(evidence: Evidence, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    start_s, end_s = before["started_ms"] / 1000, after["started_ms"] / 1000
-    return any(one.start_s - 1 < end_s and start_s < one.end_s + 1 for one in evidence.freezes)
+def _is_excused(evidence: Evidence, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the first call outlived its time-out, its client frozen or out of reach; or either came later than it was sent."""
+    first_s, second_s = before["started_ms"] / 1000, after["started_ms"] / 1000
+    if second_s - first_s > evidence.timeout_s - 0.2:
+        return any(one.meets(first_s, second_s) for one in (*evidence.freezes, *evidence.muffled))
+    return any(
+        any(one.end_s - 0.1 < at_s < one.end_s + 1 for one in evidence.freezes) or any(one.start_s < at_s < one.end_s + 1 for one in evidence.muffled)
+        for at_s in (first_s, second_s)
+    )
+
+
+def _find_wrong_probes(evidence: Evidence, findings: Findings) -> None:
+    """I10: open lets no call through, half-open one at a time."""
+    calls = sorted((entry for entry in evidence.journal if entry["method"] == "PATCH"), key=lambda one: (one["started_ms"], one["seq"]))
+    deaf = (*evidence.deaf, *evidence.freezes, *evidence.muffled)
+    findings.breaker += calls_not_allowed(evidence.circuit, calls, deaf, _HEARD_S)
 
 
 def _judge_letters(evidence: Evidence, findings: Findings) -> None:

@@ -1,11 +1,13 @@
-"""What can go wrong: each fault by its name, with how it strikes and how it is undone. run.py draws them from the seed.
+"""What can go wrong by chance: each fault by its name, with how it strikes and how it is undone. lanes.py draws them from the seed.
 
 A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is resumed. Those that take a whole part down are HEAVY:
-one at a time, else nothing would ever run.
+one at a time, else nothing would ever run. What is aimed at one mentor's delivery is in ambushes.py.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -14,9 +16,10 @@ import psycopg
 
 from sandbox.dynamics.control import DynamicsControl
 from sandbox.stack import Sandbox
+from tests.chaos.circuit import Period
 from tests.chaos.fleet import MOST, Fleet
+from tests.chaos.people import People
 from tests.chaos.proxy import Proxy
-from tests.chaos.writers import People
 from tests.fixtures.source_side import CONNECTOR
 
 _ANSWERS = (
@@ -25,6 +28,7 @@ _ANSWERS = (
     "garbage", "truncated-json", "late-effect", "late-after-close", "broken-gzip",
 )  # fmt: skip
 _TOKEN = ("token-throttled", "token-unavailable", "token-slow", "token-wrong-secret")
+_RECONNECTED_S = 3.0  # a connection that is tried again waits up to two
 _OUTAGES = ("502", "503", "504", "reset", "hang", "refuse")
 
 
@@ -36,8 +40,9 @@ class World:
     fleet: Fleet
     people: People
     to_dynamics: Proxy
-    to_postgres: Proxy
+    to_source: Proxy  # Debezium's way to PostgreSQL
     random: Random
+    outages: list[Period] = field(default_factory=list)  # when PostgreSQL itself was away, or had cut the workers off
 
     @property
     def dynamics(self) -> DynamicsControl:
@@ -48,6 +53,20 @@ class World:
         """One statement as the superuser."""
         with psycopg.connect(self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3) as connection:
             connection.execute(statement.encode(), parameters)
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What a statement finds."""
+        with psycopg.connect(self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3) as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Whatever happens in here, workers need a moment afterwards to be heard and told again."""
+        start_s = time.time()  # noqa: TID251 - compared with the journal's epoch times
+        try:
+            yield
+        finally:
+            self.outages.append(Period(start_s, time.time() + _RECONNECTED_S))  # noqa: TID251
 
 
 Fault = Callable[[World], Iterator[float]]
@@ -66,7 +85,7 @@ def freeze_worker(world: World) -> Iterator[float]:
     """SIGSTOP past its lease, often past its session; then it wakes, or dies."""
     if worker := world.fleet.one(world.random):
         world.fleet.freeze(worker)
-        yield world.random.choice([1.0, 6.0, 13.0])
+        yield world.random.choice([1.0, 5.5, 9.0])
         if worker in world.fleet.frozen:
             if world.random.random() < 0.3:
                 world.fleet.kill(worker)
@@ -133,32 +152,41 @@ def dynamics_outage(world: World) -> Iterator[float]:
 
 
 def break_tcp(world: World) -> Iterator[float]:
-    """Connections to Dynamics or PostgreSQL are reset, refused, stalled, slow, or come byte by byte."""
-    proxy = world.random.choice([world.to_dynamics, world.to_postgres])
+    """Connections to Dynamics, of one worker to PostgreSQL, or of Debezium to PostgreSQL are reset, refused, stalled, slow, or come byte by byte."""
+    proxy = world.random.choice([world.to_dynamics, world.to_source, *list(world.fleet.databases.values())])
     match world.random.choice(["reset", "refuse", "stall", "latency", "slice"]):
         case "reset":
-            proxy.reset()
+            undo = proxy.reset()
         case "refuse":
-            proxy.refuse()
+            undo = proxy.refuse()
         case "stall":
-            proxy.stall(is_stalled=True)
+            undo = proxy.stall()
         case "latency":
-            proxy.latency_s = world.random.uniform(0.02, 0.2)
+            undo = proxy.delay(world.random.uniform(0.02, 0.2))
         case _:
-            proxy.slice_bytes = 7
+            undo = proxy.slice(7)
     yield world.random.uniform(0.5, 4)
-    proxy.heal()
+    undo()
+
+
+def slow_database(world: World) -> Iterator[float]:
+    """PostgreSQL is far away from every worker: what was read is old when it is acted upon."""
+    undone = [proxy.delay(world.random.uniform(0.05, 0.3)) for proxy in list(world.fleet.databases.values())]
+    yield world.random.uniform(1, 4)
+    for undo in undone:
+        undo()
 
 
 def cut_backends(world: World) -> Iterator[float]:
     """Every connection of the workers, or the one that streams to Debezium, is ended by the server."""
     condition = world.random.choice(["usename = 'hlf_sync'", "backend_type = 'walsender'"])
-    world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
-    yield 0
+    with world.without_database():
+        world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
+        yield 0
 
 
 def sweep(world: World) -> Iterator[float]:
-    """An operator asks for everybody; what happened before is looked at again."""
+    """An operator asks for everybody but the steady; what happened before is looked at again."""
     world.sql(
         "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid, 'reconciliation' FROM unnest(%s::text[]) id",
         list(world.people.mentors),
@@ -174,9 +202,10 @@ def restart_task(world: World) -> Iterator[float]:
 
 def _dies(part: str, least_s: float, longest_s: float) -> Fault:
     def die(world: World) -> Iterator[float]:
-        world.stack.kill(part)
-        yield world.random.uniform(least_s, longest_s)
-        world.stack.restart(part)
+        with world.without_database() if part == "postgres" else nullcontext():
+            world.stack.kill(part)
+            yield world.random.uniform(least_s, longest_s)
+            world.stack.restart(part)
         if part == "dynamics":
             world.dynamics.unlimited()
 
@@ -187,7 +216,7 @@ def _dies(part: str, least_s: float, longest_s: float) -> Fault:
 
 LIGHT: dict[Fault, int] = {
     kill_worker: 8, freeze_worker: 4, stop_worker: 3, join_worker: 2, wrong_answer: 16, overtaken_call: 4, slow_dynamics: 3, token_trouble: 3,
-    dynamics_outage: 3, break_tcp: 6, cut_backends: 4, sweep: 1, restart_task: 1,
+    dynamics_outage: 3, break_tcp: 6, slow_database: 3, cut_backends: 4, sweep: 1, restart_task: 1,
 }  # fmt: skip
 HEAVY: dict[Fault, int] = {
     _dies("postgres", 0, 2): 3, _dies("kafka", 0, 3): 3, _dies("connect", 0, 2): 3, _dies("registry", 0, 3): 1, _dies("dynamics", 0, 2): 2,

@@ -1,4 +1,4 @@
-"""The database's own record of what happened: an audit trigger on the application's tables, and settings that let a commit be invisible for a while.
+"""The database's own record of what happened: audit triggers on the application's tables and the circuit, and settings that hide commits for a while.
 
 Laid before the writers begin, taken away at the end. Rolled-back rows leave no trace here, by construction. Read by run.py as the auditor's evidence.
 """
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from tests.chaos.circuit import Move
 from tests.chaos.history import Event
 
 _LAY = """
@@ -34,6 +35,13 @@ BEGIN
 END $$;
 CREATE TRIGGER chaos_history AFTER INSERT OR UPDATE OR DELETE ON app.mentor FOR EACH ROW EXECUTE FUNCTION chaos.note_mentor();
 CREATE TRIGGER chaos_history AFTER INSERT OR UPDATE OR DELETE ON app.certification FOR EACH ROW EXECUTE FUNCTION chaos.note_certification();
+CREATE TABLE chaos.circuit (seq bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), state text NOT NULL);
+CREATE FUNCTION chaos.note_circuit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO chaos.circuit (state) VALUES (NEW.state);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_history AFTER INSERT OR UPDATE ON hlf_sync.circuit FOR EACH ROW EXECUTE FUNCTION chaos.note_circuit();
 """
 
 _READ = """
@@ -69,3 +77,9 @@ def read_history(connection: psycopg.Connection) -> list[Event]:
     """Everything that was committed since the trigger was laid."""
     rows = connection.execute(_READ).fetchall()
     return [Event(seq, xid, at_s, name, key, mentor_id, row, was_ours) for seq, xid, at_s, name, key, mentor_id, row, was_ours in rows]
+
+
+def read_circuit(connection: psycopg.Connection) -> list[Move]:
+    """Every transition of the circuit, in order."""
+    rows = connection.execute("SELECT extract(epoch FROM at)::float8, state FROM chaos.circuit ORDER BY seq").fetchall()
+    return [Move(at_s, state) for at_s, state in rows]

@@ -1,6 +1,7 @@
 """A TCP proxy that breaks things: latency, a pause in which nothing passes, resets of all that is open, refused connections.
 
-One per service that the workers reach through it; runs in a thread of its own. Called by faults.py. Knows nothing of what passes.
+One for Dynamics, one for Debezium's way to PostgreSQL, and one for each worker's; runs in a thread of its own. Called by faults.py and ambushes.py.
+Knows nothing of what passes, and remembers when it was in the way.
 """
 
 import asyncio
@@ -8,14 +9,31 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
+
+from tests.chaos.circuit import Period
 
 _CHUNK = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is wrong."""
+
+    stalls: bool = False
+    refuses: bool = False
+    latency_s: float = 0.0
+    slice_bytes: int = _CHUNK
+
+
+Undo = Callable[[], None]
+
+
 class Proxy:
-    """Forwards 127.0.0.1:`port` to `target`. What it does wrong is set from outside and holds until it is unset."""
+    """Forwards 127.0.0.1:`port` to `target`. What it does wrong holds until it is undone by what it returned, whatever else is wrong."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -24,55 +42,95 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.latency_s = 0.0
-        self.slice_bytes = _CHUNK
+        self._wrongs: dict[object, Wrong] = {}
+        self._latency_s, self._slice_bytes = 0.0, _CHUNK
+        self._troubled_since: float | None = None
+        self._troubles: list[Period] = []
+        self._is_finishing = self._is_closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._thread.start()
-        self._wait(self._listen())
+        self._wait(self._follow())
 
-    def refuse(self) -> None:
+    def refuse(self) -> Undo:
         """Refuse connections and reset those that are open."""
-        self._wait(self._deafen())
-        self.reset()
-
-    def accept(self) -> None:
-        """Let connections in again."""
-        self._wait(self._listen())
-
-    def reset(self) -> None:
-        """Reset every open connection."""
+        undo = self._begin(Wrong(refuses=True))
         self._wait(self._reset())
+        return undo
 
-    def stall(self, *, is_stalled: bool) -> None:
-        """Let nothing pass, without closing anything; or let it pass again."""
-        self._loop.call_soon_threadsafe(self._flows.clear if is_stalled else self._flows.set)
+    def reset(self) -> Undo:
+        """Reset every open connection; nothing is left to be undone but the memory of it."""
+        undo = self._begin(Wrong())
+        self._wait(self._reset())
+        return undo
+
+    def stall(self) -> Undo:
+        """Let nothing pass, without closing anything."""
+        return self._begin(Wrong(stalls=True))
+
+    def delay(self, seconds: float) -> Undo:
+        """Let each piece wait."""
+        return self._begin(Wrong(latency_s=seconds))
+
+    def slice(self, size: int) -> Undo:
+        """Let so many bytes pass at a time."""
+        return self._begin(Wrong(slice_bytes=size))
 
     def heal(self) -> None:
         """As it should be."""
-        self.latency_s, self.slice_bytes = 0.0, _CHUNK
-        self.stall(is_stalled=False)
-        self.accept()
+        self._wrongs.clear()
+        self._wait(self._follow())
+
+    def all_troubles(self) -> list[Period]:
+        """When it was in the way, until now."""
+        since_s = self._troubled_since
+        return [*self._troubles, *([] if since_s is None else [Period(since_s, time.time())])]  # noqa: TID251
 
     def close(self) -> None:
         """End it."""
-        self.refuse()
+        self._wait(self._reset())
         self._wait(self._finish())
+        self._is_closed = True  # a fault that meant it may still want to heal it
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
+    def _begin(self, wrong: Wrong) -> Undo:
+        key = object()
+        self._wrongs[key] = wrong
+        self._wait(self._follow())
+
+        def undo() -> None:
+            self._wrongs.pop(key, None)
+            self._wait(self._follow())
+
+        return undo
+
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        if self._is_closed:
+            work.close()
+        else:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
-    async def _listen(self) -> None:
-        self._flows.set()
-        if self._server is None:
+    async def _follow(self) -> None:
+        """Do what all that is wrong comes to."""
+        wrongs, now_s = list(self._wrongs.values()), time.time()  # noqa: TID251 - compared with the journal's epoch times
+        self._latency_s = max((wrong.latency_s for wrong in wrongs), default=0.0)
+        self._slice_bytes = min((wrong.slice_bytes for wrong in wrongs), default=_CHUNK)
+        self._flows.clear() if any(wrong.stalls for wrong in wrongs) else self._flows.set()
+        if any(wrong.refuses for wrong in wrongs):
+            self._deafen()
+        elif self._server is None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_address=True)
+        if wrongs and self._troubled_since is None:
+            self._troubled_since = now_s
+        elif not wrongs and self._troubled_since is not None:
+            self._troubles.append(Period(self._troubled_since, now_s))
+            self._troubled_since = None
 
-    async def _deafen(self) -> None:
+    def _deafen(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -82,31 +140,47 @@ class Proxy:
             _abort(writer)
 
     async def _finish(self) -> None:
+        self._deafen()
+        self._is_finishing = True
         self._flows.set()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._reset()
+        await asyncio.sleep(0.01)  # the loop closes sockets a turn after they are given up
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
-            _abort(writer)
+            self._give_up(writer)
             return
-        self._writers |= {writer, back}
+        self._writers.add(back)
+        if self._is_finishing:
+            await self._reset()
+            return
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.get_running_loop().create_task(self._pump(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _give_up(self, writer: asyncio.StreamWriter) -> None:
+        _abort(writer)
+        self._writers.discard(writer)
+
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            while chunk := await source.read(min(_CHUNK, self.slice_bytes)):
+            while chunk := await source.read(self._slice_bytes):
                 await self._flows.wait()
-                if self.latency_s:
-                    await asyncio.sleep(self.latency_s)
+                if self._latency_s:
+                    await asyncio.sleep(self._latency_s)
                 sink.write(chunk)
                 await sink.drain()
+        if self._is_finishing:
+            self._give_up(sink)
+            return
         with contextlib.suppress(OSError):
             sink.close()
         self._writers.discard(sink)

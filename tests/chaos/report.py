@@ -1,9 +1,11 @@
 """What a person sees of a chaos run: one line while it goes, a table at its end. Called by tests/chaos/__main__.py."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from tests.chaos.run import Outcome, Plan, Progress
+from tests.chaos.progress import Progress
+from tests.chaos.run import Outcome, Plan
 
 _MOST_SHOWN = 5
 
@@ -15,6 +17,8 @@ _WORDS = {
     "personal": "places with personal data or secrets",
     "overlapping": "two workers at one mentor",
     "letters": "dead letters that are nowhere",
+    "breaker": "calls that the breaker forbade",
+    "unrest": "what never came to rest",
     "wrong_exits": "workers that ended wrongly",
 }
 
@@ -24,8 +28,8 @@ def glance(plan: Plan, progress: Progress) -> str:
     fleet = progress.fleet
     workers = f"{len(fleet.alive)} workers" + (f" ({len(fleet.frozen)} frozen)" if fleet.frozen else "") if fleet else "no worker"
     line = (
-        f"{progress.seconds:4.0f}/{plan.seconds:.0f} s  {progress.phase}  {progress.faults.total()} faults  {progress.transactions} writes"
-        f"  {workers}  {progress.last}"
+        f"{progress.seconds:4.0f}/{plan.seconds:.0f} s  wave {progress.wave}: {progress.phase}  {progress.struck} faults"
+        f"  {progress.deeds.total()} writes  {workers}  {progress.last}"
     )
     return line[:79]
 
@@ -33,16 +37,25 @@ def glance(plan: Plan, progress: Progress) -> str:
 def report(outcome: Outcome, console: Console) -> None:
     """The figures, and what broke."""
     findings, plan = outcome.findings, outcome.plan
-    table = Table(title=f"chaos, seed {plan.seed}, {outcome.seconds:.0f} s", title_justify="left", show_header=False, box=None, pad_edge=False)
+    bug = f", with the bug {plan.bug}" if plan.bug else ""
+    table = Table(
+        title=f"chaos, seed {plan.seed}{bug}, {outcome.seconds:.0f} s, {outcome.waves} waves",
+        title_justify="left",
+        show_header=False,
+        box=None,
+        pad_edge=False,
+    )
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in (
-        ("faults injected", outcome.faults.total()),
+        ("faults injected", outcome.struck),
         ("transactions written", outcome.deeds.total()),
         ("changes committed in scope", outcome.changes),
         ("calls to Dynamics", findings.calls),
         ("of these, repeated without need (allowed)", findings.duplicates),
+        ("two at once because a worker was frozen or cut off", findings.excused),
         ("mentors held by an open dead letter", findings.held),
+        ("seconds until a wave was at rest, at most", round(max(outcome.rests_s))),
     ):
         table.add_row(name, f"{value:,}")
     wrong = {**findings.violations, "wrong_exits": outcome.wrong_exits}
@@ -53,7 +66,9 @@ def report(outcome: Outcome, console: Console) -> None:
     console.print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items())), style="dim", soft_wrap=True)
     for name, found in wrong.items():
         for line in found[:_MOST_SHOWN]:
-            console.print(f"[red]{_WORDS[name]}:[/red] {line}", soft_wrap=True)
+            console.print(f"[red]{_WORDS[name]}:[/red] {escape(line)}", soft_wrap=True)
         if len(found) > _MOST_SHOWN:
             console.print(f"  and {len(found) - _MOST_SHOWN} more", style="dim")
+    if not outcome.is_clean:
+        console.print(f"found by the audit of wave {outcome.waves}, after {outcome.seconds:.0f} s and {outcome.struck} faults")
     console.print("[bold green]every invariant held[/bold green]" if outcome.is_clean else "[bold red]an invariant broke[/bold red]")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.auditor import Evidence, Freeze, LedgerRow, audit
+from tests.chaos.auditor import Evidence, LedgerRow, audit
+from tests.chaos.circuit import Move, Period
 from tests.chaos.history import Event, Want, timelines, wanted_at
 
 _ANN, _BEA, _STRANGER = "ann", "bea", "stranger"
@@ -64,11 +65,19 @@ _WRONG = {
     "wrong_final  ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_doubt", None)}),
     "wrong_final   ": replace(_GOOD, shown={**_GOOD.shown, _STRANGER: False}),
     "wrong_final    ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "in_sync", None, "worker-1")}),
+    "wrong_final     ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_sync", None)}),
     "phantom": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 250, _ANN, True))),
     "phantom ": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _BEA, False))),
     "other_organization": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _STRANGER, False))),
     "personal": replace(_GOOD, leaks=("worker-1.log",)),
     "overlapping": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 201.01, _ANN, False, overlap=1))),
+    "breaker": replace(_GOOD, circuit=(Move(295, "open"), Move(305, "half_open"), Move(306, "closed"))),
+    "breaker ": replace(
+        _GOOD,
+        circuit=(Move(250, "open"), Move(255, "half_open")),
+        journal=(*_GOOD.journal, _call(5, 301.005, _ANN, False, ended_ms=301_500), _call(6, 301.2, _ANN, False)),
+    ),
+    "unrest": replace(_GOOD, unrest=("3 mentors in doubt",)),
     "letters": replace(_GOOD, failures=frozenset({"ann:7"})),
     "letters ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "dead_lettered", "ann:7")}),
 }
@@ -83,16 +92,43 @@ def test_one_thing_wrong_is_named(name: str) -> None:
 
 def test_a_worker_that_stood_still_may_call_late_and_beside_another() -> None:
     """What no fence can close is no finding."""
-    freezes = (Freeze(202, 240),)
+    freezes = (Period(202, 240),)
     journal = (*_GOOD.journal, _call(5, 240.5, _ANN, True), _call(6, 240.51, _ANN, False, overlap=1))
     findings = audit(replace(_GOOD, journal=journal, freezes=freezes))
     assert findings.is_clean, findings.violations
+
+
+@pytest.mark.parametrize(("freeze", "is_clean"), [(Period(200.5, 206), True), (Period(200.5, 201.2), False), (Period(190, 199), False)])
+def test_only_a_client_that_stood_still_is_there_after_its_time_out(freeze: Period, is_clean: bool) -> None:
+    """Another worker's freeze at the same time excuses nobody."""
+    long, later = _call(3, 201, _ANN, False, ended_ms=206_000), 205 if is_clean else 202.5
+    journal = (*_GOOD.journal[:2], long, _GOOD.journal[3], _call(5, later, _ANN, False, overlap=1))
+    assert audit(replace(_GOOD, journal=journal, freezes=(freeze,))).is_clean is is_clean
 
 
 def test_a_call_that_changes_nothing_is_counted_and_allowed() -> None:
     """At least once, not exactly once."""
     findings = audit(replace(_GOOD, journal=(*_GOOD.journal, _call(5, 202, _ANN, False))))
     assert (findings.is_clean, findings.duplicates) == (True, 1)
+
+
+_OUTAGE = (Move(295, "open"), Move(300.5, "half_open"), Move(302, "closed"))
+_LONG = {"ended_ms": 301_800}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_clean"),
+    [
+        (replace(_GOOD, circuit=_OUTAGE), True),  # the one probe
+        (replace(_GOOD, circuit=(Move(300.5, "open"), Move(303, "half_open"))), True),  # so soon after the opening that nobody had heard of it
+        (replace(_GOOD, circuit=(Move(295, "open"), Move(305, "half_open")), deaf=(Period(294, 296),)), True),
+        (replace(_GOOD, circuit=_OUTAGE, journal=(*_GOOD.journal[:3], _call(4, 300.8, _BEA, False, **_LONG), _call(5, 301, _ANN, False))), False),
+        (replace(_GOOD, circuit=_OUTAGE, journal=(*_GOOD.journal[:3], _call(4, 301, _BEA, False), _call(5, 301.5, _ANN, False))), True),
+    ],
+)
+def test_half_open_lets_one_probe_through_at_a_time(evidence: Evidence, is_clean: bool) -> None:
+    """One after the other is no fault, nor is what a worker could not know yet."""
+    assert audit(evidence).is_clean is is_clean
 
 
 @pytest.mark.parametrize(

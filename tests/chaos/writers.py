@@ -1,4 +1,4 @@
-"""The application, as wild as it gets: random transactions on mentors and certifications. Started by run.py, one thread each.
+"""The application, as wild as it gets: random transactions on mentors and certifications. Started by wave.py, one thread each.
 
 A writer may lose its connection in a commit and never know what became of it: the history knows. Each has a random stream of its own, so that a seed
 gives the same transactions, though not the same timing.
@@ -9,47 +9,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 
+from tests.chaos.people import People
+
 CANARY = "Zanzibar-Quetzal"
 """Stands in every personal column; nothing of ours may ever show it."""
 
 _STATUSES = ("paused", "active", "reinstated", "expired_cert")
-_MOST = 150
+# How long a commit may be streamed and visible to nobody, seconds: longer than it takes to reach a worker, on a busy machine too.
+LONGEST_UNSEEN_S = 2.0
 
-
-@dataclass(slots=True)
-class People:
-    """Who there is: shared by the writers.
-
-    `spare` are ids whose contact exists and who are no mentors yet;
-    `strangers` are another organisation's all the time, and shown.
-    """
-
-    mentors: list[str]
-    spare: list[str]
-    strangers: frozenset[str]
-    unmapped: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def draw(self, random: Random, count: int) -> list[str]:
-        """Some of them."""
-        with self.lock:
-            return random.sample(self.mentors, min(count, len(self.mentors)))
-
-    def take_spare(self, count: int) -> list[str]:
-        """New ones; none when there are enough."""
-        with self.lock:
-            if len(self.mentors) + count > _MOST or len(self.spare) < count:
-                return []
-            taken, self.spare[:] = self.spare[:count], self.spare[count:]
-            self.mentors += taken
-            return taken
+TURN = """
+UPDATE app.mentor SET status = CASE WHEN status IN ('active', 'reinstated') THEN 'paused' ELSE 'reinstated' END WHERE id = ANY (%s::uuid[])
+"""
+"""Who is shown is hidden, and the other way round. Twice, and all is as before: paused by mistake, and reinstated."""
 
 
 class Writer(threading.Thread):
@@ -60,7 +39,9 @@ class Writer(threading.Thread):
         self._dsn, self._people, self._random, self._pause_s = dsn, people, random, pause_s
         self.ended = threading.Event()
         self.done: Counter[str] = Counter()
+        self._owed: list[tuple[float, list[str]]] = []  # when (monotonic), and whose mistake is to be undone
         deeds: dict[Callable[[psycopg.Connection], None], int] = {
+            self._mistake: 12,
             self._status: 30,
             self._rollback: 6,
             self._renew: 8,
@@ -82,14 +63,41 @@ class Writer(threading.Thread):
         self._deeds, self._weights = list(deeds), list(deeds.values())
 
     def run(self) -> None:
-        """Write until told to end."""
-        while not self.ended.is_set():
+        """Write until told to end; what was turned by mistake is turned back even then."""
+        while not self.ended.is_set() or self._owed:
             with contextlib.suppress(psycopg.Error), psycopg.connect(self._dsn, autocommit=True, connect_timeout=3) as connection:
-                while not self.ended.wait(self._random.expovariate(1 / self._pause_s)):
-                    (deed,) = self._random.choices(self._deeds, self._weights)
-                    deed(connection)
-                    self.done[deed.__name__.strip("_")] += 1
-            self.ended.wait(0.2)
+                while not self.ended.is_set() or self._owed:
+                    self._turn_back(connection)
+                    self._next_deed(connection)
+            time.sleep(0.2)
+
+    def _next_deed(self, connection: psycopg.Connection) -> None:
+        soon_s = min((at_s for at_s, _ in self._owed), default=inf) - time.monotonic()
+        if self.ended.is_set():
+            time.sleep(max(0.0, soon_s) if self._owed else 0.0)
+        elif not self.ended.wait(max(0.0, min(soon_s, self._random.expovariate(1 / self._pause_s)))):
+            (deed,) = self._random.choices(self._deeds, self._weights)
+            deed(connection)
+            self.done[deed.__name__.strip("_")] += 1
+
+    def _turn_back(self, connection: psycopg.Connection) -> None:
+        """Whose time has come; one that fails stays owed."""
+        for owed in [one for one in self._owed if one[0] <= time.monotonic()]:
+            self._turn(connection, owed[1])
+            self._owed.remove(owed)
+            self.done["turned back"] += 1
+
+    def _mistake(self, connection: psycopg.Connection) -> None:
+        """Paused by mistake and reinstated soon afterwards, or the other way round; then nobody touches them for the rest of the wave."""
+        if chosen := self._people.take_steady(self._random.randint(1, 3)):
+            self._owed.append((time.monotonic() + self._random.choice([0.1, 0.3, 0.6, 1.0, 2.0, 3.0]), chosen))
+            self._turn(connection, chosen)
+
+    def _turn(self, connection: psycopg.Connection, chosen: list[str]) -> None:
+        if self._random.random() < 0.35:
+            self._unseen(connection, TURN.encode(), chosen)
+        else:
+            connection.execute(TURN.encode(), (chosen,))
 
     def _one(self) -> str:
         return self._people.draw(self._random, 1)[0]
@@ -180,13 +188,15 @@ class Writer(threading.Thread):
             connection.execute("UPDATE app.mentor SET status = %s WHERE id = %s", (self._random.choice(_STATUSES), mentor_id))
 
     def _invisible(self, connection: psycopg.Connection) -> None:
+        chosen, status = self._people.draw(self._random, 2), self._random.choice(_STATUSES)
+        self._unseen(connection, b"UPDATE app.mentor SET status = %s WHERE id = ANY (%s::uuid[])", status, chosen)
+
+    def _unseen(self, connection: psycopg.Connection, statement: bytes, *parameters: object) -> None:
         """A commit that is streamed at once and seen by nobody until its wait for the standby is cancelled."""
-        chosen, seconds = self._people.draw(self._random, 2), self._random.uniform(0.05, 1.2)
-        timer = threading.Timer(seconds, connection.cancel_safe)
+        timer = threading.Timer(self._random.uniform(0.05, LONGEST_UNSEEN_S), connection.cancel_safe)
         with contextlib.suppress(psycopg.errors.QueryCanceled), connection.transaction():
             connection.execute("SET LOCAL synchronous_commit = on")
-            status = self._random.choice(_STATUSES)
-            connection.execute("UPDATE app.mentor SET status = %s WHERE id = ANY(%s::uuid[])", (status, chosen))
+            connection.execute(statement, parameters)
             timer.start()
         timer.join()
 

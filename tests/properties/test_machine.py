@@ -12,18 +12,20 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from consumer.core import breaker
+from consumer.core import breaker, outcome
 from consumer.core.answer import Response
 from consumer.core.decide import has_valid_certificate
 from consumer.core.mentor_queue import Entry, MentorQueue
 from consumer.core.model import Facts, LedgerState, MentorId, Visibility
 from consumer.core.offsets import Offsets
+from consumer.core.verdict import Effect
 from consumer.core.visibility import Snapshot
 from tests.properties import core_world
 from tests.properties.core_world import LATE_S, LEASE_S, NEVER, OK, Database, Dynamics, Hand, Topic
 
 MENTORS = [MentorId("ann"), MentorId("bea")]
 _MOSTLY = st.sampled_from([True, True, True, False])
+_ENDS = ["ok", "ok", "ok", "lost, applied", "lost, late", "lost", "503", "500 applied", "404"]
 _REST_TURNS, _REST_S = 100, 7.0
 
 
@@ -97,7 +99,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         is_owner=_MOSTLY,
-        how=st.sampled_from(["ok", "ok", "ok", "lost, applied", "lost, late", "lost", "503", "500 applied", "404"]),
+        how=st.sampled_from(_ENDS),
         late_in_s=st.floats(0, LATE_S - 1),
     )
     def answer(self, is_owner: bool, how: str, late_in_s: float) -> None:
@@ -118,6 +120,15 @@ class Machine(RuleBasedStateMachine):
                     hand.answer(mentor_id, Response(500), applied=True)
                 case _:
                     hand.answer(mentor_id, Response(int(how)), applied=False)
+
+    @rule(mentor_id=st.sampled_from(MENTORS), how=st.sampled_from(_ENDS), late_in_s=st.floats(0, LATE_S - 1))
+    def a_mistake_is_undone_in_the_call(self, mentor_id: MentorId, how: str, late_in_s: float) -> None:
+        """What makes a wrong belief visible; single steps seldom come in this order."""
+        self.turn(mentor_id, 10_000.0, is_visible=True)
+        self.work(is_owner=True, is_read=True, is_committed=False)
+        self.work_on(is_owner=True, turns=3)
+        self.turn(mentor_id, 10_000.0, is_visible=True)
+        self.answer(is_owner=True, how=how, late_in_s=late_in_s)
 
     # ---- mishaps
 
@@ -285,6 +296,7 @@ _BUGS: dict[str, tuple[object, str, object]] = {
     "commit before record": (Offsets, "committable", property(lambda self: self.next_offset)),
     "newer change swallowed": (MentorQueue, "finish", _greedy),
     "doubt ignored": (core_world, "decide", lambda f, row, now_s, rules: _DECIDE(f, row._replace(intended=None), now_s, rules)),
+    "lost answer taken for over": (outcome, "_ENDINGS", {**outcome._ENDINGS, Effect.MAY_COME_LATE: outcome.Ending.UNKNOWN}),
     "certificate's end forgotten": (core_world, "next_look_s", lambda *_: None),
     "a probe for everybody": (breaker, "admit", lambda _circuit, _policy, _now_s: breaker.Probe()),
 }
