@@ -1,6 +1,6 @@
 """What being seen costs: the same backlog by a worker with metrics, logs, lag and fleet watch, scraped every five seconds, and by one without any.
 
-`bench/observed.py [--mentors 5000] [--rounds 4] [--latency-ms 5]`. In turn (without, with, without, …) on one sandbox, so that a machine that
+`bench/observed.py [--mentors 20000] [--rounds 3] [--latency-ms 5]`. In turn (without, with, without, …) on one sandbox, so that a machine that
 drifts harms neither; the medians' ratio counts. Aim: at least 0.95 of the throughput.
 """
 
@@ -24,8 +24,8 @@ _WITH, _WITHOUT = ("-m", "consumer"), ("-m", "unobserved_worker")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mentors", type=int, default=5_000)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--mentors", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latency-ms", type=float, default=5)
     asked = parser.parse_args()
     with bench() as found:
