@@ -7,7 +7,7 @@ BENCHES := decode http_client scrape freshness throughput backlog observed dead_
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos docs lock format clean
+.PHONY: help setup demo test check bench chaos alerts docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -30,7 +30,7 @@ check: $(STAMP) ## the fast part: style, types, import rules, pure tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
 	$(BIN)/deptry .
-	$(BIN)/pytest -q $(PURE)
+	$(BIN)/pytest -q -n auto $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
 	$(BIN)/ruff check .
@@ -44,6 +44,9 @@ bench: $(STAMP) ## measure (about 15 minutes); prints ratios beside a peer or a 
 
 chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an hour; needs `prometheus`)
+	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
 
 docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m consumer.deliver.errors_page > docs/errors.md
