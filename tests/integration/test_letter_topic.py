@@ -58,7 +58,6 @@ def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_bac
     worker = town.worker(KAFKA_OPTIONS=_HASTY)
     town.town.settle()
     town.town.dynamics.fault("not-found", contact=mentor, hold="refusal")
-    town.town.dynamics.fault("not-found", contact=mentor, times=None)  # where the held call ran into its time-out
     town.town.set_status([mentor], "paused")
     until(lambda: bool(town.town.dynamics.held()), "the call is under way")
     town.town.stack.kill("kafka")
