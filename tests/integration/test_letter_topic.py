@@ -55,7 +55,7 @@ def test_a_letter_that_cannot_be_written_holds_its_offset_until_it_can(town: Rep
 def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_back(town: ReplayTown) -> None:
     """Dynamics refuses while Kafka is away: the mentor's claim ends only with its letter."""
     (mentor,) = town.town.mentors(1)
-    worker = town.worker(KAFKA_OPTIONS=_HASTY)
+    worker = town.worker(KAFKA_OPTIONS=_HASTY, REQUEST_TIMEOUT_S="30", LEASE_S="60")  # the held call runs into no time-out
     town.town.settle()
     town.town.dynamics.fault("not-found", contact=mentor, hold="refusal")
     town.town.set_status([mentor], "paused")
