@@ -14,11 +14,11 @@ help: ## what there is
 
 setup: $(STAMP) ## make .venv with everything, sandbox and demo included
 
-$(STAMP): pyproject.toml requirements/dev.txt
+$(STAMP): pyproject.toml sandbox/pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hlf-sync needs Python 3.11 or later; say which by: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable sandbox
 	@touch $@
 
 demo: $(STAMP) ## see it work, in one terminal
@@ -26,15 +26,16 @@ demo: $(STAMP) ## see it work, in one terminal
 
 check: $(STAMP) ## the fast part: style, types, import rules, pure tests
 	$(BIN)/ruff check .
-	$(BIN)/mypy consumer sandbox
+	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
-	$(BIN)/deptry .
+	$(BIN)/deptry consumer
+	cd sandbox && ../$(BIN)/deptry .
 	$(BIN)/pytest -q -n auto $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
 	$(BIN)/ruff check .
-	$(BIN)/mypy consumer sandbox
+	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q --durations=15 || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \
 	  $(BIN)/pytest -q --last-failed --last-failed-no-failures none; }
@@ -49,13 +50,13 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
 
 docs: $(STAMP) ## print the generated pages anew
-	$(BIN)/python -m consumer.deliver.errors_page > docs/errors.md
-	$(BIN)/python -m consumer.record.metrics_page > docs/metrics.md
-	$(BIN)/python -m consumer.settings_page > docs/settings.md
+	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
+	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
+	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 
 lock: ## renew requirements/*.txt (hashes, no addresses)
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
 
 format: $(STAMP) ## format and fix what can be fixed

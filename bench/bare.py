@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import httpx
 
-from consumer.deliver.transport import trust
+from hlf_sync.dynamics.http.transport import trust
 
 IN_FLIGHT = 64
 _DONE = 204

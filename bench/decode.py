@@ -17,9 +17,9 @@ from typing import Any
 
 import fastavro
 
-from consumer.core.model import Position
-from consumer.decode.decoder import Decoder
-from consumer.decode.schema import SchemaCache
+from hlf_sync.core.model import Position
+from hlf_sync.decode.decoder import Decoder
+from hlf_sync.decode.schema import SchemaCache
 from tests.fixtures.debezium import COMMITTED_MS, ROWS, SCHEMAS, envelope
 
 _ROUNDS = 5

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.stack import Sandbox
 
 # Out of the way of what is measured; each bench turns on what it is about.
 QUICK = {"MASS_REMOVAL_RATIO": "0", "DEAD_LETTER_LIMIT_RATIO": "0", "DEAD_LETTER_LIMIT_RUN": "0", "HTTP_PORT": "0", "LOG_LEVEL": "info"}

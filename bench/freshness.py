@@ -13,7 +13,7 @@ from collections import Counter
 from confluent_kafka import Consumer
 from frame import Bench, bench, mentors_of, until, workers
 
-from consumer.clock import epoch_ms
+from hlf_sync.clock import epoch_ms
 
 MENTORS = 100
 GAP_S = 0.1

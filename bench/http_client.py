@@ -26,14 +26,14 @@ import uvloop
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
-from consumer.core.model import ContactId, Operation
-from consumer.deliver.client import DynamicsClient
-from consumer.deliver.contract import DynamicsContract
-from consumer.deliver.credentials import Grant, RenewingCredentials
-from consumer.deliver.exchange import Exchange, exchange
-from consumer.deliver.plain import PlainRequest
-from consumer.deliver.transport import open_transport, trust
-from sandbox.dynamics.tls import ca_path, server_context
+from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials
+from hlf_sync.dynamics.http.exchange import Exchange, exchange
+from hlf_sync.dynamics.http.plain import PlainRequest
+from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
 IN_FLIGHT = 64
 MOST_CALLS_OF_SLOW_ONES = 2_000  # the shared httpx client manages some hundred calls per second

@@ -13,7 +13,7 @@ from typing import Any
 
 from frame import Bench, bench, mentors_of, workers
 
-from sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
 
 SCALE = float(sys.argv[1]) if len(sys.argv) > 1 and __name__ == "__main__" else 15.0
 PARTS = sys.argv[2:] or ["steady", "lowered"]
@@ -27,9 +27,9 @@ LATENCY_S = 0.01
 # A worker whose pacing knows the scaled window; all else is as it is.
 SCALED_WORKER = f"""
 from functools import partial
-from consumer import policies
+from hlf_sync import policies
 policies.PacingPolicy = partial(policies.PacingPolicy, window_s={WINDOW_S!r})
-from consumer.__main__ import main
+from hlf_sync.__main__ import main
 main()
 """
 

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from frame import kept_or_own
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import LetterKind, MentorId, Operation, Trigger
-from consumer.record.letter_codec import encode, schema_text
-from sandbox.stack import Sandbox
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
+from hlf_sync.decode.dead_letter_codec import encode, schema_text
+from hlf_sync_sandbox.stack import Sandbox
 
 _SECONDS, _MEGABYTES = 30, 300
 _TOPIC = "bench-letters"

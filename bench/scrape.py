@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from consumer.core.model import Change, MentorId, Position, Trigger
-from consumer.postgres import open_pool
+from hlf_sync.core.model import Change, MentorId, Position, Trigger
+from hlf_sync.postgres.connections import open_pool
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 

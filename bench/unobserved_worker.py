@@ -4,11 +4,11 @@ import asyncio
 import logging
 from typing import Any
 
-from consumer.__main__ import main
-from consumer.record import logs
-from consumer.record.metrics import Metrics
-from consumer.watch.fleet_watch import FleetWatch
-from consumer.watch.monitor import Monitor
+from hlf_sync.__main__ import main
+from hlf_sync.telemetry import logs
+from hlf_sync.telemetry.metrics import Metrics
+from hlf_sync.watch.fleet_watch import FleetWatch
+from hlf_sync.watch.monitor import Monitor
 
 _COUNTS = ("changes", "evaluated", "called", "reflected", "staged", "taken_in", "lettered")
 
@@ -24,7 +24,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 if __name__ == "__main__":
     for name in _COUNTS:
         if not hasattr(Metrics, name):
-            raise SystemExit(f"consumer.record.metrics.Metrics has no {name} any more: it would be measured as if it were on")
+            raise SystemExit(f"hlf_sync.telemetry.metrics.Metrics has no {name} any more: it would be measured as if it were on")
         setattr(Metrics, name, _nothing)
     for watch in (Monitor, FleetWatch):
         watch.run = _never  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from uuid import uuid4
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from consumer.setup.topics import ensure_topics, read_topics
+from hlf_sync.kafka.topics import ensure_topics, read_topics
 from tests.alerts.canaries import POISON
 from tests.alerts.scene import Scene, Story
 from tests.fixtures.source_side import CHANGES

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from psycopg.errors import ObjectInUse
 
-from consumer.setup.packaged import read
+from hlf_sync.packaged import read
 from tests.alerts.scene import Scene, Story
 from tests.fixtures.source_side import CONNECTOR
 from tests.fixtures.worker_process import until

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from consumer.clock import epoch_ms
+from hlf_sync.clock import epoch_ms
 from tests.fixtures.prometheus import Watching
 
 BOARD = Path(__file__).parents[2] / "deploy/monitoring/grafana/dashboards/hlf-sync.json"

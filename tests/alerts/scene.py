@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from consumer.clock import epoch_ms
+from hlf_sync.clock import epoch_ms
 from tests.alerts.canaries import CANARY
 from tests.alerts.collector import Collector
 from tests.alerts.runbook import rows

@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from sandbox.errors import SandboxError
-from sandbox.screen import Screen
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.errors import SandboxError
+from hlf_sync_sandbox.screen import Screen
+from hlf_sync_sandbox.stack import Sandbox
 from tests.chaos.progress import Progress
 from tests.chaos.report import glance, report
 from tests.chaos.run import Outcome, Plan, as_json, run

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from sandbox.dynamics.control import ControlError
+from hlf_sync_sandbox.dynamics.control import ControlError
 from tests.chaos.faults import Fault, World
 from tests.chaos.fleet import MOST
 from tests.chaos.writers import TURN

@@ -1,6 +1,6 @@
 """The breaker's promise, checked from outside: while the circuit is open no call starts, and half-open lets one probe through at a time.
 
-Pure; the auditor's. Judges by the transitions that the database noted itself and by the emulator's journal, without a line of consumer/core. Workers
+Pure; the auditor's. Judges by the transitions that the database noted itself and by the emulator's journal, without a line of consumer/hlf_sync/core. Workers
 hear of a transition a moment later, so the first `slack_s` after an opening are nobody's fault; nor is anything while a worker could not hear at all.
 """
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 
-from consumer.record.letter_codec import decode
-from sandbox.dynamics.control import read_settings
+from hlf_sync.decode.dead_letter_codec import decode
+from hlf_sync_sandbox.dynamics.control import read_settings
 from tests.chaos.auditor import Evidence, LedgerRow
 from tests.chaos.faults import World
 from tests.chaos.ground import read_circuit, read_history

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.stack import Sandbox
 from tests.chaos.circuit import Period
 from tests.chaos.fleet import MOST, Fleet
 from tests.chaos.people import People

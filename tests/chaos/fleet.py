@@ -13,7 +13,7 @@ from random import Random
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.chaos.circuit import Period
 from tests.chaos.proxy import Proxy
 from tests.fixtures.worker_process import WorkerProcess, until

@@ -1,6 +1,6 @@
 """What the database's own history says each mentor's listing should have been, and when. Pure; the auditor's oracle.
 
-Written again from HLF's rules, on purpose without a line of consumer/core: an oracle that shares the code shares its bugs. Times are epoch seconds of
+Written again from HLF's rules, on purpose without a line of consumer/hlf_sync/core: an oracle that shares the code shares its bugs. Times are epoch seconds of
 PostgreSQL's commits.
 """
 

@@ -14,8 +14,8 @@ from subprocess import TimeoutExpired
 import httpx
 import psycopg
 
-from sandbox.dynamics.control import ControlError
-from sandbox.errors import SandboxError
+from hlf_sync_sandbox.dynamics.control import ControlError
+from hlf_sync_sandbox.errors import SandboxError
 from tests.chaos.ambushes import AMBUSHES
 from tests.chaos.faults import HEAVY, LIGHT, Fault, World, name_of
 from tests.chaos.progress import Progress

@@ -6,7 +6,7 @@ Nobody is asked for while resting: a request would make a worker look again, and
 import time
 from collections.abc import Callable, Iterator
 
-from sandbox.stack import PARTS
+from hlf_sync_sandbox.stack import PARTS
 from tests.chaos.detour import await_streaming
 from tests.chaos.faults import World
 from tests.fixtures.worker_process import Town

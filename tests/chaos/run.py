@@ -14,8 +14,8 @@ from pathlib import Path
 from random import Random
 from uuid import uuid4
 
-from sandbox.dynamics.control import ControlError
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.dynamics.control import ControlError
+from hlf_sync_sandbox.stack import Sandbox
 from tests.chaos import evidence, ground
 from tests.chaos.auditor import Findings
 from tests.chaos.detour import detoured

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.dynamics.launch import running_emulator
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.dynamics.launch import running_emulator
 from tests.fixtures.dynamics import CONTACT, MISSING, VISIBILITY, Organization, emulated, real
 
 WRITE = {VISIBILITY: False}

@@ -12,16 +12,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumer.core.model import ContactId, ErrorCode, Operation, Visibility
-from consumer.core.verdict import CODES, Course, Effect
-from consumer.deliver.client import DynamicsClient
-from consumer.deliver.contract import DynamicsContract
-from consumer.deliver.credentials import RenewingCredentials, TokenUnavailableError
-from consumer.deliver.entra import ClientCertificate, ClientSecret, EntraApplication, Key, ManagedIdentitySource, credentials_for
-from consumer.deliver.transport import open_transport
-from consumer.errors import AuthError
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.dynamics.launch import running_emulator
+from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
+from hlf_sync.core.verdict import CODES, Course, Effect
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
+from hlf_sync.dynamics.auth.entra import ClientCertificate, ClientSecret, EntraApplication, Key, ManagedIdentitySource, credentials_for
+from hlf_sync.dynamics.http.transport import open_transport
+from hlf_sync.errors import AuthError
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.dynamics.launch import running_emulator
 from tests.fixtures.certificates import certificate_pem, pem_of, self_signed
 from tests.fixtures.dynamics import CONTACT, MISSING, VISIBILITY
 

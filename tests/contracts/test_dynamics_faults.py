@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.dynamics.control import ControlError, DynamicsControl
-from sandbox.dynamics.launch import running_emulator
-from sandbox.dynamics.presets import PRESETS
+from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
+from hlf_sync_sandbox.dynamics.launch import running_emulator
+from hlf_sync_sandbox.dynamics.presets import PRESETS
 from tests.fixtures.dynamics import CONTACT, VISIBILITY, Organization, emulated
 
 

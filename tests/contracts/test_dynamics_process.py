@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner, Result
 
-from sandbox.dynamics.cli import app
-from sandbox.dynamics.clock import utc_now
-from sandbox.dynamics.control import ControlError, DynamicsControl
-from sandbox.dynamics.launch import running_emulator, start_emulator, stop, wait_until_ready
+from hlf_sync_sandbox.dynamics.cli import app
+from hlf_sync_sandbox.dynamics.clock import utc_now
+from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
+from hlf_sync_sandbox.dynamics.launch import running_emulator, start_emulator, stop, wait_until_ready
 from tests.fixtures.dynamics import CONTACT, VISIBILITY, emulated
 
 
@@ -85,7 +85,7 @@ def test_a_second_start_says_so_and_exits_2(tmp_path: Path) -> None:
     """One process per state directory; the first is not disturbed."""
     with running_emulator(tmp_path) as control:
         second = subprocess.run(
-            [sys.executable, "-m", "sandbox.dynamics", "--state", str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
         )
         assert second.returncode == 2
         assert f"already runs on {tmp_path} (pid {control.settings['pid']})" in second.stderr
@@ -98,7 +98,7 @@ def test_a_taken_port_is_named_and_exits_2(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "sandbox.dynamics", "--state", str(tmp_path), "--port", str(port)]
+        command = [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(tmp_path), "--port", str(port)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
     assert f"port {port}" in ended.stderr

@@ -7,13 +7,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer.core.mass_removal import MassRemovalPolicy
-from consumer.core.model import ErrorCode, LedgerRow, LedgerState, LetterKind, MentorId, Operation, Trigger, Visibility
-from consumer.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
-from consumer.facts.view import FactsView
-from consumer.ports import Delivered, Known, Settlement
-from consumer.postgres import Pool, open_pool
-from consumer.record.ledger import Ledger, LedgerPolicy
+from hlf_sync.core.mass_removal import MassRemovalPolicy
+from hlf_sync.core.model import ErrorCode, LedgerRow, LedgerState, LetterKind, MentorId, Operation, Trigger, Visibility
+from hlf_sync.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.ports import Delivered, Known, Settlement
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

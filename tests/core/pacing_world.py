@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from consumer.core.pacing import CONCURRENCY_CODE, Pacing
+from hlf_sync.core.pacing import CONCURRENCY_CODE, Pacing
 
 RATE_CODE = 0x80072322
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.answer import MAX_RETRY_AFTER_S, parse_code, parse_http_date, parse_retry_after
+from hlf_sync.core.answer import MAX_RETRY_AFTER_S, parse_code, parse_http_date, parse_retry_after
 
 NOW_S = 1_764_000_000.0  # Mon, 24 Nov 2025 16:00:00 GMT
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.breaker import (
+from hlf_sync.core.breaker import (
     BreakerPolicy,
     Circuit,
     Go,

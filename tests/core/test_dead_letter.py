@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from consumer.core.dead_letter import DeadLetter, LetterStatus, Source, mentor_letter_id, record_letter_id
-from consumer.core.model import LetterKind, MentorId
+from hlf_sync.core.dead_letter import DeadLetter, LetterStatus, Source, mentor_letter_id, record_letter_id
+from hlf_sync.core.model import LetterKind, MentorId
 
 MENTOR = MentorId("5f0c9f5e-0000-4000-8000-000000000001")
 

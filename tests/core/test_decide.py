@@ -4,8 +4,8 @@ from math import inf, nan
 
 import pytest
 
-from consumer.core.decide import Rules, decide, has_valid_certificate, is_lookalike, next_look_s
-from consumer.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+from hlf_sync.core.decide import Rules, decide, has_valid_certificate, is_lookalike, next_look_s
+from hlf_sync.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
 
 RULES = Rules()
 NOW_S = 1_700_000_000.0

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.difference import Around, Finding, Kind, Motion, Patience, Remedy, Sight, again, compare, drift, may_be_read
-from consumer.core.model import Facts, LedgerRow, LedgerState, Visibility
+from hlf_sync.reconcile.difference import Around, Finding, Kind, Motion, Patience, Remedy, Sight, again, compare, drift, may_be_read
+from hlf_sync.core.model import Facts, LedgerRow, LedgerState, Visibility
 
 NOW = 1_000_000.0
 END = NOW + 86_400

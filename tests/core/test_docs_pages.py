@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from consumer import settings_page
-from consumer.core.fleet_verdict import Reason
-from consumer.record import metrics_page
-from consumer.record.metric_table import TABLE
-from consumer.settings import SECRETS, Settings, variable
+from hlf_sync.pages import settings as settings_page
+from hlf_sync.core.fleet_verdict import Reason
+from hlf_sync.pages import metrics as metrics_page
+from hlf_sync.telemetry.metric_table import TABLE
+from hlf_sync.config.settings import SECRETS, Settings, variable
 from tests import requirements_page
 from tests.requirement_rows import ROWS
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.duplicate import Duplicate, Explanation, duplicates
-from consumer.core.model import MentorId
-from consumer.core.timeline import Attempt
+from hlf_sync.reconcile.duplicate import Duplicate, Explanation, duplicates
+from hlf_sync.core.model import MentorId
+from hlf_sync.why.timeline import Attempt
 
 MENTOR = MentorId("6f1a1f3c-0000-4000-8000-000000000001")
 DONE = Attempt(1, 1, "remove", "status_change", 100.0, 5, "applied", certification_id="a")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from consumer.core.answer import TransportFailure
-from consumer.core.verdict import CODES, Course
-from consumer.deliver.errors_page import render
+from hlf_sync.core.answer import TransportFailure
+from hlf_sync.core.verdict import CODES, Course
+from hlf_sync.pages.errors import render
 
 
 def test_the_page_in_docs_is_the_one_the_code_prints() -> None:
-    """Print it again after a change: `python -m consumer.deliver.errors_page > docs/errors.md`."""
+    """Print it again after a change: `python -m hlf_sync.pages.errors > docs/errors.md`."""
     assert (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8") == render()
 
 

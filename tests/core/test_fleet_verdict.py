@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.breaker import State
-from consumer.core.fleet_verdict import _HOLDS, KAFKA, MEANINGS, Reason, Signs, SourceSigns, Stage, Standing, judge, reasons
-from consumer.core.model import HaltReason
+from hlf_sync.core.breaker import State
+from hlf_sync.core.fleet_verdict import _HOLDS, KAFKA, MEANINGS, Reason, Signs, SourceSigns, Stage, Standing, judge, reasons
+from hlf_sync.core.model import HaltReason
 
 FINE = Signs(is_turning=True, partitions=12, has_caught_up=True)
 CASES = {

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.lag import Extent, LagHistory
+from hlf_sync.core.lag import Extent, LagHistory
 
 OWNED = [0]
 

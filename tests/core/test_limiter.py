@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.limiter import Limiter, LimitPolicy
+from hlf_sync.core.limiter import Limiter, LimitPolicy
 
 pytestmark = pytest.mark.requirement("R40")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.mass_removal import MassRemovalPolicy, removals_allowed
+from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
 
 pytestmark = pytest.mark.requirement("R11")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consumer.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from consumer.core.model import Change, MentorId, Position, Trigger
+from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.model import Change, MentorId, Position, Trigger
 
 pytestmark = pytest.mark.requirement("R07")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.offsets import Offsets
+from hlf_sync.core.offsets import Offsets
 
 pytestmark = pytest.mark.requirement("R40")
 

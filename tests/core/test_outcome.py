@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
-from consumer.core.model import ErrorCode, LedgerState, LetterKind
-from consumer.core.outcome import RELEASED, Conclusion, Ending, conclude
-from consumer.core.retry import RetryPolicy
-from consumer.core.verdict import Course, Effect, Verdict
+from hlf_sync.core.model import ErrorCode, LedgerState, LetterKind
+from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.core.verdict import Course, Effect, Verdict
 
 POLICY = RetryPolicy(jitter_s=0.0)
 UNAVAILABLE = Verdict(Course.RETRY, ErrorCode.SERVER_ERROR, Effect.UNKNOWN, is_breaker_failure=True)

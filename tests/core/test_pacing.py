@@ -5,7 +5,7 @@ from time import perf_counter
 
 import pytest
 
-from consumer.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Pacing, PacingPolicy
+from hlf_sync.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Pacing, PacingPolicy
 from tests.core.pacing_world import RATE_CODE, Server, World
 
 pytestmark = pytest.mark.requirement("R27")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import MentorId
-from consumer.core.partitioner import murmur2, partition_of
+from hlf_sync.core.model import MentorId
+from hlf_sync.kafka.partitioner import murmur2, partition_of
 
 # org.apache.kafka.common.utils.UtilsTest.testMurmur2
 KAFKAS_OWN = {

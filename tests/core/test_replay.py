@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import Command, Decision, LedgerRow, LedgerState, LetterKind, MentorId, NoCall, Operation, Refuse, Visibility
-from consumer.core.replay import (
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import Command, Decision, LedgerRow, LedgerState, LetterKind, MentorId, NoCall, Operation, Refuse, Visibility
+from hlf_sync.replay.judgement import (
     Closing,
     Fate,
     Letter,

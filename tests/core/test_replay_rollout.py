@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.rollout import Rollout, RolloutPolicy
+from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 
 pytestmark = pytest.mark.requirement("R47")
 

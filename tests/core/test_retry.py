@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.retry import DEFAULT, FAST, RetryPolicy, backoff, next_delay
+from hlf_sync.core.retry import DEFAULT, FAST, RetryPolicy, backoff, next_delay
 
 pytestmark = pytest.mark.requirement("R27")
 

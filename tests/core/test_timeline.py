@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import permutations
 
-from consumer.core.timeline import Attempt, Kind, Moment, deliveries, in_order
+from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries, in_order
 
 FIRST = Attempt(1, 4, "remove", "status_change", 100.0, 500, "unknown", "server_error", 503, None, "paused", None)
 

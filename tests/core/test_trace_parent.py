@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.trace_parent import parts_of, trace_id_of, trace_parent
+from hlf_sync.telemetry.trace_parent import parts_of, trace_id_of, trace_parent
 
 WHOLE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

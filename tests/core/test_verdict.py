@@ -2,9 +2,9 @@
 
 import pytest
 
-from consumer.core.answer import NoResponse, RefusedCredentials, Response, TransportFailure
-from consumer.core.model import ErrorCode
-from consumer.core.verdict import CODES, FAILURES, Course, Effect, Verdict, judge
+from hlf_sync.core.answer import NoResponse, RefusedCredentials, Response, TransportFailure
+from hlf_sync.core.model import ErrorCode
+from hlf_sync.core.verdict import CODES, FAILURES, Course, Effect, Verdict, judge
 
 pytestmark = pytest.mark.requirement("R26")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.visibility import Snapshot, VisibilityPolicy
+from hlf_sync.core.visibility import Snapshot, VisibilityPolicy
 
 pytestmark = pytest.mark.requirement("R07")
 

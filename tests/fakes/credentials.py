@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from consumer.deliver.credentials import AccessToken, Grant, TokenUnavailableError
-from consumer.errors import AuthError
+from hlf_sync.dynamics.auth.credentials import AccessToken, Grant, TokenUnavailableError
+from hlf_sync.errors import AuthError
 
 Scripted = str | AuthError | TokenUnavailableError
 

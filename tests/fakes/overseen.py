@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from time import time_ns
 from typing import Any
 
-from consumer.core.lag import Extent
-from consumer.record.metrics import Metrics
-from consumer.watch.fleet_watch import FleetWatch
-from consumer.watch.monitor import Monitor
-from consumer.watch.scrape import Scrape
-from consumer.watch.status import Status
+from hlf_sync.core.lag import Extent
+from hlf_sync.telemetry.metrics import Metrics
+from hlf_sync.watch.fleet_watch import FleetWatch
+from hlf_sync.watch.monitor import Monitor
+from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.status import Status
 from tests.fakes.worker import TestBench
 
 TOPIC = "hlf.mentor.changes"

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from consumer.tracing.traces import Places, Traces
+from hlf_sync.telemetry.tracing.traces import Places, Traces
 
 PLACES = Places("hlf.mentor.changes", "hlf.mentor.dead-letters", "hlf-sync", "org.example.org")
 

@@ -9,27 +9,27 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from consumer.core.answer import Answer, Response
-from consumer.core.breaker import BreakerPolicy
-from consumer.core.dead_letter import DeadLetter
-from consumer.core.decide import Rules
-from consumer.core.limiter import LimitPolicy
-from consumer.core.mass_removal import MassRemovalPolicy
-from consumer.core.model import Change, ContactId, Decoded, LetterKind, MentorId, Operation, Position, Record, Trigger, Undecodable
-from consumer.core.pacing import PacingPolicy
-from consumer.core.retry import RetryPolicy
-from consumer.core.verdict import judge
-from consumer.core.visibility import VisibilityPolicy
-from consumer.facts.view import FactsView
-from consumer.pipeline.letters import Origin
-from consumer.pipeline.patience import Dependencies
-from consumer.pipeline.stages import Outside, Policies, Stages, assemble
-from consumer.pipeline.tracer import Tracer
-from consumer.pipeline.worker import Worker
-from consumer.ports import CallResult
-from consumer.postgres import Pool
-from consumer.record.fleet import FleetTable
-from consumer.record.ledger import Ledger, LedgerPolicy
+from hlf_sync.core.answer import Answer, Response
+from hlf_sync.core.breaker import BreakerPolicy
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.limiter import LimitPolicy
+from hlf_sync.core.mass_removal import MassRemovalPolicy
+from hlf_sync.core.model import Change, ContactId, Decoded, LetterKind, MentorId, Operation, Position, Record, Trigger, Undecodable
+from hlf_sync.core.pacing import PacingPolicy
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.core.verdict import judge
+from hlf_sync.core.visibility import VisibilityPolicy
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.pipeline.letters import Origin
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
+from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.worker import Worker
+from hlf_sync.ports import CallResult
+from hlf_sync.postgres.connections import Pool
+from hlf_sync.postgres.fleet_state import FleetTable
+from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
 PARTITIONS = 4
 _ID_BYTES = 36

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.bad_records import CASES, SCHEMAS, Case
 from tests.fixtures.debezium import MENTOR, OTHER_MENTOR
 from tests.fixtures.source_side import CHANGES, SourceSide

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.chaos.run import Plan, as_json, run
 from tests.chaos.wave import Lengths
 

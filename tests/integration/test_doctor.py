@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from consumer.commands.app import app
-from sandbox.stack import Sandbox
+from hlf_sync.commands.app import app
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import CONNECTOR, SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
 

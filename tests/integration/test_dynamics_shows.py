@@ -16,10 +16,10 @@ from uuid import UUID
 
 import pytest
 
-from consumer.core.dead_letter import DeadLetter
-from consumer.library import Outcome, open_portal
-from consumer.settings import load
-from sandbox.stack import Sandbox
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.library.portal import Outcome, open_portal
+from hlf_sync.config.settings import load
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import QUICK, Town, WorkerProcess, found_town, until
 

@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from consumer.decode.registry import Registry
-from consumer.errors import DeadLetterError
-from consumer.record.letter_codec import schema_text
-from consumer.registry_schemas import register_guarded
-from sandbox.stack import Sandbox
+from hlf_sync.registry.client import Registry
+from hlf_sync.errors import DeadLetterError
+from hlf_sync.decode.dead_letter_codec import schema_text
+from hlf_sync.registry.schemas import register_guarded
+from hlf_sync_sandbox.stack import Sandbox
 
 pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40")]
 

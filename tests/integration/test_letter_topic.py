@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import WorkerProcess, until

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from consumer.commands.app import app
-from consumer.errors import DependencyError
-from consumer.setup.migrate import MIGRATIONS, MigrationError, migrate, read_migrations
-from consumer.setup.packaged import read
+from hlf_sync.commands.app import app
+from hlf_sync.errors import DependencyError
+from hlf_sync.postgres.migrate import MIGRATIONS, MigrationError, migrate, read_migrations
+from hlf_sync.packaged import read
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -114,7 +114,7 @@ def test_a_wrong_connection_string_is_not_quoted() -> None:
 
 def test_a_table_in_use_is_not_waited_for_for_ever(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever wants the table after us would wait behind us."""
-    monkeypatch.setattr("consumer.setup.migrate._TABLE_LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr("hlf_sync.postgres.migrate._TABLE_LOCK_WAIT_S", 0.1)
     migrate(dsn)
     folder = _folder(tmp_path, **{"9999_wide": "ALTER TABLE hlf_sync.contact_mapping ADD COLUMN wide integer"})
     with psycopg.connect(dsn) as worker:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.alerts import of_dynamics
 from tests.alerts.canaries import leaks, leaks_in
 from tests.alerts.collector import collecting

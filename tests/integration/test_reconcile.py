@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.command import Answer, command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, found_town, until

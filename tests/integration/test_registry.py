@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumer.decode.registry import Denied, Registry, SchemaText, Unreachable
-from consumer.decode.schema import SchemaCache, WriterSchema
-from consumer.errors import DeadLetterError
-from consumer.record.letter_codec import schema_text
-from sandbox.stack import Sandbox
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable
+from hlf_sync.decode.schema import SchemaCache, WriterSchema
+from hlf_sync.errors import DeadLetterError
+from hlf_sync.decode.dead_letter_codec import schema_text
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.bad_records import SCHEMAS, UNKNOWN_ID
 
 pytestmark = pytest.mark.stack

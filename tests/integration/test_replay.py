@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.replay_town import ReplayTown, drain_under_kills, found_replay_town, resolved_exactly_once
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import until

@@ -24,10 +24,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and
 )
 from dotenv import dotenv_values
 
-from consumer.settings import load
-from sandbox.errors import PartError
-from sandbox.ports import HOST
-from sandbox.stack import PARTS, Sandbox
+from hlf_sync.config.settings import load
+from hlf_sync_sandbox.errors import PartError
+from hlf_sync_sandbox.ports import HOST
+from hlf_sync_sandbox.stack import PARTS, Sandbox
 from tests.fixtures.sandbox import FOLDER, finish, left_behind, start, wait_until
 from tests.fixtures.source_side import CHANGES, SourceSide
 
@@ -233,7 +233,7 @@ def test_a_taken_port_is_named_and_what_was_started_is_stopped(state: Path, stac
 
 def test_two_ups_at_once_make_one_sandbox(state: Path) -> None:
     """The second says that it waits, and finds everything running."""
-    script = "import sys; from pathlib import Path; from sandbox.stack import Sandbox; from sandbox.screen import Screen\n"
+    script = "import sys; from pathlib import Path; from hlf_sync_sandbox.stack import Sandbox; from hlf_sync_sandbox.screen import Screen\n"
     script += "Sandbox(Path(sys.argv[1]), screen=Screen()).up(('postgres', 'dynamics'))"
     command = [sys.executable, "-c", script, str(state)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import ports
-from sandbox.cache import locked
-from sandbox.process import Process, birth_of, find_left_behind, is_running, send, spawn, stop_all
+from hlf_sync_sandbox import ports
+from hlf_sync_sandbox.cache import locked
+from hlf_sync_sandbox.process import Process, birth_of, find_left_behind, is_running, send, spawn, stop_all
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DEAF = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"]
@@ -114,7 +114,7 @@ def test_a_port_that_somebody_listens_on_is_not_free() -> None:
 def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path) -> None:
     """The waiting is told once."""
     path = tmp_path / "lock"
-    script = "import sys, time; from pathlib import Path; from sandbox.cache import locked\n"
+    script = "import sys, time; from pathlib import Path; from hlf_sync_sandbox.cache import locked\n"
     script += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout

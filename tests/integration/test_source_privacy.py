@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.leaks import Search, secrets
 from tests.fixtures.source_side import CHANGES, Record, SourceSide
 

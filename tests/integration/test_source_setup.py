@@ -13,12 +13,12 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from consumer.commands.app import app
-from consumer.errors import SettingsError
-from consumer.setup.connector import Connector, Report, Standing, apply_connector, places, read_connector, revive
-from consumer.setup.packaged import packaged, read
-from consumer.setup.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
-from sandbox.stack import Sandbox
+from hlf_sync.commands.app import app
+from hlf_sync.errors import SettingsError
+from hlf_sync.connect.connector import Connector, Report, Standing, apply_connector, places, read_connector, revive
+from hlf_sync.packaged import packaged, read
+from hlf_sync.kafka.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import CHANGES, CONNECTOR, SourceSide
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]

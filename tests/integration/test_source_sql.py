@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from consumer.setup.packaged import read
+from hlf_sync.packaged import read
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.command import command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until

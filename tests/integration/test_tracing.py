@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.collector import Collector, collecting
 from tests.fixtures.leaks import Search, secrets
 from tests.fixtures.source_side import SourceSide

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from consumer.errors import DependencyError
-from sandbox.stack import Sandbox
+from hlf_sync.errors import DependencyError
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.command import Answer, command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, found_town, until

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import CHANGES, SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
 

@@ -4,14 +4,14 @@
 |---|---|
 | fetch | pipeline/intake.Intake.take, core/mentor_queue.MentorQueue.add |
 | screen | pipeline/screening.Screening._look, core/decide.decide, core/visibility.Snapshot.shows |
-| settle | record/ledger.Ledger.settle |
-| claim | pipeline/delivery.Delivery._claim, record/ledger.Ledger.claim |
+| settle | postgres/ledger.Ledger.settle |
+| claim | pipeline/delivery.Delivery._claim, postgres/ledger.Ledger.claim |
 | look | pipeline/delivery.Delivery._look, core/mentor_queue.Entry.absorb |
-| send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, deliver/client.DynamicsClient.call |
+| send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
-| record | record/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
-| commit | core/offsets.Offsets.committable, source/consumer.KafkaSource._commit |
-| schedule | process/scheduler.Scheduler._stand |
+| record | postgres/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
+| commit | core/offsets.Offsets.committable, kafka/consumer_thread.KafkaSource._commit |
+| schedule | worker/leader.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit, halts and pacing (they delay or end a

@@ -47,7 +47,7 @@ DEAD = 2
 
 
 class Row(NamedTuple):
-    """The ledger's row of a mentor: consumer/migrations/0001_ledger.sql."""
+    """The ledger's row of a mentor: consumer/hlf_sync/postgres/migrations/0001_ledger.sql."""
 
     applied: bool
     intended: bool | None = None

@@ -1,23 +1,23 @@
 """A small world around the real core: database, ledger, topic, circuit and Dynamics in memory, and workers that do what the core decides.
 
-Used by test_machine.py only. Nothing here decides: mentor queue, offsets, visibility, decide, verdict, outcome, retry and breaker are consumer/core's
+Used by test_machine.py only. Nothing here decides: mentor queue, offsets, visibility, decide, verdict, outcome, retry and breaker are consumer/hlf_sync/core's
 own. One clock for all; it moves when the machine moves it.
 """
 
 from dataclasses import dataclass, field
 from itertools import count
 
-from consumer.core import breaker
-from consumer.core.answer import Answer, NoResponse, Response, TransportFailure
-from consumer.core.breaker import BreakerPolicy, Circuit, Go, Probe
-from consumer.core.decide import Rules, decide, next_look_s
-from consumer.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from consumer.core.model import Change, Command, Facts, LedgerRow, LedgerState, MentorId, NoCall, Position, Trigger, Visibility
-from consumer.core.offsets import Offsets
-from consumer.core.outcome import RELEASED, Conclusion, Ending, conclude
-from consumer.core.retry import RetryPolicy
-from consumer.core.verdict import judge
-from consumer.core.visibility import Snapshot
+from hlf_sync.core import breaker
+from hlf_sync.core.answer import Answer, NoResponse, Response, TransportFailure
+from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe
+from hlf_sync.core.decide import Rules, decide, next_look_s
+from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.model import Change, Command, Facts, LedgerRow, LedgerState, MentorId, NoCall, Position, Trigger, Visibility
+from hlf_sync.core.offsets import Offsets
+from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.core.verdict import judge
+from hlf_sync.core.visibility import Snapshot
 
 LEASE_S, TIMEOUT_S, LATE_S = 20.0, 5.0, 30.0
 RULES, RETRY, BREAKER = Rules(), RetryPolicy(base_delay_s=1, jitter_s=0), BreakerPolicy(cool_down_s=10, probe_s=LEASE_S)
@@ -273,7 +273,7 @@ class Hand:
 
 
 def _recorded(row: LedgerRow, held: Held, conclusion: Conclusion, now_s: float) -> LedgerRow:
-    """The row after a record: what record/ledger does in SQL."""
+    """The row after a record: what postgres/ledger does in SQL."""
     free = row._replace(lease_owner=None, lease_until_s=None, state=conclusion.state)
     attempts = row.attempt_count - (0 if conclusion.counts else 1)
     match conclusion.ending:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.answer import MAX_RETRY_AFTER_S, NoResponse, Response, TransportFailure, parse_code, parse_http_date, parse_retry_after
-from consumer.core.model import ErrorCode
-from consumer.core.retry import RetryPolicy, next_delay
-from consumer.core.verdict import CODES, Course, Effect, judge
+from hlf_sync.core.answer import MAX_RETRY_AFTER_S, NoResponse, Response, TransportFailure, parse_code, parse_http_date, parse_retry_after
+from hlf_sync.core.model import ErrorCode
+from hlf_sync.core.retry import RetryPolicy, next_delay
+from hlf_sync.core.verdict import CODES, Course, Effect, judge
 
 codes = st.one_of(st.none(), st.sampled_from(sorted(CODES)), st.integers(0, 0xFFFFFFFF))
 times = st.floats(0, 1e9)

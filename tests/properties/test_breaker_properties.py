@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.core.breaker import (
+from hlf_sync.core.breaker import (
     BreakerPolicy,
     Circuit,
     Go,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.decide import Rules, decide, next_look_s
-from consumer.core.model import Command, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
-from consumer.core.offsets import Offsets
-from consumer.core.visibility import Snapshot, VisibilityPolicy
+from hlf_sync.core.decide import Rules, decide, next_look_s
+from hlf_sync.core.model import Command, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+from hlf_sync.core.offsets import Offsets
+from hlf_sync.core.visibility import Snapshot, VisibilityPolicy
 
 RULES = Rules()
 NOW_S = 1_000.0

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.model import Change, Ignored, OutOfScope, Position, Truncated, Undecodable, UnknownSchema
-from consumer.decode.avro import SchemaError, parse
-from consumer.decode.decoder import Decoder
-from consumer.decode.envelope import ROW_FIELDS, Table
-from consumer.decode.fields import ORIGIN, PATHS, Field, encoded, is_readable, number, text
-from consumer.decode.pattern import usual_shape
-from consumer.decode.schema import SchemaCache, WriterSchema
-from consumer.decode.walker import Malformed, Walker
+from hlf_sync.core.model import Change, Ignored, OutOfScope, Position, Truncated, Undecodable, UnknownSchema
+from hlf_sync.decode.avro import SchemaError, parse
+from hlf_sync.decode.decoder import Decoder
+from hlf_sync.decode.envelope import ROW_FIELDS, Table
+from hlf_sync.decode.fields import ORIGIN, PATHS, Field, encoded, is_readable, number, text
+from hlf_sync.decode.pattern import usual_shape
+from hlf_sync.decode.schema import SchemaCache, WriterSchema
+from hlf_sync.decode.walker import Malformed, Walker
 from tests.fixtures.avro import SCHEMATA, Schema, datum_of
 from tests.fixtures.bad_records import SCHEMAS
 from tests.fixtures.debezium import COLUMNS, MENTOR, RECORD_MS, body, envelope, framed, source

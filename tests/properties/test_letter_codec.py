@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import LetterKind, MentorId, Operation, Trigger
-from consumer.errors import DecodeError, SettingsError
-from consumer.record import letter_codec
-from consumer.record.letter_codec import decode, encode, schema_id_of, schema_text
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
+from hlf_sync.errors import DecodeError, SettingsError
+from hlf_sync.decode import dead_letter_codec as letter_codec
+from hlf_sync.decode.dead_letter_codec import decode, encode, schema_id_of, schema_text
 from tests.fixtures.debezium import body, framed
 
 _words = st.text(max_size=40)

@@ -12,14 +12,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from consumer.core import breaker, outcome
-from consumer.core.answer import Response
-from consumer.core.decide import has_valid_certificate
-from consumer.core.mentor_queue import Entry, MentorQueue
-from consumer.core.model import Facts, LedgerState, MentorId, Visibility
-from consumer.core.offsets import Offsets
-from consumer.core.verdict import Effect
-from consumer.core.visibility import Snapshot
+from hlf_sync.core import breaker
+from hlf_sync.core import outcome
+from hlf_sync.core.answer import Response
+from hlf_sync.core.decide import has_valid_certificate
+from hlf_sync.core.mentor_queue import Entry, MentorQueue
+from hlf_sync.core.model import Facts, LedgerState, MentorId, Visibility
+from hlf_sync.core.offsets import Offsets
+from hlf_sync.core.verdict import Effect
+from hlf_sync.core.visibility import Snapshot
 from tests.properties import core_world
 from tests.properties.core_world import LATE_S, LEASE_S, NEVER, OK, Database, Dynamics, Hand, Topic
 

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from consumer.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from consumer.core.model import Change, MentorId, Position, Trigger
+from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.model import Change, MentorId, Position, Trigger
 
 MENTORS = st.sampled_from([MentorId(name) for name in "abc"])
 PARTITIONS = st.integers(0, 2)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Dial, Pacing, PacingPolicy
+from hlf_sync.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Dial, Pacing, PacingPolicy
 
 POLICY = PacingPolicy(requests_per_s=10.0, burst=5.0, concurrency=4, window_s=30.0)
 

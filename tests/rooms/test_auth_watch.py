@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consumer.core.breaker import BreakerPolicy, Circuit
-from consumer.core.model import HaltReason
-from consumer.deliver.credentials import RenewingCredentials, TokenUnavailableError
-from consumer.errors import AuthError
-from consumer.pipeline import auth_watch
-from consumer.pipeline.auth_watch import watch_credentials
-from consumer.pipeline.gate import Gate
-from consumer.pipeline.patience import Dependencies
-from consumer.ports import Fleet
-from consumer.wiring import _SignIn
+from hlf_sync.core.breaker import BreakerPolicy, Circuit
+from hlf_sync.core.model import HaltReason
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
+from hlf_sync.errors import AuthError
+from hlf_sync.pipeline import auth_watch
+from hlf_sync.pipeline.auth_watch import watch_credentials
+from hlf_sync.pipeline.gate import Gate
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.ports import Fleet
+from hlf_sync.worker.wiring import _SignIn
 from tests.fakes.credentials import SteeredSource
 
 RETRY_S = 0.1

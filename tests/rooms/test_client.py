@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import ContactId, ErrorCode, Operation, Visibility
-from consumer.core.verdict import Course, Effect
-from consumer.deliver.client import DynamicsClient
-from consumer.deliver.contract import DynamicsContract
-from consumer.deliver.credentials import TokenUnavailableError
-from consumer.errors import AuthError, InvariantError
+from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
+from hlf_sync.core.verdict import Course, Effect
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.auth.credentials import TokenUnavailableError
+from hlf_sync.errors import AuthError, InvariantError
 from tests.fakes.credentials import ScriptedCredentials
 
 CONTACT = ContactId("6f1a1f3c-0000-4000-8000-000000000001")

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import pytest
 
-from consumer import clients
-from consumer.clock import epoch_ms
-from consumer.errors import DependencyError, SettingsError
-from consumer.settings import Settings, load
-from sandbox.dynamics.tls import ca_path, server_context
+from hlf_sync import clients
+from hlf_sync.clock import epoch_ms
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.config.settings import Settings, load
+from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
 SECRET = "p4ssw0rd-that-nobody-may-see"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumer.errors import DependencyError, SettingsError
-from consumer.setup.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
-from consumer.setup.reachable import Say
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.connect.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
+from hlf_sync.waiting import Say
 
 _WANTED = {"connector.class": "Demo", "database.password": "${file:/f:password}", "poll.interval.ms": "10"}
 

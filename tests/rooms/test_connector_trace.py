@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.setup.connector_trace import causes, find_cause
+from hlf_sync.connect.connector_trace import causes, find_cause
 
 
 @pytest.mark.requirement("R45")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from consumer.core.model import ContactId, Operation, Visibility
-from consumer.deliver.contract import DynamicsContract
-from consumer.errors import SettingsError
+from hlf_sync.core.model import ContactId, Operation, Visibility
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.errors import SettingsError
 
 BASE = "https://org.crm.dynamics.com"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.crash import told
-from consumer.errors import DependencyError
+from hlf_sync.crash import told
+from hlf_sync.errors import DependencyError
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.leaks import Search
 
@@ -42,20 +42,20 @@ def fail():
 {way}
 """
 _COMMAND = """
-from consumer import __main__
-from consumer.commands import app
+from hlf_sync import __main__
+from hlf_sync.commands import app
 app.app = lambda: fail()
 __main__.main()
 """
 _THREAD = """
-from consumer import crash
+from hlf_sync import crash
 crash.tame()
 thread = threading.Thread(target=fail)
 thread.start()
 thread.join()
 """
 _DELETED = """
-from consumer import crash
+from hlf_sync import crash
 crash.tame()
 class Kept:
     def __del__(self):
@@ -64,7 +64,7 @@ Kept()
 """
 _LOG = """
 import structlog
-from consumer.record.logs import configure
+from hlf_sync.telemetry.logs import configure
 writer = configure("info")
 try:
     fail()
@@ -75,7 +75,7 @@ writer.close()
 """
 _LOOP = """
 import asyncio, gc
-from consumer import crash
+from hlf_sync import crash
 crash.tame()
 async def forgotten():
     fail()
@@ -155,6 +155,6 @@ def test_our_own_exceptions_say_their_text() -> None:
             raise DependencyError("Kafka", "_TRANSPORT") from error
 
     first, *rest = told(_raised(fail))
-    assert first == "a bug: consumer.errors.DependencyError: Kafka cannot be reached (_TRANSPORT)"
+    assert first == "a bug: hlf_sync.errors.DependencyError: Kafka cannot be reached (_TRANSPORT)"
     assert any(line.startswith("  tests/rooms/test_crash.py:") for line in rest)
     assert Search([CANARY]).found("\n".join(rest).encode()) == []

@@ -5,8 +5,8 @@ import traceback
 
 import pytest
 
-from consumer.deliver.credentials import FETCH_LIMIT_S, AccessToken, RenewingCredentials, TokenUnavailableError
-from consumer.errors import AuthError
+from hlf_sync.dynamics.auth.credentials import FETCH_LIMIT_S, AccessToken, RenewingCredentials, TokenUnavailableError
+from hlf_sync.errors import AuthError
 from tests.fakes.credentials import Clock, SteeredSource, settled
 
 pytestmark = pytest.mark.requirement("R23")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from consumer.core.model import Change, Decoded, Ignored, OutOfScope, Position, Truncated, Undecodable, UnknownSchema
-from consumer.decode.decoder import Decoder
-from consumer.decode.schema import SchemaCache
+from hlf_sync.core.model import Change, Decoded, Ignored, OutOfScope, Position, Truncated, Undecodable, UnknownSchema
+from hlf_sync.decode.decoder import Decoder
+from hlf_sync.decode.schema import SchemaCache
 from tests.fixtures.bad_records import CASES, SCHEMAS, Case, Expected, row_change
 from tests.fixtures.debezium import MENTOR, RECORD_MS, ROWS
 

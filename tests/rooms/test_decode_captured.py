@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import Change, Decoded, Ignored, IgnoredReason, OutOfScope, Position, Trigger, Truncated
-from consumer.decode import decoder as decoding
-from consumer.decode.decoder import Decoder
-from consumer.decode.schema import SchemaCache, WriterSchema
-from consumer.decode.walker import Walker
+from hlf_sync.core.model import Change, Decoded, Ignored, IgnoredReason, OutOfScope, Position, Trigger, Truncated
+from hlf_sync.decode import decoder as decoding
+from hlf_sync.decode.decoder import Decoder
+from hlf_sync.decode.schema import SchemaCache, WriterSchema
+from hlf_sync.decode.walker import Walker
 from tests.fixtures import debezium
 from tests.fixtures.capture_records import CANARY
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import Change, Decoded, MentorId, OutOfScope, Position, Trigger, Undecodable, UnknownSchema
-from consumer.decode.decoder import _MOST_SHAPES, Decoder
-from consumer.decode.envelope import is_elsewhere
-from consumer.decode.schema import SchemaCache, WriterSchema
+from hlf_sync.core.model import Change, Decoded, MentorId, OutOfScope, Position, Trigger, Undecodable, UnknownSchema
+from hlf_sync.decode.decoder import _MOST_SHAPES, Decoder
+from hlf_sync.decode.envelope import is_elsewhere
+from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from tests.fixtures.bad_records import SCHEMAS
 from tests.fixtures.debezium import CERTIFICATION, COMMITTED_MS, MENTOR, OTHER_MENTOR, RECORD_MS, ROWS, TRANSACTION_ID, envelope
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import Undecodable
-from consumer.decode.avro import DEEPEST_NESTING, LARGEST_TEXT, MOST_TYPES, SchemaError, parse
-from consumer.decode.fields import Field, encoded
-from consumer.decode.pattern import usual_shape
-from consumer.decode.schema import SchemaCache
-from consumer.decode.walker import Malformed, Walker
+from hlf_sync.core.model import Undecodable
+from hlf_sync.decode.avro import DEEPEST_NESTING, LARGEST_TEXT, MOST_TYPES, SchemaError, parse
+from hlf_sync.decode.fields import Field, encoded
+from hlf_sync.decode.pattern import usual_shape
+from hlf_sync.decode.schema import SchemaCache
+from hlf_sync.decode.walker import Malformed, Walker
 from tests.fixtures.debezium import body
 
 

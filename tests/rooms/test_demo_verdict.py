@@ -2,9 +2,9 @@
 
 import pytest
 
-from sandbox.demo.application import Expectation
-from sandbox.demo.storms import Sample
-from sandbox.demo.verdict import compare, freshness_ms, percentile
+from hlf_sync_sandbox.demo.application import Expectation
+from hlf_sync_sandbox.demo.storms import Sample
+from hlf_sync_sandbox.demo.verdict import compare, freshness_ms, percentile
 
 _OURS = Expectation("m1", is_ours=True, contact_id="c1", is_shown=True)
 _OTHER = Expectation("m2", is_ours=False, contact_id="c2", is_shown=False)

@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from consumer.commands.app import app
-from consumer.settings import PREFIX, SECRETS, Settings
+from hlf_sync.commands.app import app
+from hlf_sync.config.settings import PREFIX, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "connectors/README.md", ROOT / "deploy/monitoring/README.md"])

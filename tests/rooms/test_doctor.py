@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from consumer.commands.app import app
-from consumer.doctor import connect, kafka, preparation, report
-from consumer.doctor.checkup import EVERY, Checkup, check_up, without_settings
-from consumer.doctor.clocks import Clocks
-from consumer.doctor.examination import Examination, aside, examine_all
-from consumer.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
-from consumer.errors import DependencyError, SettingsError
-from consumer.settings import Settings
-from consumer.setup.connector import Difference
-from consumer.setup.topics import Found, Topic, compare, read_topics
+from hlf_sync.commands.app import app
+from hlf_sync.doctor import connect
+from hlf_sync.doctor import kafka
+from hlf_sync.doctor import preparation
+from hlf_sync.doctor import report
+from hlf_sync.doctor.checkup import EVERY, Checkup, check_up, without_settings
+from hlf_sync.doctor.clocks import Clocks
+from hlf_sync.doctor.examination import Examination, aside, examine_all
+from hlf_sync.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.config.settings import Settings
+from hlf_sync.connect.connector import Difference
+from hlf_sync.kafka.topics import Found, Topic, compare, read_topics
 
 SECRET = "s3cr3t-that-nobody-may-see"
 

@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumer.doctor.checkup import check_up
-from consumer.doctor.finding import Finding, Verdict
-from consumer.settings import Settings
+from hlf_sync.doctor.checkup import check_up
+from hlf_sync.doctor.finding import Finding, Verdict
+from hlf_sync.config.settings import Settings
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

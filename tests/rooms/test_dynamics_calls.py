@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.dynamics.answers import Answer, Body, render, shaped
-from sandbox.dynamics.assertion import is_signed_by
-from sandbox.dynamics.calls import read_call
-from sandbox.dynamics.codes import CATALOGUE
-from sandbox.dynamics.dataverse import Admission
-from sandbox.dynamics.emulator import Emulator, open_emulator
-from sandbox.dynamics.faults import Fault
-from sandbox.dynamics.http1 import Request
-from sandbox.dynamics.sts import ERRORS
-from sandbox.dynamics.tokens import TokenFault
+from hlf_sync_sandbox.dynamics.answers import Answer, Body, render, shaped
+from hlf_sync_sandbox.dynamics.assertion import is_signed_by
+from hlf_sync_sandbox.dynamics.calls import read_call
+from hlf_sync_sandbox.dynamics.codes import CATALOGUE
+from hlf_sync_sandbox.dynamics.dataverse import Admission
+from hlf_sync_sandbox.dynamics.emulator import Emulator, open_emulator
+from hlf_sync_sandbox.dynamics.faults import Fault
+from hlf_sync_sandbox.dynamics.http1 import Request
+from hlf_sync_sandbox.dynamics.sts import ERRORS
+from hlf_sync_sandbox.dynamics.tokens import TokenFault
 
 BASE = "https://127.0.0.1:1"
 ONE = "6f1a1f3c-0000-4000-8000-000000000001"

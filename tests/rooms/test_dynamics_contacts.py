@@ -6,14 +6,14 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.dynamics.contact_log import replay
-from sandbox.dynamics.contacts import ById, ByKey, Contacts, Precondition, Refusal, Written
-from sandbox.dynamics.faults import Fault, Script, Seen
-from sandbox.dynamics.holds import Holds
-from sandbox.dynamics.journal import last_seq_of
-from sandbox.dynamics.multipart import Malformed, read_batch
-from sandbox.dynamics.overlaps import Overlaps
-from sandbox.dynamics.servers import Servers
+from hlf_sync_sandbox.dynamics.contact_log import replay
+from hlf_sync_sandbox.dynamics.contacts import ById, ByKey, Contacts, Precondition, Refusal, Written
+from hlf_sync_sandbox.dynamics.faults import Fault, Script, Seen
+from hlf_sync_sandbox.dynamics.holds import Holds
+from hlf_sync_sandbox.dynamics.journal import last_seq_of
+from hlf_sync_sandbox.dynamics.multipart import Malformed, read_batch
+from hlf_sync_sandbox.dynamics.overlaps import Overlaps
+from hlf_sync_sandbox.dynamics.servers import Servers
 
 ONE = "6f1a1f3c-0000-4000-8000-000000000001"
 MUST_EXIST = Precondition(must_exist=True)

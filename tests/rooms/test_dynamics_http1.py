@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.dynamics.http1 import BadRequest, Request, RequestReader
+from hlf_sync_sandbox.dynamics.http1 import BadRequest, Request, RequestReader
 
 PATCH = (
     b"PATCH /api/data/v9.2/contacts(6f1a1f3c-0000-4000-8000-000000000001)?$select=a HTTP/1.1\r\nHost: h:1\r\nIf-Match: *\r\n"

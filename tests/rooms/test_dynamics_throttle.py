@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.dynamics.throttle import Limits, Throttle
+from hlf_sync_sandbox.dynamics.throttle import Limits, Throttle
 
 WINDOW = 300.0
 

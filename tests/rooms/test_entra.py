@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from pydantic import SecretStr
 
-from consumer.deliver.credentials import AccessToken, TokenUnavailableError
-from consumer.deliver.entra import (
+from hlf_sync.dynamics.auth.credentials import AccessToken, TokenUnavailableError
+from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
     ClientSecret,
     EntraApplication,
@@ -28,8 +28,8 @@ from consumer.deliver.entra import (
     ManagedIdentitySource,
     credentials_for,
 )
-from consumer.deliver.token_endpoint import TokenEndpoint
-from consumer.errors import AuthError, HlfSyncError, SettingsError
+from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
+from hlf_sync.errors import AuthError, HlfSyncError, SettingsError
 from tests.fixtures.certificates import certificate_pem, pem_of, self_signed
 
 pytestmark = pytest.mark.requirement("R23")

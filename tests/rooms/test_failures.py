@@ -7,9 +7,9 @@ from types import ModuleType
 import httpx
 import pytest
 
-from consumer.core.answer import NoResponse, TransportFailure
-from consumer.core.verdict import judge
-from consumer.deliver.failures import FAILURES, HTTPX_ERRORS, classify
+from hlf_sync.core.answer import NoResponse, TransportFailure
+from hlf_sync.core.verdict import judge
+from hlf_sync.dynamics.http.failures import FAILURES, HTTPX_ERRORS, classify
 
 NOT_SENT = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError}
 

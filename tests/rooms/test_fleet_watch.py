@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumer.core.decide import Rules
-from consumer.errors import DependencyError
-from consumer.facts.view import FactsView
-from consumer.postgres import Pool, open_pool
-from consumer.watch.fleet_watch import SLOT, FleetWatch, Sight
+from hlf_sync.core.decide import Rules
+from hlf_sync.errors import DependencyError
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.watch.fleet_watch import SLOT, FleetWatch, Sight
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster

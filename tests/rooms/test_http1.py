@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.deliver.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
+from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\n\r\n"
 

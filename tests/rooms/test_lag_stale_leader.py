@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.errors import DependencyError
-from consumer.watch.lag import LagReader
+from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.lag_reader import LagReader
 
 
 class StaleAdmin:

@@ -13,12 +13,12 @@ import fastavro
 import httpx
 import pytest
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import LetterKind, MentorId, Operation, Trigger
-from consumer.decode.registry import COMPATIBILITY, Registry
-from consumer.errors import DependencyError
-from consumer.record.letter_codec import decode, encode, schema_text
-from consumer.registry_schemas import register_guarded
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
+from hlf_sync.registry.client import COMPATIBILITY, Registry
+from hlf_sync.errors import DependencyError
+from hlf_sync.decode.dead_letter_codec import decode, encode, schema_text
+from hlf_sync.registry.schemas import register_guarded
 
 pytestmark = pytest.mark.requirement("R40")
 

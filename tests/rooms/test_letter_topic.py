@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import LetterKind
-from consumer.record.letter_topic import LetterTopic, producer_config
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind
+from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 
 _FLOOD = 200
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import structlog
 
-from consumer.library import (
+from hlf_sync.library.portal import (
     ContractError,
     DependencyError,
     DynamicsError,
@@ -23,9 +23,9 @@ from consumer.library import (
     State,
     open_portal,
 )
-from consumer.settings import Settings
-from sandbox.dynamics.control import DynamicsControl
-from sandbox.dynamics.launch import running_emulator
+from hlf_sync.config.settings import Settings
+from hlf_sync_sandbox.dynamics.control import DynamicsControl
+from hlf_sync_sandbox.dynamics.launch import running_emulator
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from consumer.record.logs import ALLOWED, Writer, _for_people, arrange
+from hlf_sync.telemetry.logs import ALLOWED, Writer, _for_people, arrange
 from tests.fixtures.log_lines import LogLines, captured
 
 _TALKS = """
 import sys, structlog
-from consumer.record.logs import configure
+from hlf_sync.telemetry.logs import configure
 writer = configure("info")
 log = structlog.get_logger()
 for number in range(30_000):

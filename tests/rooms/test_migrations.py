@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.setup.migrate import MigrationError, due, read_migrations
+from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 
 
 def _write(folder: Path, **files: str) -> Path:

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from consumer.core.mentor_queue import MentorQueue
-from consumer.core.model import Position, Record
-from consumer.pipeline.assignment import Assignment
-from consumer.pipeline.intake import Intake
-from consumer.pipeline.patience import Dependencies
-from consumer.pipeline.schemas import Denied, Schemas
+from hlf_sync.core.mentor_queue import MentorQueue
+from hlf_sync.core.model import Position, Record
+from hlf_sync.pipeline.assignment import Assignment
+from hlf_sync.pipeline.intake import Intake
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.schemas import Denied, Schemas
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
 
 _IDS = 300

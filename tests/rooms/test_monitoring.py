@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from consumer.core.fleet_verdict import Reason
-from consumer.record.metric_table import TABLE, Kind, Metric
-from consumer.top.headline import ALERTS
+from hlf_sync.core.fleet_verdict import Reason
+from hlf_sync.telemetry.metric_table import TABLE, Kind, Metric
+from hlf_sync.top.headline import ALERTS
 from tests.alerts.runbook import rows
 from tests.alerts.stories import STORIES
 from tests.rooms.promql import Selector, groupings, selectors

@@ -8,8 +8,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer.__main__ import main
-from consumer.commands import steer as cli_operate
+from hlf_sync.__main__ import main
+from hlf_sync.commands import steer as cli_operate
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

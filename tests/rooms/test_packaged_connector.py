@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from consumer.setup.connector import places, read_connector
-from consumer.setup.packaged import read
+from hlf_sync.connect.connector import places, read_connector
+from hlf_sync.packaged import read
 
 _PERSONAL = {"full_name", "email", "phone", "notes", "updated_at", "requested_by", "reason", "contact_id"}
 

@@ -8,13 +8,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer.core.answer import NoResponse, Response, TransportFailure
-from consumer.core.dead_letter import DeadLetter
-from consumer.core.limiter import LimitPolicy
-from consumer.core.mass_removal import MassRemovalPolicy
-from consumer.core.model import LetterKind, Operation, Position, Record
-from consumer.core.visibility import VisibilityPolicy
-from consumer.postgres import Pool, open_pool
+from hlf_sync.core.answer import NoResponse, Response, TransportFailure
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.limiter import LimitPolicy
+from hlf_sync.core.mass_removal import MassRemovalPolicy
+from hlf_sync.core.model import LetterKind, Operation, Position, Record
+from hlf_sync.core.visibility import VisibilityPolicy
+from hlf_sync.postgres.connections import Pool, open_pool
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.core.answer import Response
+from hlf_sync.core.answer import Response
 from tests.fakes.worker import Options
 from tests.fixtures.log_lines import LogLines, captured
 from tests.rooms.test_pipeline import World, until, world

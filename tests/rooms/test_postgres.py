@@ -6,8 +6,8 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from consumer.postgres import connect, open_pool
-from consumer.settings import load
+from hlf_sync.postgres.connections import connect, open_pool
+from hlf_sync.config.settings import load
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

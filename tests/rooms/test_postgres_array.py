@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.postgres import array
+from hlf_sync.postgres.connections import array
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

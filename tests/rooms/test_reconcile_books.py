@@ -10,23 +10,23 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from consumer import surroundings
-from consumer.core.breaker import BreakerPolicy
-from consumer.core.difference import Patience
-from consumer.core.model import MentorId
-from consumer.core.pacing import PacingPolicy
-from consumer.deliver.client import DynamicsClient
-from consumer.deliver.contract import DynamicsContract
-from consumer.errors import AuthError
-from consumer.postgres import Pool, open_pool
-from consumer.reconcile import roll
-from consumer.reconcile.column import Column, ColumnPolicy
-from consumer.reconcile.inspection import Inspection, Wish
-from consumer.reconcile.page import show
-from consumer.reconcile.repair import Order, repair
-from consumer.reconcile.report import Report
-from consumer.record.fleet import FleetTable
-from consumer.settings import Settings
+from hlf_sync.postgres import delivery_blockers as surroundings
+from hlf_sync.core.breaker import BreakerPolicy
+from hlf_sync.reconcile.difference import Patience
+from hlf_sync.core.model import MentorId
+from hlf_sync.core.pacing import PacingPolicy
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.errors import AuthError
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.reconcile import roll
+from hlf_sync.reconcile.column import Column, ColumnPolicy
+from hlf_sync.reconcile.inspection import Inspection, Wish
+from hlf_sync.reconcile.page import show
+from hlf_sync.reconcile.repair import Order, repair
+from hlf_sync.reconcile.report import Report
+from hlf_sync.postgres.fleet_state import FleetTable
+from hlf_sync.config.settings import Settings
 from tests.fakes.credentials import ScriptedCredentials
 from tests.fixtures.cluster import Cluster
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumer.decode.registry import Denied, Registry, SchemaText, Unreachable, Unusable
-from consumer.errors import DeadLetterError, DependencyError
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
+from hlf_sync.errors import DeadLetterError, DependencyError
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

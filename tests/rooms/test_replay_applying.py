@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 
-from consumer.core.decide import Rules
-from consumer.core.model import LetterKind, MentorId
-from consumer.core.replay import Letter, ReplayVerdict
-from consumer.core.rollout import RolloutPolicy
-from consumer.errors import HaltError
-from consumer.postgres import open_pool
-from consumer.replay.applying import Applying, ReplayStoppedError, Tally, Wish
-from consumer.replay.desk import Desk, ReplayHeldError
-from consumer.replay.standings import Standings
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import LetterKind, MentorId
+from hlf_sync.replay.judgement import Letter, ReplayVerdict
+from hlf_sync.replay.rollout import RolloutPolicy
+from hlf_sync.errors import HaltError
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.replay.applying import Applying, ReplayStoppedError, Tally, Wish
+from hlf_sync.replay.desk import Desk, ReplayHeldError
+from hlf_sync.replay.standings import Standings
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
 

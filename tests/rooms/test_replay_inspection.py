@@ -8,15 +8,15 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from consumer.core.dead_letter import DeadLetter, Source
-from consumer.core.model import LetterKind, Record
-from consumer.core.replay import Judgement, ReplayVerdict, letter_of
-from consumer.decode.registry import Registry
-from consumer.replay import inspection
-from consumer.replay.inspection import Explained, describe
-from consumer.replay.letter_page import content, letter_page
-from consumer.replay.standings import Judged
-from consumer.replay.workplace import Workplace
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind, Record
+from hlf_sync.replay.judgement import Judgement, ReplayVerdict, letter_of
+from hlf_sync.registry.client import Registry
+from hlf_sync.replay import inspection
+from hlf_sync.replay.inspection import Explained, describe
+from hlf_sync.replay.letter_page import content, letter_page
+from hlf_sync.replay.standings import Judged
+from hlf_sync.replay.workplace import Workplace
 from tests.fixtures.debezium import MENTOR, ROWS, body, envelope, envelope_schema, framed
 
 pytestmark = pytest.mark.requirement("R47")

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from consumer.core.model import LetterKind, MentorId
-from consumer.core.replay import Judgement, Letter, ReplayVerdict
-from consumer.errors import SettingsError
-from consumer.replay import plan_file
-from consumer.replay.letter_log import Extent
-from consumer.replay.letter_page import moment
-from consumer.replay.plan_file import Plan, PlanError, PlannedLetter
-from consumer.replay.plan_page import PlanPage
-from consumer.replay.planning import Filters, start_of
-from consumer.replay.run_view import Lines
+from hlf_sync.core.model import LetterKind, MentorId
+from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict
+from hlf_sync.errors import SettingsError
+from hlf_sync.replay import plan_file
+from hlf_sync.replay.letter_log import Extent
+from hlf_sync.replay.letter_page import moment
+from hlf_sync.replay.plan_file import Plan, PlanError, PlannedLetter
+from hlf_sync.replay.plan_page import PlanPage
+from hlf_sync.replay.planning import Filters, start_of
+from hlf_sync.replay.run_view import Lines
 
 pytestmark = pytest.mark.requirement("R47")
 

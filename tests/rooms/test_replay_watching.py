@@ -8,19 +8,19 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from consumer.core.decide import Rules
-from consumer.core.model import LetterKind, MentorId
-from consumer.core.replay import Letter
-from consumer.core.rollout import RolloutPolicy
-from consumer.errors import HaltError
-from consumer.postgres import open_pool
-from consumer.replay.applying import ReplayStoppedError
-from consumer.replay.backlog import Backlog, Standstill
-from consumer.replay.desk import Desk
-from consumer.replay.letter_log import Extent, Layout
-from consumer.replay.standings import Standings
-from consumer.replay.watching import Watching, WatchPolicy
-from consumer.replay.workplace import Workplace
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import LetterKind, MentorId
+from hlf_sync.replay.judgement import Letter
+from hlf_sync.replay.rollout import RolloutPolicy
+from hlf_sync.errors import HaltError
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.replay.applying import ReplayStoppedError
+from hlf_sync.replay.backlog import Backlog, Standstill
+from hlf_sync.replay.desk import Desk
+from hlf_sync.replay.letter_log import Extent, Layout
+from hlf_sync.replay.standings import Standings
+from hlf_sync.replay.watching import Watching, WatchPolicy
+from hlf_sync.replay.workplace import Workplace
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
 from tests.rooms.test_replay_applying import Notes

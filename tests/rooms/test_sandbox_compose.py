@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from sandbox import jars
-from sandbox.parts import connect, kafka
+from hlf_sync_sandbox import jars
+from hlf_sync_sandbox.parts import connect
+from hlf_sync_sandbox.parts import kafka
 
 TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
 

@@ -10,11 +10,11 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.account import Account
-from sandbox.errors import ArgumentError
-from sandbox.layout import Layout, check_name, keep_passwords, read_env, tail, write_env
-from sandbox.process import Process
-from sandbox.roster import Roster
+from hlf_sync_sandbox.account import Account
+from hlf_sync_sandbox.errors import ArgumentError
+from hlf_sync_sandbox.layout import Layout, check_name, keep_passwords, read_env, tail, write_env
+from hlf_sync_sandbox.process import Process
+from hlf_sync_sandbox.roster import Roster
 
 SHELL = 'set -a; . "$0"; printf %s "$NAME"'
 WRITABLE = st.text(st.characters(blacklist_categories=("C", "Zl", "Zp"), blacklist_characters='\\,:{}$`"'), max_size=30).filter(str.isprintable)

@@ -8,12 +8,14 @@ import httpx
 import pytest
 from rich.console import Console
 
-from sandbox import download, jars, mirror
-from sandbox.cache import VARIABLE, cache_root
-from sandbox.errors import ArgumentError, DownloadError
-from sandbox.jar_lock import SECTIONS, read_listing, write_pom
-from sandbox.jars import Jar
-from sandbox.screen import Screen
+from hlf_sync_sandbox import download
+from hlf_sync_sandbox import jars
+from hlf_sync_sandbox import mirror
+from hlf_sync_sandbox.cache import VARIABLE, cache_root
+from hlf_sync_sandbox.errors import ArgumentError, DownloadError
+from hlf_sync_sandbox.jar_lock import SECTIONS, read_listing, write_pom
+from hlf_sync_sandbox.jars import Jar
+from hlf_sync_sandbox.screen import Screen
 
 CONTENT = b"bytes of a jar"
 JAR = Jar("org.example", "thing", "1.0", "", "jar", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))

@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumer.pipeline.patience import Dependencies
-from consumer.process import scheduler as module
-from consumer.process.scheduler import Scheduler
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.worker import leader as module
+from hlf_sync.worker.leader import Scheduler
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from consumer.errors import SettingsError
-from consumer.secret_file import read_secret
-from consumer.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
+from hlf_sync.errors import SettingsError
+from hlf_sync.config.secret_file import read_secret
+from hlf_sync.config.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
 
 SECRET = "s3cr3t-that-nobody-may-see"
 TENANT = "00000000-0000-0000-0000-000000000001"

@@ -11,15 +11,15 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.core.breaker import Circuit, State
-from consumer.core.lag import Extent
-from consumer.core.model import Change, HaltReason, MentorId, Operation, Position, Trigger
-from consumer.errors import DependencyError, SettingsError
-from consumer.ports import Fleet
-from consumer.postgres import open_pool
-from consumer.record.metric_table import TABLE, By, Kind
-from consumer.record.metrics import Distribution
-from consumer.watch.status_server import serve
+from hlf_sync.core.breaker import Circuit, State
+from hlf_sync.core.lag import Extent
+from hlf_sync.core.model import Change, HaltReason, MentorId, Operation, Position, Trigger
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.ports import Fleet
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.telemetry.metric_table import TABLE, By, Kind
+from hlf_sync.telemetry.metrics import Distribution
+from hlf_sync.watch.status_server import serve
 from tests.fakes.overseen import TOPIC, Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.log_lines import LogLines, captured

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from consumer.watch.status_page import duration, render
+from hlf_sync.watch.status_page import duration, render
 
 FINE: dict[str, Any] = {
     "verdict": "ok",

@@ -21,13 +21,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from consumer.commands.app import app
-from consumer.errors import SettingsError
-from consumer.settings import load
-from consumer.top.journal import Event
-from consumer.top.look import addresses_of, looker
-from consumer.top.paint import paint
-from consumer.top.screen import Past, draw, sparkline
+from hlf_sync.commands.app import app
+from hlf_sync.errors import SettingsError
+from hlf_sync.config.settings import load
+from hlf_sync.top.journal import Event
+from hlf_sync.top.look import addresses_of, looker
+from hlf_sync.top.paint import paint
+from hlf_sync.top.screen import Past, draw, sparkline
 from tests.fakes.pages import OPEN, Pages, metrics, status, worker
 
 COMMAND = [sys.executable, "-m", "consumer", "top"]

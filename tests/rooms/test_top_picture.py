@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.fleet_verdict import MEANINGS, Reason
-from consumer.record.metric_table import TABLE, Kind
-from consumer.top import paint as painting
-from consumer.top.exposition import grown, parse, quantile
-from consumer.top.headline import duration, headlines, wrongly_listed
-from consumer.top.journal import happened
-from consumer.top.look import Look, Said
-from consumer.top.paint import paint
-from consumer.top.picture import AWAY, Picture
+from hlf_sync.core.fleet_verdict import MEANINGS, Reason
+from hlf_sync.telemetry.metric_table import TABLE, Kind
+from hlf_sync.top import paint as painting
+from hlf_sync.top.exposition import grown, parse, quantile
+from hlf_sync.top.headline import duration, headlines, wrongly_listed
+from hlf_sync.top.journal import happened
+from hlf_sync.top.look import Look, Said
+from hlf_sync.top.paint import paint
+from hlf_sync.top.picture import AWAY, Picture
 from tests.fakes.pages import OPEN, metrics, status
 
 A, B = "http://a:8080", "http://b:8080"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consumer.errors import DependencyError, SettingsError
-from consumer.setup.topics import Found, Topic, compare, inspect_topics, read_topics
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.kafka.topics import Found, Topic, compare, inspect_topics, read_topics
 
 _TOPIC = Topic("t", 12, 3, {"cleanup.policy": "delete", "retention.ms": "1"})
 
@@ -46,7 +46,7 @@ def test_a_small_cluster_still_lets_producers_write() -> None:
 
 def test_kafka_away_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be waited for; librdkafka's word for it is enough."""
-    monkeypatch.setattr("consumer.setup.topics._TIMEOUT_S", 0.5)
+    monkeypatch.setattr("hlf_sync.kafka.topics._TIMEOUT_S", 0.5)
     with pytest.raises(DependencyError, match=r"Kafka cannot be reached \(_(TRANSPORT|TIMED_OUT)\)"):
         inspect_topics({"bootstrap.servers": "127.0.0.1:1"}, [_TOPIC])
 

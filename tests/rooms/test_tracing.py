@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from consumer.clock import epoch_ns
-from consumer.core.answer import Response
-from consumer.core.retry import RetryPolicy
-from consumer.tracing.attributes import ALLOWED, attributes
+from hlf_sync.clock import epoch_ns
+from hlf_sync.core.answer import Response
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.telemetry.tracing.attributes import ALLOWED, attributes
 from tests.fakes.spans import Collected, said
 from tests.fakes.worker import Options
 from tests.fixtures.leaks import Search

@@ -13,15 +13,15 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from consumer.core.mentor_queue import Entry
-from consumer.core.model import LedgerRow, MentorId, NoCall, Record
-from consumer.errors import SettingsError
-from consumer.ports import Known
-from consumer.settings import Settings, load
-from consumer.source.consumer import _traced_record
-from consumer.tracing.export import Export, open_export
-from consumer.tracing.traces import Traces
-from consumer.tracing_switch import open_tracing
+from hlf_sync.core.mentor_queue import Entry
+from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
+from hlf_sync.errors import SettingsError
+from hlf_sync.ports import Known
+from hlf_sync.config.settings import Settings, load
+from hlf_sync.kafka.consumer_thread import _traced_record
+from hlf_sync.telemetry.tracing.export import Export, open_export
+from hlf_sync.telemetry.tracing.traces import Traces
+from hlf_sync.telemetry.tracing_switch import open_tracing
 from tests.fakes.spans import PLACES
 from tests.fixtures.log_lines import LogLines, captured
 
@@ -82,10 +82,10 @@ def run(program: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_off_imports_nothing_of_it() -> None:
     """Off is the default, whatever OTEL_ variables a platform puts into every container."""
     found = run(
-        "import sys\nimport consumer.wiring, consumer.commands.app\n"
-        "from consumer.settings import load\nfrom consumer.tracing_switch import open_tracing\n"
+        "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\n"
+        "from hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import open_tracing\n"
         "assert open_tracing(load(), 'worker-1') is None\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'consumer.tracing.', 'google.protobuf'))])",
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.', 'google.protobuf'))])",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
     )
     assert (found.stdout, found.stderr) == ("[]\n", "")
@@ -93,7 +93,7 @@ def test_off_imports_nothing_of_it() -> None:
 
 def test_on_without_the_extra_is_exit_2_and_the_command_that_installs_it() -> None:
     """Before anything is connected to."""
-    program = "import sys\nsys.modules['opentelemetry'] = None\nsys.argv = ['hlf-sync', 'run']\nfrom consumer.__main__ import main\nmain()"
+    program = "import sys\nsys.modules['opentelemetry'] = None\nsys.argv = ['hlf-sync', 'run']\nfrom hlf_sync.__main__ import main\nmain()"
     found = run(program, **WORKER_SETTINGS, HLF_SYNC_TRACING="otlp")
     assert found.returncode == 2
     wanted = "HLF_SYNC_TRACING=otlp needs OpenTelemetry, which is not installed: pip install 'hlf-sync[tracing]'"

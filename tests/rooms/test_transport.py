@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from consumer.core.answer import TransportFailure
-from consumer.deliver.exchange import MAX_BODY_BYTES, Exchange, exchange
-from consumer.deliver.plain import PlainRequest
-from consumer.deliver.transport import PooledTransport, open_transport, trust
-from consumer.errors import SettingsError
-from sandbox.dynamics.tls import ca_path, server_context
+from hlf_sync.core.answer import TransportFailure
+from hlf_sync.dynamics.http.exchange import MAX_BODY_BYTES, Exchange, exchange
+from hlf_sync.dynamics.http.plain import PlainRequest
+from hlf_sync.dynamics.http.transport import PooledTransport, open_transport, trust
+from hlf_sync.errors import SettingsError
+from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
 Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -282,7 +282,7 @@ async def test_an_idle_connection_is_not_kept_for_ever(monkeypatch: pytest.Monke
     async with serving(serve) as port, opened() as transport:
         await asyncio.gather(*(exchange(transport, patch(port), timeout_s=2.0) for _ in range(2)))
         assert connections == 2
-        monkeypatch.setattr("consumer.deliver.transport._KEEP_ALIVE_S", 0.0)
+        monkeypatch.setattr("hlf_sync.dynamics.http.transport._KEEP_ALIVE_S", 0.0)
         await exchange(transport, patch(port), timeout_s=2.0)
         assert connections == 3
         assert len(transport._origins[f"http://127.0.0.1:{port}"].idle) == 1

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from consumer.core.model import MentorId
-from consumer.postgres import Pool, open_pool
-from consumer.settings import Settings
-from consumer.why.page import show
-from consumer.why.story import Story, iso, tell
+from hlf_sync.core.model import MentorId
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.config.settings import Settings
+from hlf_sync.why.page import show
+from hlf_sync.why.story import Story, iso, tell
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

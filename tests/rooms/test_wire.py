@@ -12,13 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from consumer import clients
-from consumer.clock import epoch_ms
-from consumer.core.model import ContactId, Operation
-from consumer.core.verdict import Course
-from consumer.deliver.client import DynamicsClient
-from consumer.settings import Settings
-from sandbox.dynamics.tls import ca_path, server_context
+from hlf_sync import clients
+from hlf_sync.clock import epoch_ms
+from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.core.verdict import Course
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.config.settings import Settings
+from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
 TENANT, APP, SECRET = "7c0ffee0-0000-4000-8000-000000000000", "c1c1c1c1-0000-4000-8000-000000000000", "s3cr3t"
 CONTACT = ContactId("6f1a1f3c-0000-4000-8000-000000000001")

@@ -1,0 +1,41 @@
+"""Entry point of the command `hlf-sync`. A user's mistake is one line and an exit code, never a stack trace."""
+
+import sys
+
+from hlf_sync import crash
+from hlf_sync.errors import DependencyError, HaltError, HlfSyncError, SettingsError
+
+# Not 1, which `reconcile` says differences by; sysexits.h, EX_SOFTWARE.
+_BUG = 70
+# contract.md, exit codes
+_CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, DependencyError: 4}
+
+
+def main() -> None:
+    """Run the command line; exit codes are contract.md's."""
+    crash.tame()
+    try:
+        from hlf_sync.commands.app import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
+
+        app()
+    except (SettingsError, DependencyError, HaltError) as error:
+        _say(str(error))
+        sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201 - the console may not be imported yet
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the outermost place: a bug ends the process, and must be loud
+        print("hlf-sync:", *crash.told(error), sep="\n", file=sys.stderr)  # noqa: T201 - whatever is broken, this works
+        sys.exit(_BUG)
+
+
+def _say(line: str) -> None:
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    from hlf_sync.commands.options import said  # noqa: PLC0415 - as above
+
+    Console(stderr=True, soft_wrap=True).print(said(line, "red"))
+
+
+if __name__ == "__main__":
+    main()

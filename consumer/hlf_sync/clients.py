@@ -1,0 +1,121 @@
+"""Opens the clients of what is outside, as the settings say: Dynamics with its credentials, the registry, Kafka Connect.
+
+Used by the wiring, the library and the tools, so that each is opened in one way only. Opens, and asks nothing. Raises `SettingsError` for a
+certificate or a secret that cannot be used.
+"""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+import httpx
+from pydantic import SecretStr
+
+from hlf_sync.registry.client import Registry
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.dynamics.auth.entra import ClientCertificate, ClientSecret, EntraApplication, ManagedIdentitySource, credentials_for
+from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync.config.secret_file import read_secret
+from hlf_sync.config.settings import Settings, variable
+from hlf_sync.connect.rest import ConnectRest
+
+
+class Login(httpx.Auth):
+    """HTTP Basic with the password as it is at each request: its file may have been replaced."""
+
+    def __init__(self, settings: Settings, part: str) -> None:
+        self._settings, self._part = settings, part
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        """Add the header."""
+        user = getattr(self._settings, f"{self._part}_user")
+        yield from httpx.BasicAuth(user, self._settings.secret(f"{self._part}_password")).auth_flow(request)
+
+
+class ConnectLogin(TypedDict):
+    """How Kafka Connect is entered, in `ConnectRest`'s words."""
+
+    auth: httpx.Auth | None
+    tls: ssl.SSLContext | None
+
+
+def dynamics_contract(settings: Settings) -> DynamicsContract:
+    """Which column of which record of which environment."""
+    return DynamicsContract(
+        settings.dynamics_base_url or "",
+        api_version=settings.dynamics_api_version,
+        entity_set=settings.dynamics_entity_set,
+        visibility_column=settings.dynamics_visibility_column,
+    )
+
+
+def dynamics_credentials(settings: Settings, secret_file: Path | None, transport: httpx.AsyncBaseTransport) -> RenewingCredentials:
+    """Managed identity, certificate or secret. `secret_file` is read anew for each token, so that a rotation is noticed."""
+    contract = dynamics_contract(settings)
+    if settings.dynamics_managed_identity:
+        source = ManagedIdentitySource(settings.dynamics_client_id, contract.base_url, transport)
+        return RenewingCredentials(source, auth_retry_s=settings.auth_retry_s)
+    application = EntraApplication(
+        settings.dynamics_tenant_id or "", settings.dynamics_client_id or "", contract.base_url, settings.dynamics_authority
+    )
+    certificate = settings.dynamics_client_certificate_file
+    key = (
+        ClientCertificate(certificate, lambda: _certificate_password(settings))
+        if certificate is not None
+        else ClientSecret(lambda: _client_secret(settings, secret_file))
+    )
+    return credentials_for(application, key, transport, auth_retry_s=settings.auth_retry_s)
+
+
+def open_dynamics_transport(settings: Settings, connections: int) -> httpx.AsyncBaseTransport:
+    """Connections to Dynamics and to the token endpoint, up to so many calls at once. Inside the running loop."""
+    return open_transport(ca_file=settings.dynamics_ca_file, connections=connections, request_timeout_s=settings.request_timeout_s)
+
+
+def dynamics_client(settings: Settings, credentials: RenewingCredentials, transport: httpx.AsyncBaseTransport) -> DynamicsClient:
+    """The client; closing it closes both."""
+    return DynamicsClient(dynamics_contract(settings), credentials, transport, request_timeout_s=settings.request_timeout_s)
+
+
+def registry(settings: Settings, *, timeout_s: float = 5.0) -> Registry:
+    """The schema registry's client, with its user and its CA where there are any."""
+    return Registry(
+        settings.schema_registry_url or "",
+        auth=_login(settings, "schema_registry"),
+        tls=_tls(settings.schema_registry_ca_file, "schema_registry_ca_file"),
+        timeout_s=timeout_s,
+    )
+
+
+def connect_login(settings: Settings) -> ConnectLogin:
+    """Kafka Connect's user and CA, for what opens it by its address."""
+    return ConnectLogin(auth=_login(settings, "connect"), tls=_tls(settings.connect_ca_file, "connect_ca_file"))
+
+
+def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
+    """Kafka Connect's REST client."""
+    return ConnectRest(settings.connect_url or "", timeout_s=timeout_s, **connect_login(settings))
+
+
+def _client_secret(settings: Settings, secret_file: Path | None) -> SecretStr:
+    """The secret as it is now: from its file, which may have been replaced, else from the settings."""
+    if secret_file is not None:
+        return SecretStr(read_secret(secret_file, "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE"))
+    return settings.dynamics_client_secret or SecretStr("")
+
+
+def _certificate_password(settings: Settings) -> SecretStr | None:
+    password = settings.secret("dynamics_client_certificate_password")
+    return SecretStr(password) if password else None
+
+
+def _login(settings: Settings, part: str) -> Login | None:
+    return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
+
+
+def _tls(ca_file: Path | None, name: str) -> ssl.SSLContext | None:
+    """None, httpx's own trust, unless there is a CA of its own."""
+    return None if ca_file is None else trust(ca_file, variable(name))

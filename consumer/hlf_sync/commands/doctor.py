@@ -1,0 +1,52 @@
+"""The command `doctor`: reads settings, lets every part be examined, prints what was found. Thin."""
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.errors import SettingsError
+from hlf_sync.config.settings import secret_file, unknown
+
+_out = Console(soft_wrap=False, highlight=False)
+_error = Console(stderr=True)
+
+
+def doctor(env_file: EnvFile = None, as_json: Json = False) -> None:
+    """Check every part end to end and say what to do: one line per check, ok, warn, fail or skipped.
+
+    Changes nothing, sends no change to Dynamics (`WhoAmI` only), shows no secret. Parts are asked side by side; a dead one costs five seconds.
+
+    Exit codes: 0 nothing failed · 1 a check failed · 2 the settings are missing or wrong · 4 PostgreSQL, Kafka or the registry does not answer.
+    """
+    from hlf_sync.doctor import report  # noqa: PLC0415 - brings in every client
+    from hlf_sync.doctor.checkup import Checkup, check_up_now, without_settings  # noqa: PLC0415
+
+    def examined(env_file: Path | None) -> Checkup:
+        try:
+            settings = settings_from(env_file)
+            file = secret_file("dynamics_client_secret", env_file)
+            slips = unknown(env_file)
+        except SettingsError as error:
+            return without_settings(str(error))
+        with _error.status("asking every part …"):
+            return check_up_now(settings, file, slips)
+
+    checkup = examined(env_file)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(checkup), ensure_ascii=False))
+    elif _out.is_terminal:
+        _out.print(report.table(checkup))
+        _out.print(f"\n{report.summary(checkup)}")
+    else:
+        for finding in checkup.findings:
+            typer.echo(report.line(finding))
+        typer.echo(report.summary(checkup))
+    raise typer.Exit(checkup.exit_code)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor", rich_help_panel="Look")(doctor)

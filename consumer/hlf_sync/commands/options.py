@@ -1,0 +1,48 @@
+"""Options that every command shares, and the way from them to the settings."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from hlf_sync.errors import SettingsError
+from hlf_sync.config.settings import Settings, load, unknown
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="FILE", help="Settings as NAME='value' lines; the environment wins. Default: .env when there is one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+_error = Console(stderr=True, soft_wrap=True)
+
+
+def settings_from(env_file: Path | None) -> Settings:
+    """Load the settings."""
+    return load(env_file)
+
+
+def warn_unknown(env_file: Path | None) -> None:
+    """Say which variables look like settings and are none."""
+    for line in unknown(env_file):
+        _error.print(said(line, "yellow"))
+
+
+def said(line: str, style: str) -> Text:
+    """A line of ours for a terminal; nothing in it is markup, whatever it quotes."""
+    return Text.assemble(("hlf-sync:", style), " ", line)
+
+
+def must_agree(question: str) -> None:
+    """Ask, and end with exit code 2 unless the answer is yes. Raises `SettingsError` where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise SettingsError("there is no terminal to ask at: --yes is needed")
+    try:
+        is_wanted = typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if not is_wanted:
+        raise typer.Exit(2)

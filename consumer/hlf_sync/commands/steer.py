@@ -1,0 +1,147 @@
+"""Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hlf_sync import operate
+from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import HaltReason, Trigger
+from hlf_sync.errors import HaltError, SettingsError
+from hlf_sync.postgres.facts import read_now
+
+_out = Console(soft_wrap=True)
+_err = Console(stderr=True, soft_wrap=True)
+_LOOK_S = 0.25
+_PATIENCE_S = 15.0
+
+
+def _says_something(reason: str) -> str:
+    if not reason.strip():
+        raise SettingsError("--reason says nothing: why? It is kept with the request")
+    return reason
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def force(
+    mentor: Annotated[str, typer.Argument(metavar="MENTOR", help="The mentor's UUID.")],
+    reason: Reason,
+    wait: Wait = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Look at one mentor now, and deliver what is due."""
+    mentor_id = operate.mentor(mentor)
+    settings = settings_from(env_file)
+    with operate.connected(settings) as connection:
+        before = operate.ledger_row(connection, mentor_id)
+        request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
+        if wait:
+            rules = Rules(organization=settings.organization)
+            _await_rest(
+                connection,
+                lambda: operate.is_handled(connection, mentor_id, before, rules),
+                lambda: operate.is_removal_due(connection, mentor_id, rules),
+            )
+        row = operate.ledger_row(connection, mentor_id)
+        if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
+            _err.print(f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the ledger have it[/yellow]", highlight=False)
+    _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
+
+
+def sweep(
+    wait: Wait = False,
+    reason: Reason = "sweep",
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times at once)."""
+    settings = settings_from(env_file)
+    rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
+    with operate.connected(settings) as connection:
+        count, asked_at = operate.sweep(connection, reason)
+        if wait:
+            _await_rest(
+                connection,
+                lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                lambda: bool(operate.held_removals(connection, rules)),
+            )
+    _say({"requests": count}, as_json=as_json)
+
+
+def resume(
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="What halted: dead-letter-limit, auth.")],
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Go on after a halt, once its cause is repaired."""
+    word = reason.replace("-", "_")
+    if word not in set(HaltReason):
+        message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
+        raise SettingsError(message)
+    if word == HaltReason.MASS_REMOVAL:
+        message = "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which shows who waits"
+        raise SettingsError(message)
+    with operate.connected(settings_from(env_file)) as connection:
+        is_lifted = operate.lift(connection, HaltReason(word))
+    _say({"reason": word, "lifted": is_lifted}, as_json=as_json)
+
+
+def confirm_removals(
+    reason: Reason,
+    yes: Yes = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Let through the removals that the mass change guard holds back: shows how many and whom, asks, and confirms exactly those."""
+    settings = settings_from(env_file)
+    with operate.connected(settings) as connection:
+        waiting = operate.held_removals(connection, Rules(organization=settings.organization))
+        if not as_json:
+            _out.print(f"{len(waiting)} removals wait" + (":" if waiting else "."))
+            for mentor_id in waiting[:20]:
+                _out.print(f"  {mentor_id}")
+            if len(waiting) > 20:  # noqa: PLR2004 - a screenful
+                _out.print(f"  … and {len(waiting) - 20} more")
+        if waiting and not yes:
+            must_agree("Take them all off the public listing?")
+        operate.confirm_removals(connection, waiting, reason)
+    _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
+
+
+def _await_rest(connection: operate.Connection, is_done: Callable[[], bool], needs_removal: Callable[[], bool]) -> None:
+    """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when nobody seems to be at work."""
+    started_s, has_said = time.monotonic(), False
+    while not is_done():
+        halts = [row for row in operate.halts(connection) if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()]
+        if halts:
+            message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
+            raise HaltError(message)
+        if not has_said and time.monotonic() - started_s > _PATIENCE_S:
+            has_said = True
+            _err.print(f"not done after {_PATIENCE_S:.0f} s; still waiting. Does a worker run, and is the circuit closed? See `hlf-sync status`.")
+        time.sleep(_LOOK_S)
+
+
+def _say(answer: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        _out.print_json(data=answer)
+    else:
+        _out.print("  ".join(f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)))
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands."""
+    panel = "Steer"
+    app.command("force", rich_help_panel=panel)(force)
+    app.command("sweep", rich_help_panel=panel)(sweep)
+    app.command("resume", rich_help_panel=panel)(resume)
+    app.command("confirm-removals", rich_help_panel=panel)(confirm_removals)

@@ -1,0 +1,158 @@
+"""`hlf-sync top`: a live view of the workers. Thin: reads settings, looks, draws; what it shows is decided in `consumer/top`."""
+
+import json
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from hlf_sync.clock import epoch_ms
+from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.errors import DependencyError
+from hlf_sync.top.headline import headlines, wrongly_listed
+from hlf_sync.top.journal import Event, happened
+from hlf_sync.top.look import Look, Looker, addresses_of, looker
+from hlf_sync.top.paint import paint
+from hlf_sync.top.picture import AWAY, Picture
+from hlf_sync.top.screen import Past, draw
+
+_out = Console()
+
+# A rate needs two looks; `--once` takes them this far apart.
+_APART_S = 1.0
+# Columns of a sparkline, and so looks that are remembered.
+_REMEMBERED = 40
+_EVENTS = 50
+
+Workers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--worker",
+        metavar="ADDRESS",
+        help="Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default: HLF_SYNC_HTTP_HOST and _HTTP_PORT.",
+    ),
+]
+Every = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, max=3600, help="Seconds between two looks.")]
+Once = Annotated[bool, typer.Option("--once", help="Print one picture and end (so it does without a terminal). Exit 4: no worker answered.")]
+
+
+def top(workers: Workers = None, every: Every = 2.0, once: Once = False, env_file: EnvFile = None, as_json: Json = False) -> None:
+    """Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag, queue, pace, stages, errors.
+
+    Reads each worker's `/status` and `/metrics`, changes nothing. Ctrl-C ends it.
+
+    All workers of a fleet:  `hlf-sync top --worker host-1:8080 --worker host-2:8080`
+    """
+    addresses = addresses_of(workers or [], settings_from(env_file))
+    with looker() as eyes:
+        watch = _Watch(eyes, addresses)
+        if once or as_json or not sys.stdout.isatty():
+            _print_once(watch, as_json=as_json)
+        else:
+            _live(watch, every)
+
+
+class _Watch:
+    """Remembers what a picture needs of the looks before it."""
+
+    def __init__(self, eyes: Looker, addresses: Sequence[str]) -> None:
+        self._eyes = eyes
+        self._addresses = addresses
+        self._before: list[Look] = []
+        self._seen_at_s: dict[str, float] = {}
+        self._past: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+        self.events: deque[Event] = deque(maxlen=_EVENTS)
+        self.picture: Picture | None = None
+
+    def turn(self) -> Picture:
+        """Look at everybody once."""
+        looks = self._eyes.look(self._addresses, time.monotonic())
+        self._seen_at_s |= {look.address: look.at_s for look in looks if look.said is not None}
+        picture = paint(looks, self._before, self._seen_at_s)
+        if self.picture is not None:
+            self.events.extend(reversed(happened(self.picture, picture, epoch_ms())))
+        self._past.append((picture.freshness_s, picture.pace.calls if picture.pace else 0.0))
+        self._before, self.picture = looks, picture
+        return picture
+
+    @property
+    def past(self) -> Past:
+        """Earlier figures."""
+        return Past([freshness_s for freshness_s, _ in self._past], [calls for _, calls in self._past])
+
+
+def _print_once(watch: _Watch, *, as_json: bool) -> None:
+    picture = watch.turn()
+    if picture.verdict != AWAY:
+        time.sleep(_APART_S)
+        picture = watch.turn()
+    if as_json:
+        typer.echo(json.dumps(as_dict(picture)))
+    else:
+        _out.print(_drawn(watch))
+    if picture.verdict == AWAY:
+        raise DependencyError(
+            "the worker" if len(picture.members) == 1 else "every worker", "; ".join(f"{m.address} {m.trouble}" for m in picture.members)
+        )
+
+
+def as_dict(picture: Picture) -> dict[str, object]:
+    """The picture for scripts; the sentences of the screen with it."""
+    found = asdict(picture)
+    for name in ("circuit", "queue"):
+        value = getattr(picture, name)
+        found[name] = value and value.model_dump()
+    found["reasons"] = [reason.value for reason in picture.reasons]
+    found["wrongly_listed"] = wrongly_listed(picture)
+    found["headlines"] = [asdict(line) for line in headlines(picture)]
+    return found
+
+
+def _live(watch: _Watch, every_s: float) -> None:
+    """Draw on the alternate screen until Ctrl-C; the last picture stays on the ordinary one."""
+    with _until_stopped():
+        _follow(watch, every_s)
+    _out.print(_drawn(watch))
+
+
+def _follow(watch: _Watch, every_s: float) -> None:
+    with Live(console=_out, screen=True, auto_refresh=False) as live:
+        while True:
+            watch.turn()
+            live.update(_drawn(watch), refresh=True)
+            time.sleep(every_s)
+
+
+def _drawn(watch: _Watch) -> RenderableType:
+    if watch.picture is None:
+        return ""
+    return draw(watch.picture, at_ms=epoch_ms(), past=watch.past, events=watch.events, width=_out.width)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Ctrl-C is how one leaves; SIGTERM too, so that the cursor and the screen come back."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("top", rich_help_panel="Look")(top)

@@ -1,0 +1,1 @@
+"""Settings, secret files, and the policies made from them."""

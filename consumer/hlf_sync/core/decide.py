@@ -1,0 +1,80 @@
+"""What to do for a mentor: facts, ledger row and PostgreSQL's `now()` in, a decision out.
+
+The one place that knows HLF's rules (requirements R02–R06, R10; the table in ARCHITECTURE.md). Called by the pipeline for every evaluation
+and by `why`. A ladder of early returns, ordered by meaning: whose mentor is it, are the facts within the contract, what should be shown.
+"""
+
+from dataclasses import dataclass, field
+from math import isinf
+
+from hlf_sync.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The contract with the source's facts. Statuses outside both sets are refused."""
+
+    organization: str = "HLF"
+    hidden_statuses: frozenset[str] = field(default=frozenset({"paused", "expired_cert"}))
+    visible_statuses: frozenset[str] = field(default=frozenset({"active", "reinstated"}))
+    # Of the visible ones: without a certificate and with nothing known of the listing, these say nothing (R05: one warning, no call).
+    silent_statuses: frozenset[str] = field(default=frozenset({"reinstated"}))
+
+
+def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
+    """Decide for one mentor; `facts` is None when the view has no row. `now_s` is epoch seconds of the query that read the facts."""
+    if facts is None:
+        return _leave(ledger, "gone")
+    if facts.organization != rules.organization:
+        return _leave(ledger, "other_organization", is_warning=is_lookalike(facts.organization, rules.organization))
+    return _refusal(facts, rules) or _of_ours(facts, ledger, now_s, rules)
+
+
+def is_lookalike(organization: str | None, ours: str) -> bool:
+    """Whether an organisation that is not ours may be meant to be ours (blank, other case, spaces): worth a warning, never a call."""
+    return organization is None or organization.strip().casefold() in {"", ours.casefold()}
+
+
+def has_valid_certificate(facts: Facts, now_s: float) -> bool:
+    """R04: the most recent certification that is not revoked ends later than now."""
+    return facts.certificate_expires_s is not None and facts.certificate_expires_s > now_s
+
+
+def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None:
+    """When time alone changes the decision: the certificate's end of a mentor who is shown because of it. Epoch seconds."""
+    if facts is None or facts.organization != rules.organization or facts.status not in rules.visible_statuses:
+        return None
+    return facts.certificate_expires_s if has_valid_certificate(facts, now_s) else None
+
+
+def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decision:
+    if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
+        return Command(Operation.REMOVE, reason)
+    return NoCall(reason, is_warning=is_warning, is_out_of_scope=True)
+
+
+def _refusal(facts: Facts, rules: Rules) -> Refuse | None:
+    if facts.status not in rules.hidden_statuses and facts.status not in rules.visible_statuses:
+        return Refuse("unknown_status")
+    if facts.certificate_expires_s is not None and isinf(facts.certificate_expires_s):
+        return Refuse("unbounded_certificate")
+    return None
+
+
+def _of_ours(facts: Facts, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
+    status = facts.status or ""
+    if status in rules.hidden_statuses:
+        return _difference(Operation.REMOVE, status, ledger)
+    if has_valid_certificate(facts, now_s):
+        return _difference(Operation.RESTORE, status, ledger)
+    if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
+        return Command(Operation.REMOVE, "no_valid_certificate")
+    if ledger.applied is Visibility.HIDDEN or status in rules.silent_statuses:
+        return NoCall("no_valid_certificate", is_warning=True)
+    return Command(Operation.REMOVE, "no_valid_certificate")
+
+
+def _difference(operation: Operation, reason: str, ledger: LedgerRow) -> Decision:
+    if ledger.applied is operation.wanted and not ledger.is_in_doubt:
+        return NoCall("in_sync")
+    return Command(operation, reason)

@@ -1,0 +1,223 @@
+"""What all the figures come to: ok, lagging, stalled, stopped or halted, because of what, and which stage holds things up (Burrow's idea).
+
+A lag of 10,000 that shrinks is fine, one of 3 that has not moved for a minute is not: so the offsets are judged over a window, not by a
+threshold. Pure; called by the status page, shown by /status, `hlf-sync status`, `hlf-sync top` and one metric.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hlf_sync.core.breaker import State
+from hlf_sync.core.model import HaltReason
+
+# The dependencies, as the pipeline calls them.
+KAFKA, POSTGRESQL, REGISTRY, LETTER_TOPIC = "Kafka", "PostgreSQL", "schema registry", "dead-letter topic"
+
+
+class Standing(StrEnum):
+    """From good to bad; the worst reason rules."""
+
+    OK = "ok"
+    LAGGING = "lagging"  # behind, and coming along
+    STALLED = "stalled"  # something is away, or nothing moves; goes on by itself when that is over
+    STOPPED = "stopped"  # nothing will move until somebody acts
+    HALTED = "halted"  # it stopped itself on purpose
+
+
+class Stage(StrEnum):
+    """Where on a change's way."""
+
+    NONE = "none"
+    SOURCE = "source"  # PostgreSQL's log → Debezium → Kafka
+    CONSUME = "consume"  # Kafka → worker
+    DECODE = "decode"  # bytes → change
+    DECIDE = "decide"  # facts and ledger → decision
+    DELIVER = "deliver"  # Dynamics
+    RECORD = "record"  # outcome → ledger, dead letter → topic
+
+
+class Reason(StrEnum):
+    """Why; each belongs to one standing and one stage."""
+
+    CAUGHT_UP = "caught_up"
+    STANDBY = "standby"
+    AUTH = "auth"
+    DEAD_LETTER_LIMIT = "dead_letter_limit"
+    MASS_REMOVAL = "mass_removal"
+    THREAD_STUCK = "thread_stuck"
+    CONNECTOR_FAILED = "connector_failed"
+    SLOT_LOST = "slot_lost"
+    KAFKA_DOWN = "kafka_down"
+    POSTGRESQL_DOWN = "postgresql_down"
+    REGISTRY_DOWN = "registry_down"
+    LETTERS_UNWRITABLE = "letters_unwritable"
+    CIRCUIT_OPEN = "circuit_open"
+    THROTTLED = "throttled"
+    NOTHING_COMMITTED = "nothing_committed"
+    SOURCE_SILENT = "source_silent"
+    CATCHING_UP = "catching_up"
+    BEHIND_UNREAD = "behind_unread"
+    BEHIND_SCHEMA = "behind_schema"
+    BEHIND_DECIDING = "behind_deciding"
+    BEHIND_DELIVERING = "behind_delivering"
+    BEHIND_RETRYING = "behind_retrying"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a reason stands for. `text` finishes the sentence 'it is so because …'; `advice` is the first thing to do, empty when nothing."""
+
+    standing: Standing
+    stage: Stage
+    text: str
+    advice: str = ""
+
+
+MEANINGS: dict[Reason, Meaning] = {
+    Reason.CAUGHT_UP: Meaning(Standing.OK, Stage.NONE, "every change that reached this worker is reflected, or on its way in time"),
+    Reason.STANDBY: Meaning(Standing.OK, Stage.NONE, "this worker owns no partition: others do the work"),
+    Reason.AUTH: Meaning(Standing.HALTED, Stage.DELIVER, "Dynamics or Entra refuses our credentials", "renew the credentials; it goes on by itself"),
+    Reason.DEAD_LETTER_LIMIT: Meaning(
+        Standing.HALTED,
+        Stage.RECORD,
+        "too many changes end as dead letters",
+        "find the common cause, then `hlf-sync resume dead-letter-limit`",
+    ),
+    Reason.MASS_REMOVAL: Meaning(
+        Standing.HALTED,
+        Stage.DELIVER,
+        "unusually many mentors would leave the listing",
+        "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom",
+    ),
+    Reason.THREAD_STUCK: Meaning(
+        Standing.STOPPED, Stage.CONSUME, "the thread that reads Kafka has not turned for a minute", "restart this worker; keep its log"
+    ),
+    Reason.CONNECTOR_FAILED: Meaning(
+        Standing.STOPPED, Stage.SOURCE, "the Debezium connector or its task has failed, is paused or is missing", "`hlf-sync connector apply`"
+    ),
+    Reason.SLOT_LOST: Meaning(
+        Standing.STOPPED, Stage.SOURCE, "the replication slot is missing or lost: changes are not captured", "see docs/runbook.md, slot lost"
+    ),
+    Reason.KAFKA_DOWN: Meaning(Standing.STALLED, Stage.CONSUME, "no Kafka broker answers", "bring the brokers back; it goes on by itself"),
+    Reason.POSTGRESQL_DOWN: Meaning(
+        Standing.STALLED, Stage.DECIDE, "PostgreSQL does not answer, or refuses a statement", "bring it back; it goes on by itself"
+    ),
+    Reason.REGISTRY_DOWN: Meaning(Standing.STALLED, Stage.DECODE, "the schema registry does not answer", "bring it back; it goes on by itself"),
+    Reason.LETTERS_UNWRITABLE: Meaning(
+        Standing.STALLED, Stage.RECORD, "the dead-letter topic cannot be written", "see that the topic exists and may be written"
+    ),
+    Reason.CIRCUIT_OPEN: Meaning(
+        Standing.STALLED, Stage.DELIVER, "Dynamics fails: the circuit is not closed, one call at a time tries", "see whether Dynamics is down"
+    ),
+    Reason.THROTTLED: Meaning(Standing.STALLED, Stage.DELIVER, "Dynamics asked for a pause (429), or there is no token to ask with"),
+    Reason.NOTHING_COMMITTED: Meaning(
+        Standing.STALLED,
+        Stage.RECORD,
+        "records wait and no position has moved for a minute",
+        "find the mentor that waits: `hlf-sync why MENTOR`, the worker's log",
+    ),
+    Reason.SOURCE_SILENT: Meaning(
+        Standing.STALLED,
+        Stage.SOURCE,
+        "no heartbeat has come through Debezium for a minute: changes may be waiting in PostgreSQL",
+        "see Kafka Connect and its log",
+    ),
+    Reason.CATCHING_UP: Meaning(Standing.LAGGING, Stage.CONSUME, "it has not caught up since its start"),
+    Reason.BEHIND_UNREAD: Meaning(Standing.LAGGING, Stage.CONSUME, "changes wait in Kafka for longer than a minute"),
+    Reason.BEHIND_SCHEMA: Meaning(Standing.LAGGING, Stage.DECODE, "records wait for their schema"),
+    Reason.BEHIND_DECIDING: Meaning(Standing.LAGGING, Stage.DECIDE, "mentors wait for their facts to be read"),
+    Reason.BEHIND_DELIVERING: Meaning(Standing.LAGGING, Stage.DELIVER, "mentors wait for their call: more is due than the pace allows"),
+    Reason.BEHIND_RETRYING: Meaning(Standing.LAGGING, Stage.DELIVER, "the oldest change waits for its mentor's next attempt"),
+}
+
+# From here on a change is late: requirement R06 allows 60 s.
+LATE_S = 60.0
+# Debezium's heartbeat comes every 10 s.
+_SILENT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSigns:
+    """What the leader sees of the source; None where it cannot be seen (no Connect address, no heartbeat topic)."""
+
+    is_connector_down: bool | None = None
+    is_slot_lost: bool | None = None
+    heartbeat_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What one worker measured of itself. `freshness_s` is the age of the oldest change without an outcome, `held_s` of the oldest one in memory.
+
+    Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded, `calling` wait for their call, `retrying` for their next
+    attempt. `is_stuck`: see core/lag.
+    """
+
+    is_turning: bool
+    halts: frozenset[HaltReason] = frozenset()
+    down: frozenset[str] = frozenset()
+    circuit: State = State.CLOSED
+    pause_s: float = 0.0
+    partitions: int = 0
+    has_caught_up: bool = False
+    is_stuck: bool = False
+    freshness_s: float = 0.0
+    held_s: float = 0.0
+    parked: int = 0
+    dirty: int = 0
+    in_progress: int = 0
+    calling: int = 0
+    retrying: int = 0
+    source: SourceSigns = SourceSigns()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a mentor waits for Dynamics."""
+        return self.calling > 0 or self.retrying > 0
+
+
+def judge(signs: Signs) -> Reason:
+    """The one reason that rules."""
+    return reasons(signs)[0]
+
+
+def reasons(signs: Signs) -> list[Reason]:
+    """Every reason that holds, the worst first; never empty."""
+    found = [reason for reason, holds in _HOLDS.items() if holds(signs)]
+    if signs.freshness_s > LATE_S:
+        found.append(_behind(signs))
+    return found or [Reason.CAUGHT_UP if signs.partitions else Reason.STANDBY]
+
+
+def _behind(signs: Signs) -> Reason:
+    """Which stage the oldest change waits in, by where most mentors wait; what is older than all in memory has not been read, or not decoded."""
+    if signs.held_s < signs.freshness_s - 1:
+        return Reason.BEHIND_SCHEMA if signs.parked else Reason.BEHIND_UNREAD
+    waiting = {
+        Reason.BEHIND_DELIVERING: signs.calling,
+        Reason.BEHIND_RETRYING: signs.retrying,
+        Reason.BEHIND_DECIDING: signs.dirty,
+    }
+    return max(waiting, key=lambda reason: waiting[reason])
+
+
+# In the order of their standing, worst first; within one, what explains the others comes first.
+_HOLDS: dict[Reason, Callable[[Signs], bool]] = {
+    Reason.AUTH: lambda signs: HaltReason.AUTH in signs.halts,
+    Reason.DEAD_LETTER_LIMIT: lambda signs: HaltReason.DEAD_LETTER_LIMIT in signs.halts,
+    Reason.MASS_REMOVAL: lambda signs: HaltReason.MASS_REMOVAL in signs.halts,
+    Reason.THREAD_STUCK: lambda signs: not signs.is_turning,
+    Reason.SLOT_LOST: lambda signs: signs.source.is_slot_lost is True,
+    Reason.CONNECTOR_FAILED: lambda signs: signs.source.is_connector_down is True,
+    Reason.POSTGRESQL_DOWN: lambda signs: POSTGRESQL in signs.down,
+    Reason.KAFKA_DOWN: lambda signs: KAFKA in signs.down,
+    Reason.REGISTRY_DOWN: lambda signs: REGISTRY in signs.down,
+    Reason.LETTERS_UNWRITABLE: lambda signs: LETTER_TOPIC in signs.down,
+    # Half-open with nothing to deliver stays so until the next needed call: nothing is held up by it.
+    Reason.CIRCUIT_OPEN: lambda signs: signs.circuit is State.OPEN or (signs.circuit is State.HALF_OPEN and signs.waits),
+    Reason.THROTTLED: lambda signs: signs.pause_s > 0 and signs.waits,
+    Reason.SOURCE_SILENT: lambda signs: (signs.source.heartbeat_age_s or 0.0) > _SILENT_S,
+    Reason.NOTHING_COMMITTED: lambda signs: signs.is_stuck,
+    Reason.CATCHING_UP: lambda signs: signs.partitions > 0 and not signs.has_caught_up,
+}

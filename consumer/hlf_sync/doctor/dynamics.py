@@ -1,0 +1,104 @@
+"""Dynamics end to end: a token, then `WhoAmI`, the one request that proves host, TLS, token and application user and writes nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+
+from hlf_sync import clients
+from hlf_sync.clock import epoch_ms
+from hlf_sync.core.answer import parse_http_date
+from hlf_sync.core.model import ErrorCode
+from hlf_sync.core.verdict import Course
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.doctor.clocks import Clocks
+from hlf_sync.doctor.examination import ASK_S, Examination
+from hlf_sync.doctor.finding import Finding, fail, ok, skipped, warn
+from hlf_sync.errors import AuthError, SettingsError
+from hlf_sync.ports import CallResult
+from hlf_sync.config.settings import Settings
+
+TOKEN, WHO_AM_I = "dynamics.token", "dynamics.whoami"
+
+_FIX = "look at HLF_SYNC_DYNAMICS_BASE_URL, HLF_SYNC_DYNAMICS_AUTHORITY, the firewall and DNS; deliveries wait meanwhile"
+_SIGN_IN = "look at HLF_SYNC_DYNAMICS_TENANT_ID, …_CLIENT_ID and the secret (its value, not its id; has it expired?); calls go on by themselves"
+_FIXES = {
+    ErrorCode.AUTH_FAILURE: "Dynamics needs an application user for this client id, enabled, with a role that may read and write contacts",
+    ErrorCode.RATE_LIMITED: "nothing: the workers wait. If it lasts, another application shares this user",
+    ErrorCode.SERVER_ERROR: "nothing: the workers wait and probe. Look at the Power Platform's service health",
+    ErrorCode.NETWORK_ERROR: _FIX,
+    ErrorCode.NOT_FOUND: "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API at this address",
+    ErrorCode.REJECTED: "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API at this address",
+}
+
+
+def examination(settings: Settings, secret_file: Path | None, clocks: Clocks) -> Examination:
+    """Of the settings' environment."""
+    return Examination("Dynamics", (TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX)
+
+
+async def _look(settings: Settings, secret_file: Path | None, clocks: Clocks) -> AsyncIterator[Finding]:
+    if (missing := _missing(settings)) is not None:
+        yield skipped(TOKEN, missing)
+        yield skipped(WHO_AM_I, missing)
+        return
+    brief = settings.model_copy(update={"request_timeout_s": ASK_S})
+    async with AsyncExitStack() as stack:
+        transport = _Dated(clients.open_dynamics_transport(brief, 1), clocks)
+        credentials = clients.dynamics_credentials(brief, secret_file, transport)
+        client = clients.dynamics_client(brief, credentials, transport)
+        stack.push_async_callback(client.aclose)
+        finding = await _token(credentials)
+        yield finding
+        if finding.fix:
+            yield skipped(WHO_AM_I, f"because of {TOKEN}")
+        else:
+            yield _judged(await client.who_am_i())
+
+
+def _missing(settings: Settings) -> str | None:
+    try:
+        settings.require("dynamics_base_url")
+        settings.require_credentials()
+    except SettingsError as error:
+        return f"{str(error).partition(':')[0]}" + (", and delivery is shadow" if settings.delivery == "shadow" else "")
+    return None
+
+
+async def _token(credentials: RenewingCredentials) -> Finding:
+    """A `TokenUnavailableError` passes: then the part does not answer."""
+    try:
+        await credentials.token()
+    except AuthError as error:
+        return fail(TOKEN, str(error), _SIGN_IN)
+    return ok(TOKEN, "Entra ID gives one")
+
+
+def _judged(result: CallResult) -> Finding:
+    verdict = result.verdict
+    if verdict.course is Course.DONE:
+        return ok(WHO_AM_I, f"lets us in ({result.duration_ms} ms)")
+    code = verdict.error_code or ErrorCode.NETWORK_ERROR
+    answer = "no answer" if result.http_status is None else f"status {result.http_status}"
+    text = f"{code}: {answer}, correlation id {result.correlation_id}"
+    return (warn if code is ErrorCode.RATE_LIMITED else fail)(WHO_AM_I, text, _FIXES[code])
+
+
+class _Dated(httpx.AsyncBaseTransport):
+    """Notes the Date of each answer beside our own clock."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, clocks: Clocks) -> None:
+        self._inner, self._clocks = inner, clocks
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass it on."""
+        response = await self._inner.handle_async_request(request)
+        told_s = parse_http_date(response.headers.get("date", ""))
+        if told_s is not None:
+            self._clocks.dynamics_s = told_s + 0.5 - epoch_ms() / 1000  # it tells whole seconds
+        return response
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._inner.aclose()

@@ -1,0 +1,119 @@
+"""Kafka: does it answer, are the topics as connectors/topics.json wants them, and does anybody work the changes? Reads no record."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from hlf_sync.doctor.examination import ASK_S, Examination, aside
+from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.config.settings import Settings
+from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
+from hlf_sync.kafka.lag_reader import LagReader
+
+REACH, GROUP = "kafka", "kafka.group"
+# In the order of connectors/topics.json.
+TOPICS = ("kafka.changes", "kafka.dead_letters", "kafka.heartbeat", "kafka.signals")
+
+_COPIES = 3
+_LEAST_RETENTION_MS = 14 * 24 * 3600 * 1000  # contract.md: fourteen days
+_APPLY = "alter it to what connectors/topics.json says"
+
+
+def examination(settings: Settings) -> Examination:
+    """Of the settings' cluster."""
+    fix = "look at HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS and HLF_SYNC_KAFKA_OPTIONS (security.protocol, sasl.…, ssl.ca.location); workers wait meanwhile"
+    return Examination("Kafka", (REACH, *TOPICS, GROUP), lambda: _look(settings), fix, is_needed=True)
+
+
+async def _look(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.kafka_bootstrap_servers is None:
+        yield skipped(REACH, "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS is not set")
+        return
+    options = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options, "log_level": 0}
+    admin = _admin(options)
+    brokers = await aside(lambda: _brokers(admin))
+    yield reached(brokers)
+    wanted = read_topics(
+        changes_topic=settings.changes_topic, dead_letters_topic=settings.dead_letters_topic, replicas=brokers if brokers < _COPIES else None
+    )
+    reports = await aside(lambda: inspect_topics(options, wanted))
+    for check, topic, report in zip(TOPICS, wanted, reports, strict=True):
+        yield judged(check, topic, report.differences)
+    members = await aside(lambda: _members(admin, settings.kafka_group_id))
+    reader = LagReader(options, settings.changes_topic, settings.kafka_group_id, admin=admin)
+    lag = await reader.lag(list(range(await reader.partitions())))
+    yield worked(settings.kafka_group_id, members, sum(lag.values()))
+
+
+def reached(brokers: int) -> Finding:
+    """One broker is no cluster."""
+    if brokers < _COPIES:
+        return warn(
+            REACH,
+            f"answers; {counted(brokers, 'broker')}, so not three copies of a record",
+            "three brokers, where losing one must not matter",
+        )
+    return ok(REACH, f"answers; {brokers} brokers")
+
+
+def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
+    """Whether what differs is dangerous."""
+    if not differences:
+        days = int(topic.config.get("retention.ms", 0)) / 86_400_000
+        kept = f"{topic.config['cleanup.policy']} after {counted(days, 'day')}"
+        return ok(check, f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}")
+    text = f"{topic.name}: {some(list(differences))}"
+    if any("does not exist" in one for one in differences):
+        return fail(check, text, "create it as connectors/topics.json says")
+    is_dangerous = any(_is_dangerous(one, is_changes=check == TOPICS[0]) for one in differences)
+    return (fail if is_dangerous else warn)(check, text, _APPLY)
+
+
+def _is_dangerous(difference: str, *, is_changes: bool) -> bool:
+    """Records would be lost or mentors mixed up. Other values are somebody's choice, and worth a look."""
+    if difference.startswith(("cleanup.policy", "unclean.leader")) or "partitions" in difference:
+        return True
+    if difference.startswith("retention.ms is "):
+        found = difference.removeprefix("retention.ms is ").partition(",")[0]
+        return is_changes and found.lstrip("-").isdigit() and 0 <= int(found) < _LEAST_RETENTION_MS
+    return difference.startswith("retention.bytes")
+
+
+def _brokers(admin: AdminClient) -> int:
+    try:
+        return len(admin.list_topics(timeout=ASK_S).brokers)
+    except KafkaException as error:
+        raise DependencyError("Kafka", _code(error)) from error
+
+
+def _admin(options: dict[str, Any]) -> AdminClient:
+    """Kept for all questions: one that is thrown away before its answer came never answers."""
+    try:
+        silent: dict[str, Any] = {**options, "error_cb": lambda _error: None}
+        return AdminClient(silent)
+    except KafkaException as error:
+        raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})") from error
+
+
+def _members(admin: AdminClient, name: str) -> int:
+    """How many workers the group has."""
+    try:
+        return len(admin.describe_consumer_groups([name], request_timeout=ASK_S)[name].result(ASK_S).members)
+    except KafkaException as error:
+        if _code(error) == "GROUP_ID_NOT_FOUND":
+            return 0
+        raise DependencyError("Kafka", _code(error)) from error
+
+
+def worked(name: str, members: int, lag: int) -> Finding:
+    """No member: nobody works."""
+    if not members:
+        return warn(GROUP, f"{name} has no member; {counted(lag, 'record')} to do", "start a worker: `hlf-sync run`")
+    return ok(GROUP, f"{counted(members, 'worker')} in {name}, {counted(lag, 'record')} behind")
+
+
+def _code(error: KafkaException) -> str:
+    return str(error.args[0].name()) if error.args and isinstance(error.args[0], KafkaError) else type(error).__name__

@@ -1,0 +1,3 @@
+"""Dynamics out: requests, answers, tokens. The only room that knows httpx and msal; it decides
+nothing about mentors.
+"""

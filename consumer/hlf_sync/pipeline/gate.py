@@ -1,0 +1,156 @@
+"""May a call start now? This worker's view of what the fleet shares (circuit, halts), kept fresh, and every change it makes to it.
+
+The shared state lives in PostgreSQL; `watch` reads it at each notification and at least every 250 ms. Called by delivery, recording and
+the status page. Decides nothing itself: core/breaker does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from hlf_sync.core.breaker import Admission, BreakerPolicy, State, Wait, admit, counts_attempt
+from hlf_sync.core.model import HaltReason
+from hlf_sync.core.verdict import Course, Verdict
+from hlf_sync.pipeline.patience import Dependencies, patiently
+from hlf_sync.ports import Fleet, FleetPort
+
+_log = structlog.get_logger()
+
+# When Dynamics throttles without saying for how long.
+_PAUSE_S = 5.0
+# How long a closed gate is looked at at least once, whatever was or was not heard.
+_LOOK_S = 5.0
+
+_STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
+# A reading that much older than the last is no straggler: the database's clock was set back.
+_OUT_OF_ORDER_S = 5.0
+
+
+class Gate:
+    """The fleet's circuit and halts as last read, and the way to change them."""
+
+    def __init__(self, fleet: FleetPort, policy: BreakerPolicy, dependencies: Dependencies) -> None:
+        self._fleet = fleet
+        self._policy = policy
+        self._dependencies = dependencies
+        self._details: dict[HaltReason, str] = {}
+        self._changed = asyncio.Event()
+        self._last: Fleet | None = None
+        self._read_at_s = 0.0
+        self.lifted: list[Callable[[HaltReason], None]] = []
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """What was last read; None before the first reading."""
+        return self._last
+
+    @property
+    def database_now_s(self) -> float:
+        """PostgreSQL's clock, carried on by our monotonic one since the last reading."""
+        return (self._last.now_s if self._last else 0.0) + asyncio.get_running_loop().time() - self._read_at_s
+
+    def is_halted(self, reason: HaltReason) -> bool:
+        """Whether this halt holds."""
+        return self._last is not None and reason in self._last.halts
+
+    def admission(self) -> Admission | None:
+        """What the breaker says to a call now; None while a halt stops all calls or the state is not known yet."""
+        if self._last is None or self._last.halts & _STOPS_ALL:
+            return None
+        return admit(self._last.circuit, self._policy, self.database_now_s)
+
+    def wait_s(self, admission: Admission | None) -> float:
+        """How long to wait before asking again, unless something changes earlier."""
+        if not isinstance(admission, Wait):
+            return _LOOK_S
+        return max(0.01, min(_LOOK_S, admission.until_s - self.database_now_s))
+
+    def counts_attempt(self, probe: str | None) -> bool:
+        """Whether a failure now counts as an attempt of its mentor, or is the outage's."""
+        return self._last is None or counts_attempt(self._last.circuit, probe)
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait until the shared state changed, or for `timeout_s`."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def refresh(self) -> None:
+        """Read the shared state now."""
+        self._take(await patiently(self._dependencies, "PostgreSQL", self._fleet.read))
+
+    async def watch(self, notified: Callable[[], Awaitable[None]]) -> None:
+        """Keep the view fresh for ever; `notified` returns when somebody changed the state, or after a short while."""
+        while True:
+            await self.refresh()
+            await patiently(self._dependencies, "PostgreSQL", notified)
+
+    async def take_probe(self, probe: str) -> bool:
+        """Become the one probe of the fleet, if nobody is."""
+        return (await self._change(lambda: self._fleet.take_probe(probe))).circuit.probe_owner == probe
+
+    async def abandon(self, probe: str | None) -> None:
+        """If this was the probe, it came to no judgement."""
+        if probe is not None:
+            await self._change(lambda: self._fleet.abandoned(probe))
+
+    async def note(self, verdict: Verdict, *, probe: str | None, started_s: float) -> None:
+        """Tell the fleet what an answer means for everybody."""
+        code = verdict.error_code.value if verdict.error_code else ""
+        if verdict.is_breaker_failure:
+            await self._change(lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s))
+        elif verdict.course is Course.THROTTLED:
+            pause_s = _PAUSE_S if verdict.retry_after_s is None else verdict.retry_after_s
+            await self._change(lambda: self._fleet.throttled(pause_s, probe))
+        elif verdict.course is Course.HALT:
+            await self.halt(HaltReason.AUTH, code)
+            await self.abandon(probe)
+        elif not verdict.is_breaker_success:
+            await self.abandon(probe)
+        elif probe is not None or (self._last is not None and self._last.circuit.failure_count):
+            await self._change(lambda: self._fleet.succeeded(probe, started_s))
+
+    async def halt(self, reason: HaltReason, detail: str) -> None:
+        """Stop calls for everybody, with an alert."""
+        self._details[reason] = detail
+        await self._change(lambda: self._fleet.halt(reason, detail))
+
+    async def lift(self, reason: HaltReason) -> None:
+        """The reason is gone."""
+        await self._change(lambda: self._fleet.lift(reason))
+
+    async def _change(self, change: Callable[[], Awaitable[Fleet]]) -> Fleet:
+        changed = await patiently(self._dependencies, "PostgreSQL", change)
+        self._take(changed)
+        return changed
+
+    def _take(self, fleet: Fleet) -> None:
+        before = self._last
+        if before is not None and before.now_s - _OUT_OF_ORDER_S < fleet.now_s < before.now_s:
+            return  # two connections answered out of order: an older reading would lift what was halted since
+        self._last = fleet
+        self._read_at_s = asyncio.get_running_loop().time()
+        if before is None or (before.circuit, before.halts) != (fleet.circuit, fleet.halts):
+            self._changed.set()
+            self._tell(before, fleet)
+
+    def _tell(self, before: Fleet | None, fleet: Fleet) -> None:
+        for reason in fleet.halts - (before.halts if before else frozenset()):
+            _log.error("halted", reason=reason.value, detail=self._details.get(reason, ""))  # once, whoever of us or of others halted
+        for reason in (before.halts if before else frozenset()) - fleet.halts:
+            _log.info("halt_lifted", reason=reason.value)
+            for listener in self.lifted:
+                listener(reason)
+        old, new = before.circuit.state if before else State.CLOSED, fleet.circuit
+        if old is not new.state:
+            tell = _log.warning if new.state is State.OPEN else _log.info
+            tell(
+                f"circuit_{new.state.value}",
+                opened_at=new.opened_at_s,
+                failure_count=new.failure_count,
+                last_error_code=new.last_error_code,
+            )

@@ -1,0 +1,135 @@
+"""A worker's stages, put together from what lies outside and from its policies. Called by the wiring, and by tests with scripts outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import random
+
+from hlf_sync.core.breaker import BreakerPolicy
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.limiter import Limiter, LimitPolicy
+from hlf_sync.core.mentor_queue import MentorQueue
+from hlf_sync.core.pacing import Pacing, PacingPolicy
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.core.visibility import VisibilityPolicy
+from hlf_sync.pipeline.assignment import Assignment
+from hlf_sync.pipeline.call import Call, CallPolicy
+from hlf_sync.pipeline.delivery import Delivery
+from hlf_sync.pipeline.endings import Endings
+from hlf_sync.pipeline.gate import Gate
+from hlf_sync.pipeline.intake import Decodes, Intake
+from hlf_sync.pipeline.letters import Letters, Origin
+from hlf_sync.pipeline.meter import Meter
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.recording import Recording
+from hlf_sync.pipeline.screening import Screening, ScreeningPolicy
+from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the stages act on."""
+
+    dynamics: DynamicsPort
+    facts: FactsPort
+    ledger: LedgerPort
+    fleet: FleetPort
+    letters: LettersPort
+    decoder: Decodes
+    meter: Meter
+    tracer: Tracer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """How they act; times in seconds. `origin` names this worker and its topic, as in leases and letters."""
+
+    origin: Origin
+    rules: Rules
+    retry: RetryPolicy
+    breaker: BreakerPolicy
+    pace: PacingPolicy
+    limit: LimitPolicy
+    request_timeout_s: float
+    lease_s: float
+    is_shadow: bool
+    visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Everything a worker is made of."""
+
+    assignment: Assignment
+    queue: MentorQueue
+    intake: Intake
+    screening: Screening
+    delivery: Delivery
+    recording: Recording
+    letters: Letters
+    endings: Endings
+    gate: Gate
+    pacing: Pacing
+    ledger: LedgerPort
+    dependencies: Dependencies
+    meter: Meter
+    tracer: Tracer | None = None
+
+
+def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, chance: Callable[[], float] = random) -> Stages:
+    """Build the stages and connect them; nothing runs yet."""
+    ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
+    queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
+    gate = Gate(outside.fleet, policies.breaker, dependencies)
+    endings = Endings(queue, assignment, meter, tracer)
+    letters = Letters(
+        topic=outside.letters,
+        ledger=ledger,
+        gate=gate,
+        endings=endings,
+        assignment=assignment,
+        meter=meter,
+        limiter=Limiter(policies.limit),
+        dependencies=dependencies,
+        origin=policies.origin,
+        tracer=tracer,
+    )
+    recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies, tracer=tracer)
+    call = Call(
+        dynamics=outside.dynamics,
+        gate=gate,
+        pacing=pacing,
+        letters=letters,
+        recording=recording,
+        meter=meter,
+        policy=CallPolicy(policies.rules, policies.retry, policies.request_timeout_s),
+        random=chance,
+        tracer=tracer,
+    )
+    delivery = Delivery(
+        facts=outside.facts,
+        ledger=ledger,
+        gate=gate,
+        pacing=pacing,
+        call=call,
+        recording=recording,
+        endings=endings,
+        dependencies=dependencies,
+        rules=policies.rules,
+        lease_s=policies.lease_s,
+        tracer=tracer,
+    )
+    screening = Screening(
+        queue=queue,
+        facts=outside.facts,
+        ledger=ledger,
+        endings=endings,
+        letters=letters,
+        meter=meter,
+        dependencies=dependencies,
+        policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts, policies.visibility),
+        deliver=delivery.put,
+        tracer=tracer,
+    )
+    intake = Intake(outside.decoder, assignment, queue, meter, tracer)
+    return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies, meter, tracer)

@@ -1,0 +1,251 @@
+"""The worker's event loop: takes records in from the source, runs the stages, commits what is finished, and ends in order.
+
+Implements the source's `Listener`. The wiring builds it; the command line runs it. Holds no business decision.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+
+from hlf_sync.core.model import Position, Record, Trigger, Truncated
+from hlf_sync.pipeline.errands import Errands
+from hlf_sync.pipeline.job import Job
+from hlf_sync.pipeline.patience import patiently
+from hlf_sync.pipeline.stages import Stages
+
+_log = structlog.get_logger()
+
+# Changes held in memory, about 15 MiB at most. Pausing throws away what was prefetched, so it must not happen often; and hot mentors are looked at
+# twice a second, so half a second's worth of a fast backlog must find room, or the room would be the limit.
+_PAUSE_AT = 50_000
+_RESUME_AT = 35_000
+_TURN_S = 0.05
+
+
+class Source(Protocol):
+    """The consumer thread."""
+
+    def start(self) -> None:
+        """Subscribe and read."""
+        ...
+
+    async def stop(self) -> None:
+        """Commit and leave the group."""
+        ...
+
+    def commit_soon(self, offsets: Mapping[int, int]) -> None:
+        """Commit these next offsets to read."""
+        ...
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Stop or go on fetching."""
+        ...
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        ...
+
+
+class Worker:
+    """One process's worth of work."""
+
+    def __init__(self, stages: Stages, *, revocation_s: float) -> None:
+        self.stages = stages
+        self._revocation_s = revocation_s
+        self._is_paused = False
+        self._source: Source | None = None
+        self._errands = Errands()
+        stages.intake.on_undecodable = stages.letters.undecodable
+        stages.intake.on_truncated = self._on_truncated
+        stages.intake.on_unparked = stages.endings.wake
+
+    @property
+    def backlog(self) -> int:
+        """Positions held in memory without an outcome. Removals that wait for an operator's word are not counted: they must stop nothing else."""
+        stages = self.stages
+        return stages.queue.size + stages.intake.parked_count + stages.letters.under_way - stages.delivery.held_changes
+
+    def is_ours(self, job: Job) -> bool:
+        """Whether any change of the job belongs to a partition we own."""
+        return any(self.stages.assignment.holds(change.position) for change in job.entry.all_changes)
+
+    async def run(self, source: Source, services: Mapping[str, Callable[[], Awaitable[None]]], stop: asyncio.Event) -> None:
+        """Work until `stop`. A stage that ends by an error of ours ends the worker: that is a bug, and must be loud."""
+        self._source = source
+        stages = self.stages
+        work = {
+            "screening": stages.screening.run,
+            "claiming": stages.delivery.claim,
+            "calling": stages.delivery.start,
+            "recording": stages.recording.run,
+            "committing": self._commit,
+            **services,
+        }
+        bug = self._watch_for_bugs()
+        await stages.gate.refresh()
+        tasks: list[asyncio.Future[None]] = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        source.start()
+        try:
+            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+            await self._drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            stopping.cancel()
+        source.commit_soon(stages.assignment.committable())
+        await source.stop()
+
+    def _watch_for_bugs(self) -> "asyncio.Future[None]":
+        """A callback that raises would otherwise only be logged, and the records it was about never finished."""
+        loop = asyncio.get_running_loop()
+        bug: asyncio.Future[None] = loop.create_future()
+
+        def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            error = context.get("exception")
+            _log.error("unhandled", detail=context["message"].split(" ")[0], exc_info=error)
+            if error is not None and "handle" in context and not bug.done():
+                bug.set_exception(error)
+
+        loop.set_exception_handler(note)
+        return bug
+
+    async def _drain(self) -> None:
+        """Start no more calls; wait for those under way and their records. Whoever calls bounds it."""
+        stages = self.stages
+        stages.delivery.is_stopping = True
+        if self._source is not None:
+            self._source.pause(is_paused=True)
+        while stages.delivery.under_way or stages.recording.under_way:
+            stages.endings.progress.clear()
+            try:
+                async with asyncio.timeout(_TURN_S):
+                    await stages.endings.progress.wait()
+            except TimeoutError:
+                continue
+
+    async def _commit(self) -> None:
+        """Tell the source what is finished, and mind the backlog."""
+        while True:
+            await asyncio.sleep(_TURN_S)
+            if self._source is None:
+                continue
+            self._source.commit_soon(self.stages.assignment.committable())
+            self._share()
+            if not self._source.is_alive:
+                message = "the consumer thread has ended"
+                raise RuntimeError(message)
+            self._mind_backlog(self._source)
+
+    def _share(self) -> None:
+        self.stages.pacing.share(self.stages.assignment.share, asyncio.get_running_loop().time())
+
+    def _mind_backlog(self, source: Source) -> None:
+        wanted = self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT)
+        if wanted is not self._is_paused:
+            self._is_paused = wanted
+            source.pause(is_paused=wanted)
+            if wanted:
+                self.stages.meter.paused()
+            _log.info("fetching_paused" if wanted else "fetching_resumed", backlog=self.backlog)
+
+    def records(self, records: list[Record]) -> None:
+        """Take a batch from the source."""
+        self.stages.intake.take(records, asyncio.get_running_loop().time())
+        self.stages.endings.wake()
+        self.kafka_answered()
+        if self._source is not None and self.backlog >= _PAUSE_AT:
+            self._mind_backlog(self._source)
+
+    def assigned(self, partitions: list[int]) -> None:
+        """These partitions are ours from now on."""
+        self.stages.assignment.assign(partitions)
+        self.stages.meter.rebalanced("assigned")
+        self._share()
+        self.kafka_answered()
+
+    async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
+        """Let what is in progress end, within bounds; say what may be committed; forget the rest."""
+        stages, loop = self.stages, asyncio.get_running_loop()
+        deadline_s = loop.time() + self._revocation_s
+        gone = set(partitions)
+        stages.delivery.drop(lambda job: any(c.position.partition not in gone for c in job.entry.all_changes))
+        for partition in partitions:
+            stages.queue.forget(partition)
+            stages.intake.forget(partition)
+        while any(stages.queue.is_busy(partition) for partition in partitions) and loop.time() < deadline_s:
+            stages.endings.progress.clear()
+            try:
+                async with asyncio.timeout(_TURN_S):
+                    await stages.endings.progress.wait()
+            except TimeoutError:
+                continue
+        committable = stages.assignment.committable(partitions)
+        stages.meter.rebalanced("revoked")
+        self._forget(partitions)
+        return committable
+
+    def lost(self, partitions: list[int]) -> None:
+        """The partitions are somebody else's already."""
+        self.stages.meter.rebalanced("lost")
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[int]) -> None:
+        """What is in flight ends by itself; the ledger's generation decides about it."""
+        for partition in partitions:
+            self.stages.queue.forget(partition)
+            self.stages.intake.forget(partition)
+        self.stages.assignment.revoke(partitions)
+        self.stages.delivery.drop(self.is_ours)
+        if self.stages.tracer is not None:
+            self.stages.tracer.left(self.stages.queue.__contains__)
+        self._share()
+
+    def positions_lost(self, partitions: list[int]) -> None:
+        """Records between the committed offset and the log's start are gone: look at every mentor instead."""
+        _log.error("positions_lost", partitions=partitions)
+        self.stages.meter.swept("positions_lost")
+        self._sweep_before_commits(partitions, is_first_start=False)
+
+    def never_committed(self, partitions: list[int]) -> None:
+        """The group's first start; or its offsets went, by expiry or with a topic that was made anew: then somebody has been delivered before."""
+        self._sweep_before_commits(partitions, is_first_start=True)
+
+    def _sweep_before_commits(self, partitions: list[int], *, is_first_start: bool) -> None:
+        """A committed offset would hide from the next start that a sweep is owed."""
+        self.stages.assignment.hold(partitions)
+        self._ask_for_all("lost positions", lambda: self.stages.assignment.release(partitions), only_if_known=is_first_start)
+
+    def kafka_failed(self, reason: str) -> None:
+        """No broker answers."""
+        self.stages.dependencies.failed("Kafka", reason, asyncio.get_running_loop().time())
+
+    def kafka_answered(self) -> None:
+        """A broker answers."""
+        if self.stages.dependencies.down:
+            self.stages.dependencies.answered("Kafka", asyncio.get_running_loop().time())
+
+    def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
+        _log.error("truncated", table=found.table)
+        self.stages.meter.swept("truncated")
+        self._ask_for_all(f"TRUNCATE of {found.table}", lambda: self.stages.assignment.finish([position]))
+
+    def _ask_for_all(self, reason: str, durable: Callable[[], None], *, only_if_known: bool = False) -> None:
+        """Sweep; `durable` is called once the requests are."""
+
+        async def sweep() -> None:
+            ledger = self.stages.ledger
+            ask = partial(ledger.ask_all, Trigger.RECONCILIATION, reason, only_if_known=only_if_known)
+            count = await patiently(self.stages.dependencies, "PostgreSQL", ask)
+            if count:
+                _log.warning("swept", reason=reason, mentors=count)
+            durable()
+
+        self._errands.start(sweep())

@@ -1,0 +1,184 @@
+"""What the pipeline needs from the rooms, as protocols. The rooms implement them, the wiring connects them, tests put fakes in.
+
+Each port has one behaviour suite in tests/contracts that runs over the fake and over the real part.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from hlf_sync.core.breaker import Circuit
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.model import ContactId, Facts, HaltReason, LedgerRow, LedgerState, MentorId, Operation, Trigger
+from hlf_sync.core.outcome import Claim, Claimed, Conclusion
+from hlf_sync.core.verdict import Verdict
+from hlf_sync.core.visibility import Fate, Snapshot
+
+
+class Known(NamedTuple):
+    """What one statement's snapshot showed of one mentor."""
+
+    facts: Facts | None
+    ledger: LedgerRow
+    has_ledger: bool
+    contact_id: ContactId | None
+    is_remapped: bool = False  # another contact is mapped than the one that was last called for
+    former_contact_id: ContactId | None = None  # that one, while we left it visible and it is nobody else's
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of several mentors: all rows, the clock and the snapshot belong to the same statement."""
+
+    now_s: float
+    snapshot: Snapshot
+    mentors: Mapping[MentorId, Known]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """An evaluation that needs no call, where the ledger must still learn something. `generation` is the one it was decided on."""
+
+    mentor_id: MentorId
+    generation: int
+    state: LedgerState
+    reevaluate_at_s: float | None
+    triggered_by: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One finished call (or a claim given back) for the ledger."""
+
+    claimed: Claimed
+    before: LedgerRow
+    operation: Operation
+    triggered_by: Trigger
+    conclusion: Conclusion
+    certification_id: str | None = None
+    reevaluate_at_s: float | None = None
+    dead_letter_id: str | None = None
+    http_status: int | None = None
+    duration_ms: int = 0
+    correlation_id: str | None = None
+    reason: str | None = None
+    contact_id: ContactId | None = None
+
+
+class FactsPort(Protocol):
+    """Reads mentors. Raises `DependencyError` while PostgreSQL cannot be reached."""
+
+    async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
+        """Read facts, ledger row and mapping of each mentor in one statement."""
+        ...
+
+    async def fate(self, transaction_id: int) -> Fate:
+        """What became of the transaction with this 64-bit id."""
+        ...
+
+
+class LedgerPort(Protocol):
+    """The ledger. Each call is one durable statement; raises `DependencyError` while PostgreSQL cannot be reached."""
+
+    async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
+        """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is held back, is missing in the answer."""
+        ...
+
+    async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
+        """Record what came of claims; the mentors whose lease was lost are missing in the answer, and due for another look."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
+        """Record evaluations without a call; those decided on an outdated row are missing in the answer."""
+        ...
+
+    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
+        """Record a dead letter that needed no claim; False when it was decided on an outdated row."""
+        ...
+
+    async def note_failure(self, letter: DeadLetter) -> None:
+        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe to repeat."""
+        ...
+
+    async def hold_removals(self, mentor_ids: Sequence[MentorId]) -> None:
+        """Note removals that wait for an operator's word."""
+        ...
+
+    async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
+        """Insert sync requests for these mentors."""
+        ...
+
+    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
+        """Insert sync requests for all in the view and the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were read."""
+
+    circuit: Circuit
+    halts: frozenset[HaltReason]
+    now_s: float
+
+
+class FleetPort(Protocol):
+    """The shared state, changed by compare-and-set. `owner` names one probe call; `started_s` is PostgreSQL's clock."""
+
+    async def read(self) -> Fleet:
+        """Read circuit and halts."""
+        ...
+
+    async def take_probe(self, owner: str) -> Fleet:
+        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who is."""
+        ...
+
+    async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
+        """A call succeeded."""
+        ...
+
+    async def failed(self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None) -> Fleet:
+        """A call failed in a way that counts for the breaker."""
+        ...
+
+    async def abandoned(self, owner: str) -> Fleet:
+        """The probe came to no judgement."""
+        ...
+
+    async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
+        """Dynamics asked for a pause of everybody."""
+        ...
+
+    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
+        """Stop calls for everybody."""
+        ...
+
+    async def lift(self, reason: HaltReason) -> Fleet:
+        """The reason is gone."""
+        ...
+
+
+class LettersPort(Protocol):
+    """The dead-letter topic."""
+
+    async def write(self, letter: DeadLetter) -> None:
+        """Return when the broker has acknowledged the letter; waits, and says so, while it cannot be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the call was cut short."""
+
+    verdict: Verdict
+    http_status: int | None
+    correlation_id: str | None
+    duration_ms: int
+
+
+class DynamicsPort(Protocol):
+    """Dynamics. Never raises for what the network does."""
+
+    async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
+        """Ask for the operation once (with at most one renewal of the token)."""
+        ...

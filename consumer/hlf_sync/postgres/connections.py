@@ -1,0 +1,91 @@
+"""Connections to PostgreSQL: one way to open them and one name for 'it cannot be reached'. Used by the rooms facts and record, and the tools."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from hlf_sync.errors import DependencyError
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+# Where a process lives long, what gives the DSN as it is now: the file that it lies in may have been replaced (consumer/secret_file).
+Dsn = str | Callable[[], str]
+
+# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what a failover loses is asked again.
+_OPTIONS = "-c synchronous_commit=local -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
+# So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes with its connection, two hours later by default.
+_OPTIONS += " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
+# A connection whose packets vanish is given up on by the kernel within about ten seconds, whether it waits to send or to hear.
+_CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "options": _OPTIONS,
+    "application_name": "hlf-sync",
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def open_pool(dsn: Dsn, *, size: int) -> Pool:
+    """Make a pool (not opened yet) whose connections commit by themselves and prepare their statements at once."""
+    return AsyncConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=5,
+        max_lifetime=3600,
+        kwargs={**_CONNECTION, "prepare_threshold": 1},
+        check=None,
+        reconnect_timeout=5,
+    )
+
+
+# Not there, or not allowed: somebody migrates, replaces the view or grants it again, and no worker needs a restart. A standby answers read-only.
+_NOT_READY = (
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.ReadOnlySqlTransaction,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.UndefinedTable,
+)
+# A process that stood still in the middle of a transaction wakes up on a connection that the server has closed.
+_CUT_OFF = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
+
+
+@contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Turn 'cannot be used now, try again' into `DependencyError`; other mistakes in our statements pass through."""
+    try:
+        yield
+    except _NOT_READY as error:
+        raise DependencyError(what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`") from error
+    except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DependencyError(what, type(error).__name__) from error
+
+
+async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
+    """One connection of our own, for what a pool's can't do: hold a lock, listen."""
+    with reaching("PostgreSQL"):
+        return await AsyncConnection.connect(dsn if isinstance(dsn, str) else dsn(), **_CONNECTION)
+
+
+def array(values: Iterable[object]) -> str:
+    """An array of ids, numbers and words in PostgreSQL's own notation. The driver's way of writing one costs many times as much."""
+    elements = ["NULL" if value is None else f'"{value}"' for value in values]
+    written = ",".join(elements)
+    if "\\" in written or written.count('"') != 2 * (len(elements) - elements.count("NULL")):
+        written = ",".join("NULL" if element == "NULL" else _escaped(element) for element in elements)
+    return f"{{{written}}}"
+
+
+def _escaped(element: str) -> str:
+    text = element[1:-1].replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,67 @@
+"""What stands in the way of every delivery: circuit, halts, and whether a worker runs at all. Read by `why` and `reconcile`; changes nothing."""
+
+from dataclasses import dataclass
+
+from hlf_sync.core.model import HaltReason
+from hlf_sync.postgres.connections import Pool, reaching
+
+# Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is connected.
+_READ = """
+SELECT extract(epoch FROM now())::float8,
+       coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
+       (SELECT extract(epoch FROM opened_at)::float8 FROM hlf_sync.circuit WHERE organization = %(organization)s),
+       (SELECT last_error_code FROM hlf_sync.circuit WHERE organization = %(organization)s),
+       (SELECT extract(epoch FROM retry_after_until)::float8 FROM hlf_sync.circuit WHERE organization = %(organization)s),
+       EXISTS (SELECT FROM pg_locks l
+                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)
+"""
+_HALTS = "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt ORDER BY since"
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """One halt; `detail` is our own sentence."""
+
+    reason: str
+    since_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Times are epoch seconds by PostgreSQL's clock. `has_worker`: somebody leads, so at least one worker is connected."""
+
+    now_s: float
+    circuit: str
+    opened_s: float | None
+    last_error_code: str | None
+    pause_until_s: float | None
+    has_worker: bool
+    halts: tuple[Halted, ...]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether a delivery could be made now."""
+        return self.has_worker and not self.obstacles()
+
+    def obstacles(self, *, is_removal: bool = True) -> list[str]:
+        """What stops calls, one line each; the mass change guard stops removals only."""
+        lines = [f"halted: {h.reason}" for h in self.halts if is_removal or h.reason != HaltReason.MASS_REMOVAL]
+        if self.circuit != "closed":
+            lines.append(f"the circuit is {self.circuit.replace('_', '-')}" + (f" ({self.last_error_code})" if self.last_error_code else ""))
+        if (self.pause_until_s or 0.0) > self.now_s:
+            lines.append("Dynamics asked for a pause")
+        return lines
+
+
+async def read(pool: Pool, organization: str) -> Surroundings:
+    """Read them."""
+    with reaching("PostgreSQL"):
+        async with pool.connection() as connection:
+            row = await (await connection.execute(_READ, {"organization": organization})).fetchone()
+            halts = await (await connection.execute(_HALTS)).fetchall()
+    assert row is not None  # noqa: S101 - a statement without FROM gives one row
+    now_s, circuit, opened_s, code, pause_until_s, has_worker = row
+    return Surroundings(now_s, circuit, opened_s, code, pause_until_s, has_worker, tuple(Halted(*halt) for halt in halts))

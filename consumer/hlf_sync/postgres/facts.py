@@ -1,0 +1,104 @@
+"""Reads what is known of mentors: the facts view, our ledger row and the mapping, in one statement.
+
+One statement, because its one snapshot is what makes 'no call' safe: when it shows no other worker's claim, every claim committed later
+re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` come from the same statement. Called by the pipeline and `why`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection, DataError
+from psycopg.errors import InvalidParameterValue
+from psycopg.rows import tuple_row
+
+from hlf_sync.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
+from hlf_sync.core.visibility import Fate, Snapshot
+from hlf_sync.errors import UnreadableFactsError
+from hlf_sync.ports import Known, Reading
+from hlf_sync.postgres.connections import Pool, array, reaching
+
+# LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row is three index look-ups.
+_READ = """
+SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id::text,
+       f.mentor_id IS NOT NULL, f.organization, f.status, f.certification_id::text,
+       extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status,
+       m.contact_id::text,
+       l.contact_id <> m.contact_id,
+       CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible'
+             AND NOT EXISTS (SELECT FROM hlf_sync.contact_mapping o WHERE o.contact_id = l.contact_id) THEN l.contact_id::text END,
+       l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
+       extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
+       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent
+  FROM unnest(%s::uuid[]) AS wanted (id)
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true
+  LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = wanted.id LIMIT 1) l ON true
+"""
+
+_NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
+
+_NO_ROW = LedgerRow()
+
+_FATES = {"in progress": Fate.RUNNING, "committed": Fate.ENDED, "aborted": Fate.ENDED}
+
+
+class FactsView:
+    """`FactsPort` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
+        """Read facts, ledger row and mapping of each mentor in one statement. Raises `UnreadableFactsError` when the view fails for one of them."""
+        try:
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(_READ, (array(mentor_ids),))
+                    return _reading(await cursor.fetchall())
+        except DataError as error:
+            raise UnreadableFactsError(type(error).__name__) from error
+
+    async def ping(self) -> None:
+        """Raise `DependencyError` unless the view can be read: the database is there, and so are our tables and rights."""
+        await self.read([_NOBODY])
+
+    async def fate(self, transaction_id: int) -> Fate:
+        """What became of a transaction; an id that is none of this cluster's (a restore, a failover) is unknown."""
+        try:
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute("SELECT pg_xact_status(%s::xid8)", (str(transaction_id),))
+                    row = await cursor.fetchone()
+        except InvalidParameterValue:  # "transaction ID … is in the future"
+            return Fate.UNKNOWN
+        return _FATES.get(row[0], Fate.UNKNOWN) if row else Fate.UNKNOWN
+
+
+def read_now(connection: Connection[Any], mentor_ids: Sequence[MentorId]) -> Reading:
+    """The same for a command that has a connection of its own. At least one mentor."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return _reading(cursor.execute(_READ, (array(mentor_ids),)).fetchall())
+
+
+def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
+    now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
+    return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+
+
+def _known(row: Sequence[Any]) -> Known:
+    found, organization, status, certification_id, expires_s, certificate_status, contact_id, is_remapped, former, has_ledger, *ledger = row
+    facts = Facts(organization, status, certification_id, expires_s, certificate_status) if found else None
+    known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
+    contact, former_contact = ContactId(contact_id) if contact_id else None, ContactId(former) if former else None
+    return Known(facts, known_row, has_ledger, contact, bool(is_remapped), former_contact)
+
+
+def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:
+    """What was applied to another contact says nothing of the one that is mapped now."""
+    applied, intended, state, *rest = row
+    return LedgerRow(
+        Visibility(applied) if applied and not is_remapped else None,
+        Visibility(intended) if intended else None,
+        LedgerState(state),
+        *rest,
+    )

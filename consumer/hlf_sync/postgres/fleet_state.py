@@ -1,0 +1,114 @@
+"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set. `FleetPort` on PostgreSQL.
+
+The transitions are core/breaker's; here a row is read with PostgreSQL's clock, moved, and written only if nobody moved it meanwhile.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from hlf_sync.core import breaker
+from hlf_sync.core.breaker import BreakerPolicy, Circuit, State
+from hlf_sync.core.model import HaltReason
+from hlf_sync.ports import Fleet
+from hlf_sync.postgres.connections import Pool, reaching
+
+_READ = """
+SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt),
+       c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
+       extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
+       extract(epoch FROM c.closed_at)::float8, c.version
+  FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
+"""
+
+_WRITE = """
+INSERT INTO hlf_sync.circuit AS c (organization, state, failure_count, opened_at, last_error_code, probe_owner, probe_until,
+                                   retry_after_until, closed_at, version)
+VALUES (%(organization)s, %(state)s, %(failure_count)s, to_timestamp(%(opened_at_s)s), %(last_error_code)s, %(probe_owner)s,
+        to_timestamp(%(probe_until_s)s), to_timestamp(%(retry_after_until_s)s), to_timestamp(%(closed_at_s)s), %(version)s + 1)
+ON CONFLICT (organization) DO UPDATE
+   SET state = excluded.state, failure_count = excluded.failure_count, opened_at = excluded.opened_at,
+       last_error_code = excluded.last_error_code, probe_owner = excluded.probe_owner, probe_until = excluded.probe_until,
+       retry_after_until = excluded.retry_after_until, closed_at = excluded.closed_at, version = excluded.version
+ WHERE c.version = %(version)s
+RETURNING version
+"""
+
+_HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, %s) ON CONFLICT (reason) DO NOTHING"
+_LIFT = "DELETE FROM hlf_sync.halt WHERE reason = %s"
+
+
+class FleetTable:
+    """The shared rows of one organisation."""
+
+    def __init__(self, pool: Pool, organization: str, policy: BreakerPolicy) -> None:
+        self._pool = pool
+        self._organization = organization
+        self._policy = policy
+
+    async def read(self) -> Fleet:
+        """Read circuit and halts; a circuit whose cool-down has passed becomes half-open for everybody."""
+        return await self._move(lambda circuit, now_s: breaker.cooled(circuit, self._policy, now_s))
+
+    async def take_probe(self, owner: str) -> Fleet:
+        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who is."""
+        return await self._move(lambda circuit, now_s: breaker.take_probe(circuit, self._policy, owner, now_s) or circuit)
+
+    async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
+        """A call succeeded."""
+        return await self._move(lambda circuit, now_s: breaker.succeeded(circuit, owner, now_s, started_s=started_s))
+
+    async def failed(self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None) -> Fleet:
+        """A call failed in a way that counts for the breaker."""
+        return await self._move(
+            lambda circuit, now_s: breaker.failed(
+                circuit, self._policy, owner, now_s, error_code=error_code, started_s=started_s, retry_after_s=retry_after_s
+            )
+        )
+
+    async def abandoned(self, owner: str) -> Fleet:
+        """The probe came to no judgement."""
+        return await self._move(lambda circuit, _now_s: breaker.abandoned(circuit, owner))
+
+    async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
+        """Dynamics asked for a pause of everybody."""
+        return await self._move(lambda circuit, now_s: breaker.throttled(circuit, now_s + retry_after_s, owner))
+
+    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
+        """Stop calls for everybody."""
+        await self._execute(_HALT, (reason.value, detail))
+        return await self.read()
+
+    async def lift(self, reason: HaltReason) -> Fleet:
+        """The reason is gone."""
+        await self._execute(_LIFT, (reason.value,))
+        return await self.read()
+
+    async def _execute(self, statement: str, values: Sequence[Any]) -> None:
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await connection.execute(statement, values)
+
+    async def _move(self, move: Callable[[Circuit, float], Circuit]) -> Fleet:
+        """Read, move, write if nobody moved it meanwhile; again until that holds."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                while True:
+                    now_s, halts, circuit, version = await self._read(connection)
+                    moved = move(circuit, now_s)
+                    if moved is circuit or await self._write(connection, moved, version):
+                        return Fleet(moved, halts, now_s)
+
+    async def _read(self, connection: AsyncConnection[TupleRow]) -> tuple[float, frozenset[HaltReason], Circuit, int]:
+        row = await (await connection.execute(_READ, (self._organization,))).fetchone()
+        assert row is not None  # noqa: S101 - VALUES gives one row
+        now_s, halts, state, *rest, version = row
+        circuit = Circuit(State(state), *rest) if state else Circuit()
+        return now_s, frozenset(map(HaltReason, halts)), circuit, version or 0
+
+    async def _write(self, connection: AsyncConnection[TupleRow], circuit: Circuit, version: int) -> bool:
+        values = {**asdict(circuit), "organization": self._organization, "version": version}
+        return await (await connection.execute(_WRITE, values)).fetchone() is not None

@@ -1,0 +1,232 @@
+"""The ledger: intents and leases before a call, what came of it afterwards. Group commit: one statement for all mentors that are ready.
+
+PostgreSQL's clock is the only one for leases and doubt. A statement that finds the row changed (another generation, another owner) leaves
+it out of its answer; the pipeline looks at that mentor again. Why it is built so: docs/adr/0002-ledger.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
+from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Trigger
+from hlf_sync.core.outcome import Claim, Claimed, Ending
+from hlf_sync.ports import Delivered, Settlement
+from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres import ledger_statements as sql
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """Times in seconds; the lease must exceed the longest call."""
+
+    owner: str
+    lease_s: float
+    late_effect_s: float
+    mass_removal: MassRemovalPolicy
+
+
+class Ledger:
+    """`LedgerPort` on PostgreSQL."""
+
+    def __init__(self, pool: Pool, policy: LedgerPolicy) -> None:
+        self._pool = pool
+        self._policy = policy
+
+    async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
+        """Write intents and take leases."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                if self._policy.mass_removal.is_on and any(claim.is_counted_removal for claim in claims):
+                    async with connection.transaction():
+                        return await self._claim(connection, *await self._guarded(connection, claims))
+                return await self._claim(connection, claims)
+
+    async def _claim(self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim], confirmed: Sequence[str] = ()) -> dict[MentorId, Claimed]:
+        if not claims:
+            return {}
+        cursor = await connection.execute(
+            sql.CLAIM,
+            {
+                "owner": self._policy.owner,
+                "lease_s": self._policy.lease_s,
+                "late_s": self._policy.late_effect_s,
+                "mentors": array(claim.mentor_id for claim in claims),
+                "intended": array(claim.operation.wanted.value for claim in claims),
+                "generations": array(claim.generation + 1 for claim in claims),
+                "triggers": array(claim.triggered_by.value for claim in claims),
+                "counted": array(claim.is_counted_removal for claim in claims),
+                "confirmed": list(confirmed),
+                "window_s": self._policy.mass_removal.window_s,
+                "traces": array(claim.trace_parent for claim in claims),
+            },
+        )
+        return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
+
+    async def _guarded(self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim]) -> tuple[Sequence[Claim], Sequence[str]]:
+        policy = self._policy.mass_removal
+        counted = [claim.mentor_id for claim in claims if claim.is_counted_removal]
+        await connection.execute(sql.GUARD_LOCK)
+        cursor = await connection.execute(sql.GUARD_COUNT, {"window_s": policy.window_s, "mentors": counted})
+        removed, listed, is_halted, confirmed, counted_before = await cursor.fetchone() or (0, 0, False, [], [])
+        allowed = 0 if is_halted else removals_allowed(policy, removed=removed, listed=listed)
+        free = {*confirmed, *counted_before} if not is_halted else set(confirmed)
+        held = [mentor_id for mentor_id in counted if mentor_id not in free][allowed:]
+        if held:
+            await connection.execute(sql.HOLD, (held,))
+            detail = f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more wait for confirm-removals"
+            await connection.execute(sql.GUARD_HALT, (HaltReason.MASS_REMOVAL.value, detail))
+        if confirmed:
+            await connection.execute(sql.RELEASE, (confirmed,))
+        return [claim for claim in claims if claim.mentor_id not in held], confirmed
+
+    async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
+        """Record what came of claims."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                letters = [d for d in deliveries if d.dead_letter_id]
+                healed = [
+                    d.claimed.mentor_id
+                    for d in deliveries
+                    if d.conclusion.ending is Ending.APPLIED and (d.before.dead_letter_id or d.before.state is LedgerState.DEAD_LETTERED)
+                ]
+                if not letters and not healed:
+                    recorded = await self._record(connection, deliveries)
+                else:
+                    async with connection.transaction():
+                        recorded = await self._record(connection, deliveries)
+                        await self._note_failures(connection, [d for d in letters if d.claimed.mentor_id in recorded])
+                        await connection.execute(sql.RESOLVE, (healed,))
+                lost = [d.claimed.mentor_id for d in deliveries if d.claimed.mentor_id not in recorded and d.conclusion.ending is not Ending.RELEASED]
+                if lost:
+                    await connection.execute(sql.LOST, (lost,))
+                return recorded
+
+    async def _record(self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]) -> set[MentorId]:
+        ordered = sorted(deliveries, key=attrgetter("claimed.mentor_id"))
+        cursor = await connection.execute(
+            sql.RECORD,
+            {
+                "owner": self._policy.owner,
+                "late_s": self._policy.late_effect_s,
+                "mentors": array(d.claimed.mentor_id for d in ordered),
+                "generations": array(d.claimed.generation for d in ordered),
+                "endings": array(d.conclusion.ending.value for d in ordered),
+                "states": array(d.conclusion.state.value for d in ordered),
+                "wanted": array(d.operation.wanted.value for d in ordered),
+                "before_intended": array(d.before.intended and d.before.intended.value for d in ordered),
+                "before_state": array(d.before.state and d.before.state.value for d in ordered),
+                "counts": array(d.conclusion.counts for d in ordered),
+                "claimed_at": array(d.claimed.claimed_at_s for d in ordered),
+                "codes": array(d.conclusion.error_code and d.conclusion.error_code.value for d in ordered),
+                "letters": array(d.dead_letter_id for d in ordered),
+                "reevaluate": array(d.reevaluate_at_s for d in ordered),
+                "operations": array(d.operation.value for d in ordered),
+                "triggers": array(d.triggered_by.value for d in ordered),
+                "attempts": array(d.claimed.attempt_number for d in ordered),
+                "statuses": array(d.http_status for d in ordered),
+                "durations": array(d.duration_ms for d in ordered),
+                "correlations": array(d.correlation_id for d in ordered),
+                "reasons": array(d.reason for d in ordered),
+                "certifications": array(d.certification_id for d in ordered),
+                "contacts": array(d.contact_id for d in ordered),
+            },
+        )
+        return {MentorId(row[0]) for row in await cursor.fetchall()}
+
+    async def _note_failures(self, connection: AsyncConnection[TupleRow], letters: Sequence[Delivered]) -> None:
+        await connection.execute(
+            sql.FAIL,
+            (
+                [d.claimed.mentor_id for d in letters],
+                [d.certification_id for d in letters],
+                [d.conclusion.error_code and d.conclusion.error_code.value for d in letters],
+                [d.claimed.attempt_number for d in letters],
+                [d.dead_letter_id for d in letters],
+            ),
+        )
+
+    async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
+        """Record evaluations without a call; a mentor that is at rest owes no failure any more."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection, connection.transaction():
+                owed = [s for s in settlements if s.state is LedgerState.PENDING]
+                rest = sorted((s for s in settlements if s.state is not LedgerState.PENDING), key=attrgetter("mentor_id"))
+                settled: set[MentorId] = set()
+                if rest:
+                    cursor = await connection.execute(
+                        sql.SETTLE,
+                        (
+                            [s.mentor_id for s in rest],
+                            [s.generation for s in rest],
+                            [s.state.value for s in rest],
+                            [s.reevaluate_at_s for s in rest],
+                        ),
+                    )
+                    settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
+                    await connection.execute(sql.RESOLVE, (list(settled),))
+                    await connection.execute(sql.UNHOLD, (list(settled),))
+                if owed:
+                    rows = sorted(owed, key=attrgetter("mentor_id"))
+                    values = {
+                        "mentors": array(s.mentor_id for s in rows),
+                        "states": array(s.state.value for s in rows),
+                        "triggers": array(s.triggered_by.value for s in rows),
+                        "late_s": self._policy.late_effect_s,
+                    }
+                    cursor = await connection.execute(sql.OWE, values)
+                    settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
+                return settled
+
+    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
+        """Record a dead letter that needed no claim; `generation` is the letter's own."""
+        values = {
+            "mentor": letter.mentor_id,
+            "generation": generation,
+            "code": letter.error_code,
+            "letter": letter.id,
+            "trigger": letter.triggered_by and letter.triggered_by.value,
+            "trace": trace_parent,
+            "late_s": self._policy.late_effect_s,
+        }
+        failure = ([letter.mentor_id], [letter.certification_id], [letter.error_code], [letter.attempt_count], [letter.id])
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection, connection.transaction():
+                cursor = await connection.execute(sql.REFUSE, values)
+                if await cursor.fetchone() is None:
+                    return False
+                await connection.execute(sql.FAIL, failure)
+                return True
+
+    async def hold_removals(self, mentor_ids: Sequence[MentorId]) -> None:
+        """Note removals that wait for an operator's word."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await connection.execute(sql.HOLD, (list(mentor_ids),))
+
+    async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
+        """Insert sync requests for these mentors."""
+        await self._ask("SELECT * FROM unnest(%(mentors)s::uuid[])", triggered_by, reason, mentors=array(mentor_ids))
+
+    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
+        """Insert sync requests for all in the view and in the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
+        everybody = "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger"
+        condition = " WHERE EXISTS (SELECT FROM hlf_sync.mentor_ledger)" if only_if_known else ""
+        return await self._ask(everybody, triggered_by, reason, condition)
+
+    async def _ask(self, wanted: str, triggered_by: Trigger, reason: str, condition: str = "", **values: str) -> int:
+        statement = f"{sql.ASK} SELECT m.mentor_id, %(trigger)s, %(owner)s, %(reason)s FROM ({wanted}) AS m (mentor_id){condition}"  # noqa: S608 - constants
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(statement, {"trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason, **values})
+                return cursor.rowcount
+
+    async def note_failure(self, letter: DeadLetter) -> None:
+        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is another matter (the scheduler resolves it)."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await connection.execute(sql.FAIL, ([letter.mentor_id], [None], [letter.error_code], [letter.attempt_count], [letter.id]))

@@ -1,0 +1,149 @@
+"""The ledger's statements. `postgres/ledger` executes them and says what their parameters are; the columns: migrations/0001_ledger.sql.
+
+Each leaves out of its answer what it found changed (another generation, another owner); nothing here decides what to do then.
+"""
+
+# A crashed owner's call may have begun as late as its lease's end, so its late effect counts from there.
+CLAIM = """
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation, lease_owner, lease_until, attempt_count,
+                                         triggered_by, removal_at, removal_confirmed, trace_parent)
+SELECT mentor_id, intended, 'in_doubt', generation, %(owner)s, now() + make_interval(secs => %(lease_s)s), 1, triggered_by,
+       CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[]), trace_parent
+  FROM unnest(%(mentors)s::uuid[], %(intended)s::text[], %(generations)s::bigint[], %(triggers)s::text[], %(counted)s::bool[],
+              %(traces)s::text[]) AS w (mentor_id, intended, generation, triggered_by, is_counted, trace_parent)
+ ORDER BY mentor_id
+ON CONFLICT (mentor_id) DO UPDATE
+   SET intended = excluded.intended, state = 'in_doubt', generation = excluded.generation,
+       lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,
+       attempt_count = CASE WHEN l.state IN ('pending', 'in_doubt') THEN l.attempt_count + 1 ELSE 1 END,
+       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+                          ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
+       triggered_by = excluded.triggered_by, removal_at = coalesce(excluded.removal_at, l.removal_at),
+       removal_confirmed = CASE WHEN excluded.removal_at IS NULL OR l.removal_at > now() - make_interval(secs => %(window_s)s)
+                                THEN l.removal_confirmed OR excluded.removal_confirmed ELSE excluded.removal_confirmed END,
+       trace_parent = CASE WHEN l.state IN ('pending', 'in_doubt', 'dead_lettered') THEN coalesce(excluded.trace_parent, l.trace_parent)
+                           ELSE excluded.trace_parent END,
+       updated_at = now()
+ WHERE l.generation = excluded.generation - 1
+   AND (l.lease_until IS NULL OR l.lease_until <= now() OR l.lease_owner = excluded.lease_owner)
+RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now())::float8
+"""
+
+# Whether the call began after every late effect of older calls.
+_IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
+
+# One statement: the ledger rows that are still ours, and the attempts of all (an attempt happened even when the lease was lost).
+RECORD = f"""
+WITH w AS (
+  SELECT * FROM unnest(%(mentors)s::uuid[], %(generations)s::bigint[], %(endings)s::text[], %(states)s::text[], %(wanted)s::text[],
+                       %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
+                       %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
+                       %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[], %(reasons)s::text[],
+                       %(certifications)s::uuid[], %(contacts)s::uuid[])
+    AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
+          reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
+          contact_id)
+), attempted AS (
+  INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
+                                         outcome, error_code, http_status, correlation_id, reason, certification_id)
+  SELECT mentor_id, generation, attempt_number, operation, triggered_by, now() - make_interval(secs => duration_ms / 1000.0),
+         duration_ms, ending, error_code, http_status, correlation_id, reason, certification_id
+    FROM w WHERE ending <> 'released'
+)
+UPDATE hlf_sync.mentor_ledger l
+   SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
+       contact_id = CASE WHEN w.ending = 'applied' THEN w.contact_id ELSE l.contact_id END,
+       intended = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN NULL ELSE l.intended END
+                                WHEN 'unknown' THEN l.intended WHEN 'late' THEN l.intended ELSE w.before_intended END,
+       state = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN w.state ELSE 'in_doubt' END
+                             WHEN 'released' THEN coalesce(w.before_state, w.state) ELSE w.state END,
+       doubt_until = CASE WHEN w.ending = 'late' THEN now() + make_interval(secs => %(late_s)s)
+                          WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL ELSE l.doubt_until END,
+       reevaluate_at = CASE WHEN w.ending <> 'applied' THEN l.reevaluate_at
+                            WHEN {_IS_PAST} THEN to_timestamp(w.reevaluate_at)
+                            ELSE least(to_timestamp(w.reevaluate_at), l.doubt_until) END,
+       attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
+       last_error_code = CASE WHEN w.ending = 'released' THEN l.last_error_code ELSE w.error_code END,
+       dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
+       trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL
+                           WHEN w.ending = 'released' AND w.before_state IN ('in_sync', 'out_of_scope') THEN NULL ELSE l.trace_parent END,
+       lease_owner = NULL, lease_until = NULL, updated_at = now()
+  FROM w
+ WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.lease_owner = %(owner)s
+RETURNING l.mentor_id::text
+"""  # noqa: S608 - a constant of ours
+
+# A call that ended outside its lease may have changed what Dynamics shows after the next owner's call: everybody looks again.
+LOST = """
+UPDATE hlf_sync.mentor_ledger
+   SET reevaluate_at = now(), intended = coalesce(intended, applied, 'hidden'),
+       doubt_until = greatest(doubt_until, now()), state = CASE state WHEN 'in_sync' THEN 'in_doubt' ELSE state END, updated_at = now()
+ WHERE mentor_id = ANY (%s::uuid[])
+"""
+
+RESOLVE = "UPDATE hlf_sync.dynamics_sync_failures SET resolved_at = now() WHERE mentor_id = ANY (%s::uuid[]) AND resolved_at IS NULL"
+
+FAIL = """
+INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, certification_id, error_code, retry_count, dead_letter_id)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
+ON CONFLICT (dead_letter_id) DO NOTHING
+"""
+
+# A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that came meanwhile, and moves a look that is still to
+# come only nearer: a look too early finds nothing to do.
+SETTLE = """
+UPDATE hlf_sync.mentor_ledger l
+   SET state = w.state, attempt_count = 0, dead_letter_id = NULL, trace_parent = NULL, updated_at = now(),
+       reevaluate_at = CASE WHEN l.reevaluate_at > now() THEN least(l.reevaluate_at, to_timestamp(w.reevaluate_at))
+                            ELSE to_timestamp(w.reevaluate_at) END
+  FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[]) AS w (mentor_id, generation, state, reevaluate_at)
+ WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.intended IS NULL AND (l.lease_until IS NULL OR l.lease_until <= now())
+RETURNING l.mentor_id::text
+"""
+
+# In shadow nothing is called, so what is due is kept as pending; going live asks for all of it (scheduler).
+OWE = """
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, triggered_by)
+SELECT * FROM unnest(%(mentors)s::uuid[], %(states)s::text[], %(triggers)s::text[])
+ON CONFLICT (mentor_id) DO UPDATE
+   SET state = excluded.state, triggered_by = excluded.triggered_by, attempt_count = 0, lease_owner = NULL, lease_until = NULL,
+       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+                          ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END, updated_at = now()
+ WHERE l.lease_until IS NULL OR l.lease_until <= now()
+RETURNING mentor_id::text
+"""
+
+REFUSE = """
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent)
+VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s)
+ON CONFLICT (mentor_id) DO UPDATE
+   SET state = 'dead_lettered', generation = excluded.generation, last_error_code = excluded.last_error_code,
+       dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by, trace_parent = excluded.trace_parent,
+       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+                          ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
+       lease_owner = NULL, lease_until = NULL, updated_at = now()
+ WHERE l.generation IN (excluded.generation - 1, excluded.generation) AND (l.lease_until IS NULL OR l.lease_until <= now())
+RETURNING mentor_id
+"""
+
+HOLD = "INSERT INTO hlf_sync.held_removal (mentor_id) SELECT * FROM unnest(%s::uuid[]) ON CONFLICT (mentor_id) DO NOTHING"
+
+# A removal that is no longer due waits for nobody's word, and an older word lets no later one through.
+UNHOLD = "DELETE FROM hlf_sync.held_removal WHERE mentor_id = ANY (%s::uuid[])"
+
+ASK = "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
+
+# Counted under a lock, so that two workers' claims can't both use the last free place.
+GUARD_LOCK = "SELECT pg_advisory_xact_lock(hashtext('hlf_sync.mass_removal'))"
+GUARD_COUNT = """
+SELECT (SELECT count(*) FROM hlf_sync.mentor_ledger
+         WHERE removal_at > now() - make_interval(secs => %(window_s)s) AND NOT removal_confirmed),
+       (SELECT count(*) FROM hlf_sync.mentor_ledger WHERE applied = 'visible'),
+       EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal'),
+       ARRAY(SELECT mentor_id::text FROM hlf_sync.held_removal
+              WHERE confirmed_at > now() - interval '1 day' AND mentor_id = ANY (%(mentors)s::uuid[])),
+       ARRAY(SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%(mentors)s::uuid[])
+              AND removal_at > now() - make_interval(secs => %(window_s)s))
+"""
+RELEASE = "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NOT NULL AND mentor_id = ANY (%s::uuid[])"
+GUARD_HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, %s) ON CONFLICT (reason) DO NOTHING"

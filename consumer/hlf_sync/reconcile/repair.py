@@ -1,0 +1,55 @@
+"""`--repair`: puts what differs in doubt, so that it is delivered whatever the ledger believed, and asks for a look. The one place that writes.
+
+Doubt and request are one transaction. A row that moved since it was looked at (another generation, a lease) is left alone, its worker knows better;
+the request is made all the same, and costs a look. The new generation makes decisions void that a worker made before the doubt.
+"""
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hlf_sync.reconcile.difference import Remedy
+from hlf_sync.core.model import MentorId, Visibility
+from hlf_sync.postgres.connections import Pool, reaching
+
+_BATCH = 500
+
+# Attempts begin anew: what was given up once is tried in full.
+_DOUBT = """
+UPDATE hlf_sync.mentor_ledger l
+   SET intended = w.wanted, state = 'in_doubt', attempt_count = 0, generation = l.generation + 1, reevaluate_at = NULL, updated_at = now()
+  FROM unnest(%(mentors)s::uuid[], %(wanted)s::text[], %(generations)s::bigint[]) AS w (mentor_id, wanted, generation)
+ WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND (l.lease_until IS NULL OR l.lease_until <= now())
+"""
+_ASK = """
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
+SELECT w.mentor_id, 'reconciliation', %(who)s, 'reconcile: ' || w.kind FROM unnest(%(mentors)s::uuid[], %(kinds)s::text[]) AS w (mentor_id, kind)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One repair. `generation` is the ledger's as it was looked at."""
+
+    mentor_id: MentorId
+    kind: str
+    remedy: Remedy
+    wanted: Visibility | None
+    generation: int
+
+
+async def repair(pool: Pool, orders: Sequence[Order]) -> None:
+    """Write them, some hundred at a time."""
+    for start in range(0, len(orders), _BATCH):
+        batch = sorted(orders[start : start + _BATCH], key=lambda order: order.mentor_id)
+        doubted = [order for order in batch if order.remedy is Remedy.DELIVER and order.wanted is not None]
+        doubt = {
+            "mentors": [order.mentor_id for order in doubted],
+            "wanted": [order.wanted.value for order in doubted if order.wanted is not None],
+            "generations": [order.generation for order in doubted],
+        }
+        ask = {"who": getpass.getuser(), "mentors": [order.mentor_id for order in batch], "kinds": [order.kind for order in batch]}
+        with reaching("PostgreSQL"):
+            async with pool.connection() as connection, connection.transaction():
+                await connection.execute(_DOUBT, doubt)
+                await connection.execute(_ASK, ask)

@@ -1,0 +1,52 @@
+"""Duplicates of the last days: reads the attempts of mentors that have more than one success of an operation in a period. Reads only.
+
+What a duplicate is, reconcile/duplicate says. One mentor's attempts are in memory at a time.
+"""
+
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Any
+
+from psycopg import AsyncServerCursor
+from psycopg.rows import DictRow, dict_row
+
+from hlf_sync.reconcile.duplicate import Duplicate, duplicates
+from hlf_sync.core.model import MentorId
+from hlf_sync.why.timeline import Attempt
+from hlf_sync.postgres.connections import Pool, reaching
+
+_ATTEMPTS = """
+SELECT mentor_id::text, attempt_number AS number, generation, operation, triggered_by, extract(epoch FROM started_at)::float8 AS started_s,
+       duration_ms, outcome, certification_id::text
+  FROM hlf_sync.delivery_attempt a
+ WHERE started_at > now() - make_interval(days => %(days)s) AND (%(only)s::uuid[] IS NULL OR mentor_id = ANY (%(only)s::uuid[]))
+   AND mentor_id IN (SELECT mentor_id FROM hlf_sync.delivery_attempt
+                      WHERE outcome = 'applied' AND started_at > now() - make_interval(days => %(days)s)
+                      GROUP BY mentor_id, operation, certification_id HAVING count(*) > 1)
+ ORDER BY mentor_id, id
+"""
+_FETCH = 1_000
+_names = count()
+
+
+async def repeated_calls(pool: Pool, days: int, only: list[MentorId]) -> AsyncIterator[Duplicate]:
+    """The duplicates, mentor by mentor."""
+    with reaching("PostgreSQL"):
+        async with pool.connection() as connection, connection.transaction():
+            name = f"repeated_calls_{next(_names)}"
+            async with AsyncServerCursor[DictRow](connection, name, row_factory=dict_row) as cursor:
+                cursor.itersize = _FETCH
+                await cursor.execute(_ATTEMPTS, {"days": days, "only": only or None})
+                mentor_id, attempts = MentorId(""), list[Attempt]()
+                async for row in cursor:
+                    if row["mentor_id"] != mentor_id:
+                        for duplicate in duplicates(mentor_id, attempts):
+                            yield duplicate
+                        mentor_id, attempts = MentorId(row["mentor_id"]), []
+                    attempts.append(_attempt(row))
+                for duplicate in duplicates(mentor_id, attempts):
+                    yield duplicate
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    return Attempt(**{name: value for name, value in row.items() if name != "mentor_id"})

@@ -1,0 +1,61 @@
+"""The roll call: the ids of everybody in the view and in the ledger, page by page, and how long their rows have stood still. Reads only.
+
+Pages by key, each a statement of its own: memory stays bounded, and no snapshot is held while Dynamics is read for hours.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from hlf_sync.core.model import MentorId
+from hlf_sync.postgres.connections import Pool, reaching
+
+PAGE = 500
+
+_PAGE = """
+SELECT mentor_id::text FROM (
+  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  UNION
+  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+) AS everybody ORDER BY mentor_id LIMIT %(page)s
+"""
+_COUNT = """
+SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
+       (SELECT count(*) FROM hlf_sync.mentor_ledger l WHERE NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id))
+"""
+_STILL = """
+SELECT mentor_id::text, extract(epoch FROM now() - updated_at)::float8 FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])
+"""
+_FIRST = MentorId("00000000-0000-0000-0000-000000000000")
+
+
+async def count(pool: Pool) -> int:
+    """How many there are, for the progress bar."""
+    with reaching("PostgreSQL"):
+        async with pool.connection() as connection:
+            row = await (await connection.execute(_COUNT)).fetchone()
+    return sum(row) if row else 0
+
+
+async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[MentorId]]:
+    """Everybody, or only these."""
+    if only:
+        for start in range(0, len(only), PAGE):
+            yield list(only[start : start + PAGE])
+        return
+    after = _FIRST
+    while True:
+        with reaching("PostgreSQL"):
+            async with pool.connection() as connection:
+                rows = await (await connection.execute(_PAGE, {"after": after, "page": PAGE})).fetchall()
+        if not rows:
+            return
+        page = [MentorId(row[0]) for row in rows]
+        yield page
+        after = page[-1]
+
+
+async def still(pool: Pool, mentor_ids: Sequence[MentorId]) -> dict[MentorId, float]:
+    """Seconds since each one's ledger row changed last."""
+    with reaching("PostgreSQL"):
+        async with pool.connection() as connection:
+            rows = await (await connection.execute(_STILL, (list(mentor_ids),))).fetchall()
+    return {MentorId(row[0]): row[1] for row in rows}

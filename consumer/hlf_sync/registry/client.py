@@ -1,0 +1,221 @@
+"""The schema registry's client: Confluent's REST API, as Confluent, Apicurio (`/apis/ccompat/v7`) and others speak it. Owns httpx in this room.
+
+Asks once and says what came of it; waiting, repeating and patience are the pipeline's. Follows no redirect, takes no proxy from the environment,
+reads no more than a schema can be long, and quotes nothing of an answer. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+"""
+
+import asyncio
+import json
+import ssl
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from hlf_sync.errors import DeadLetterError, DependencyError
+
+_WHAT = "schema registry"
+_TIMEOUT_S = 5.0
+_LARGEST_ANSWER = 1 << 20
+"""Bytes; a schema of the largest size that avro.py takes, escaped, is shorter."""
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+"""The rule of a subject of ours: letters stay for weeks, so old programs meet new letters, and new programs old ones."""
+
+_SCHEMA_NOT_FOUND = 40403
+_NOTHING_TO_COMPARE = frozenset({40401, 40402})
+"""No such subject, no such version."""
+
+_CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+_REFUSALS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
+_NO_ENTRY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaText:
+    """The schema's JSON."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """The registry has something under this id that no record of ours can be written with, and always will."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The registry answers, and knows no such id: perhaps not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nothing is known of the id: the registry does not answer, or not as a registry does, or does not let us in."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: Any
+
+    @property
+    def error_code(self) -> int | None:
+        code = self.body.get("error_code") if isinstance(self.body, dict) else None
+        return code if type(code) is int else None
+
+
+class Registry:
+    """One registry. `url` is its Confluent-compatible root; `auth` is user and password; `tls` for a CA or a client certificate of its own."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: httpx.Auth | tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = _TIMEOUT_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(
+            auth=auth,
+            verify=True if tls is None else tls,
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"Accept": f"{_CONTENT_TYPE}, application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def fetch(self, schema_id: int) -> SchemaText | Unusable | Denied | Unreachable:
+        """Ask for one schema, once. Never raises for what the network or the registry does."""
+        try:
+            answer = await self._ask("GET", f"/schemas/ids/{schema_id}")
+        except DependencyError as error:
+            return Unreachable(error.detail)
+        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code == _SCHEMA_NOT_FOUND:
+            return Denied()
+        if answer.status != HTTPStatus.OK:
+            return Unreachable(_reason(answer))
+        return _schema(answer.body)
+
+    async def ping(self) -> None:
+        """Raise `DependencyError` unless a registry answers and lets us in."""
+        answer = await self._ask("GET", "/subjects")
+        if answer.status != HTTPStatus.OK or not isinstance(answer.body, list):
+            raise DependencyError(_WHAT, _reason(answer))
+
+    async def register(self, subject: str, schema_json: str) -> int:
+        """The id of this schema under `subject`, registered if it was not. Safe to repeat.
+
+        Raises `DependencyError` while the registry cannot be reached, `DeadLetterError` when it refuses the schema: a newer version may
+        only add what older readers can do without.
+        """
+        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema_json, "schemaType": "AVRO"})
+        if answer.status in _REFUSALS:
+            message = f"the schema registry refuses the schema of {subject} ({answer.error_code or answer.status})"
+            raise DeadLetterError(message)
+        schema_id = answer.body.get("id") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        if type(schema_id) is not int:
+            raise DependencyError(_WHAT, _reason(answer))
+        return schema_id
+
+    async def find(self, subject: str, schema_json: str) -> int | None:
+        """The id of exactly this schema under `subject`, None when it is not registered there. Raises `DependencyError` like `ping`."""
+        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema_json, "schemaType": "AVRO"})
+        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in {*_NOTHING_TO_COMPARE, _SCHEMA_NOT_FOUND}:
+            return None
+        schema_id = answer.body.get("id") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        if type(schema_id) is not int:
+            raise DependencyError(_WHAT, _reason(answer))
+        return schema_id
+
+    async def guard(self, subject: str) -> bool:
+        """Set the subject's rule so that every version can read what every other one wrote, and ask whether it holds; False when it does not.
+
+        Safe to repeat, and before the first version. Raises `DependencyError` like `ping`.
+        """
+        path = f"/config/{quote(subject, safe='')}"
+        await self._ask("PUT", path, {"compatibility": COMPATIBILITY})
+        answer = await self._ask("GET", path)
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND, *_NO_ENTRY}:
+            raise DependencyError(_WHAT, _reason(answer))
+        return isinstance(answer.body, dict) and answer.body.get("compatibilityLevel") == COMPATIBILITY
+
+    async def is_compatible(self, subject: str, schema_json: str) -> bool:
+        """Whether the subject's rule would take this schema after its latest version. Raises `DependencyError` like `ping`."""
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest"
+        answer = await self._ask("POST", path, {"schema": schema_json, "schemaType": "AVRO"})
+        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in _NOTHING_TO_COMPARE:
+            return True
+        verdict = answer.body.get("is_compatible") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        if not isinstance(verdict, bool):
+            raise DependencyError(_WHAT, _reason(answer))
+        return verdict
+
+    async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> _Answer:
+        """One request, bounded in time and size. Raises `DependencyError` when no JSON comes back."""
+        content = None if body is None else json.dumps(body)
+        headers = {} if body is None else {"Content-Type": _CONTENT_TYPE}
+        try:
+            async with asyncio.timeout(2 * self._timeout_s):  # the client's own limits each part: connecting, one read
+                request = self._client.stream(method, self._url + path, content=content, headers=headers)
+                async with request as response:
+                    return _Answer(response.status_code, _json(response, await _bounded(response)))
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+            raise DependencyError(_WHAT, type(error).__name__) from error
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    if response.headers.get("Content-Encoding", "identity") != "identity":  # we asked for none; unpacked, it could be any size
+        raise DependencyError(_WHAT, "answer_encoded")
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > _LARGEST_ANSWER:
+            raise DependencyError(_WHAT, "answer_too_large")
+    return bytes(body)
+
+
+def _json(response: httpx.Response, body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise DependencyError(_WHAT, f"no_json_{response.status_code}") from None
+
+
+def _reason(answer: _Answer) -> str:
+    """A word for the log and the alert."""
+    if answer.status in _NO_ENTRY:
+        return "credentials_refused"
+    return f"unexpected_answer_{answer.status}"
+
+
+def _schema(body: Any) -> SchemaText | Unusable | Unreachable:
+    match body:
+        case {"schemaType": str() as kind} if kind != "AVRO":
+            return Unusable("the schema is not Avro")
+        case {"references": list() as references} if references:
+            return Unusable("the schema refers to other schemas")
+        case {"schema": str() as text}:
+            return SchemaText(text)
+        case _:
+            return Unreachable("unexpected_answer_200")

@@ -1,0 +1,97 @@
+"""A letter explained to a person, as names and values. Called by the command line; decides nothing, shows no value of a record."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from hlf_sync.replay.judgement import ReplayVerdict
+from hlf_sync.replay.inspection import Explained
+
+
+def content(found: Explained) -> dict[str, Any]:
+    """For scripts."""
+    whole, standing = found.whole, found.judged.standing
+    return {
+        "id": found.letter.id,
+        "verdict": found.judged.judgement.verdict.value,
+        "reason": found.judged.judgement.reason,
+        "partition": found.letter.partition,
+        "offset": found.letter.offset,
+        "letter": None if whole is None else {**asdict(whole), "status": whole.status.value},
+        "ledger": None if standing is None else standing.ledger._asdict(),
+        "failure": found.failure,
+        "requests": found.requests,
+        "record": found.record,
+    }
+
+
+def letter_page(found: Explained) -> Table:
+    """One letter for people: name and value in two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _letter_rows(found):
+        table.add_row(name, escape(value))
+    return table
+
+
+def _letter_rows(found: Explained) -> list[tuple[str, str]]:
+    letter, judged, whole = found.letter, found.judged, found.whole
+    rows = [("letter", letter.id), ("verdict", f"{judged.judgement.verdict.value}: {judged.judgement.reason}")]
+    rows += [("mentor", letter.mentor_id)] if letter.mentor_id else []
+    rows += [("what", f"{letter.kind_word}, {letter.error_code}"), ("lies at", f"partition {letter.partition}, offset {letter.offset}")]
+    if whole is not None:
+        source = whole.source
+        rows += [
+            ("why", whole.reason),
+            ("written", f"{moment(whole.created_at_ms)} by {whole.worker}"),
+            ("attempts", f"{whole.attempt_count}" + (f", last answer {whole.http_status}" if whole.http_status else "")),
+            ("about", f"{source.topic}, partition {source.partition}, offset {source.offset}, of {moment(source.timestamp_ms)}"),
+        ]
+        rows += [("then", f"{whole.operation.value}, because of {whole.triggered_by.value}")] if whole.operation and whole.triggered_by else []
+    if judged.standing is not None and judged.standing.ledger.state is not None:
+        ledger = judged.standing.ledger
+        shown = ledger.applied.value if ledger.applied else "unknown"
+        rows.append(
+            ("ledger", f"{judged.standing.ledger.state}, listing {shown}, generation {ledger.generation}, letter {ledger.dead_letter_id or 'none'}")
+        )
+    if found.failure is not None:
+        rows.append(("failure", f"since {found.failure['attempted_at']}, resolved {found.failure['resolved_at'] or 'not yet'}"))
+    rows += [("asked for", f"{one['created_at']} by {one['requested_by']}: {one['reason']}") for one in found.requests]
+    rows += [("record", _record_line(found.record))] if found.record is not None else []
+    if found.record is not None and found.record["found"]:
+        rows += [("framing", found.record["framing"])]
+        rows += [("schema", str(found.record["schema"]))] if found.record["schema"] else []
+        rows += [("today", found.record["now"])]
+        rows += [("names", found.record["mentor_id"])] if found.record.get("mentor_id") else []
+    if judged.judgement.verdict is ReplayVerdict.INVESTIGATE and letter.generation is None:
+        rows.append(("next", _CLOSING_ADVICE))
+    return rows
+
+
+_CLOSING_ADVICE = (
+    "find out who wrote it and whose it was; `hlf-sync force MENTOR`, or `hlf-sync sweep` where nobody can tell; "
+    "then `hlf-sync replay close ID --reason TEXT`"
+)
+
+
+def _record_line(record: dict[str, Any]) -> str:
+    if not record["found"]:
+        return str(record["why"])
+    is_same = {True: "the bytes that the letter saw", False: "OTHER bytes than the letter saw", None: "no hash to compare"}[record["is_same"]]
+    return f"key of {_bytes(record['key_bytes'])}, value of {_bytes(record['value_bytes'])}; {is_same}"
+
+
+def _bytes(count: int | None) -> str:
+    return "none" if count is None else f"{count} bytes"
+
+
+def moment(epoch_ms: int) -> str:
+    """A record's time for people."""
+    try:
+        return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{epoch_ms} ms"

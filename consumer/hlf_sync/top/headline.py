@@ -1,0 +1,113 @@
+"""The first lines of the picture: is anyone wrongly listed now, why, what to do, and where the runbook says more. Pure; called by `screen`.
+
+What a reason means and what to do first is `core/fleet_verdict`'s; here it gets the alert that goes with it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
+from hlf_sync.top.picture import AWAY, Picture, Wrong
+
+Level = Literal["good", "watch", "act"]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`section` is a heading of docs/runbook.md; empty when there is nothing to do."""
+
+    level: Level
+    why: str
+    do: str = ""
+    section: str = ""
+
+
+ALERTS: dict[Reason, str] = {
+    Reason.AUTH: "HlfSyncAuthHalted",
+    Reason.DEAD_LETTER_LIMIT: "HlfSyncDeadLetterLimitHalted",
+    Reason.MASS_REMOVAL: "HlfSyncMassRemovalHalted",
+    Reason.THREAD_STUCK: "HlfSyncWorkerStuck",
+    Reason.CONNECTOR_FAILED: "HlfSyncConnectorFailed",
+    Reason.SLOT_LOST: "HlfSyncSlotLost",
+    Reason.KAFKA_DOWN: "HlfSyncDependencyDown",
+    Reason.POSTGRESQL_DOWN: "HlfSyncDependencyDown",
+    Reason.REGISTRY_DOWN: "HlfSyncDependencyDown",
+    Reason.LETTERS_UNWRITABLE: "HlfSyncLettersUnwritable",
+    Reason.CIRCUIT_OPEN: "HlfSyncCircuitOpen",
+    Reason.THROTTLED: "HlfSyncThrottled",
+    Reason.NOTHING_COMMITTED: "HlfSyncNothingMoves",
+    Reason.SOURCE_SILENT: "HlfSyncSourceSilent",
+    Reason.BEHIND_UNREAD: "HlfSyncStale",
+    Reason.BEHIND_SCHEMA: "HlfSyncStale",
+    Reason.BEHIND_DECIDING: "HlfSyncStale",
+    Reason.BEHIND_DELIVERING: "HlfSyncStale",
+    Reason.BEHIND_RETRYING: "HlfSyncStale",
+}
+"""The alert that fires when a reason stays, and so the section of docs/runbook.md. What is missing here passes by itself."""
+
+_LEVELS: dict[Standing, Level] = {Standing.OK: "good", Standing.LAGGING: "watch", Standing.STALLED: "watch"}
+
+
+def headlines(picture: Picture) -> list[Headline]:
+    """What stands in the way, worst first; one good line when nothing does."""
+    if picture.verdict == AWAY:
+        do = "start one with `hlf-sync run`, or name it with --worker"
+        return [Headline("act", "no worker answers: nothing is delivered", do, "HlfSyncNoWorker")]
+    found = [_of(reason) for reason in picture.reasons]
+    found += [Headline("act", f"{one.name} {one.trouble}", "the others take over its partitions", "HlfSyncWorkerDown") for one in picture.away]
+    if picture.letters.open:
+        found.append(
+            Headline("watch", "what could not be delivered waits as a dead letter", "`hlf-sync replay plan` says why", "HlfSyncDeadLettersOpen")
+        )
+    return found or [Headline("good", "nothing stands in the way")]
+
+
+def _of(reason: Reason) -> Headline:
+    meaning = MEANINGS[reason]
+    return Headline(_LEVELS.get(meaning.standing, "act"), meaning.text, meaning.advice or "nothing: it goes on by itself", ALERTS.get(reason, ""))
+
+
+def wrongly_listed(picture: Picture) -> str:
+    """One sentence: who may be listed wrongly at this moment, and since when."""
+    if picture.verdict == AWAY:
+        return "not known: no worker answers"
+    mentors = sum(member.mentors for member in picture.members)
+    lag = picture.group_lag if picture.group_lag is not None else sum(picture.lag.values())
+    parts = [_by_ledger(picture.wrong)] if picture.wrong is not None and picture.wrong.mentors and picture.wrong.oldest_s >= _TOLD_S else []
+    if picture.freshness_s >= _TOLD_S:
+        parts.append(f"{_some(mentors, 'mentor')} waiting, a change from {duration(picture.freshness_s)} ago the oldest")
+    elif lag >= _TOLD_RECORDS and not parts:
+        parts.append(f"{_some(lag, 'record')} not finished yet")
+    if picture.wrong is None and picture.letters.open:
+        parts.append(f"{_some(picture.letters.open, 'mentor')} with an open dead letter")
+    if picture.delivery == "shadow":
+        parts.append("shadow: nothing is delivered")
+    return "; ".join(parts) or "nobody that we know of"
+
+
+# Changes on their ordinary way are no news.
+_TOLD_S = 1.0
+_TOLD_RECORDS = 100
+_WANTED = {"hidden": "should be hidden", "visible": "should be shown", "unknown": "with facts outside the contract"}
+
+
+def _by_ledger(wrong: Wrong) -> str:
+    mentors = ", ".join(f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items())
+    return f"perhaps {mentors}, for up to {duration(wrong.oldest_s)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min, 5 d 3 h."""
+    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,141 @@
+"""One look at each worker: its /status and /metrics, or why they could not be had. The only place of `top` that acts.
+
+Called by the command line, once per turn. Workers are asked at the same time, so that one that hangs does not hold up the others' picture.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hlf_sync.errors import SettingsError
+from hlf_sync.config.settings import Settings
+from hlf_sync.top.exposition import Page, parse
+
+# A worker answers from memory; who takes longer is stuck, or far away.
+_TIMEOUT_S = 3.0
+_MOST_WORKERS = 64
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SaidCircuit(_Said):
+    """The fleet's circuit, as one worker last read it. `opened_at` is epoch seconds."""
+
+    state: Literal["closed", "open", "half_open"]
+    opened_at: float | None = None
+    failure_count: int = 0
+    last_error_code: str | None = None
+
+
+class SaidQueue(_Said):
+    """A worker's mentors."""
+
+    dirty: int
+    in_progress: int
+    waiting: int
+
+
+class Said(_Said):
+    """The body of /status. What a newer worker says besides is left alone."""
+
+    verdict: str
+    circuit: SaidCircuit
+    delivery: str
+    halted: list[str]
+    lag: dict[str, int]
+    freshness_s: float
+    queue: SaidQueue
+    assignment: list[int]
+    leader: bool
+    dead_letters_open: int
+    dependencies_down: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one worker said at `at_s` (monotonic); `trouble` says why it said nothing."""
+
+    address: str
+    at_s: float = math.nan
+    said: Said | None = None
+    page: Page = field(default_factory=Page)
+    trouble: str | None = None
+
+
+def addresses_of(given: Sequence[str], settings: Settings) -> list[str]:
+    """The workers' roots: those that were given, else the one of the settings. Raises `SettingsError`."""
+    if given:
+        return list(dict.fromkeys(_root(text) for text in given))
+    if settings.http_port == 0:
+        message = "HLF_SYNC_HTTP_PORT=0 lets each worker choose a port: say where they listen, for example --worker 127.0.0.1:8080"
+        raise SettingsError(message)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104 - a listener's word for everywhere
+    return [f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"]
+
+
+def _root(text: str) -> str:
+    """`8080`, `host:8080` or `http://host:8080` as a root address."""
+    full = f"127.0.0.1:{text}" if text.isdecimal() else text
+    full = full if "://" in full else f"http://{full}"
+    try:
+        parts = urlsplit(full)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address or "@" in full:
+        message = f"--worker {text!r} is no address of a worker (example: --worker 127.0.0.1:8080)"
+        raise SettingsError(message)
+    return full.rstrip("/")
+
+
+class Looker:
+    """Asks workers over connections that it keeps."""
+
+    def __init__(self, client: httpx.Client, threads: ThreadPoolExecutor) -> None:
+        self._client = client
+        self._threads = threads
+
+    def look(self, addresses: Sequence[str], now_s: float) -> list[Look]:
+        """Ask each of them now, in this order."""
+        return list(self._threads.map(lambda address: self._look_at(address, now_s), addresses))
+
+    def _look_at(self, address: str, now_s: float) -> Look:
+        try:
+            said = Said.model_validate_json(self._body(f"{address}/status"))
+            return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
+        except httpx.HTTPStatusError as error:
+            return Look(address, now_s, trouble=f"answers {error.response.status_code}: is that a worker?")
+        except httpx.HTTPError as error:
+            return Look(address, now_s, trouble=_TROUBLES.get(type(error), type(error).__name__))
+        except (ValidationError, ValueError):
+            return Look(address, now_s, trouble="answers, but is no worker of hlf-sync")
+
+    def _body(self, address: str) -> bytes:
+        return self._client.get(address).raise_for_status().content
+
+
+_TROUBLES: dict[type[httpx.HTTPError], str] = {
+    httpx.ConnectError: "refuses connections: is it running?",
+    httpx.ConnectTimeout: "does not answer: is it running?",
+    httpx.ReadTimeout: "accepts and says nothing: is it stuck?",
+    httpx.RemoteProtocolError: "answers, but is no worker of hlf-sync",
+}
+
+
+@contextmanager
+def looker() -> Iterator[Looker]:
+    """A `Looker`, closed afterwards."""
+    with (
+        httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client,
+        ThreadPoolExecutor(_MOST_WORKERS, thread_name_prefix="look") as threads,
+    ):
+        yield Looker(client, threads)

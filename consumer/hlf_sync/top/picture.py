@@ -1,0 +1,117 @@
+"""One picture of the fleet: its verdict, what stands in the way, how far behind, how fast. Values only; `paint` makes it, `screen` draws it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hlf_sync.core.fleet_verdict import Reason
+from hlf_sync.top.look import SaidCircuit, SaidQueue
+
+AWAY = "away"
+"""The verdict of a worker that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One worker in the picture. `away_s` is how long it has not answered, None while it does or when it never did."""
+
+    address: str
+    verdict: str
+    trouble: str | None = None
+    away_s: float | None = None
+    partitions: int = 0
+    lag: int = 0
+    freshness_s: float = 0.0
+    mentors: int = 0
+    is_leader: bool = False
+    reason: Reason | None = None
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+        return self.address.removeprefix("http://")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Per second, between two looks; `allowed` is what pacing lets the fleet call now, None when no worker says."""
+
+    calls: float
+    changes: float
+    evaluations: float
+    allowed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How long one part of the way takes: seconds, None before the first observation."""
+
+    name: str
+    count: int
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Open dead letters, as the leader counts them; None while no leader is seen."""
+
+    open: int | None = None
+    oldest_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Mentors whose listing is, or may be, wrong by the ledger, by what it should show; as the leader counts them."""
+
+    mentors: Mapping[str, int]
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """PostgreSQL's log → Debezium → Kafka, as the leader sees it; None: it cannot say."""
+
+    connector: str | None = None
+    task: str | None = None
+    slot: str | None = None
+    heartbeat_s: float | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing of it asks for a look; heartbeats come every 10 s."""
+        runs = {self.connector, self.task} <= {"running", None} and self.slot in {"reserved", "extended", None}
+        return runs and (self.heartbeat_s or 0.0) < _SILENT_S
+
+
+# As the verdict's source_silent.
+_SILENT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The fleet now. `reasons` are all that is known, worst first. `calls` and `letter_kinds` are counters since the workers started."""
+
+    verdict: str
+    reasons: Sequence[Reason]
+    members: Sequence[Member]
+    circuit: SaidCircuit | None
+    delivery: str | None
+    halted: Sequence[str]
+    dependencies_down: Sequence[str]
+    lag: Mapping[str, int]
+    group_lag: int | None
+    freshness_s: float
+    queue: SaidQueue
+    letters: Letters
+    wrong: Wrong | None = None
+    source: Source | None = None
+    held_removals: int = 0
+    pace: Pace | None = None
+    stages: Sequence[Stage] = ()
+    calls: Mapping[str, int] = field(default_factory=dict)
+    letter_kinds: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def away(self) -> list[Member]:
+        """The workers that do not answer."""
+        return [member for member in self.members if member.verdict == AWAY]

@@ -1,0 +1,270 @@
+"""What the one leader sees of the whole fleet and of the source: ledger, listing, leases, slot, connector, heartbeat. Reads, and changes nothing.
+
+Runs in every worker, looks in the leader only. Each look stands alone: what cannot be had now is absent, never the last value as if it were new.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from psycopg import Error
+
+from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.model import Command, MentorId, NoCall
+from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.ports import FactsPort
+from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.kafka.lag_reader import LagReader
+
+# As connectors/hlf-mentor-cdc.json and Debezium name them.
+SLOT = "hlf_mentor_cdc"
+HEARTBEAT_TOPIC = "__debezium-heartbeat.hlf"
+REPLAY_GROUP = "hlf-sync-replay"
+
+_SOURCE_EVERY_S = 3.0
+_LEDGER_EVERY_S = 10.0
+# One that hangs must not keep the other looks waiting.
+_REGISTRY_S = 3.0
+# Open mentors looked at one by one, oldest first, and how many in one statement; more than this is an outage, not a question of whom.
+_MOST_OPEN = 1_000
+_AT_ONCE = 250
+
+# to_jsonb, because inactive_since is there from PostgreSQL 17 on only.
+_SLOT = """
+SELECT coalesce(wal_status, 'lost'), active,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::float8, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8,
+       extract(epoch FROM now() - (to_jsonb(s) ->> 'inactive_since')::timestamptz)::float8
+  FROM pg_replication_slots s WHERE slot_name = %s AND NOT pg_is_in_recovery()
+"""
+_BEAT = "SELECT extract(epoch FROM now() - ts)::float8 FROM hlf_sync.dbz_heartbeat WHERE id = 1"
+_LEDGER = """
+SELECT state, coalesce(applied, 'unknown'), count(*), count(lease_owner) FILTER (WHERE lease_until > now()),
+       count(lease_owner) FILTER (WHERE lease_until <= now())
+  FROM hlf_sync.mentor_ledger GROUP BY 1, 2
+"""
+_COUNTS = """
+SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NOT NULL),
+       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL)
+"""
+_OPEN = """
+SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8,
+       (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
+         WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
+  FROM hlf_sync.mentor_ledger l
+  LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
+    USING (mentor_id)
+ WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') ORDER BY l.updated_at LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The replication slot; bytes and seconds are None where PostgreSQL does not say."""
+
+    status: str
+    lag_bytes: float | None = None
+    retained_bytes: float | None = None
+    inactive_s: float | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether changes are no longer captured."""
+        return self.status in {"lost", "missing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Mentors whose listing is, or may be, wrong."""
+
+    mentors: int = 0
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen last; None: not seen. `seen_at_s` says when (monotonic), by kind of look."""
+
+    slot: Slot | None = None
+    connector: Mapping[str, str] | None = None
+    connector_states: Mapping[tuple[str, str], int] | None = None
+    beat_at_database_s: float | None = None
+    beat_at_kafka_s: float | None = None
+    replay_lag: int | None = None
+    is_registry_up: bool | None = None
+    states: Mapping[str, int] | None = None
+    applied: Mapping[str, int] = field(default_factory=dict)
+    leases: Mapping[str, int] = field(default_factory=dict)
+    superseded: int = 0
+    held_removals: int = 0
+    wrong: Mapping[str, Wrong] = field(default_factory=dict)
+    seen_at_s: Mapping[str, float] = field(default_factory=dict)
+
+
+class FleetWatch:
+    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an address.
+
+    `registry` asks for a sign of life. Workers that know every schema do without it, and only the next start or the next schema would show that it is
+    down.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        facts: FactsPort,
+        rules: Rules,
+        heartbeats: LagReader,
+        replayed: LagReader,
+        connector_status: Callable[[], Mapping[str, Any] | None] | None,
+        registry: Callable[[], Awaitable[None]],
+        leads: Callable[[], bool],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._pool = pool
+        self._facts = facts
+        self._rules = rules
+        self._heartbeats = heartbeats
+        self._replayed = replayed
+        self._connector_status = connector_status
+        self._registry = registry
+        self._leads = leads
+        self._now_ms = now_ms
+        self.sight = Sight()
+        self._wrong_since_s: dict[tuple[MentorId, str], float] = {}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        ledger_at_s = float("-inf")
+        while True:
+            if not self._leads():
+                self.sight, self._wrong_since_s = Sight(), {}
+                ledger_at_s = float("-inf")
+            else:
+                now_s = asyncio.get_running_loop().time()
+                await self._look_at_source()
+                if now_s - ledger_at_s >= _LEDGER_EVERY_S:
+                    ledger_at_s = now_s
+                    await self._look("ledger", self._ledger)
+                    await self._look("registry", self._is_registry_up)
+            await asyncio.sleep(_SOURCE_EVERY_S if self._leads() else 1.0)
+
+    async def _look_at_source(self) -> None:
+        await self._look("database", self._database)
+        await self._look("heartbeat", self._heartbeat)
+        await self._look("replay", self._replay)
+        if self._connector_status is not None:
+            await self._look("connector", self._connector)
+
+    async def _look(self, what: str, look: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+        """Take what the look gives; `DependencyError` and a missing right mean: not seen."""
+        try:
+            found = await look()
+        except (DependencyError, SettingsError, Error):
+            found = _UNSEEN[what]
+            seen = {kind: at_s for kind, at_s in self.sight.seen_at_s.items() if kind != what}
+        else:
+            seen = {**self.sight.seen_at_s, what: asyncio.get_running_loop().time()}
+        self.sight = replace(self.sight, seen_at_s=seen, **found)
+
+    async def _database(self) -> Mapping[str, Any]:
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_SLOT, (SLOT,))).fetchone()
+                beat = await (await connection.execute(_BEAT)).fetchone()
+        return {"slot": _slot(row), "beat_at_database_s": beat[0] if beat else None}
+
+    async def _heartbeat(self) -> Mapping[str, Any]:
+        newest_ms = await self._heartbeats.newest_ms()
+        return {"beat_at_kafka_s": None if newest_ms is None else max(0.0, (self._now_ms() - newest_ms) / 1000)}
+
+    async def _replay(self) -> Mapping[str, Any]:
+        lag = await self._replayed.lag(list(range(await self._replayed.partitions())))
+        return {"replay_lag": sum(lag.values())}
+
+    async def _is_registry_up(self) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(_REGISTRY_S):
+                await self._registry()
+        except TimeoutError as error:
+            raise DependencyError("schema registry", "TimeoutError") from error
+        return {"is_registry_up": True}
+
+    async def _connector(self) -> Mapping[str, Any]:
+        assert self._connector_status is not None  # noqa: S101 - asked only then
+        status = await asyncio.to_thread(self._connector_status)
+        if status is None:
+            return {
+                "connector": {"connector": "missing", "task": "missing"},
+                "connector_states": {("connector", "missing"): 1, ("task", "missing"): 1},
+            }
+        parts = [("connector", status["connector"]["state"].lower()), *(("task", task["state"].lower()) for task in status["tasks"])]
+        words = {part: ", ".join(state for name, state in parts if name == part) or "none" for part in ("connector", "task")}
+        return {"connector": words, "connector_states": Counter(parts)}
+
+    async def _ledger(self) -> Mapping[str, Any]:
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(_LEDGER)).fetchall()
+                counts = await (await connection.execute(_COUNTS)).fetchone()
+                still_open = await (await connection.execute(_OPEN, (_MOST_OPEN,))).fetchall()
+        states, applied, leases = Counter[str](), Counter[str](), Counter[str]()
+        for state, shown, count, held, expired in rows:
+            states[state] += count
+            applied[shown] += count
+            leases["held"] += held
+            leases["expired"] += expired
+        superseded, held_removals = counts or (0, 0)
+        return {
+            "states": states,
+            "applied": applied,
+            "leases": leases,
+            "superseded": superseded,
+            "held_removals": held_removals,
+            "wrong": await self._wrong(still_open),
+        }
+
+    async def _wrong(self, still_open: list[tuple[Any, ...]]) -> Mapping[str, Wrong]:
+        """Decide on the open ones from their facts now, as a worker would, and count what the listing should show of each."""
+        found = dict.fromkeys(("hidden", "visible", "unknown"), Wrong())
+        now_s, since_s = asyncio.get_running_loop().time(), dict[tuple[MentorId, str], float]()
+        for start in range(0, len(still_open), _AT_ONCE):
+            ages = {MentorId(mentor_id): (row_s, right_s) for mentor_id, row_s, right_s in still_open[start : start + _AT_ONCE]}
+            reading = await self._facts.read(list(ages))
+            for mentor_id, known in reading.mentors.items():
+                decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
+                if isinstance(decision, NoCall):
+                    continue
+                wanted = decision.operation.wanted.value if isinstance(decision, Command) else "unknown"
+                before, age_s = found[wanted], _age_s(*ages[mentor_id], now_s - self._wrong_since_s.get((mentor_id, wanted), now_s))
+                since_s[mentor_id, wanted] = now_s - age_s
+                found[wanted] = Wrong(before.mentors + 1, max(before.oldest_s, age_s))
+        self._wrong_since_s = since_s
+        return found
+
+
+def _age_s(row_s: float, right_s: float | None, seen_s: float) -> float:
+    """How long a mentor has stood wrong: each attempt makes its row young again, so what was seen before counts, unless a call succeeded since."""
+    return max(row_s, seen_s if right_s is None or right_s > seen_s else 0.0)
+
+
+# What a look that failed takes back.
+_UNSEEN: Mapping[str, Mapping[str, Any]] = {
+    "database": {"slot": None, "beat_at_database_s": None},
+    "heartbeat": {"beat_at_kafka_s": None},
+    "connector": {
+        "connector": {"connector": "unknown", "task": "unknown"},
+        "connector_states": {("connector", "unknown"): 1, ("task", "unknown"): 1},
+    },
+    "replay": {"replay_lag": None},
+    "registry": {"is_registry_up": False},
+    "ledger": {"states": None, "applied": {}, "leases": {}, "wrong": {}},
+}
+
+
+def _slot(row: tuple[Any, ...] | None) -> Slot:
+    if row is None:
+        return Slot("missing")
+    status, is_active, lag_bytes, retained_bytes, inactive_s = row
+    return Slot(status, lag_bytes, retained_bytes, 0.0 if is_active else inactive_s)

@@ -1,0 +1,211 @@
+"""What one worker says of itself: the verdict, the body of /status, whether it is alive and ready. Reads the stages, changes nothing.
+
+`/livez` fails when the loop (which then answers nobody) or the consumer thread is stuck; `/readyz` while partitions, a dependency or calls are
+missing, or before it has caught up once. The page's server is status_server, the metrics are set by scrape.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from hlf_sync.core.breaker import State
+from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
+from hlf_sync.core.model import HaltReason
+from hlf_sync.pipeline.stages import Stages
+from hlf_sync.worker.leader import Scheduler
+from hlf_sync.kafka.consumer_thread import KafkaSource
+from hlf_sync.watch.fleet_watch import FleetWatch, Sight
+from hlf_sync.watch.monitor import Monitor
+
+_log = structlog.get_logger()
+
+# A turn of the consumer thread takes 50 ms, a revocation up to ten seconds, a broker's answer at assignment ten more.
+STUCK_S = 60.0
+_VERDICT_S = 2.0
+_NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
+_CONNECTOR_DOWN = frozenset({"failed", "paused", "stopped", "missing"})
+
+
+class Token(Protocol):
+    """The credentials in use."""
+
+    @property
+    def expires_in_s(self) -> float:
+        """How long the token still lives; 0 when there is none."""
+        ...
+
+
+class Status:
+    """One worker's state, for people and scrapers. `token` is None in shadow."""
+
+    def __init__(
+        self,
+        *,
+        stages: Stages,
+        scheduler: Scheduler,
+        source: KafkaSource,
+        monitor: Monitor,
+        watch: FleetWatch,
+        topic: str,
+        letters_topic: str,
+        delivery: str,
+        token: Token | None,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.stages = stages
+        self.scheduler = scheduler
+        self.source = source
+        self.monitor = monitor
+        self.watch = watch
+        self.topic = topic
+        self.letters_topic = letters_topic
+        self.delivery = delivery
+        self.token = token
+        self.now_ms = now_ms
+
+    @property
+    def backlog(self) -> int:
+        """Positions held in memory without an outcome."""
+        return self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+
+    @property
+    def turn_age_s(self) -> float:
+        """Since the consumer thread last turned."""
+        return max(0.0, asyncio.get_running_loop().time() - self.source.last_turn_s)
+
+    async def watch_verdict(self) -> None:
+        """Say each change of the verdict, for ever."""
+        said = None
+        while True:
+            reason = judge(self.signs())
+            if reason is not said:
+                said, meaning = reason, MEANINGS[reason]
+                tell = _log.info if meaning.standing is Standing.OK else _log.warning
+                tell("verdict", verdict=meaning.standing.value, reason=reason.value, stage=meaning.stage.value, detail=meaning.text)
+            await asyncio.sleep(_VERDICT_S)
+
+    def is_alive(self) -> bool:
+        """Whether loop and consumer thread turn; the loop does when it answers this."""
+        return self.source.is_alive and self.turn_age_s < STUCK_S
+
+    def missing(self) -> list[str]:
+        """What keeps the worker from being ready; empty when it is."""
+        self.monitor.note_progress()
+        fleet = self.stages.gate.fleet
+        reasons = [f"{name} does not answer" for name in sorted(self.stages.dependencies.down)]
+        reasons += [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)] if fleet else ["circuit not read yet"]
+        if not self.stages.assignment.partitions:
+            reasons.append("no partition assigned")
+        elif not self.monitor.has_caught_up:
+            reasons.append("not caught up since the start")
+        return reasons
+
+    def lag(self) -> dict[int, int]:
+        """Lag of the partitions owned at this moment."""
+        return self.monitor.history.lag(self.stages.assignment.partitions)
+
+    def pause_s(self) -> float:
+        """How long no call may start after a 429, here or anywhere in the fleet, or without a token."""
+        gate, now_s = self.stages.gate, asyncio.get_running_loop().time()
+        until_s = gate.fleet.circuit.retry_after_until_s if gate.fleet else None
+        return max(self.stages.pacing.pause_s(now_s), 0.0 if until_s is None else until_s - gate.database_now_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The body of /status."""
+        signs = self.signs()
+        reason = judge(signs)
+        meaning = MEANINGS[reason]
+        fleet = self.stages.gate.fleet
+        circuit = fleet.circuit if fleet else None
+        return {
+            "verdict": meaning.standing.value,
+            "reason": reason.value,
+            "stage": meaning.stage.value,
+            "because": meaning.text,
+            "advice": meaning.advice,
+            "circuit": {
+                "state": circuit.state.value if circuit else State.CLOSED.value,
+                "opened_at": circuit.opened_at_s if circuit else None,
+                "failure_count": circuit.failure_count if circuit else 0,
+                "last_error_code": circuit.last_error_code if circuit else None,
+            },
+            "delivery": self.delivery,
+            "halted": sorted(fleet.halts) if fleet else [],
+            "lag": {f"{self.topic}-{partition}": lag for partition, lag in sorted(self.lag().items())},
+            "freshness_s": round(signs.freshness_s, 3),
+            "queue": queue_by_place(signs),
+            "backlog": self.backlog,
+            "parked": self.stages.intake.parked_count,
+            "assignment": self.stages.assignment.partitions,
+            "leader": self.scheduler.is_leader,
+            "dead_letters_open": self.scheduler.open_letters,
+            "dependencies_down": sorted(self.stages.dependencies.down),
+            "not_ready": self.missing(),
+            **_as_leader(self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader),
+        }
+
+    def signs(self) -> Signs:
+        """All that the verdict is made of, at this moment. Walks the queue: once per request is enough."""
+        stages, history, now_s = self.stages, self.monitor.history, asyncio.get_running_loop().time()
+        self.monitor.note_progress()
+        fleet, counts, owned = stages.gate.fleet, stages.queue.counts(), stages.assignment.partitions
+        oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
+        held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
+        return Signs(
+            is_turning=self.is_alive(),
+            halts=fleet.halts if fleet else frozenset(),
+            down=frozenset(stages.dependencies.down),
+            circuit=fleet.circuit.state if fleet else State.CLOSED,
+            pause_s=self.pause_s(),
+            partitions=len(owned),
+            has_caught_up=self.monitor.has_caught_up,
+            is_stuck=history.is_stuck(owned),
+            freshness_s=max(held_s, history.unhandled_s(stages.assignment.committable(), owned, now_s)),
+            held_s=held_s,
+            parked=stages.intake.parked_count,
+            dirty=counts["dirty"],
+            in_progress=counts["in_progress"] - calling,
+            calling=calling,
+            retrying=counts["waiting"],
+            source=_source_signs(self.watch.sight),
+        )
+
+    def _database_now_ms(self) -> float:
+        """Commit times are PostgreSQL's, so their ages are told by its clock: a worker's own may be wrong. Ours until that was read once."""
+        gate = self.stages.gate
+        return gate.database_now_s * 1000 if gate.fleet else self.now_ms()
+
+
+def queue_by_place(signs: Signs) -> dict[str, int]:
+    """Mentors as /status and the metric show them: a mentor that waits for its call waits, whatever the queue calls it."""
+    return {"dirty": signs.dirty, "in_progress": signs.in_progress, "waiting": signs.calling + signs.retrying}
+
+
+def _source_signs(sight: Sight) -> SourceSigns:
+    beats = [age_s for age_s in (sight.beat_at_database_s, sight.beat_at_kafka_s) if age_s is not None]
+    return SourceSigns(
+        is_connector_down=None if sight.connector is None else any(state in _CONNECTOR_DOWN for state in sight.connector.values()),
+        is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
+        heartbeat_age_s=max(beats, default=None),
+    )
+
+
+def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
+    """What only the leader says; null at the others."""
+    if not is_leader:
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals"))
+    slot = sight.slot
+    return {
+        "group_lag": group_lag,
+        "source": {
+            "connector": sight.connector,
+            "slot": None
+            if slot is None
+            else {"status": slot.status, "lag_bytes": slot.lag_bytes, "retained_bytes": slot.retained_bytes, "inactive_s": slot.inactive_s},
+            "heartbeat_s": {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s},
+        },
+        "wrong": {wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)} for wanted, wrong in sight.wrong.items()},
+        "held_removals": sight.held_removals,
+    }

@@ -1,0 +1,119 @@
+"""Sentences for what the story holds as words: reasons, endings, moments. Pure; used by the page, so that scripts get words and people sentences."""
+
+from collections.abc import Callable, Mapping
+
+from hlf_sync.why.timeline import Kind
+
+Content = Mapping[str, object]
+
+DECISIONS = {
+    "no_call": "nothing to do",
+    "remove": "take off the listing",
+    "restore": "put back on the listing",
+    "refuse": "refused: a person must look",
+}
+
+REASONS = {
+    "gone": "the view has no row for this mentor",
+    "other_organization": "the mentor belongs to another organisation",
+    "in_sync": "Dynamics shows already what the facts ask for, as far as the ledger knows",
+    "no_valid_certificate": "the status would list the mentor, but no certificate is valid",
+    "paused": "the status is paused",
+    "expired_cert": "the status is expired_cert",
+    "active": "the status is active and a certificate is valid",
+    "reinstated": "the status is reinstated and a certificate is valid",
+    "unknown_status": "the status is outside the contract",
+    "unbounded_certificate": "the certificate's end is infinite, which is outside the contract",
+    "mentor_mapping": "no Dynamics contact is mapped to the mentor",
+}
+
+OUTCOMES = {
+    "applied": "done",
+    "refused": "refused: the old value stands",
+    "unknown": "may have been done: in doubt",
+    "late": "no answer: may still be done later, in doubt",
+}
+
+STATES = {
+    "in_sync": "at rest",
+    "pending": "waits for its next attempt",
+    "in_doubt": "in doubt: is delivered again until an answer is certain",
+    "dead_lettered": "given up: a dead letter is open",
+    "out_of_scope": "at rest: no mentor of ours any more",
+}
+
+
+def because(reason: object) -> str:
+    """A reason's sentence; one that is not in the list speaks for itself."""
+    return REASONS.get(str(reason), str(reason).replace("_", " "))
+
+
+def sentence(kind: Kind, content: Content) -> str:
+    """What one moment says."""
+    return _SENTENCES[kind](content)
+
+
+def _change(content: Content) -> str:
+    what = f"{content['op']} of {content['table']}" if "op" in content and "table" in content else "a change"
+    if "triggered_by" in content and content.get("table") == "hlf_sync.sync_request":
+        what += f", {content['triggered_by']}"
+    if "certification_id" in content:
+        what += f", certification {content['certification_id']}"
+    if "error_code" in content:
+        what = f"a record that cannot be read: {content['error_code']}, {content['detail']}"
+    if content.get("ignored_as") == "unread":
+        what += ", of which only the schema registry could say more"
+    elif "ignored_as" in content:
+        what += f", ignored ({content['ignored_as']})"
+    waits = ", NOT HANDLED YET" if content.get("is_handled") is False else ""
+    return f"{what}  [{content['partition']}:{content['offset']}]{waits}"
+
+
+def _request(content: Content) -> str:
+    reason = f': "{content["reason"]}"' if content.get("reason") else ""
+    letter = f" for letter {content['dead_letter_id']}" if content.get("dead_letter_id") else ""
+    return f"{content['requested_by']} asked for a look{letter}, {content['triggered_by']}{reason}"
+
+
+def _decided(content: Content) -> str:
+    reason = f": {because(content['reason'])}" if content.get("reason") else ""
+    cause = f"  ({content['triggered_by']})" if content.get("triggered_by") else ""
+    return f"{content['decision']}{reason}{cause}"
+
+
+def _attempt(content: Content) -> str:
+    waited = f", after waiting {content['waited_s']:.1f} s" if isinstance(content.get("waited_s"), float) else ""
+    code = " ".join(str(content[name]) for name in ("http_status", "error_code") if content.get(name) is not None)
+    outcome = OUTCOMES.get(str(content["outcome"]), str(content["outcome"]))
+    return (
+        f"{content['operation']}, attempt {content['attempt_number']}{waited}: {f'{code}, ' if code else ''}{outcome}  ({content['duration_ms']} ms)"
+    )
+
+
+def _letter(content: Content) -> str:
+    count = content["attempt_count"]
+    return f"{content['dead_letter_id']}: {because(content['error_code'])}" + (f", after {count} attempts" if count else "")
+
+
+def _searched(content: Content) -> str:
+    cut = f", cut to the newest {content['records']:,} records" if content["is_cut"] else ""
+    shown = f", the newest {content['shown']} shown" if content["shown"] != content["changes"] else ""
+    where = f"partition {content['partition']}, positions {content['first']} to {content['end']}"
+    return f"changes looked for in {where} ({content['days']:g} days{cut}): {content['changes']} found{shown}"
+
+
+_SENTENCES: dict[Kind, Callable[[Content], str]] = {
+    Kind.MISSING: lambda content: f"{content['part']}: {content['why']}",
+    Kind.SEARCHED: _searched,
+    Kind.CIRCUIT: lambda content: f"the circuit is {str(content['state']).replace('_', '-')} since then ({content['error_code']})",
+    Kind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
+    Kind.CHANGE: _change,
+    Kind.REQUEST: _request,
+    Kind.HELD: lambda _content: "the mass change guard holds the removal back: `hlf-sync confirm-removals`",
+    Kind.CONFIRMED: lambda content: f'{content["confirmed_by"]} let the removal through: "{content["reason"]}"',
+    Kind.DECISION: _decided,
+    Kind.ATTEMPT: _attempt,
+    Kind.DEAD_LETTER: _letter,
+    Kind.RESOLVED: lambda content: f"{content['dead_letter_id']} is settled: the mentor is as it should be",
+    Kind.CLOSED: lambda content: f'{content["closed_by"]} closed {content["dead_letter_id"]}: "{content["reason"]}"',
+}

@@ -1,0 +1,281 @@
+"""Builds a worker from the settings and runs it: the one place that knows every room. Only the command line imports it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from hlf_sync import clients
+from hlf_sync.config import policies
+from hlf_sync.clock import epoch_ms
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.decode.decoder import Decoder
+from hlf_sync.registry.client import Registry
+from hlf_sync.decode.schema import SchemaCache
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.errors import DependencyError, HaltError, InvariantError
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.pipeline.auth_watch import watch_credentials
+from hlf_sync.pipeline.gate import Gate
+from hlf_sync.pipeline.letters import Origin
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.schemas import Schemas
+from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
+from hlf_sync.pipeline.worker import Worker
+from hlf_sync.ports import CallResult, DynamicsPort
+from hlf_sync.postgres.connections import Dsn, Pool, open_pool
+from hlf_sync.worker.fleet_listener import follow_fleet
+from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
+from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.startup import reach_all, reach_postgres
+from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.postgres.fleet_state import FleetTable
+from hlf_sync.postgres.ledger import Ledger
+from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
+from hlf_sync.telemetry.logs import writer_in_use
+from hlf_sync.telemetry.metrics import Metrics
+from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
+from hlf_sync.config.settings import Settings
+from hlf_sync import packaged
+from hlf_sync.kafka.config import consumer_config
+from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
+from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
+from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
+from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.watch.monitor import Monitor
+from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.status import Status
+from hlf_sync.watch.status_server import serve
+
+_log = structlog.get_logger()
+
+_CONNECT_ANSWER_S = 5.0
+# Screening, claims, recording and the gate each keep one busy; two for whatever comes beside.
+_POOL_SIZE = 6
+_REVOCATION_S = 8.0
+
+
+async def run_worker(settings: Settings, secret_file: Path | None = None) -> int:
+    """Run one worker until a signal. The exit code is contract.md's."""
+    stop = stop_on_signals(settings.shutdown_deadline_s)
+    worker = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    tracing = open_tracing(settings, worker)
+    async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.callback(tracing.close)
+        pool = open_pool(_dsn(settings), size=_POOL_SIZE)
+        stack.push_async_callback(pool.close)
+        registry = clients.registry(settings)
+        stack.push_async_callback(registry.aclose)
+        admin = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+        lag = LagReader(admin, settings.changes_topic, settings.kafka_group_id)
+        checks: dict[str, Callable[[], Awaitable[object]]] = {
+            "PostgreSQL": lambda: reach_postgres(_dsn(settings), pool),
+            "Kafka": lag.partitions,
+            "schema registry": registry.ping,
+        }
+        if not await reach_all(checks, stop, settings.startup_deadline_s):
+            return EXIT_UNREACHABLE if not stop.is_set() else EXIT_DONE
+        return await _Assembly(settings, worker, secret_file, pool, registry, lag, stack, tracing).run(stop)
+
+
+class _Assembly:
+    """One worker's parts, put together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker_name: str,
+        secret_file: Path | None,
+        pool: Pool,
+        registry: Registry,
+        lag: LagReader,
+        stack: AsyncExitStack,
+        tracing: Tracing | None,
+    ) -> None:
+        self._settings = settings
+        self._secret_file = secret_file
+        self._pool = pool
+        self._registry = registry
+        self._lag = lag
+        self._stack = stack
+        self._tracing = tracing
+        self._worker_name = worker_name
+        self._metrics = Metrics(epoch_ms)
+        self._dependencies = Dependencies()
+        self._rules = Rules(organization=settings.organization)
+        self._facts = FactsView(pool)
+
+    async def run(self, stop: asyncio.Event) -> int:
+        settings = self._settings
+        schemas = SchemaCache()
+        dynamics, credentials = self._open_dynamics()
+        stages = assemble(self._outside(schemas, dynamics), self._policies(), self._dependencies)
+        stages.assignment.partition_count = await self._lag.partitions()
+        worker = Worker(stages, revocation_s=_REVOCATION_S - 1)
+        Schemas(RegistrySchemas(self._registry, schemas), stages.intake, self._dependencies, patience_s=settings.schema_patience_s)
+        source = self._source(worker)
+        scheduler = Scheduler(_dsn(settings), self._dependencies, is_live=settings.delivery == "live")
+        monitor = Monitor(self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader)
+        watch = self._watch(scheduler, stages.gate)
+        status = Status(
+            stages=stages,
+            scheduler=scheduler,
+            source=source,
+            monitor=monitor,
+            watch=watch,
+            topic=settings.changes_topic,
+            letters_topic=settings.dead_letters_topic,
+            delivery=settings.delivery,
+            token=credentials,
+            now_ms=epoch_ms,
+        )
+        scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None)
+        runner = await serve(status, scrape, settings.http_host, settings.http_port)
+        self._stack.push_async_callback(runner.cleanup)
+        _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
+        services = {
+            "scheduler": scheduler.run,
+            "monitor": monitor.run,
+            "watch": watch.run,
+            "verdict": status.watch_verdict,
+            **self._services(stages, scheduler, credentials),
+        }
+        return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
+
+    def _outside(self, schemas: SchemaCache, dynamics: DynamicsPort) -> Outside:
+        settings = self._settings
+        return Outside(
+            dynamics=dynamics,
+            facts=self._facts,
+            ledger=Ledger(self._pool, policies.ledger_policy(settings, self._worker_name)),
+            fleet=FleetTable(self._pool, settings.organization, policies.breaker_policy(settings)),
+            letters=self._letter_topic(),
+            decoder=Decoder(settings.organization, schemas),
+            meter=self._metrics,
+            tracer=self._tracing.tracer if self._tracing else None,
+        )
+
+    def _policies(self) -> Policies:
+        settings = self._settings
+        return Policies(
+            origin=Origin(settings.changes_topic, self._worker_name),
+            rules=self._rules,
+            retry=policies.retry_policy(settings),
+            breaker=policies.breaker_policy(settings),
+            pace=policies.pacing_policy(settings),
+            limit=policies.limit_policy(settings),
+            request_timeout_s=settings.request_timeout_s,
+            lease_s=settings.lease_s,
+            is_shadow=settings.delivery == "shadow",
+        )
+
+    def _services(self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs beside the stages, where there is something to do for it."""
+        settings = self._settings
+        services: dict[str, Callable[[], Awaitable[None]]] = {
+            "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
+        }
+        if settings.connect_url:
+            url, login = settings.connect_url, clients.connect_login(settings)
+            services["connector"] = lambda: revive_connector(url, login, lambda: scheduler.is_leader)
+        if credentials is not None:
+            sign_in = _SignIn(credentials)
+            services["credentials"] = lambda: watch_credentials(stages.gate, sign_in, retry_s=settings.auth_retry_s)
+        return services
+
+    def _source(self, worker: Worker) -> KafkaSource:
+        settings = self._settings
+        return KafkaSource(
+            consumer_config(
+                bootstrap_servers=settings.kafka_bootstrap_servers or "", group_id=settings.kafka_group_id, options=settings.kafka_options
+            ),
+            SourcePolicy(settings.changes_topic, revocation_s=_REVOCATION_S, reads_trace=self._tracing is not None),
+            worker,
+            asyncio.get_running_loop(),
+        )
+
+    def _open_dynamics(self) -> tuple[DynamicsPort, RenewingCredentials | None]:
+        """The client and its credentials; in shadow there is neither."""
+        settings = self._settings
+        if settings.delivery == "shadow":
+            return _Shadow(), None
+        transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
+        credentials = clients.dynamics_credentials(settings, self._secret_file, transport)
+        client = clients.dynamics_client(settings, credentials, transport)
+        self._stack.push_async_callback(client.aclose)
+        return client, credentials
+
+    def _letter_topic(self) -> LetterTopic:
+        settings, schema = self._settings, packaged.schema("dead_letter.avsc")
+        topic = LetterTopic(
+            producer_config(bootstrap_servers=settings.kafka_bootstrap_servers or "", options=settings.kafka_options),
+            settings.dead_letters_topic,
+            lambda: register_guarded(self._registry, f"{settings.dead_letters_topic}-value", schema),
+        )
+        self._stack.callback(topic.close)
+        return topic
+
+    def _watch(self, scheduler: Scheduler, gate: Gate) -> FleetWatch:
+        settings = self._settings
+        return FleetWatch(
+            pool=self._pool,
+            facts=self._facts,
+            rules=self._rules,
+            heartbeats=self._lag.of(HEARTBEAT_TOPIC, settings.kafka_group_id),
+            registry=self._registry.ping,
+            replayed=self._lag.of(settings.dead_letters_topic, REPLAY_GROUP),
+            connector_status=(lambda: _connector_status(settings)) if settings.connect_url else None,
+            leads=lambda: scheduler.is_leader,
+            now_ms=lambda: int(gate.database_now_s * 1000),
+        )
+
+
+class _Shadow:
+    """Stands where Dynamics would: in shadow nothing may get here."""
+
+    async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
+        """Refuse."""
+        raise InvariantError(f"{operation} of {contact_id} in shadow")
+
+
+class _SignIn:
+    """Whether the credentials are accepted, asked of the token endpoint."""
+
+    def __init__(self, credentials: RenewingCredentials) -> None:
+        self._credentials = credentials
+
+    async def is_accepted(self, fresh_s: float) -> bool:
+        """Whether a token could be had, now or less than `fresh_s` ago."""
+        try:
+            await self._credentials.prove(fresh_s)
+        except (HaltError, DependencyError):
+            return False
+        return True
+
+    async def refusal(self, fresh_s: float) -> str | None:
+        """Why they are refused; None also where nobody answers."""
+        try:
+            await self._credentials.prove(fresh_s)
+        except HaltError as error:
+            return str(error)
+        except DependencyError:
+            return None
+        return None
+
+
+def _connector_status(settings: Settings) -> Mapping[str, Any] | None:
+    with clients.connect_rest(settings, timeout_s=_CONNECT_ANSWER_S) as connect:
+        return connect.status(CONNECTOR)
+
+
+def _dsn(settings: Settings) -> Dsn:
+    return partial(settings.secret, "postgres_dsn")

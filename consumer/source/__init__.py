@@ -1,1 +1,0 @@
-"""Kafka in: the one room that owns confluent_kafka's consumer. Knows records and offsets, not what they mean."""

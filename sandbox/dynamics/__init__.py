@@ -1,5 +1,0 @@
-"""Dynamics 365 (Dataverse Web API) and Microsoft Entra ID on one loopback port, for tests, benchmarks and the demo.
-
-Started as `python -m sandbox.dynamics --state DIR`, by `hlf-sync sandbox up` or by a test. Steered from outside by
-`sandbox.dynamics.control.DynamicsControl` and `hlf-sync sandbox dynamics …`. Production code never imports it.
-"""

@@ -1,0 +1,38 @@
+"""The settings of a sandbox, as `sandbox.env` has them. Called by `hlf_sync_sandbox.stack`; decides only which values they are."""
+
+from collections.abc import Collection
+
+from hlf_sync_sandbox.parts import connect
+from hlf_sync_sandbox.parts import dynamics
+from hlf_sync_sandbox.parts import postgres
+from hlf_sync_sandbox.parts import registry
+from hlf_sync_sandbox.parts.part import Site
+
+# Setting ← field of the emulator's dynamics.json.
+_DYNAMICS = {
+    "BASE_URL": "base_url",
+    "AUTHORITY": "authority",
+    "TENANT_ID": "tenant_id",
+    "CLIENT_ID": "client_id",
+    "CLIENT_SECRET": "client_secret",
+    "CA_FILE": "ca_file",
+}
+
+
+def settings(site: Site, parts: Collection[str]) -> dict[str, str]:
+    """Every HLF_SYNC_ setting that these parts answer, and the superuser's address."""
+    values: dict[str, str] = {}
+    if "kafka" in parts:
+        values["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"] = site.address("kafka")
+    if "registry" in parts:
+        values["HLF_SYNC_SCHEMA_REGISTRY_URL"] = registry.confluent_url(site)
+    if "postgres" in parts:
+        values["HLF_SYNC_POSTGRES_DSN"] = postgres.dsn(site, "hlf_sync", postgres.DATABASE)
+        values["SANDBOX_POSTGRES_ADMIN_DSN"] = postgres.admin_dsn(site, postgres.DATABASE)
+    if "connect" in parts:
+        values["HLF_SYNC_CONNECT_URL"] = connect.url(site)
+        values["HLF_SYNC_CONNECT_SOURCE_FILE"] = str(connect.source_file(site))
+    if "dynamics" in parts:
+        found = dynamics.settings(site)
+        values |= {f"HLF_SYNC_DYNAMICS_{name}": found[field] for name, field in _DYNAMICS.items() if field in found}
+    return values
