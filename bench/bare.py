@@ -1,4 +1,6 @@
-"""The limit that throughput is measured beside: PATCHes with aiohttp over TLS and nothing else. No ledger, no retry, no order but per mentor."""
+"""The limit that throughput is measured beside: PATCHes with aiohttp over TLS and nothing else. No
+ledger, no retry, no order but per mentor.
+"""
 
 import asyncio
 import time
@@ -7,7 +9,6 @@ from pathlib import Path
 
 import aiohttp
 import httpx
-
 from hlf_sync.dynamics.http.transport import trust
 
 IN_FLIGHT = 64
@@ -22,12 +23,16 @@ async def bare(env: dict[str, str], changes: Sequence[str]) -> float:
     lane_of: dict[str, list[str]] = {}
     for change in changes:
         lane_of.setdefault(change, lanes[len(lane_of) % IN_FLIGHT]).append(change)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=trust(ca_file))) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=trust(ca_file))
+    ) as session:
 
         async def one(lane: list[str]) -> None:
             for mentor in lane:
                 url = f"{base}/api/data/v9.2/contacts({mentor})"
-                async with session.patch(url, headers=headers, data=b'{"new_showonwebsite":false}') as response:
+                async with session.patch(
+                    url, headers=headers, data=b'{"new_showonwebsite":false}'
+                ) as response:
                     if response.status != _DONE:
                         raise SystemExit(f"the bare loop met a {response.status}")
 
@@ -39,7 +44,11 @@ async def bare(env: dict[str, str], changes: Sequence[str]) -> float:
 async def headers_for(env: dict[str, str]) -> dict[str, str]:
     """A PATCH's headers, with a fresh token."""
     base, ca_file = env["HLF_SYNC_DYNAMICS_BASE_URL"], Path(env["HLF_SYNC_DYNAMICS_CA_FILE"])
-    return {"Authorization": f"Bearer {await _token(env, base, ca_file)}", "If-Match": "*", "Content-Type": "application/json"}
+    return {
+        "Authorization": f"Bearer {await _token(env, base, ca_file)}",
+        "If-Match": "*",
+        "Content-Type": "application/json",
+    }
 
 
 async def _token(env: dict[str, str], base: str, ca_file: Path) -> str:
@@ -50,5 +59,7 @@ async def _token(env: dict[str, str], base: str, ca_file: Path) -> str:
         "scope": f"{base}/.default",
     }
     async with httpx.AsyncClient(verify=trust(ca_file), trust_env=False) as client:
-        answer = await client.post(f"{base}/{env['HLF_SYNC_DYNAMICS_TENANT_ID']}/oauth2/v2.0/token", data=form)
+        answer = await client.post(
+            f"{base}/{env['HLF_SYNC_DYNAMICS_TENANT_ID']}/oauth2/v2.0/token", data=form
+        )
         return str(answer.json()["access_token"])

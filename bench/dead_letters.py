@@ -1,6 +1,8 @@
-"""Dead letters: how fast poison is set aside, whether good changes starve beside it, and how long a failure takes to be recorded.
+"""Dead letters: how fast poison is set aside, whether good changes starve beside it, and how long a
+failure takes to be recorded.
 
-`bench/dead_letters.py [--poison 30000] [--failures 2000] [--steady-s 20]`. One worker on the real stack, the limiter off.
+`bench/dead_letters.py [--poison 30000] [--failures 2000] [--steady-s 20]`. One worker on the real
+stack, the limiter off.
 
 1. A backlog of poison (wrong framing; every second record names a mentor): letters per second, by the topic's own timestamps. Aim 1,000.
 2. Poison at 1,000 a second, and ten good changes a second beside it: commit → request of the good ones, with and without the poison.
@@ -28,7 +30,9 @@ _GOOD = 100
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--poison", type=int, default=30_000)
     parser.add_argument("--failures", type=int, default=2_000)
     parser.add_argument("--steady-s", type=float, default=20)
@@ -54,13 +58,19 @@ def backlog(found: Bench, poison: int) -> dict[str, float]:
         until(lambda: len(letters(found)) >= poison, f"{poison} letters", 300, 1)
     written = letters(found)
     seconds = (max(written) - min(written)) / 1000
-    return {"letters": len(written), "seconds": round(seconds, 1), "per_s": round(len(written) / seconds)}
+    return {
+        "letters": len(written),
+        "seconds": round(seconds, 1),
+        "per_s": round(len(written) / seconds),
+    }
 
 
 def letters(found: Bench) -> list[int]:
     """When each letter was written, epoch milliseconds."""
     servers = found.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench-letters", "enable.partition.eof": True})
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": "bench-letters", "enable.partition.eof": True}
+    )
     consumer.assign([TopicPartition(_LETTERS, number, 0) for number in range(_PARTITIONS)])
     written, ended = [], 0
     while ended < _PARTITIONS:
@@ -77,7 +87,14 @@ def beside(found: Bench, seconds: float) -> dict[str, object]:
     """The same good changes twice, without and with poison."""
     mentors = mentors_of(found, _GOOD, status="active", is_certified=True)
     with workers(found.folder, 1, **UNPACED):
-        until(lambda: found.one("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'") >= _GOOD, "all mentors in sync", 60)
+        until(
+            lambda: (
+                found.one("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'")
+                >= _GOOD
+            ),
+            "all mentors in sync",
+            60,
+        )
         alone = _waits(found, mentors, seconds)
         with _poisoned(found):
             poisoned = _waits(found, mentors, seconds)
@@ -88,8 +105,20 @@ def _waits(found: Bench, mentors: list[str], seconds: float) -> dict[str, float]
     """Pause and reinstate, ten a second."""
     since = found.dynamics.last_seq()
     committed = change(found, mentors, round(seconds * 10 / (2 * _GOOD)) * 2 * _GOOD or 2 * _GOOD)
-    until(lambda: found.dynamics.last_seq() - since >= len(committed), "every good change's request", 60)
-    return spread(committed, numbered([(entry["contact_id"], entry["started_ms"]) for entry in found.dynamics.journal(since, kind="api")]))
+    until(
+        lambda: found.dynamics.last_seq() - since >= len(committed),
+        "every good change's request",
+        60,
+    )
+    return spread(
+        committed,
+        numbered(
+            [
+                (entry["contact_id"], entry["started_ms"])
+                for entry in found.dynamics.journal(since, kind="api")
+            ]
+        ),
+    )
 
 
 @contextmanager
@@ -122,17 +151,35 @@ def recording(found: Bench, failures: int) -> dict[str, float]:
     mentors_of(found, failures)
     already = found.one("SELECT count(*) FROM hlf_sync.dynamics_sync_failures")
     with workers(found.folder, 1, PACE_CONCURRENCY="64", **UNPACED):
-        until(lambda: found.one("SELECT count(*) FROM hlf_sync.dynamics_sync_failures") - already >= failures, f"{failures} failures", 120)
+        until(
+            lambda: (
+                found.one("SELECT count(*) FROM hlf_sync.dynamics_sync_failures") - already
+                >= failures
+            ),
+            f"{failures} failures",
+            120,
+        )
     found.dynamics.clear_faults()
-    answered = {entry["contact_id"]: entry["ended_ms"] for entry in found.dynamics.journal(since, kind="api")}
+    answered = {
+        entry["contact_id"]: entry["ended_ms"]
+        for entry in found.dynamics.journal(since, kind="api")
+    }
     rows = found.connection.execute(
-        "SELECT mentor_id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000 FROM hlf_sync.dynamics_sync_failures"
+        "SELECT mentor_id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000 FROM"
+        " hlf_sync.dynamics_sync_failures"
     ).fetchall()
-    return {name: round(value, 1) for name, value in spread(answered, {mentor_id: float(at_ms) for mentor_id, at_ms in rows}).items()}
+    return {
+        name: round(value, 1)
+        for name, value in spread(
+            answered, {mentor_id: float(at_ms) for mentor_id, at_ms in rows}
+        ).items()
+    }
 
 
 def _producer(found: Bench) -> Producer:
-    return Producer({"bootstrap.servers": found.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"], "linger.ms": 5})
+    return Producer(
+        {"bootstrap.servers": found.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"], "linger.ms": 5}
+    )
 
 
 def _spoil(producer: Producer, number: int) -> None:

@@ -1,7 +1,9 @@
-"""1,000 mentors pending after an outage, at Dynamics' default limits and our default pace, in real time: time and calls, beside the ideal.
+"""1,000 mentors pending after an outage, at Dynamics' default limits and our default pace, in real
+time: time and calls, beside the ideal.
 
-The ideal is the rate limit's: N / (6,000 per 300 s). Time runs from the first delivery after the outage (the probe) to the last; the wait for the
-probe is the breaker's cool-down and not the drain's. Takes about a minute and a half. Usage: bench/drain.py [MENTORS]
+The ideal is the rate limit's: N / (6,000 per 300 s). Time runs from the first delivery after the
+outage (the probe) to the last; the wait for the probe is the breaker's cool-down and not the
+drain's. Takes about a minute and a half. Usage: bench/drain.py [MENTORS]
 """
 
 import json
@@ -58,7 +60,9 @@ def wait_until_pending(log: Path, count: int) -> None:
             if "circuit_open" in text and sum(queue.values()) >= count - 3:
                 return
         time.sleep(0.2)
-    raise SystemExit("the worker does not hold all mentors:\n" + log.read_text(errors="replace")[-2000:])
+    raise SystemExit(
+        "the worker does not hold all mentors:\n" + log.read_text(errors="replace")[-2000:]
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What benches that need the real stack share: a sandbox of their own, workers in it, what a process costs, and waiting with a deadline."""
+"""What benches that need the real stack share: a sandbox of their own, workers in it, what a
+process costs, and waiting with a deadline.
+"""
 
 import os
 import subprocess
@@ -12,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.stack import Sandbox
 
 # Out of the way of what is measured; each bench turns on what it is about.
-QUICK = {"MASS_REMOVAL_RATIO": "0", "DEAD_LETTER_LIMIT_RATIO": "0", "DEAD_LETTER_LIMIT_RUN": "0", "HTTP_PORT": "0", "LOG_LEVEL": "info"}
+QUICK = {
+    "MASS_REMOVAL_RATIO": "0",
+    "DEAD_LETTER_LIMIT_RATIO": "0",
+    "DEAD_LETTER_LIMIT_RUN": "0",
+    "HTTP_PORT": "0",
+    "LOG_LEVEL": "info",
+}
 UNPACED = {"PACE_REQUESTS_PER_S": "100000", "PACE_BURST": "1000"}
 
 
@@ -57,7 +64,9 @@ def bench(*, has_limits: bool = False) -> Iterator[Bench]:
             dynamics = DynamicsControl(folder)
             if not has_limits:
                 dynamics.unlimited()
-            with psycopg.connect(sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True) as connection:
+            with psycopg.connect(
+                sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True
+            ) as connection:
                 yield Bench(sandbox, folder, dynamics, connection)
         finally:
             sandbox.down(wipe=True)
@@ -76,9 +85,14 @@ def kept_or_own(state: Path | None) -> Iterator[Sandbox]:
 
 
 @contextmanager
-def workers(folder: Path, count: int, program: Sequence[str] = ("-m", "consumer"), **settings: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+def workers(
+    folder: Path, count: int, program: Sequence[str] = ("-m", "hlf_sync"), **settings: str
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many workers with these settings (without their prefix), ended afterwards."""
-    environ = {**os.environ, **{f"HLF_SYNC_{name}": value for name, value in {**QUICK, **settings}.items()}}
+    environ = {
+        **os.environ,
+        **{f"HLF_SYNC_{name}": value for name, value in {**QUICK, **settings}.items()},
+    }
     started = []
     for number in range(count):
         with (folder / f"worker-{number}.log").open("ab") as log:
@@ -93,7 +107,14 @@ def workers(folder: Path, count: int, program: Sequence[str] = ("-m", "consumer"
             worker.wait()
 
 
-def mentors_of(bench: Bench, count: int, *, status: str = "paused", shown: bool | None = True, is_certified: bool = False) -> list[str]:
+def mentors_of(
+    bench: Bench,
+    count: int,
+    *,
+    status: str = "paused",
+    shown: bool | None = True,
+    is_certified: bool = False,
+) -> list[str]:
     """HLF's mentors with contacts and mappings, in COPYs; each of them is one change."""
     mentors = [str(uuid.uuid4()) for _ in range(count)]
     bench.dynamics.put_contacts(dict.fromkeys(mentors, shown))
@@ -106,13 +127,16 @@ def mentors_of(bench: Bench, count: int, *, status: str = "paused", shown: bool 
                 copy.write_row((mentor, "HLF", status))
         if is_certified:
             cursor.execute(
-                "INSERT INTO app.certification SELECT gen_random_uuid(), id, 'valid', now() + interval '1 year' FROM unnest(%s::uuid[]) AS m (id)",
+                "INSERT INTO app.certification SELECT gen_random_uuid(), id, 'valid', now() +"
+                " interval '1 year' FROM unnest(%s::uuid[]) AS m (id)",
                 (mentors,),
             )
     return mentors
 
 
-def until(condition: Callable[[], bool], what: str, deadline_s: float, every_s: float = 0.1) -> None:
+def until(
+    condition: Callable[[], bool], what: str, deadline_s: float, every_s: float = 0.1
+) -> None:
     """Wait for it, or end with what did not happen."""
     end_s = time.monotonic() + deadline_s
     while not condition():
@@ -129,5 +153,9 @@ def cpu_s(pid: int) -> float:
 
 def peak_mib(pid: int) -> float:
     """The most memory a process ever had, MiB."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) / 1024

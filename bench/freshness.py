@@ -1,6 +1,8 @@
-"""Freshness of an idle system: commit in PostgreSQL → Python consumer (the floor) and → request at Dynamics, at ten changes a second.
+"""Freshness of an idle system: commit in PostgreSQL → Python consumer (the floor) and → request at
+Dynamics, at ten changes a second.
 
-One run on the real stack; both figures are of the same changes. `bench/freshness.py [--changes 300]`
+One run on the real stack; both figures are of the same changes. `bench/freshness.py [--changes
+300]`
 """
 
 import argparse
@@ -12,7 +14,6 @@ from collections import Counter
 
 from confluent_kafka import Consumer
 from frame import Bench, bench, mentors_of, until, workers
-
 from hlf_sync.clock import epoch_ms
 
 MENTORS = 100
@@ -33,24 +34,50 @@ def measure(found: Bench, changes: int) -> dict[str, object]:
     """One worker, everybody in sync, then single changes."""
     mentors = mentors_of(found, MENTORS, status="active", is_certified=True)
     with workers(found.folder, 1, PACE_REQUESTS_PER_S="1000", PACE_BURST="100"):
-        until(lambda: found.one("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'") == MENTORS, "all mentors in sync", 60)
+        until(
+            lambda: (
+                found.one("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'")
+                == MENTORS
+            ),
+            "all mentors in sync",
+            60,
+        )
         floor = Floor(found.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"])
         since = found.dynamics.last_seq()
         committed = change(found, mentors, changes)
         time.sleep(2)
         arrived = floor.end()
-    calls = [(entry["contact_id"], entry["started_ms"]) for entry in found.dynamics.journal(since, kind="api")]
+    calls = [
+        (entry["contact_id"], entry["started_ms"])
+        for entry in found.dynamics.journal(since, kind="api")
+    ]
     floor_ms, request_ms = spread(committed, numbered(arrived)), spread(committed, numbered(calls))
-    return {"changes": changes, "requests": len(calls), "floor_ms": floor_ms, "request_ms": request_ms}
+    return {
+        "changes": changes,
+        "requests": len(calls),
+        "floor_ms": floor_ms,
+        "request_ms": request_ms,
+    }
 
 
 class Floor:
     """When a bare consumer has each record in Python, epoch milliseconds."""
 
     def __init__(self, servers: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench-floor", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "bench-floor",
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 100,
+            }
+        )
         self._consumer.subscribe(["hlf.mentor.changes"])
-        until(lambda: self._consumer.poll(0.1) is None and bool(self._consumer.assignment()), "the bare consumer's assignment", 30)
+        until(
+            lambda: self._consumer.poll(0.1) is None and bool(self._consumer.assignment()),
+            "the bare consumer's assignment",
+            30,
+        )
         self._arrived: list[tuple[str, int]] = []
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._read)
@@ -75,7 +102,9 @@ def change(found: Bench, mentors: list[str], changes: int) -> dict[str, int]:
     committed: list[tuple[str, int]] = []
     for number in range(changes):
         mentor, status = mentors[number % MENTORS], "active" if number // MENTORS % 2 else "paused"
-        found.connection.execute("UPDATE app.mentor SET status = %s WHERE id = %s", (status, mentor))
+        found.connection.execute(
+            "UPDATE app.mentor SET status = %s WHERE id = %s", (status, mentor)
+        )
         committed.append((mentor, epoch_ms()))
         time.sleep(GAP_S)
     return numbered(committed)
@@ -94,7 +123,12 @@ def numbered(events: list[tuple[str, int]]) -> dict[str, int]:
 def spread(committed: dict[str, int], arrived: dict[str, int]) -> dict[str, float]:
     """Waits in milliseconds."""
     waits = sorted(arrived[key] - at_ms for key, at_ms in committed.items() if key in arrived)
-    return {"n": len(waits), "p50": statistics.median(waits), "p99": waits[int(len(waits) * 0.99) - 1], "max": waits[-1]}
+    return {
+        "n": len(waits),
+        "p50": statistics.median(waits),
+        "p99": waits[int(len(waits) * 0.99) - 1],
+        "max": waits[-1],
+    }
 
 
 if __name__ == "__main__":

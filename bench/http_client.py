@@ -1,8 +1,10 @@
-"""What a call costs by HTTP client: PATCHes over TLS with 64 in flight against one server process on this machine, all clients in one run.
+"""What a call costs by HTTP client: PATCHes over TLS with 64 in flight against one server process
+on this machine, all clients in one run.
 
-`python bench/http_client.py [--calls 20000] [--rounds 3]`. Rounds are interleaved, the median is printed: requests per second, CPU microseconds of
-this process per request, and the CPU beside that of our client. The server is a bare asyncio protocol, so that it is not what is measured. The
-last line is the limit: a bare protocol that knows this server's answers; nothing a product could use.
+`python bench/http_client.py [--calls 20000] [--rounds 3]`. Rounds are interleaved, the median is
+printed: requests per second, CPU microseconds of this process per request, and the CPU beside that
+of our client. The server is a bare asyncio protocol, so that it is not what is measured. The last
+line is the limit: a bare protocol that knows this server's answers; nothing a product could use.
 """
 
 import argparse
@@ -23,26 +25,28 @@ import aiohttp
 import httpx
 import httpx_aiohttp
 import uvloop
-from multidict import CIMultiDict
-from pydantic import SecretStr
-
 from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials
 from hlf_sync.dynamics.http.exchange import Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
 from hlf_sync.dynamics.http.transport import open_transport, trust
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
+from multidict import CIMultiDict
+from pydantic import SecretStr
 
 IN_FLIGHT = 64
 MOST_CALLS_OF_SLOW_ONES = 2_000  # the shared httpx client manages some hundred calls per second
 BODY = b'{"new_showonwebsite":false}'
 TOKEN = "x" * 1200  # as long as Entra's
 ANSWER = (
-    b"HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\nx-ms-service-request-id: ee87c96c-0000-4000-8000-000000000001\r\n"
-    b"REQ_ID: ee87c96c-0000-4000-8000-000000000001\r\nx-ms-dop-hint: 4\r\nx-ms-ratelimit-burst-remaining-xrm-requests: 5999\r\n"
-    b"x-ms-ratelimit-time-remaining-xrm-requests: 1,200.00\r\nDate: Mon, 24 Nov 2025 20:00:00 GMT\r\n\r\n"
+    b"HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\nx-ms-service-request-id:"
+    b" ee87c96c-0000-4000-8000-000000000001\r\nREQ_ID:"
+    b" ee87c96c-0000-4000-8000-000000000001\r\nx-ms-dop-hint:"
+    b" 4\r\nx-ms-ratelimit-burst-remaining-xrm-requests:"
+    b" 5999\r\nx-ms-ratelimit-time-remaining-xrm-requests: 1,200.00\r\nDate: Mon, 24 Nov 2025"
+    b" 20:00:00 GMT\r\n\r\n"
 )
 
 Call = Callable[[int], Awaitable[int]]
@@ -79,7 +83,9 @@ def serve(directory: Path, pipe: Connection) -> None:
 
     async def run() -> None:
         context = server_context(directory, "127.0.0.1", datetime.now(UTC))  # noqa: TID251 - certificates are about the wall clock
-        server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.get_running_loop().create_server(
+            Answering, "127.0.0.1", 0, ssl=context
+        )
         pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -94,7 +100,9 @@ class Target:
         self.tls = trust(self.ca_file)
         self.base_url = f"https://127.0.0.1:{port}"
         self.port = port
-        self._contacts = [ContactId(f"6f1a1f3c-0000-4000-8000-{number:012d}") for number in range(1000)]
+        self._contacts = [
+            ContactId(f"6f1a1f3c-0000-4000-8000-{number:012d}") for number in range(1000)
+        ]
         self._next = 0
 
     def contact(self) -> ContactId:
@@ -138,8 +146,12 @@ class FixedSource:
 @asynccontextmanager
 async def our_client(target: Target) -> AsyncIterator[Call]:
     """What the worker calls: token, headers, transport, verdict."""
-    transport = open_transport(ca_file=target.ca_file, connections=IN_FLIGHT, request_timeout_s=10.0)
-    client = DynamicsClient(DynamicsContract(target.base_url), RenewingCredentials(FixedSource()), transport)
+    transport = open_transport(
+        ca_file=target.ca_file, connections=IN_FLIGHT, request_timeout_s=10.0
+    )
+    client = DynamicsClient(
+        DynamicsContract(target.base_url), RenewingCredentials(FixedSource()), transport
+    )
 
     async def call(_slot: int) -> int:
         return (await client.call(target.contact(), Operation.REMOVE)).http_status or 0
@@ -151,10 +163,16 @@ async def our_client(target: Target) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def our_transport(target: Target) -> AsyncIterator[Call]:
     """The transport and the exchange without the client."""
-    transport = open_transport(ca_file=target.ca_file, connections=IN_FLIGHT, request_timeout_s=10.0)
+    transport = open_transport(
+        ca_file=target.ca_file, connections=IN_FLIGHT, request_timeout_s=10.0
+    )
 
     async def call(_slot: int) -> int:
-        outcome = await exchange(transport, PlainRequest("PATCH", target.address(), CIMultiDict(target.headers()), BODY), timeout_s=10.0)
+        outcome = await exchange(
+            transport,
+            PlainRequest("PATCH", target.address(), CIMultiDict(target.headers()), BODY),
+            timeout_s=10.0,
+        )
         return outcome.status if isinstance(outcome, Exchange) else 0
 
     yield call
@@ -164,7 +182,9 @@ async def our_transport(target: Target) -> AsyncIterator[Call]:
 def session(target: Target) -> aiohttp.ClientSession:
     """A session of aiohttp."""
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=target.tls)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    )
 
 
 @asynccontextmanager
@@ -173,7 +193,9 @@ async def bare_aiohttp(target: Target) -> AsyncIterator[Call]:
     async with session(target) as client:
 
         async def call(_slot: int) -> int:
-            async with client.patch(target.address(), data=BODY, headers=target.headers(), allow_redirects=False) as answer:
+            async with client.patch(
+                target.address(), data=BODY, headers=target.headers(), allow_redirects=False
+            ) as answer:
                 await answer.read()
                 return answer.status
 
@@ -187,7 +209,9 @@ async def httpx_aiohttp_transport(target: Target) -> AsyncIterator[Call]:
         transport = httpx_aiohttp.AiohttpTransport(client=client)
 
         async def call(_slot: int) -> int:
-            request = httpx.Request("PATCH", target.address(), content=BODY, headers=target.headers())
+            request = httpx.Request(
+                "PATCH", target.address(), content=BODY, headers=target.headers()
+            )
             answer = await transport.handle_async_request(request)
             await answer.aread()
             return answer.status_code
@@ -198,10 +222,15 @@ async def httpx_aiohttp_transport(target: Target) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def httpx_aiohttp_client(target: Target) -> AsyncIterator[Call]:
     """httpx's client over httpx-aiohttp."""
-    async with session(target) as connections, httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport(client=connections)) as client:
+    async with (
+        session(target) as connections,
+        httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport(client=connections)) as client,
+    ):
 
         async def call(_slot: int) -> int:
-            return (await client.patch(target.address(), content=BODY, headers=target.headers())).status_code
+            return (
+                await client.patch(target.address(), content=BODY, headers=target.headers())
+            ).status_code
 
         yield call
 
@@ -210,10 +239,15 @@ async def httpx_aiohttp_client(target: Target) -> AsyncIterator[Call]:
 async def httpx_per_slot(target: Target) -> AsyncIterator[Call]:
     """An httpx client for each call in flight."""
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(httpx.AsyncClient(verify=target.tls, trust_env=False)) for _ in range(IN_FLIGHT)]
+        clients = [
+            await stack.enter_async_context(httpx.AsyncClient(verify=target.tls, trust_env=False))
+            for _ in range(IN_FLIGHT)
+        ]
 
         async def call(slot: int) -> int:
-            return (await clients[slot].patch(target.address(), content=BODY, headers=target.headers())).status_code
+            return (
+                await clients[slot].patch(target.address(), content=BODY, headers=target.headers())
+            ).status_code
 
         yield call
 
@@ -222,10 +256,14 @@ async def httpx_per_slot(target: Target) -> AsyncIterator[Call]:
 async def httpx_shared(target: Target) -> AsyncIterator[Call]:
     """One httpx client for all: the trap."""
     limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
-    async with httpx.AsyncClient(verify=target.tls, trust_env=False, limits=limits, timeout=60.0) as client:
+    async with httpx.AsyncClient(
+        verify=target.tls, trust_env=False, limits=limits, timeout=60.0
+    ) as client:
 
         async def call(_slot: int) -> int:
-            return (await client.patch(target.address(), content=BODY, headers=target.headers())).status_code
+            return (
+                await client.patch(target.address(), content=BODY, headers=target.headers())
+            ).status_code
 
         yield call
 
@@ -252,13 +290,19 @@ class Bare(asyncio.Protocol):
 async def bare_protocol(target: Target) -> AsyncIterator[Call]:
     """The limit of asyncio and TLS."""
     loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(Bare, "127.0.0.1", target.port, ssl=target.tls) for _ in range(IN_FLIGHT)]
+    made = [
+        await loop.create_connection(Bare, "127.0.0.1", target.port, ssl=target.tls)
+        for _ in range(IN_FLIGHT)
+    ]
 
     async def call(slot: int) -> int:
         protocol = made[slot][1]
         protocol.answer = loop.create_future()
         fields = "".join(f"{name}: {value}\r\n" for name, value in target.headers().items())
-        head = f"PATCH {target.address().removeprefix(target.base_url)} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {len(BODY)}\r\n\r\n"
+        head = (
+            f"PATCH {target.address().removeprefix(target.base_url)} HTTP/1.1\r\nHost:"
+            f" x\r\n{fields}Content-Length: {len(BODY)}\r\n\r\n"
+        )
         assert protocol.transport is not None  # noqa: S101
         protocol.transport.write(head.encode() + BODY)
         return await protocol.answer
@@ -284,7 +328,9 @@ async def measure(name: str, target: Target, calls: int) -> tuple[float, float]:
     """Calls per second, and CPU microseconds per call."""
     count = min(calls, MOST_CALLS_OF_SLOW_ONES) if name.startswith("httpx, ") else calls
     async with CLIENTS[name](target) as call:
-        await asyncio.gather(*(call(slot) for slot in range(IN_FLIGHT)))  # connections stand, code is warm
+        await asyncio.gather(
+            *(call(slot) for slot in range(IN_FLIGHT))
+        )  # connections stand, code is warm
         numbers = iter(range(count))
 
         async def work(slot: int) -> None:
@@ -293,7 +339,10 @@ async def measure(name: str, target: Target, calls: int) -> tuple[float, float]:
 
         started_s, cpu_s = time.perf_counter(), time.process_time()
         await asyncio.gather(*(work(slot) for slot in range(IN_FLIGHT)))
-        return count / (time.perf_counter() - started_s), (time.process_time() - cpu_s) / count * 1e6
+        return (
+            count / (time.perf_counter() - started_s),
+            (time.process_time() - cpu_s) / count * 1e6,
+        )
 
 
 def run(calls: int, rounds: int) -> dict[str, tuple[float, float]]:
@@ -305,11 +354,20 @@ def run(calls: int, rounds: int) -> dict[str, tuple[float, float]]:
         server.start()
         try:
             target = Target(Path(directory), ours.recv())
-            results = [{name: uvloop.run(measure(name, target, calls)) for name in CLIENTS} for _ in range(rounds)]
+            results = [
+                {name: uvloop.run(measure(name, target, calls)) for name in CLIENTS}
+                for _ in range(rounds)
+            ]
         finally:
             server.terminate()
             server.join()
-    return {name: tuple(statistics.median(values) for values in zip(*(round_[name] for round_ in results), strict=True)) for name in CLIENTS}
+    return {
+        name: tuple(
+            statistics.median(values)
+            for values in zip(*(round_[name] for round_ in results), strict=True)
+        )
+        for name in CLIENTS
+    }
 
 
 def main() -> None:

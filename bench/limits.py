@@ -1,7 +1,9 @@
-"""Dynamics' protection limits at their real ratios, time-scaled, met by real workers: 6,000 requests per 300 s become 6,000 per 300/SCALE s.
+"""Dynamics' protection limits at their real ratios, time-scaled, met by real workers: 6,000
+requests per 300 s become 6,000 per 300/SCALE s.
 
-Ten minutes' worth of steady work from one and from three workers: how near to what is allowed, and how many 429. Then the limit is lowered under way:
-what the fleet comes to, and what it cost. At SCALE 15 it takes five minutes and 270 calls/s; a machine too busy for them shows in the ratio.
+Ten minutes' worth of steady work from one and from three workers: how near to what is allowed, and
+how many 429. Then the limit is lowered under way: what the fleet comes to, and what it cost. At
+SCALE 15 it takes five minutes and 270 calls/s; a machine too busy for them shows in the ratio.
 Usage: bench/limits.py [SCALE] [steady|lowered]
 """
 
@@ -12,7 +14,6 @@ import uuid
 from typing import Any
 
 from frame import Bench, bench, mentors_of, workers
-
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 
 SCALE = float(sys.argv[1]) if len(sys.argv) > 1 and __name__ == "__main__" else 15.0
@@ -39,7 +40,9 @@ def calls_since(dynamics: DynamicsControl, since: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     while entries := dynamics.journal(since):
         since = entries[-1]["seq"]
-        found += [entry for entry in entries if entry["kind"] == "api" and entry["status"] is not None]
+        found += [
+            entry for entry in entries if entry["kind"] == "api" and entry["status"] is not None
+        ]
     return found
 
 
@@ -55,14 +58,17 @@ def wait_until_hidden(dynamics: DynamicsControl, count: int, deadline_s: float) 
 def steady(found: Bench, count: int) -> dict[str, object]:
     """Ten minutes' worth of work, always something to do."""
     found.dynamics.delete_contacts()
-    found.dynamics.set_limits(requests=ALLOWED, time_scale=SCALE, decimal_retry_after=True, forget=True)
+    found.dynamics.set_limits(
+        requests=ALLOWED, time_scale=SCALE, decimal_retry_after=True, forget=True
+    )
     mentors = mentors_of(found, int(PACE_PER_S * TEN_MINUTES_S))
     since = found.dynamics.last_seq()
     with workers(found.folder, count, ["-c", SCALED_WORKER], **pace()):
         wait_until_hidden(found.dynamics, len(mentors), 4 * TEN_MINUTES_S)
     calls = calls_since(found.dynamics, since)
     done = [call["started_mono_ms"] / 1000 for call in calls if call["status"] == 204]  # noqa: PLR2004
-    # Three workers do not start at the same moment, and until they have, some partitions wait: the middle of the run counts.
+    # Three workers do not start at the same moment, and until they have, some partitions wait: the
+    # middle of the run counts.
     begin_s, end_s = done[0] + 0.15 * (done[-1] - done[0]), done[-1] - 0.15 * (done[-1] - done[0])
     rate = sum(begin_s <= at_s < end_s for at_s in done) / (end_s - begin_s)
     return {
@@ -79,7 +85,9 @@ def steady(found: Bench, count: int) -> dict[str, object]:
 def lowered(found: Bench) -> dict[str, object]:
     """The limit falls to two thirds after one window; eight more windows go by."""
     found.dynamics.delete_contacts()
-    found.dynamics.set_limits(requests=ALLOWED, time_scale=SCALE, decimal_retry_after=True, forget=True)
+    found.dynamics.set_limits(
+        requests=ALLOWED, time_scale=SCALE, decimal_retry_after=True, forget=True
+    )
     mentors_of(found, int(ALLOWED + 8 * LOWERED))
     since = found.dynamics.last_seq()
     with workers(found.folder, 1, ["-c", SCALED_WORKER], **pace()):
@@ -87,9 +95,15 @@ def lowered(found: Bench) -> dict[str, object]:
         found.dynamics.set_limits(requests=LOWERED)
         lowered_s = time.monotonic()
         time.sleep(8 * WINDOW_S)
-    calls = [call for call in calls_since(found.dynamics, since) if call["started_mono_ms"] / 1000 > lowered_s]
+    calls = [
+        call
+        for call in calls_since(found.dynamics, since)
+        if call["started_mono_ms"] / 1000 > lowered_s
+    ]
     done = [call["started_mono_ms"] / 1000 for call in calls if call["status"] == 204]  # noqa: PLR2004
-    recovered = [at_s for at_s in done if lowered_s + 3 * WINDOW_S <= at_s < lowered_s + 8 * WINDOW_S]
+    recovered = [
+        at_s for at_s in done if lowered_s + 3 * WINDOW_S <= at_s < lowered_s + 8 * WINDOW_S
+    ]
     rate = len(recovered) / (5 * WINDOW_S)
     return {
         "limit_per_s": LOWERED / WINDOW_S,
@@ -97,7 +111,13 @@ def lowered(found: Bench) -> dict[str, object]:
         "ratio_to_new_limit": round(rate / (LOWERED / WINDOW_S), 3),
         "calls_lost_to_429": sum(call["status"] == 429 for call in calls),  # noqa: PLR2004
         "share_lost": round(sum(call["status"] == 429 for call in calls) / len(calls), 4),  # noqa: PLR2004
-        "windows_with_a_429": len({int((call["started_mono_ms"] / 1000 - lowered_s) / WINDOW_S) for call in calls if call["status"] == 429}),  # noqa: PLR2004
+        "windows_with_a_429": len(
+            {
+                int((call["started_mono_ms"] / 1000 - lowered_s) / WINDOW_S)
+                for call in calls
+                if call["status"] == 429  # noqa: PLR2004
+            }
+        ),
     }
 
 

@@ -1,7 +1,9 @@
-"""What being seen costs: the same backlog by a worker with metrics, logs, lag and fleet watch, scraped every five seconds, and by one without any.
+"""What being seen costs: the same backlog by a worker with metrics, logs, lag and fleet watch,
+scraped every five seconds, and by one without any.
 
-`bench/observed.py [--mentors 20000] [--rounds 3] [--latency-ms 5]`. In turn (without, with, without, …) on one sandbox, so that a machine that
-drifts harms neither; the medians' ratio counts. Aim: at least 0.95 of the throughput.
+`bench/observed.py [--mentors 20000] [--rounds 3] [--latency-ms 5]`. In turn (without, with,
+without, …) on one sandbox, so that a machine that drifts harms neither; the medians' ratio counts.
+Aim: at least 0.95 of the throughput.
 """
 
 import argparse
@@ -18,12 +20,14 @@ from frame import UNPACED, Bench, bench, cpu_s, mentors_of, until, workers
 from throughput import streamed
 
 _SCRAPE_S = 5
-_WITH, _WITHOUT = ("-m", "consumer"), ("-m", "unobserved_worker")
+_WITH, _WITHOUT = ("-m", "hlf_sync"), ("-m", "unobserved_worker")
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mentors", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latency-ms", type=float, default=5)
@@ -34,10 +38,15 @@ def main() -> None:
         _work_off(found, asked.mentors, _WITH)
         runs: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
         for number in range(2 * asked.rounds):
-            found.connection.execute("UPDATE app.mentor SET status = %s", ("paused" if number % 2 else "active",))
+            found.connection.execute(
+                "UPDATE app.mentor SET status = %s", ("paused" if number % 2 else "active",)
+            )
             name, program = ("with", _WITH) if number % 2 else ("without", _WITHOUT)
             runs[name].append(_work_off(found, asked.mentors, program))
-    per_s, cpu_us = ({name: statistics.median(run[index] for run in kept) for name, kept in runs.items()} for index in (0, 1))
+    per_s, cpu_us = (
+        {name: statistics.median(run[index] for run in kept) for name, kept in runs.items()}
+        for index in (0, 1)
+    )
     report = {
         "runs": {name: [round(rate) for rate, _ in kept] for name, kept in runs.items()},
         "per_s": {name: round(value) for name, value in per_s.items()},
@@ -49,19 +58,33 @@ def main() -> None:
 
 
 def _work_off(found: Bench, count: int, program: tuple[str, ...]) -> tuple[float, float]:
-    """The backlog that lies there: calls per second from the first to the last, CPU per call in µs."""
+    """The backlog that lies there: calls per second from the first to the last, CPU per call in
+    µs.
+    """
     streamed(found)
     done = found.one("SELECT count(*) FROM hlf_sync.delivery_attempt")
     since = "SELECT coalesce(max(id), 0) FROM hlf_sync.delivery_attempt"
     last = found.one(since)
     port = _free_port()
-    with workers(found.folder, 1, program, PACE_CONCURRENCY=str(IN_FLIGHT), HTTP_PORT=str(port), **UNPACED) as (worker,):
+    with workers(
+        found.folder, 1, program, PACE_CONCURRENCY=str(IN_FLIGHT), HTTP_PORT=str(port), **UNPACED
+    ) as (worker,):
         until(lambda: found.one(since) > last, "the first call", 30, 0.02)
-        begun, started_cpu_s = found.one("SELECT count(*) FROM hlf_sync.delivery_attempt") - done, cpu_s(worker.pid)
+        begun, started_cpu_s = (
+            found.one("SELECT count(*) FROM hlf_sync.delivery_attempt") - done,
+            cpu_s(worker.pid),
+        )
         with _scraped(port if program is _WITH else None):
-            until(lambda: found.one("SELECT count(*) FROM hlf_sync.delivery_attempt") - done >= count, f"{count} calls", 120)
+            until(
+                lambda: found.one("SELECT count(*) FROM hlf_sync.delivery_attempt") - done >= count,
+                f"{count} calls",
+                120,
+            )
         used_s = cpu_s(worker.pid) - started_cpu_s
-    took = "SELECT extract(epoch FROM max(started_at + duration_ms * interval '1 ms') - min(started_at)) FROM hlf_sync.delivery_attempt WHERE id > {}"
+    took = (
+        "SELECT extract(epoch FROM max(started_at + duration_ms * interval '1 ms') -"
+        " min(started_at)) FROM hlf_sync.delivery_attempt WHERE id > {}"
+    )
     seconds = found.one(took.format(int(last)))
     return count / seconds, used_s / max(1.0, count - begun) * 1e6
 

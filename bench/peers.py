@@ -1,7 +1,9 @@
-"""Peers beside us: the same records from the same topic to the same emulator, each peer in a virtual environment of its own.
+"""Peers beside us: the same records from the same topic to the same emulator, each peer in a
+virtual environment of its own.
 
-`bench/peers.py [--changes 2000] [--latency-ms 20]`. Prints calls per second: the bare loop, ours, and FastStream (made on the first run, kept in the
-cache folder). What other peers reach, measured elsewhere, is in the reference that bench/README.md names.
+`bench/peers.py [--changes 2000] [--latency-ms 20]`. Prints calls per second: the bare loop, ours,
+and FastStream (made on the first run, kept in the cache folder). What other peers reach, measured
+elsewhere, is in the reference that bench/README.md names.
 """
 
 import argparse
@@ -39,13 +41,26 @@ def environment(name: str, packages: tuple[str, ...]) -> str:
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
+        subprocess.run(
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                *packages,
+            ],
+            check=True,
+        )
         (folder / "ready").touch()
     return str(python)
 
 
 def faststream(found: Bench, python: str, changes: int) -> float:
-    """Seconds for as many records: each is one call. The topic holds more, since mappings are records too."""
+    """Seconds for as many records: each is one call. The topic holds more, since mappings are
+    records too.
+    """
     orders = {
         "base": found.env["HLF_SYNC_DYNAMICS_BASE_URL"],
         "ca_file": found.env["HLF_SYNC_DYNAMICS_CA_FILE"],
@@ -56,7 +71,14 @@ def faststream(found: Bench, python: str, changes: int) -> float:
         "records": changes,
     }
     peer = Path(__file__).with_name("peer_faststream.py")
-    ran = subprocess.run([python, str(peer)], input=json.dumps(orders), text=True, capture_output=True, check=True, timeout=600)
+    ran = subprocess.run(
+        [python, str(peer)],
+        input=json.dumps(orders),
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=600,
+    )
     return float(ran.stdout.strip().splitlines()[-1])
 
 

@@ -2,7 +2,8 @@
 
     python bench/replay_plan.py [--letters 100000] [--state DIR]
 
-Half of the mentors are dead-lettered by their letter, a quarter was delivered since, a quarter needs a person; one in a hundred is written twice.
+Half of the mentors are dead-lettered by their letter, a quarter was delivered since, a quarter
+needs a person; one in a hundred is written twice.
 """
 
 import argparse
@@ -22,7 +23,6 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from frame import kept_or_own
-
 from hlf_sync.core.dead_letter import DeadLetter, Source
 from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
 from hlf_sync.decode.dead_letter_codec import encode, schema_text
@@ -54,7 +54,11 @@ def fill_topic(stack: Sandbox, letters: int) -> None:
     admin = AdminClient({"bootstrap.servers": servers})
     admin.create_topics([NewTopic(_TOPIC, 12, 1)])[_TOPIC].result(10)
     url = f"{stack.env['HLF_SYNC_SCHEMA_REGISTRY_URL']}/subjects/{_TOPIC}-value/versions"
-    schema_id = httpx.post(url, json={"schema": schema_text()}, trust_env=False).raise_for_status().json()["id"]
+    schema_id = (
+        httpx.post(url, json={"schema": schema_text()}, trust_env=False)
+        .raise_for_status()
+        .json()["id"]
+    )
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 50})
     for number in range(letters):
         value = encode(letter(number), schema_id)
@@ -68,13 +72,15 @@ def fill_ledger(stack: Sandbox, letters: int) -> None:
     """What is known of the mentors. They have no facts: gone, so a removal is due."""
     with psycopg.connect(stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True) as connection:
         connection.execute(
-            "CREATE TEMP TABLE n AS SELECT id::uuid, number FROM unnest(%s::text[]) WITH ORDINALITY AS t (id, number)",
+            "CREATE TEMP TABLE n AS SELECT id::uuid, number FROM unnest(%s::text[]) WITH ORDINALITY"
+            " AS t (id, number)",
             ([mentor(n) for n in range(letters)],),
         )
         connection.execute(
-            "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, dead_letter_id) "
-            "SELECT id, 'visible', CASE (number - 1) % 4 WHEN 2 THEN 'in_sync' ELSE 'dead_lettered' END, "
-            "CASE (number - 1) % 4 WHEN 2 THEN 4 ELSE 3 END, CASE (number - 1) % 4 WHEN 2 THEN NULL ELSE id || ':3' END FROM n"
+            "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation,"
+            " dead_letter_id) SELECT id, 'visible', CASE (number - 1) % 4 WHEN 2 THEN 'in_sync'"
+            " ELSE 'dead_lettered' END, CASE (number - 1) % 4 WHEN 2 THEN 4 ELSE 3 END, CASE"
+            " (number - 1) % 4 WHEN 2 THEN NULL ELSE id || ':3' END FROM n"
         )
         connection.execute("INSERT INTO hlf_sync.contact_mapping SELECT id, id FROM n")
         connection.execute("ANALYZE")
@@ -93,13 +99,28 @@ def clear(stack: Sandbox, letters: int) -> None:
 def plan(stack: Sandbox, folder: Path) -> tuple[float, float, float, str]:
     """Run it: seconds, seconds of CPU, megabytes at the most, what it says."""
     environ = {**os.environ, "HLF_SYNC_DEAD_LETTERS_TOPIC": _TOPIC}
-    command = [sys.executable, "-m", "consumer", "replay", "plan", "--output", str(folder / "plan.json"), "--env-file", str(stack.layout.env_file)]
+    command = [
+        sys.executable,
+        "-m",
+        "hlf_sync",
+        "replay",
+        "plan",
+        "--output",
+        str(folder / "plan.json"),
+        "--env-file",
+        str(stack.layout.env_file),
+    ]
     began_s = time.monotonic()
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         output, _ = process.stdout.read() if process.stdout else "", None
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0
-    return time.monotonic() - began_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output
+    return (
+        time.monotonic() - began_s,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1024,
+        output,
+    )
 
 
 def main() -> None:
@@ -116,7 +137,10 @@ def main() -> None:
         finally:
             clear(stack, chosen.letters)
     print(output)
-    print(f"replay plan over {chosen.letters} letters: {seconds:.1f} s (limit {_SECONDS}), {cpu_s:.1f} s of CPU")
+    print(
+        f"replay plan over {chosen.letters} letters: {seconds:.1f} s (limit {_SECONDS}),"
+        f" {cpu_s:.1f} s of CPU"
+    )
     print(f"{megabytes:.0f} MB at the most (limit {_MEGABYTES})")
     if seconds > _SECONDS:
         print(f"slower than the limit: {cpu_s / seconds:.0%} of a core was to be had")

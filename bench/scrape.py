@@ -1,8 +1,10 @@
-"""What a scrape costs with 10,000 pending mentors of ten changes each in the queue: the whole of /metrics and of /status, in one process, no I/O.
+"""What a scrape costs with 10,000 pending mentors of ten changes each in the queue: the whole of
+/metrics and of /status, in one process, no I/O.
 
     python bench/scrape.py [MENTORS]
 
-Beside it, for scale, prometheus_client's own page of as many samples. Ends with an error above 50 ms.
+Beside it, for scale, prometheus_client's own page of as many samples. Ends with an error above 50
+ms.
 """
 
 import asyncio
@@ -16,10 +18,10 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
 from hlf_sync.core.model import Change, MentorId, Position, Trigger
 from hlf_sync.postgres.connections import open_pool
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 
@@ -50,7 +52,12 @@ async def filled() -> Overseen:
     bench.worker.assigned([0, 1, 2, 3])
     mentors = [MentorId(str(uuid.uuid4())) for _ in range(MENTORS)]
     for offset in range(MENTORS * CHANGES):
-        change = Change(mentors[offset % MENTORS], Trigger.STATUS_CHANGE, Position(offset % 4, offset, 1), 1_700_000_000_000 + offset)
+        change = Change(
+            mentors[offset % MENTORS],
+            Trigger.STATUS_CHANGE,
+            Position(offset % 4, offset, 1),
+            1_700_000_000_000 + offset,
+        )
         overseen.stages.queue.add(change, 0)
     await overseen.measure()
     return overseen

@@ -1,4 +1,6 @@
-"""A worker that counts nothing, logs nothing and looks at neither lag nor fleet: what `observed.py` compares the real one with."""
+"""A worker that counts nothing, logs nothing and looks at neither lag nor fleet: what `observed.py`
+compares the real one with.
+"""
 
 import asyncio
 import logging
@@ -24,10 +26,15 @@ def _nothing(*_: Any, **__: Any) -> None:
 if __name__ == "__main__":
     for name in _COUNTS:
         if not hasattr(Metrics, name):
-            raise SystemExit(f"hlf_sync.telemetry.metrics.Metrics has no {name} any more: it would be measured as if it were on")
+            raise SystemExit(
+                f"hlf_sync.telemetry.metrics.Metrics has no {name} any more: it would be measured"
+                " as if it were on"
+            )
         setattr(Metrics, name, _nothing)
     for watch in (Monitor, FleetWatch):
         watch.run = _never  # type: ignore[attr-defined]
     configure = logs.structlog.configure
-    logs.structlog.configure = lambda **given: configure(**{**given, "wrapper_class": logs.structlog.make_filtering_bound_logger(logging.CRITICAL)})
+    logs.structlog.configure = lambda **given: configure(
+        **{**given, "wrapper_class": logs.structlog.make_filtering_bound_logger(logging.CRITICAL)}
+    )
     main()

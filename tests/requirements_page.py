@@ -1,6 +1,8 @@
-"""docs/requirements.md, printed from the tests' markers: `python -m tests.requirements_page > docs/requirements.md`. A test compares the two.
+"""docs/requirements.md, printed from the tests' markers: `python -m tests.requirements_page >
+docs/requirements.md`. A test compares the two.
 
-Reads the tests' source without running it; a marker counts on a function or a class, or in `pytestmark`.
+Reads the tests' source without running it; a marker counts on a function or a class, or in
+`pytestmark`.
 """
 
 import ast
@@ -44,18 +46,30 @@ def proofs() -> dict[str, list[tuple[str, str]]]:
 
 def _markers(module: ast.Module) -> Iterator[tuple[str, str]]:
     for node in module.body:
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets
+        ):
             yield from ((row, "the whole file") for row in _rows(node.value))
     for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield from ((row, node.name) for decorator in node.decorator_list for row in _rows(decorator))
+            yield from (
+                (row, node.name) for decorator in node.decorator_list for row in _rows(decorator)
+            )
 
 
 def _rows(node: ast.AST) -> Iterator[str]:
     """The rows named by `…mark.requirement("R07", …)` anywhere below the node."""
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "requirement":
-            yield from (argument.value for argument in call.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str))
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "requirement"
+        ):
+            yield from (
+                argument.value
+                for argument in call.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            )
 
 
 def _cell(tests: list[tuple[str, str]]) -> str:
@@ -64,7 +78,10 @@ def _cell(tests: list[tuple[str, str]]) -> str:
     by_file: dict[str, list[str]] = defaultdict(list)
     for file, test in tests:
         by_file[file].append(test.removeprefix("test_").replace("_", " "))
-    return "<br>".join(f"[{file}](../tests/{file}): {'; '.join(dict.fromkeys(names))}" for file, names in by_file.items())
+    return "<br>".join(
+        f"[{file}](../tests/{file}): {'; '.join(dict.fromkeys(names))}"
+        for file, names in by_file.items()
+    )
 
 
 if __name__ == "__main__":

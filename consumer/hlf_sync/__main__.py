@@ -1,4 +1,6 @@
-"""Entry point of the command `hlf-sync`. A user's mistake is one line and an exit code, never a stack trace."""
+"""Entry point of the command `hlf-sync`. A user's mistake is one line and an exit code, never a
+stack trace.
+"""
 
 import sys
 
@@ -15,7 +17,9 @@ def main() -> None:
     """Run the command line; exit codes are contract.md's."""
     crash.tame()
     try:
-        from hlf_sync.commands.app import app  # noqa: PLC0415 - so that an interrupt while importing is clean too
+        from hlf_sync.commands.app import (  # noqa: PLC0415 - so that an interrupt while importing is clean too
+            app,
+        )
 
         app()
     except (SettingsError, DependencyError, HaltError) as error:

@@ -1,7 +1,8 @@
-"""Opens the clients of what is outside, as the settings say: Dynamics with its credentials, the registry, Kafka Connect.
+"""Opens the clients of what is outside, as the settings say: Dynamics with its credentials, the
+registry, Kafka Connect.
 
-Used by the wiring, the library and the tools, so that each is opened in one way only. Opens, and asks nothing. Raises `SettingsError` for a
-certificate or a secret that cannot be used.
+Used by the wiring, the library and the tools, so that each is opened in one way only. Opens, and
+asks nothing. Raises `SettingsError` for a certificate or a secret that cannot be used.
 """
 
 import ssl
@@ -12,15 +13,21 @@ from typing import TypedDict
 import httpx
 from pydantic import SecretStr
 
-from hlf_sync.registry.client import Registry
-from hlf_sync.dynamics.client import DynamicsClient
-from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.auth.credentials import RenewingCredentials
-from hlf_sync.dynamics.auth.entra import ClientCertificate, ClientSecret, EntraApplication, ManagedIdentitySource, credentials_for
-from hlf_sync.dynamics.http.transport import open_transport, trust
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.dynamics.auth.entra import (
+    ClientCertificate,
+    ClientSecret,
+    EntraApplication,
+    ManagedIdentitySource,
+    credentials_for,
+)
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync.registry.client import Registry
 
 
 class Login(httpx.Auth):
@@ -32,7 +39,9 @@ class Login(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
         """Add the header."""
         user = getattr(self._settings, f"{self._part}_user")
-        yield from httpx.BasicAuth(user, self._settings.secret(f"{self._part}_password")).auth_flow(request)
+        yield from httpx.BasicAuth(user, self._settings.secret(f"{self._part}_password")).auth_flow(
+            request
+        )
 
 
 class ConnectLogin(TypedDict):
@@ -52,14 +61,21 @@ def dynamics_contract(settings: Settings) -> DynamicsContract:
     )
 
 
-def dynamics_credentials(settings: Settings, secret_file: Path | None, transport: httpx.AsyncBaseTransport) -> RenewingCredentials:
-    """Managed identity, certificate or secret. `secret_file` is read anew for each token, so that a rotation is noticed."""
+def dynamics_credentials(
+    settings: Settings, secret_file: Path | None, transport: httpx.AsyncBaseTransport
+) -> RenewingCredentials:
+    """Managed identity, certificate or secret. `secret_file` is read anew for each token, so that a
+    rotation is noticed.
+    """
     contract = dynamics_contract(settings)
     if settings.dynamics_managed_identity:
         source = ManagedIdentitySource(settings.dynamics_client_id, contract.base_url, transport)
         return RenewingCredentials(source, auth_retry_s=settings.auth_retry_s)
     application = EntraApplication(
-        settings.dynamics_tenant_id or "", settings.dynamics_client_id or "", contract.base_url, settings.dynamics_authority
+        settings.dynamics_tenant_id or "",
+        settings.dynamics_client_id or "",
+        contract.base_url,
+        settings.dynamics_authority,
     )
     certificate = settings.dynamics_client_certificate_file
     key = (
@@ -71,13 +87,26 @@ def dynamics_credentials(settings: Settings, secret_file: Path | None, transport
 
 
 def open_dynamics_transport(settings: Settings, connections: int) -> httpx.AsyncBaseTransport:
-    """Connections to Dynamics and to the token endpoint, up to so many calls at once. Inside the running loop."""
-    return open_transport(ca_file=settings.dynamics_ca_file, connections=connections, request_timeout_s=settings.request_timeout_s)
+    """Connections to Dynamics and to the token endpoint, up to so many calls at once. Inside the
+    running loop.
+    """
+    return open_transport(
+        ca_file=settings.dynamics_ca_file,
+        connections=connections,
+        request_timeout_s=settings.request_timeout_s,
+    )
 
 
-def dynamics_client(settings: Settings, credentials: RenewingCredentials, transport: httpx.AsyncBaseTransport) -> DynamicsClient:
+def dynamics_client(
+    settings: Settings, credentials: RenewingCredentials, transport: httpx.AsyncBaseTransport
+) -> DynamicsClient:
     """The client; closing it closes both."""
-    return DynamicsClient(dynamics_contract(settings), credentials, transport, request_timeout_s=settings.request_timeout_s)
+    return DynamicsClient(
+        dynamics_contract(settings),
+        credentials,
+        transport,
+        request_timeout_s=settings.request_timeout_s,
+    )
 
 
 def registry(settings: Settings, *, timeout_s: float = 5.0) -> Registry:
@@ -92,7 +121,9 @@ def registry(settings: Settings, *, timeout_s: float = 5.0) -> Registry:
 
 def connect_login(settings: Settings) -> ConnectLogin:
     """Kafka Connect's user and CA, for what opens it by its address."""
-    return ConnectLogin(auth=_login(settings, "connect"), tls=_tls(settings.connect_ca_file, "connect_ca_file"))
+    return ConnectLogin(
+        auth=_login(settings, "connect"), tls=_tls(settings.connect_ca_file, "connect_ca_file")
+    )
 
 
 def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
@@ -101,7 +132,9 @@ def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
 
 
 def _client_secret(settings: Settings, secret_file: Path | None) -> SecretStr:
-    """The secret as it is now: from its file, which may have been replaced, else from the settings."""
+    """The secret as it is now: from its file, which may have been replaced, else from the
+    settings.
+    """
     if secret_file is not None:
         return SecretStr(read_secret(secret_file, "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE"))
     return settings.dynamics_client_secret or SecretStr("")

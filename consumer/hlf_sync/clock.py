@@ -1,4 +1,6 @@
-"""The one place that reads the wall clock, for record times and the screen. Nothing is decided by it: decisions use PostgreSQL's clock."""
+"""The one place that reads the wall clock, for record times and the screen. Nothing is decided by
+it: decisions use PostgreSQL's clock.
+"""
 
 import time
 

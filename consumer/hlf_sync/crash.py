@@ -1,6 +1,8 @@
-"""What is told of an exception that nobody expected: its type and the way to it, never its text, which may quote a row, an address or a secret.
+"""What is told of an exception that nobody expected: its type and the way to it, never its text,
+which may quote a row, an address or a secret.
 
-Used by the entry point, for every command. Our own exceptions may say their text: they hold to errors.py's rule. Must not import anything heavy.
+Used by the entry point, for every command. Our own exceptions may say their text: they hold to
+errors.py's rule. Must not import anything heavy.
 """
 
 import logging
@@ -16,13 +18,21 @@ _MOST_FRAMES = 12
 
 def told(error: BaseException) -> list[str]:
     """The lines for stderr, the innermost frame last; what caused it below."""
-    return ["a bug: " + _name(error), *_way(error), "the text is left out: it may quote a person or a secret"]
+    return [
+        "a bug: " + _name(error),
+        *_way(error),
+        "the text is left out: it may quote a person or a secret",
+    ]
 
 
 def tame() -> None:
-    """Make the interpreter and libraries tell what nobody catches in the same way: in threads, while something is deleted, in asyncio's own log."""
+    """Make the interpreter and libraries tell what nobody catches in the same way: in threads,
+    while something is deleted, in asyncio's own log.
+    """
     sys.excepthook = lambda _kind, error, _trace: _print(error)
-    threading.excepthook = lambda what: _print(what.exc_value) if what.exc_value is not None else None
+    threading.excepthook = lambda what: (
+        _print(what.exc_value) if what.exc_value is not None else None
+    )
     sys.unraisablehook = lambda what: _print(what.exc_value) if what.exc_value is not None else None
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()])
 

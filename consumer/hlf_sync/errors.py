@@ -15,8 +15,9 @@
         ├── DeadLetterLimitError
         └── InvariantError
 
-Raised at the edges only; the core says the same things with values. A message never holds a secret, a token, a personal datum, a body, or the text
-of somebody else's exception (which may quote them); the cause is chained, not quoted.
+Raised at the edges only; the core says the same things with values. A message never holds a secret,
+a token, a personal datum, a body, or the text of somebody else's exception (which may quote them);
+the cause is chained, not quoted.
 """
 
 from hlf_sync.core.model import ErrorCode
@@ -27,11 +28,15 @@ class HlfSyncError(Exception):
 
 
 class SettingsError(HlfSyncError):
-    """The settings do not allow to start. The message names the variable, what is wrong, and an example."""
+    """The settings do not allow to start. The message names the variable, what is wrong, and an
+    example.
+    """
 
 
 class DependencyError(HlfSyncError):
-    """`dependency` (PostgreSQL, Kafka, the registry) cannot be reached; `detail` is the kind of failure, never its text."""
+    """`dependency` (PostgreSQL, Kafka, the registry) cannot be reached; `detail` is the kind of
+    failure, never its text.
+    """
 
     def __init__(self, dependency: str, detail: str) -> None:
         super().__init__(f"{dependency} cannot be reached ({detail})")
@@ -39,10 +44,14 @@ class DependencyError(HlfSyncError):
 
 
 class UnreadableFactsError(DependencyError):
-    """Computing a mentor's facts fails in PostgreSQL (a cast, a division): the view is to be mended, and the others are not to wait for it."""
+    """Computing a mentor's facts fails in PostgreSQL (a cast, a division): the view is to be
+    mended, and the others are not to wait for it.
+    """
 
     def __init__(self, detail: str) -> None:
-        super().__init__("PostgreSQL", f"{detail}: the view hlf_sync.mentor_facts fails for a mentor")
+        super().__init__(
+            "PostgreSQL", f"{detail}: the view hlf_sync.mentor_facts fails for a mentor"
+        )
 
 
 class ChangeError(HlfSyncError):
@@ -70,9 +79,13 @@ class MentorMappingError(ChangeError):
 
 
 class DynamicsError(HlfSyncError):
-    """A call to Dynamics failed. `code` says how (requirement R28), `correlation_id` which request."""
+    """A call to Dynamics failed. `code` says how (requirement R28), `correlation_id` which
+    request.
+    """
 
-    def __init__(self, code: ErrorCode, *, http_status: int | None = None, correlation_id: str | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, *, http_status: int | None = None, correlation_id: str | None = None
+    ) -> None:
         answer = "no answer" if http_status is None else f"status {http_status}"
         super().__init__(f"{code} ({answer}, correlation id {correlation_id or 'none'})")
         self.code, self.http_status, self.correlation_id = code, http_status, correlation_id
@@ -85,11 +98,13 @@ class HaltError(HlfSyncError):
 class AuthError(HaltError):
     """The credentials, or the privileges that come with them, are refused.
 
-    `error` is OAuth's word (`invalid_client`), `aadsts` Entra's number: a hint for operators, nothing branches on it. Entra's description is left
-    out, it may quote what was sent.
+    `error` is OAuth's word (`invalid_client`), `aadsts` Entra's number: a hint for operators,
+    nothing branches on it. Entra's description is left out, it may quote what was sent.
     """
 
-    def __init__(self, error: str, *, aadsts: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, error: str, *, aadsts: int | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(f"credentials refused: {error}" + (f" (AADSTS{aadsts})" if aadsts else ""))
         self.error, self.aadsts, self.retry_after_s = error, aadsts, retry_after_s
 

@@ -1,6 +1,8 @@
-"""What an operator asks of the fleet, with the operator's own database credentials: plain functions over PostgreSQL. Called by the command line.
+"""What an operator asks of the fleet, with the operator's own database credentials: plain functions
+over PostgreSQL. Called by the command line.
 
-None of them calls Dynamics: a request is a row in `sync_request`, which comes back through the one door.
+None of them calls Dynamics: a request is a row in `sync_request`, which comes back through the one
+door.
 """
 
 import getpass
@@ -13,12 +15,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, decide
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.postgres.facts import read_now
 from hlf_sync.ports import Known
-from hlf_sync.config.settings import Settings
+from hlf_sync.postgres.facts import read_now
 
 Connection = psycopg.Connection[DictRow]
 
@@ -31,7 +33,13 @@ def connected(settings: Settings) -> Iterator[Connection]:
     settings.require("postgres_dsn")
     dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
     try:
-        with psycopg.connect(dsn, autocommit=True, row_factory=dict_row, connect_timeout=5, application_name="hlf-sync-operate") as found:
+        with psycopg.connect(
+            dsn,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=5,
+            application_name="hlf-sync-operate",
+        ) as found:
             yield found
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise DependencyError("PostgreSQL", type(error).__name__) from error
@@ -42,23 +50,29 @@ def mentor(text: str) -> MentorId:
     try:
         return MentorId(str(UUID(text)))
     except ValueError:
-        message = f"{text!r} is no mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
+        message = (
+            f"{text!r} is no mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
+        )
         raise SettingsError(message) from None
 
 
 def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: str) -> int:
     """Ask for one mentor's evaluation; the request's id."""
     row = connection.execute(
-        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES (%s, %s, %s, %s) RETURNING id",
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES"
+        " (%s, %s, %s, %s) RETURNING id",
         (mentor_id, triggered_by, getpass.getuser(), reason),
     ).fetchone()
     return int(row["id"]) if row else 0
 
 
-def is_handled(connection: Connection, mentor_id: MentorId, before: dict[str, Any] | None, rules: Rules) -> bool:
+def is_handled(
+    connection: Connection, mentor_id: MentorId, before: dict[str, Any] | None, rules: Rules
+) -> bool:
     """Whether somebody has looked since `before`, and nothing is under way.
 
-    A look that finds nothing to do is noted in the ledger row; where there is none, or a letter says the same already, it is enough to see that.
+    A look that finds nothing to do is noted in the ledger row; where there is none, or a letter
+    says the same already, it is enough to see that.
     """
     reading, row = read_now(connection, [mentor_id]), ledger_row(connection, mentor_id)
     known = reading.mentors[mentor_id]
@@ -66,18 +80,26 @@ def is_handled(connection: Connection, mentor_id: MentorId, before: dict[str, An
     if row is None:
         return isinstance(decision, NoCall)
     has_moved = before is None or row["updated_at"] != before["updated_at"]
-    says_the_same = row["state"] == "dead_lettered" and (isinstance(decision, Refuse) or known.contact_id is None)
-    return row["state"] not in {"pending", "in_doubt"} and row["lease_owner"] is None and (has_moved or says_the_same)
+    says_the_same = row["state"] == "dead_lettered" and (
+        isinstance(decision, Refuse) or known.contact_id is None
+    )
+    return (
+        row["state"] not in {"pending", "in_doubt"}
+        and row["lease_owner"] is None
+        and (has_moved or says_the_same)
+    )
 
 
 def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
-    """Ask for everybody in the view and in the ledger; the number of requests, and when by PostgreSQL's clock."""
+    """Ask for everybody in the view and in the ledger; the number of requests, and when by
+    PostgreSQL's clock.
+    """
     with connection.transaction():
         now = connection.execute("SELECT now() AS now").fetchone()
         count = connection.execute(
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
-            " SELECT mentor_id, 'reconciliation', %s, %s FROM"
-            " (SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
+            " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
+            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
             (getpass.getuser(), reason),
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
@@ -85,7 +107,9 @@ def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
 
 
 def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_shadow: bool) -> bool:
-    """Whether everybody has been looked at since and nobody is under way. An open dead letter need not move; in shadow, what is owed is at rest."""
+    """Whether everybody has been looked at since and nobody is under way. An open dead letter need
+    not move; in shadow, what is owed is at rest.
+    """
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger"
         " WHERE state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
@@ -103,23 +127,40 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
         (rules.organization,),
     ).fetchall()
     mentor_ids = [MentorId(row["mentor_id"]) for row in rows]
-    readings = (read_now(connection, mentor_ids[start : start + _AT_ONCE]) for start in range(0, len(mentor_ids), _AT_ONCE))
+    readings = (
+        read_now(connection, mentor_ids[start : start + _AT_ONCE])
+        for start in range(0, len(mentor_ids), _AT_ONCE)
+    )
     return any(
-        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall) for reading in readings for known in reading.mentors.values()
+        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall)
+        for reading in readings
+        for known in reading.mentors.values()
     )
 
 
 def lift(connection: Connection, reason: HaltReason) -> bool:
     """Take a halt away; False when it did not hold."""
-    return connection.execute("DELETE FROM hlf_sync.halt WHERE reason = %s", (reason.value,)).rowcount > 0
+    return (
+        connection.execute("DELETE FROM hlf_sync.halt WHERE reason = %s", (reason.value,)).rowcount
+        > 0
+    )
 
 
 def held_removals(connection: Connection, rules: Rules) -> list[MentorId]:
-    """The mentors whose removal waits for a word, and is still due by the facts as they are now: a mistake may have been put right meanwhile."""
-    rows = connection.execute("SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL ORDER BY held_at, mentor_id")
+    """The mentors whose removal waits for a word, and is still due by the facts as they are now: a
+    mistake may have been put right meanwhile.
+    """
+    rows = connection.execute(
+        "SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL ORDER BY"
+        " held_at, mentor_id"
+    )
     held = [MentorId(row["mentor_id"]) for row in rows]
     reading = read_now(connection, held) if held else None
-    return [mentor_id for mentor_id in held if reading is not None and _is_due(reading.mentors[mentor_id], reading.now_s, rules)]
+    return [
+        mentor_id
+        for mentor_id in held
+        if reading is not None and _is_due(reading.mentors[mentor_id], reading.now_s, rules)
+    ]
 
 
 def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) -> bool:
@@ -129,31 +170,44 @@ def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) ->
 
 
 def _is_due(known: Known, now_s: float, rules: Rules) -> bool:
-    """Whether a removal is due; the former contact of a mentor who was given another is removed too."""
+    """Whether a removal is due; the former contact of a mentor who was given another is removed
+    too.
+    """
     decision = decide(known.facts, known.ledger, now_s, rules)
-    return known.former_contact_id is not None or (isinstance(decision, Command) and decision.operation is Operation.REMOVE)
+    return known.former_contact_id is not None or (
+        isinstance(decision, Command) and decision.operation is Operation.REMOVE
+    )
 
 
 def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason: str) -> None:
-    """Let exactly these through, forget those that are no longer due, and lift the halt. Who is held back while this goes on stays held."""
+    """Let exactly these through, forget those that are no longer due, and lift the halt. Who is
+    held back while this goes on stays held.
+    """
     with connection.transaction():
         connection.execute(
-            "DELETE FROM hlf_sync.held_removal"
-            " WHERE confirmed_at IS NULL AND held_at < now() - interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",
+            "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND held_at < now() -"
+            " interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",
             (mentor_ids,),
         )
         connection.execute(
-            "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s WHERE mentor_id = ANY (%s::uuid[])",
+            "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s"
+            " WHERE mentor_id = ANY (%s::uuid[])",
             (getpass.getuser(), reason, mentor_ids),
         )
-        connection.execute("DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,))
+        connection.execute(
+            "DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,)
+        )
 
 
 def halts(connection: Connection) -> list[DictRow]:
     """What halts now."""
-    return connection.execute("SELECT reason, since, detail FROM hlf_sync.halt ORDER BY since").fetchall()
+    return connection.execute(
+        "SELECT reason, since, detail FROM hlf_sync.halt ORDER BY since"
+    ).fetchall()
 
 
 def ledger_row(connection: Connection, mentor_id: MentorId) -> dict[str, Any] | None:
     """The mentor's ledger row."""
-    return connection.execute("SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)).fetchone()
+    return connection.execute(
+        "SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)
+    ).fetchone()

@@ -1,4 +1,5 @@
-"""What the pipeline needs from the rooms, as protocols. The rooms implement them, the wiring connects them, tests put fakes in.
+"""What the pipeline needs from the rooms, as protocols. The rooms implement them, the wiring
+connects them, tests put fakes in.
 
 Each port has one behaviour suite in tests/contracts that runs over the fake and over the real part.
 """
@@ -9,7 +10,16 @@ from typing import NamedTuple, Protocol
 
 from hlf_sync.core.breaker import Circuit
 from hlf_sync.core.dead_letter import DeadLetter
-from hlf_sync.core.model import ContactId, Facts, HaltReason, LedgerRow, LedgerState, MentorId, Operation, Trigger
+from hlf_sync.core.model import (
+    ContactId,
+    Facts,
+    HaltReason,
+    LedgerRow,
+    LedgerState,
+    MentorId,
+    Operation,
+    Trigger,
+)
 from hlf_sync.core.outcome import Claim, Claimed, Conclusion
 from hlf_sync.core.verdict import Verdict
 from hlf_sync.core.visibility import Fate, Snapshot
@@ -23,12 +33,16 @@ class Known(NamedTuple):
     has_ledger: bool
     contact_id: ContactId | None
     is_remapped: bool = False  # another contact is mapped than the one that was last called for
-    former_contact_id: ContactId | None = None  # that one, while we left it visible and it is nobody else's
+    former_contact_id: ContactId | None = (
+        None  # that one, while we left it visible and it is nobody else's
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of several mentors: all rows, the clock and the snapshot belong to the same statement."""
+    """One reading of several mentors: all rows, the clock and the snapshot belong to the same
+    statement.
+    """
 
     now_s: float
     snapshot: Snapshot
@@ -37,7 +51,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """An evaluation that needs no call, where the ledger must still learn something. `generation` is the one it was decided on."""
+    """An evaluation that needs no call, where the ledger must still learn something. `generation`
+    is the one it was decided on.
+    """
 
     mentor_id: MentorId
     generation: int
@@ -78,26 +94,40 @@ class FactsPort(Protocol):
 
 
 class LedgerPort(Protocol):
-    """The ledger. Each call is one durable statement; raises `DependencyError` while PostgreSQL cannot be reached."""
+    """The ledger. Each call is one durable statement; raises `DependencyError` while PostgreSQL
+    cannot be reached.
+    """
 
     async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
-        """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is held back, is missing in the answer."""
+        """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is
+        held back, is missing in the answer.
+        """
         ...
 
     async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
-        """Record what came of claims; the mentors whose lease was lost are missing in the answer, and due for another look."""
+        """Record what came of claims; the mentors whose lease was lost are missing in the answer,
+        and due for another look.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
-        """Record evaluations without a call; those decided on an outdated row are missing in the answer."""
+        """Record evaluations without a call; those decided on an outdated row are missing in the
+        answer.
+        """
         ...
 
-    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
-        """Record a dead letter that needed no claim; False when it was decided on an outdated row."""
+    async def refuse(
+        self, letter: DeadLetter, generation: int, trace_parent: str | None = None
+    ) -> bool:
+        """Record a dead letter that needed no claim; False when it was decided on an
+        outdated row.
+        """
         ...
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe to repeat."""
+        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe
+        to repeat.
+        """
         ...
 
     async def hold_removals(self, mentor_ids: Sequence[MentorId]) -> None:
@@ -108,14 +138,20 @@ class LedgerPort(Protocol):
         """Insert sync requests for these mentors."""
         ...
 
-    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
-        """Insert sync requests for all in the view and the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
+    async def ask_all(
+        self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False
+    ) -> int:
+        """Insert sync requests for all in the view and the ledger; the number of requests.
+        `only_if_known`: not while the ledger is empty.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were read."""
+    """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were
+    read.
+    """
 
     circuit: Circuit
     halts: frozenset[HaltReason]
@@ -123,21 +159,27 @@ class Fleet:
 
 
 class FleetPort(Protocol):
-    """The shared state, changed by compare-and-set. `owner` names one probe call; `started_s` is PostgreSQL's clock."""
+    """The shared state, changed by compare-and-set. `owner` names one probe call; `started_s` is
+    PostgreSQL's clock.
+    """
 
     async def read(self) -> Fleet:
         """Read circuit and halts."""
         ...
 
     async def take_probe(self, owner: str) -> Fleet:
-        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who is."""
+        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
+        is.
+        """
         ...
 
     async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
         """A call succeeded."""
         ...
 
-    async def failed(self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None) -> Fleet:
+    async def failed(
+        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+    ) -> Fleet:
         """A call failed in a way that counts for the breaker."""
         ...
 
@@ -162,13 +204,17 @@ class LettersPort(Protocol):
     """The dead-letter topic."""
 
     async def write(self, letter: DeadLetter) -> None:
-        """Return when the broker has acknowledged the letter; waits, and says so, while it cannot be written."""
+        """Return when the broker has acknowledged the letter; waits, and says so, while it cannot
+        be written.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the call was cut short."""
+    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the
+    call was cut short.
+    """
 
     verdict: Verdict
     http_status: int | None

@@ -1,6 +1,8 @@
-"""Who PostgreSQL runs as when we are root, which it refuses to be, and whether that account can reach a folder.
+"""Who PostgreSQL runs as when we are root, which it refuses to be, and whether that account can
+reach a folder.
 
-Called by `hlf_sync_sandbox.parts.postgres`. Makes no account and opens no folder of the user's: where the account cannot pass, files go elsewhere.
+Called by `hlf_sync_sandbox.parts.postgres`. Makes no account and opens no folder of the user's:
+where the account cannot pass, files go elsewhere.
 """
 
 import os
@@ -12,7 +14,8 @@ from typing import Any
 
 from hlf_sync_sandbox.errors import PartError
 
-# Not `postgres` first: on a machine with a PostgreSQL of its own, ours could then touch that one's files.
+# Not `postgres` first: on a machine with a PostgreSQL of its own, ours could then touch that one's
+# files.
 _CANDIDATES = ("nobody", "postgres")
 
 
@@ -42,7 +45,9 @@ class Account:
 
 
 def unprivileged() -> Account | None:
-    """The account to become, or None when we are an ordinary user already. Raises `PartError` when there is none."""
+    """The account to become, or None when we are an ordinary user already. Raises `PartError` when
+    there is none.
+    """
     if os.geteuid() != 0:
         return None
     for name in _CANDIDATES:

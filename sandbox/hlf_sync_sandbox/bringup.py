@@ -1,7 +1,7 @@
 """Starts parts side by side and waits until each is healthy.
 
-Called by `hlf_sync_sandbox.stack`. One thread per part, because each waits for its own process; the main thread only watches, so that
-Ctrl-C is heard at once.
+Called by `hlf_sync_sandbox.stack`. One thread per part, because each waits for its own process; the
+main thread only watches, so that Ctrl-C is heard at once.
 """
 
 import time
@@ -24,12 +24,19 @@ _WATCH_S = 0.1
 Step = Callable[[Site], None]
 
 
-def bring_up(site: Site, parts: Sequence[Part], roster: Roster, screen: Screen, then: Mapping[str, Step]) -> None:
-    """Return when every part is healthy and its step is done. Raises the first `SandboxError`; the others then stop waiting."""
+def bring_up(
+    site: Site, parts: Sequence[Part], roster: Roster, screen: Screen, then: Mapping[str, Step]
+) -> None:
+    """Return when every part is healthy and its step is done. Raises the first `SandboxError`; the
+    others then stop waiting.
+    """
     for part in parts:
         screen.part(part.name, "waiting")
     with ThreadPoolExecutor(len(parts)) as pool:
-        running = [pool.submit(_bring_one, site, part, roster, screen, then.get(part.name)) for part in parts]
+        running = [
+            pool.submit(_bring_one, site, part, roster, screen, then.get(part.name))
+            for part in parts
+        ]
         try:
             while not _is_over(running):
                 pass
@@ -63,7 +70,15 @@ def _bring_one(site: Site, part: Part, roster: Roster, screen: Screen, step: Ste
     except StoppedError:
         screen.part(part.name, "waiting", "given up")
     except BaseException as error:
-        screen.part(part.name, "failed", str(error).partition("\n")[0] if isinstance(error, SandboxError) else type(error).__name__)
+        screen.part(
+            part.name,
+            "failed",
+            (
+                str(error).partition("\n")[0]
+                if isinstance(error, SandboxError)
+                else type(error).__name__
+            ),
+        )
         raise
     else:
         screen.part(part.name, "running", f"{time.monotonic() - began:.1f} s, pid {process.pid}")
@@ -77,7 +92,9 @@ def _started(site: Site, part: Part, roster: Roster) -> Process:
     process = start_one(site, part, roster)
     if _becomes_healthy(site, part, process):
         return process
-    raise PartError(part.name, f"did not become healthy within {part.deadline_s:.0f} s", *site.advice(part.name))
+    raise PartError(
+        part.name, f"did not become healthy within {part.deadline_s:.0f} s", *site.advice(part.name)
+    )
 
 
 def start_one(site: Site, part: Part, roster: Roster) -> Process:
@@ -88,13 +105,18 @@ def start_one(site: Site, part: Part, roster: Roster) -> Process:
     for name in part.port_names:
         if not is_free(site.ports[name]):
             what = f"port {site.ports[name]} of 127.0.0.1 is taken by another program"
-            remedy = f"stop that program; or `sandbox down`, delete {site.layout.ports} (new ports are chosen then), and `sandbox up`"
+            remedy = (
+                f"stop that program; or `sandbox down`, delete {site.layout.ports} (new ports are"
+                " chosen then), and `sandbox up`"
+            )
             raise PartError(part.name, what, remedy)
     try:
         part.prepare(site, partial(_spawn, site))
         return part.start(site, partial(_spawn, site, roster=roster))
     except OSError as error:
-        raise PartError(part.name, f"could not be started: {error}", *site.advice(part.name)) from error
+        raise PartError(
+            part.name, f"could not be started: {error}", *site.advice(part.name)
+        ) from error
 
 
 def _spawn(
@@ -109,7 +131,14 @@ def _spawn(
 ) -> Process:
     if site.stop.is_set():
         raise StoppedError
-    process = spawn(command, cwd=cwd, environ=environ, log=site.layout.log(part), state=site.layout.root, account=account)
+    process = spawn(
+        command,
+        cwd=cwd,
+        environ=environ,
+        log=site.layout.log(part),
+        state=site.layout.root,
+        account=account,
+    )
     if roster:
         roster.add(part, process)
     return process
@@ -121,9 +150,16 @@ def _becomes_healthy(site: Site, part: Part, process: Process) -> bool:
     while time.monotonic() < end:
         if not is_running(process):
             code = exit_code(process)
-            how = "" if code is None else f" by signal {-code}" if code < 0 else f" with exit code {code}"
+            how = (
+                ""
+                if code is None
+                else f" by signal {-code}"
+                if code < 0
+                else f" with exit code {code}"
+            )
             raise PartError(part.name, f"ended{how} while starting", *site.advice(part.name))
-        # The last of its ports is the first question: a client that meets a closed one may be slow to try again.
+        # The last of its ports is the first question: a client that meets a closed one may be slow
+        # to try again.
         if not is_free(site.ports[part.port_names[0]]) and part.is_healthy(site):
             return True
         site.pause()

@@ -1,6 +1,8 @@
-"""The folder of what was downloaded, shared by all sandboxes of a user, and the lock between processes.
+"""The folder of what was downloaded, shared by all sandboxes of a user, and the lock between
+processes.
 
-Called by download, unpack and the Java parts. Files appear in it by an atomic rename only, complete and verified.
+Called by download, unpack and the Java parts. Files appear in it by an atomic rename only, complete
+and verified.
 """
 
 import fcntl
@@ -28,7 +30,8 @@ def cache_root() -> Path:
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on a file. The kernel gives it back when the process dies, however it dies.
+    """Hold an exclusive lock on a file. The kernel gives it back when the process dies, however it
+    dies.
 
     `on_wait` is called once when another process holds it; then it is waited for without end.
     """
@@ -48,7 +51,8 @@ def _take(path: Path) -> IO[str] | None:
     file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last holder may have removed it (`down --wipe`): then this is a lock on a file that nobody else will find.
+        # Its last holder may have removed it (`down --wipe`): then this is a lock on a file that
+        # nobody else will find.
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
     except OSError as error:

@@ -21,15 +21,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="The real stack on one machine, without Docker: PostgreSQL, Kafka, Connect with Debezium, a schema registry and an emulated Dynamics.\n\n"
-    "`hlf-sync sandbox up`, then `hlf-sync run --env-file .sandbox/sandbox.env`.",
+    help=(
+        "The real stack on one machine, without Docker: PostgreSQL, Kafka, Connect with Debezium, a"
+        " schema registry and an emulated Dynamics.\n\n`hlf-sync sandbox up`, then `hlf-sync run"
+        " --env-file .sandbox/sandbox.env`."
+    ),
 )
 app.add_typer(dynamics_app, name="dynamics")
 
 State = Annotated[
     Path,
     typer.Option(
-        "--state", envvar="HLF_SYNC_SANDBOX_STATE", metavar="DIR", help="Folder of the sandbox: ports, passwords, data, logs.", file_okay=False
+        "--state",
+        envvar="HLF_SYNC_SANDBOX_STATE",
+        metavar="DIR",
+        help="Folder of the sandbox: ports, passwords, data, logs.",
+        file_okay=False,
     ),
 ]
 _DEFAULT_STATE = Path(".sandbox")
@@ -42,30 +49,47 @@ _OPTIONAL = ("dynamics",)
 def up(
     *,
     state: State = _DEFAULT_STATE,
-    without: Annotated[list[str] | None, typer.Option(metavar="PART", help="Leave out a part: dynamics.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="PART", help="Leave out a part: dynamics.")
+    ] = None,
     maven_mirror: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", envvar=VARIABLE, help="Maven repository to fetch jars from (default: your Maven settings' mirror, else Maven Central)."
+            metavar="URL",
+            envvar=VARIABLE,
+            help=(
+                "Maven repository to fetch jars from (default: your Maven settings' mirror, else"
+                " Maven Central)."
+            ),
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print settings, pids and ports as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print settings, pids and ports as JSON.")
+    ] = False,
 ) -> None:
     """Start the stack, or what of it does not run, and wait until the connector streams.
 
-    The first run fetches about 230 MB of jars into `HLF_SYNC_CACHE` (default: your cache folder), each checked by SHA-256; later runs use no network.
-    Ports of 127.0.0.1 are chosen once; they and the data survive `down`. Several sandboxes can run at once, each with its own `--state`.
+    The first run fetches about 230 MB of jars into `HLF_SYNC_CACHE` (default: your cache folder),
+    each checked by SHA-256; later runs use no network. Ports of 127.0.0.1 are chosen once; they and
+    the data survive `down`. Several sandboxes can run at once, each with its own `--state`.
 
-    DIR gets `sandbox.env` (settings, for a shell and for `--env-file`), `pids.json` and `logs/PART.log`.
+    DIR gets `sandbox.env` (settings, for a shell and for `--env-file`), `pids.json` and
+    `logs/PART.log`.
 
-    Exit codes: 2 wrong arguments; 4 a part did not come up (its last log lines are shown; what this run started is stopped again); 130 Ctrl-C.
+    Exit codes: 2 wrong arguments; 4 a part did not come up (its last log lines are shown; what this
+    run started is stopped again); 130 Ctrl-C.
     """
     with explained(state, "stopped; what this run had started is down again"):
         sandbox = Sandbox(state, screen=Screen(), maven_mirror=maven_mirror)
         left_out = _left_out(without or [])
         sandbox.up([part for part in PARTS if part not in left_out])
     if as_json:
-        content = {"state": str(sandbox.layout.root), "env": sandbox.env, "pids": sandbox.pids, "ports": sandbox.ports}
+        content = {
+            "state": str(sandbox.layout.root),
+            "env": sandbox.env,
+            "pids": sandbox.pids,
+            "ports": sandbox.ports,
+        }
         typer.echo(json.dumps(content, indent=2))
         return
     file = shlex.quote(str(sandbox.layout.env_file))
@@ -73,16 +97,21 @@ def up(
     typer.echo(f"The sandbox runs. Settings: {file}", err=True)
     typer.echo(f"  hlf-sync run --env-file {file}        work its changes", err=True)
     typer.echo(f"  set -a; . {file}; set +a             use it from a shell", err=True)
-    typer.echo(f"  hlf-sync sandbox down --state {folder}   stop it (--wipe: forget its data)", err=True)
+    typer.echo(
+        f"  hlf-sync sandbox down --state {folder}   stop it (--wipe: forget its data)", err=True
+    )
 
 
 @app.command()
 def down(
     *,
     state: State = _DEFAULT_STATE,
-    wipe: Annotated[bool, typer.Option(help="Delete its data, ports, passwords and logs too.")] = False,
+    wipe: Annotated[
+        bool, typer.Option(help="Delete its data, ports, passwords and logs too.")
+    ] = False,
 ) -> None:
-    """Stop every process of a sandbox, also what a killed `up` left behind. Data stay, unless `--wipe`.
+    """Stop every process of a sandbox, also what a killed `up` left behind. Data stay, unless
+    `--wipe`.
 
     Safe to call when nothing runs. Never touches a process that is not this sandbox's.
     """

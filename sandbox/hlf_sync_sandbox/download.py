@@ -1,7 +1,9 @@
-"""Fetches the jars of the lock file that are not in the cache yet, and verifies each by its SHA-256.
+"""Fetches the jars of the lock file that are not in the cache yet, and verifies each by its
+SHA-256.
 
-Called by `hlf_sync_sandbox.stack` before anything starts. A file shows itself under its name only when complete and right, so a
-killed run leaves nothing that a later one could trust by mistake. Once all are there, no network is used.
+Called by `hlf_sync_sandbox.stack` before anything starts. A file shows itself under its name only
+when complete and right, so a killed run leaves nothing that a later one could trust by mistake.
+Once all are there, no network is used.
 """
 
 import errno
@@ -29,18 +31,33 @@ _TIMEOUT_S = 30.0
 
 
 def missing(jars: Iterable[Jar], repository: Path) -> list[Jar]:
-    """Those that the cache has not. A file of the wrong length counts as missing: someone cut it short."""
+    """Those that the cache has not. A file of the wrong length counts as missing: someone cut it
+    short.
+    """
     unique = {jar.path: jar for jar in jars}
     return [jar for jar in unique.values() if not _is_there(repository / jar.path, jar.size)]
 
 
-def fetch(jars: Iterable[Jar], cache: Path, screen: Screen, option: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+def fetch(
+    jars: Iterable[Jar],
+    cache: Path,
+    screen: Screen,
+    option: str | None = None,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> None:
     """Make the cache complete. Raises `DownloadError` with the cause and what to do."""
     repository = cache / "maven"
     wanted = list(jars)
     if not missing(wanted, repository):
         return
-    with _disk_errors(cache), locked(cache / "download.lock", lambda: screen.say("another run is downloading; waiting for it")):
+    with (
+        _disk_errors(cache),
+        locked(
+            cache / "download.lock",
+            lambda: screen.say("another run is downloading; waiting for it"),
+        ),
+    ):
         absent = missing(wanted, repository)
         if absent:
             _fetch_all(absent, repository, screen, mirror.choose(option, os.environ), transport)
@@ -65,8 +82,15 @@ def disk_error(error: OSError, place: Path) -> SandboxError:
     full = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
     what = full.get(error.errno or 0)
     if what:
-        return DownloadError(f"{what}: {place}", "free about 700 MB there, or use another disk (HLF_SYNC_CACHE for downloads, --state for data)")
-    return ArgumentError(f"{error.filename or place}: {error.strerror or error}", "choose a folder that you may write to (HLF_SYNC_CACHE, --state)")
+        return DownloadError(
+            f"{what}: {place}",
+            "free about 700 MB there, or use another disk (HLF_SYNC_CACHE for downloads, --state"
+            " for data)",
+        )
+    return ArgumentError(
+        f"{error.filename or place}: {error.strerror or error}",
+        "choose a folder that you may write to (HLF_SYNC_CACHE, --state)",
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +129,10 @@ class _Transfer:
     def _receive(self, jar: Jar, part: Path) -> str:
         digest, done = hashlib.sha256(), 0
         try:
-            with self.client.stream("GET", f"{self.source.url}/{jar.path}") as response, part.open("wb") as file:
+            with (
+                self.client.stream("GET", f"{self.source.url}/{jar.path}") as response,
+                part.open("wb") as file,
+            ):
                 response.raise_for_status()
                 for chunk in response.iter_raw(_CHUNK):
                     self._go_on()
@@ -120,17 +147,33 @@ class _Transfer:
         return digest.hexdigest()
 
 
-def _fetch_all(jars: list[Jar], repository: Path, screen: Screen, source: mirror.Mirror, transport: httpx.BaseTransport | None) -> None:
+def _fetch_all(
+    jars: list[Jar],
+    repository: Path,
+    screen: Screen,
+    source: mirror.Mirror,
+    transport: httpx.BaseTransport | None,
+) -> None:
     auth = (source.user, source.password or "") if source.user else None
     stop = threading.Event()
     with (
-        screen.download(f"{len(jars)} files from {source.origin}", sum(jar.size for jar in jars)) as advance,
-        httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True, headers={"accept-encoding": "identity"}, auth=auth, transport=transport) as client,
+        screen.download(
+            f"{len(jars)} files from {source.origin}", sum(jar.size for jar in jars)
+        ) as advance,
+        httpx.Client(
+            timeout=_TIMEOUT_S,
+            follow_redirects=True,
+            headers={"accept-encoding": "identity"},
+            auth=auth,
+            transport=transport,
+        ) as client,
         ThreadPoolExecutor(_AT_ONCE) as pool,
     ):
         transfer = _Transfer(client, source, repository, advance, stop)
         # The largest first, so that it does not come last and alone.
-        running = [pool.submit(transfer.fetch, jar) for jar in sorted(jars, key=lambda jar: -jar.size)]
+        running = [
+            pool.submit(transfer.fetch, jar) for jar in sorted(jars, key=lambda jar: -jar.size)
+        ]
         try:
             done, _ = wait(running, return_when=FIRST_EXCEPTION)
             for future in done:
@@ -147,8 +190,10 @@ def _is_final(error: httpx.HTTPError) -> bool:
 
 def _wrong(jar: Jar, source: mirror.Mirror, found: str) -> DownloadError:
     return DownloadError(
-        f"wrong checksum: {jar.coordinate} has SHA-256 {found[:12]}…, the lock file says {jar.sha256[:12]}…",
-        f"nothing of it was kept. A proxy or mirror ({source.origin}) serves another file: try another by --maven-mirror",
+        f"wrong checksum: {jar.coordinate} has SHA-256 {found[:12]}…, the lock file says"
+        f" {jar.sha256[:12]}…",
+        f"nothing of it was kept. A proxy or mirror ({source.origin}) serves another file: try"
+        " another by --maven-mirror",
     )
 
 
@@ -156,10 +201,13 @@ def _refused(jar: Jar, source: mirror.Mirror, error: httpx.HTTPError) -> Downloa
     host = httpx.URL(source.url).host
     if isinstance(error, httpx.HTTPStatusError):
         what = f"{jar.coordinate}: {host} answered {error.response.status_code}"
-        return DownloadError(what, f"the repository comes from {source.origin}; name another by --maven-mirror")
+        return DownloadError(
+            what, f"the repository comes from {source.origin}; name another by --maven-mirror"
+        )
     return DownloadError(
         f"no network: {host} could not be reached ({type(error).__name__})",
-        "go on line once (a proxy is taken from HTTPS_PROXY), name a mirror by --maven-mirror, or copy a filled cache to HLF_SYNC_CACHE",
+        "go on line once (a proxy is taken from HTTPS_PROXY), name a mirror by --maven-mirror, or"
+        " copy a filled cache to HLF_SYNC_CACHE",
     )
 
 
@@ -171,7 +219,9 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def verify(jars: Iterable[Jar], repository: Path) -> None:
-    """Check cached files once more: a disk or a person may have changed them since. Removes what is wrong and raises."""
+    """Check cached files once more: a disk or a person may have changed them since. Removes what is
+    wrong and raises.
+    """
     for jar in jars:
         path = repository / jar.path
         with path.open("rb") as file:

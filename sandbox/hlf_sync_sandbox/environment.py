@@ -1,11 +1,10 @@
-"""The settings of a sandbox, as `sandbox.env` has them. Called by `hlf_sync_sandbox.stack`; decides only which values they are."""
+"""The settings of a sandbox, as `sandbox.env` has them. Called by `hlf_sync_sandbox.stack`; decides
+only which values they are.
+"""
 
 from collections.abc import Collection
 
-from hlf_sync_sandbox.parts import connect
-from hlf_sync_sandbox.parts import dynamics
-from hlf_sync_sandbox.parts import postgres
-from hlf_sync_sandbox.parts import registry
+from hlf_sync_sandbox.parts import connect, dynamics, postgres, registry
 from hlf_sync_sandbox.parts.part import Site
 
 # Setting ← field of the emulator's dynamics.json.
@@ -34,5 +33,9 @@ def settings(site: Site, parts: Collection[str]) -> dict[str, str]:
         values["HLF_SYNC_CONNECT_SOURCE_FILE"] = str(connect.source_file(site))
     if "dynamics" in parts:
         found = dynamics.settings(site)
-        values |= {f"HLF_SYNC_DYNAMICS_{name}": found[field] for name, field in _DYNAMICS.items() if field in found}
+        values |= {
+            f"HLF_SYNC_DYNAMICS_{name}": found[field]
+            for name, field in _DYNAMICS.items()
+            if field in found
+        }
     return values

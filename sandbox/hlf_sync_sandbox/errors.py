@@ -1,8 +1,12 @@
-"""What can go wrong in the sandbox, with what to do about it. Raised by all of `sandbox`, shown by `hlf_sync_sandbox.cli` alone."""
+"""What can go wrong in the sandbox, with what to do about it. Raised by all of `sandbox`, shown by
+`hlf_sync_sandbox.cli` alone.
+"""
 
 
 class SandboxError(Exception):
-    """`what` went wrong, `remedy` is the next step for the person in front of it; `exit_code` as in contract.md."""
+    """`what` went wrong, `remedy` is the next step for the person in front of it; `exit_code` as in
+    contract.md.
+    """
 
     exit_code = 4
 

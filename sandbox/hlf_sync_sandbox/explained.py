@@ -1,4 +1,6 @@
-"""Ends of the sandbox's commands for people: errors as sentences, interrupts as clean ends, exit codes. Called by `cli` and `demo.cli`."""
+"""Ends of the sandbox's commands for people: errors as sentences, interrupts as clean ends, exit
+codes. Called by `cli` and `demo.cli`.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -17,7 +19,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def explained(state: Path, on_interrupt: str) -> Iterator[None]:
-    """`SandboxError` ends with its code; Ctrl-C, SIGTERM and a closed terminal with 128 + the signal's number, once what is inside has cleaned up.
+    """`SandboxError` ends with its code; Ctrl-C, SIGTERM and a closed terminal with 128 + the
+    signal's number, once what is inside has cleaned up.
 
     A signal that whoever started us has switched off (`nohup`) stays so.
     """
@@ -27,7 +30,11 @@ def explained(state: Path, on_interrupt: str) -> Iterator[None]:
         received.append(number)
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    previous = {
+        number: signal.signal(number, interrupt)
+        for number in SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     except KeyboardInterrupt:

@@ -1,7 +1,9 @@
-"""Makes `jars.lock`: resolves what the sandbox runs, with all dependencies, by Maven, and writes coordinates, SHA-256 and size.
+"""Makes `jars.lock`: resolves what the sandbox runs, with all dependencies, by Maven, and writes
+coordinates, SHA-256 and size.
 
-Called by a developer who changes a version (`python -m hlf_sync_sandbox.jars lock`); needs `mvn`, which nothing else does.
-Must not write an address: which repository answered is the developer's Maven settings' matter.
+Called by a developer who changes a version (`python -m hlf_sync_sandbox.jars lock`); needs `mvn`,
+which nothing else does. Must not write an address: which repository answered is the developer's
+Maven settings' matter.
 """
 
 import hashlib
@@ -39,11 +41,25 @@ SECTIONS = (
     Section("kafka", (f"org.apache.kafka:kafka_2.13:{KAFKA}:jar", LOG4J)),
     Section(
         "connect",
-        (*(f"org.apache.kafka:connect-{name}:{KAFKA}:jar" for name in ("runtime", "json", "transforms")), LOG4J),
+        (
+            *(
+                f"org.apache.kafka:connect-{name}:{KAFKA}:jar"
+                for name in ("runtime", "json", "transforms")
+            ),
+            LOG4J,
+        ),
     ),
     # Connect brings its own Kafka clients; a second copy in the plug-in would only lie in the way.
-    Section("converter", ("io.apicurio:apicurio-registry-utils-converter:2.6.13.Final:jar",), without="org.apache.kafka"),
-    Section("debezium", ("io.debezium:debezium-connector-postgres:3.7.0.Final:plugin:tar.gz",), transitive=False),
+    Section(
+        "converter",
+        ("io.apicurio:apicurio-registry-utils-converter:2.6.13.Final:jar",),
+        without="org.apache.kafka",
+    ),
+    Section(
+        "debezium",
+        ("io.debezium:debezium-connector-postgres:3.7.0.Final:plugin:tar.gz",),
+        transitive=False,
+    ),
     Section("registry", ("io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz",), transitive=False),
 )
 
@@ -69,7 +85,9 @@ def write_pom(section: Section) -> str:
 
 
 def read_listing(text: str) -> list[str]:
-    """Maven's `dependency:list` (group:artifact:packaging[:classifier]:version:scope) → our coordinates, without twins."""
+    """Maven's `dependency:list` (group:artifact:packaging[:classifier]:version:scope) → our
+    coordinates, without twins.
+    """
     found: dict[str, None] = {}
     for line in text.splitlines():
         match = _LISTED.match(line)
@@ -86,7 +104,13 @@ def resolve(section: Section, folder: Path, maven: str) -> list[Jar]:
     (project / "pom.xml").write_text(write_pom(section), encoding="utf-8")
     repository = folder / "repository"
     plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:list"
-    options = ("-B", "-ntp", f"-Dmaven.repo.local={repository}", "-DincludeScope=runtime", "-DoutputFile=list.txt")
+    options = (
+        "-B",
+        "-ntp",
+        f"-Dmaven.repo.local={repository}",
+        "-DincludeScope=runtime",
+        "-DoutputFile=list.txt",
+    )
     subprocess.run([maven, *options, plugin], cwd=project, check=True, stdout=subprocess.DEVNULL)
     coordinates = read_listing((project / "list.txt").read_text(encoding="utf-8"))
     return [_measure(coordinate, repository) for coordinate in coordinates]
@@ -96,7 +120,15 @@ def _measure(coordinate: str, repository: Path) -> Jar:
     group, artifact, version, *classifier, packaging = coordinate.split(":")
     jar = Jar(group, artifact, version, classifier[0] if classifier else "", packaging, "", 0)
     content = (repository / jar.path).read_bytes()
-    return Jar(group, artifact, version, jar.classifier, packaging, hashlib.sha256(content).hexdigest(), len(content))
+    return Jar(
+        group,
+        artifact,
+        version,
+        jar.classifier,
+        packaging,
+        hashlib.sha256(content).hexdigest(),
+        len(content),
+    )
 
 
 def main() -> int:
@@ -109,7 +141,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for section in SECTIONS:
             jars = resolve(section, Path(folder), maven)
-            sys.stderr.write(f"{section.name}: {len(jars)} files, {sum(jar.size for jar in jars) / 1e6:.1f} MB\n")
+            sys.stderr.write(
+                f"{section.name}: {len(jars)} files, {sum(jar.size for jar in jars) / 1e6:.1f} MB\n"
+            )
             lines.append(f"\n[{section.name}]\n" + "".join(f"{write_line(jar)}\n" for jar in jars))
     LOCK_FILE.write_text("".join(lines), encoding="utf-8")
     return 0

@@ -1,7 +1,8 @@
 """The jars that the sandbox runs: exact coordinates with SHA-256, read from `jars.lock`.
 
-Called by `hlf_sync_sandbox.download` and the parts. Knows no address: where jars come from is `hlf_sync_sandbox.mirror`'s matter.
-`python -m hlf_sync_sandbox.jars lock` makes the lock file anew (`hlf_sync_sandbox.jar_lock`).
+Called by `hlf_sync_sandbox.download` and the parts. Knows no address: where jars come from is
+`hlf_sync_sandbox.mirror`'s matter. `python -m hlf_sync_sandbox.jars lock` makes the lock file anew
+(`hlf_sync_sandbox.jar_lock`).
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ LOCK_FILE = Path(__file__).with_name("jars.lock")
 
 @dataclass(frozen=True)
 class Jar:
-    """One file of Maven Central. `size` in bytes, for progress bars and a cheap look at a cached file."""
+    """One file of Maven Central. `size` in bytes, for progress bars and a cheap look at a cached
+    file.
+    """
 
     group: str
     artifact: str
@@ -48,7 +51,9 @@ def read_line(line: str) -> Jar:
     if algorithm != "sha256" or len(sha256) != 64 or len(classifier) > 1:  # noqa: PLR2004 - hexadecimal digits
         message = f"not a line of jars.lock: {line}"
         raise ValueError(message)
-    return Jar(group, artifact, version, classifier[0] if classifier else "", packaging, sha256, int(size))
+    return Jar(
+        group, artifact, version, classifier[0] if classifier else "", packaging, sha256, int(size)
+    )
 
 
 def write_line(jar: Jar) -> str:

@@ -1,4 +1,6 @@
-"""The files of one sandbox below its state folder. Called by all of `sandbox`; decides names and modes, nothing else."""
+"""The files of one sandbox below its state folder. Called by all of `sandbox`; decides names and
+modes, nothing else.
+"""
 
 import json
 import os
@@ -16,7 +18,9 @@ _FORBIDDEN = frozenset('\\,:{}$`"')
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below `root`, which is absolute and free of symbolic links: it also marks our processes."""
+    """Paths below `root`, which is absolute and free of symbolic links: it also marks our
+    processes.
+    """
 
     root: Path
 
@@ -68,7 +72,9 @@ class Layout:
         return (self.env_file, self.pids, self.processes, self.ports, self.passwords, self.lock)
 
     def make(self) -> None:
-        """Create the state folder. Others may pass through it only when we are root, because PostgreSQL then is another user."""
+        """Create the state folder. Others may pass through it only when we are root, because
+        PostgreSQL then is another user.
+        """
         self.root.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         self.log("any").parent.mkdir(exist_ok=True, mode=0o700)
 
@@ -77,7 +83,9 @@ def write_private(path: Path, text: str) -> None:
     """Replace a file at once by one that only its owner may read."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8"
+    ) as file:
         file.write(text)
     fresh.replace(path)
 
@@ -113,19 +121,26 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def _quote(value: str) -> str:
-    # A shell would also take 'a person'"'"'s'; dotenv would not. `check_name` sees to it that one of these two holds every value.
+    # A shell would also take 'a person'"'"'s'; dotenv would not. `check_name` sees to it that one
+    # of these two holds every value.
     return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 def check_name(path: Path, what: str) -> None:
-    """Refuse a folder whose name cannot be written into what the parts read. Raises `ArgumentError`.
+    """Refuse a folder whose name cannot be written into what the parts read. Raises
+    `ArgumentError`.
 
-    A comma parts lists in Kafka's settings, a colon class paths; the rest means something in an env file or in Connect's `${file:…}`.
+    A comma parts lists in Kafka's settings, a colon class paths; the rest means something in an env
+    file or in Connect's `${file:…}`.
     """
-    wrong = sorted({letter for letter in str(path) if letter in _FORBIDDEN or not letter.isprintable()})
+    wrong = sorted(
+        {letter for letter in str(path) if letter in _FORBIDDEN or not letter.isprintable()}
+    )
     if wrong:
         message = f"{what} {path} has {' '.join(repr(letter) for letter in wrong)} in its name"
-        raise ArgumentError(message, "choose another folder: spaces and most other characters are fine")
+        raise ArgumentError(
+            message, "choose another folder: spaces and most other characters are fine"
+        )
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -1,6 +1,8 @@
-"""From which Maven repository jars come: an option, an environment variable, the user's Maven settings, or Maven Central.
+"""From which Maven repository jars come: an option, an environment variable, the user's Maven
+settings, or Maven Central.
 
-Called by `hlf_sync_sandbox.download`. Writes no address anywhere: Maven Central's comes from the jgo package.
+Called by `hlf_sync_sandbox.download`. Writes no address anywhere: Maven Central's comes from the
+jgo package.
 """
 
 from collections.abc import Mapping
@@ -23,18 +25,28 @@ class Mirror:
     password: str | None = None
 
 
-def choose(option: str | None, environ: Mapping[str, str], settings_file: Path | None = None) -> Mirror:
-    """The first of: `--maven-mirror`, `SANDBOX_MAVEN_MIRROR`, a mirror of central in ~/.m2/settings.xml, Maven Central."""
+def choose(
+    option: str | None, environ: Mapping[str, str], settings_file: Path | None = None
+) -> Mirror:
+    """The first of: `--maven-mirror`, `SANDBOX_MAVEN_MIRROR`, a mirror of central in
+    ~/.m2/settings.xml, Maven Central.
+    """
     for url, origin in ((option, "--maven-mirror"), (environ.get(VARIABLE), VARIABLE)):
         if url:
             return Mirror(_checked(url, origin), origin)
     path = settings_file or Path.home() / ".m2" / "settings.xml"
-    found = read_settings(path.read_text(encoding="utf-8"), str(path), environ) if path.is_file() else None
+    found = (
+        read_settings(path.read_text(encoding="utf-8"), str(path), environ)
+        if path.is_file()
+        else None
+    )
     return found or Mirror(_central(), "the default, Maven Central")
 
 
 def read_settings(text: str, origin: str, environ: Mapping[str, str]) -> Mirror | None:
-    """The mirror that a Maven settings file names for central, with its server's user and password."""
+    """The mirror that a Maven settings file names for central, with its server's user and
+    password.
+    """
     try:
         root = ET.fromstring(text)  # noqa: S314 - the user's own file
     except ET.ParseError as error:
@@ -45,7 +57,12 @@ def read_settings(text: str, origin: str, environ: Mapping[str, str]) -> Mirror 
         if _is_of_central(fields.get("mirrorOf", "")) and fields.get("url"):
             servers = (_fields(server, environ) for server in _children(root, "servers"))
             server = next((one for one in servers if one.get("id") == fields.get("id")), {})
-            return Mirror(_checked(fields["url"], origin), origin, server.get("username"), server.get("password"))
+            return Mirror(
+                _checked(fields["url"], origin),
+                origin,
+                server.get("username"),
+                server.get("password"),
+            )
     return None
 
 
@@ -82,6 +99,8 @@ def _checked(url: str, origin: str) -> str:
 
 
 def _central() -> str:
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - half a second, needed only when something is downloaded
+    from jgo.constants import (  # noqa: PLC0415 - half a second, needed only when something is downloaded
+        MAVEN_CENTRAL_URL,
+    )
 
     return str(MAVEN_CENTRAL_URL)

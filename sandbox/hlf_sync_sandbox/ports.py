@@ -1,7 +1,9 @@
-"""Free ports of 127.0.0.1, chosen once per sandbox and kept, so that addresses survive `down` and `up`.
+"""Free ports of 127.0.0.1, chosen once per sandbox and kept, so that addresses survive `down` and
+`up`.
 
-Called by `hlf_sync_sandbox.stack`. They lie below the range from which systems give ports to outgoing connections; otherwise a
-client's connection could sit on one of them while the sandbox is down.
+Called by `hlf_sync_sandbox.stack`. They lie below the range from which systems give ports to
+outgoing connections; otherwise a client's connection could sit on one of them while the sandbox is
+down.
 """
 
 import json
@@ -9,7 +11,15 @@ import random
 import socket
 from pathlib import Path
 
-NAMES = ("postgres", "kafka", "kafka_controller", "registry", "registry_management", "connect", "dynamics")
+NAMES = (
+    "postgres",
+    "kafka",
+    "kafka_controller",
+    "registry",
+    "registry_management",
+    "connect",
+    "dynamics",
+)
 
 HOST = "127.0.0.1"
 _RANGE = range(15_000, 30_000)

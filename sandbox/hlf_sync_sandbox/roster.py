@@ -1,7 +1,7 @@
 """Which processes a sandbox has: `processes.json` for us, `pids.json` for others.
 
-Called by `hlf_sync_sandbox.stack`, from several threads during `up`. Written at every change by an atomic replacement, so that whoever
-comes after a killed `up` reads something whole.
+Called by `hlf_sync_sandbox.stack`, from several threads during `up`. Written at every change by an
+atomic replacement, so that whoever comes after a killed `up` reads something whole.
 """
 
 import json
@@ -34,10 +34,15 @@ class Roster:
     def running(self) -> dict[str, Process]:
         """Those that live."""
         with self._lock:
-            return {part: process for part, process in self._processes.items() if is_running(process)}
+            return {
+                part: process for part, process in self._processes.items() if is_running(process)
+            }
 
     def _write(self) -> None:
-        content = {part: {"pid": process.pid, "birth": process.birth} for part, process in self._processes.items()}
+        content = {
+            part: {"pid": process.pid, "birth": process.birth}
+            for part, process in self._processes.items()
+        }
         write_private(self._layout.processes, json.dumps(content, indent=1) + "\n")
         pids = {part: process.pid for part, process in self._processes.items()}
         write_private(self._layout.pids, json.dumps(pids, indent=1) + "\n")

@@ -1,6 +1,8 @@
-"""What a person sees while the sandbox comes up: bars and a live table on a terminal, one plain line per event elsewhere.
+"""What a person sees while the sandbox comes up: bars and a live table on a terminal, one plain
+line per event elsewhere.
 
-Called by `hlf_sync_sandbox.stack` and `hlf_sync_sandbox.download`. Writes to standard error only, so that standard output stays for `--json`.
+Called by `hlf_sync_sandbox.stack` and `hlf_sync_sandbox.download`. Writes to standard error only,
+so that standard output stays for `--json`.
 """
 
 import threading
@@ -10,7 +12,14 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 _STYLES = {"waiting": "dim", "starting": "yellow", "running": "green", "failed": "bold red"}
@@ -39,7 +48,10 @@ class Screen:
             if self._live:
                 self._live.update(self._table())
         if not self._live and state != "waiting":
-            self.say(f"{time.monotonic() - self._began:5.1f} s  {name:<10} {state}{f': {note}' if note else ''}")
+            self.say(
+                f"{time.monotonic() - self._began:5.1f} s  {name:<10}"
+                f" {state}{f': {note}' if note else ''}"
+            )
 
     @contextmanager
     def parts(self) -> Iterator[None]:
@@ -64,11 +76,19 @@ class Screen:
 
     @contextmanager
     def download(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Progress in bytes. The yielded function takes what was added (negative: a try begins again)."""
+        """Progress in bytes. The yielded function takes what was added (negative: a try begins
+        again).
+        """
         if self._quiet or not self._console.is_terminal:
             yield self._plain_download(title, total)
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(title, total=total)
             yield lambda size: progress.advance(task, size)

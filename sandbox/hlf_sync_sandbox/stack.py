@@ -6,7 +6,8 @@
     sandbox.kill("kafka"); sandbox.restart("kafka")
     sandbox.down(wipe=True)
 
-Must not decide how a part is run (`hlf_sync_sandbox.parts`) nor what it holds (`hlf_sync_sandbox.provision`).
+Must not decide how a part is run (`hlf_sync_sandbox.parts`) nor what it holds
+(`hlf_sync_sandbox.provision`).
 """
 
 import shutil
@@ -16,18 +17,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
-from hlf_sync_sandbox import download
-from hlf_sync_sandbox import environment
-from hlf_sync_sandbox import jars
-from hlf_sync_sandbox import ports
-from hlf_sync_sandbox import process
-from hlf_sync_sandbox import provision
+from hlf_sync_sandbox import download, environment, jars, ports, process, provision
 from hlf_sync_sandbox.bringup import bring_up
 from hlf_sync_sandbox.cache import cache_root, locked
 from hlf_sync_sandbox.errors import ArgumentError, PartError
 from hlf_sync_sandbox.layout import Layout, check_name, keep_passwords, read_env, write_env
-from hlf_sync_sandbox.parts import class_archive
-from hlf_sync_sandbox.parts import postgres
+from hlf_sync_sandbox.parts import class_archive, postgres
 from hlf_sync_sandbox.parts.connect import Connect
 from hlf_sync_sandbox.parts.dynamics import Dynamics
 from hlf_sync_sandbox.parts.kafka import Kafka
@@ -41,7 +36,11 @@ from hlf_sync_sandbox.screen import Screen
 ALL: tuple[Part, ...] = (Kafka(), Connect(), Registry(), Postgres(), Dynamics())
 PARTS = tuple(part.name for part in ALL)
 
-_SECTIONS = {"kafka": ("kafka",), "connect": ("connect", "converter", "debezium"), "registry": ("registry",)}
+_SECTIONS = {
+    "kafka": ("kafka",),
+    "connect": ("connect", "converter", "debezium"),
+    "registry": ("registry",),
+}
 _STREAM = {"postgres", "kafka", "registry", "connect"}
 _CONNECTOR_DEADLINE_S = 60.0
 _ROLES = ("postgres", *provision.ROLES)
@@ -50,7 +49,14 @@ _ROLES = ("postgres", *provision.ROLES)
 class Sandbox:
     """A state folder and what runs from it."""
 
-    def __init__(self, state: Path, *, screen: Screen | None = None, cache: Path | None = None, maven_mirror: str | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        screen: Screen | None = None,
+        cache: Path | None = None,
+        maven_mirror: str | None = None,
+    ) -> None:
         self.layout = Layout.of(state)
         self._screen = screen or Screen(quiet=True)
         self._cache = cache or cache_root()
@@ -74,7 +80,9 @@ class Sandbox:
         return ports.read(self.layout.ports)
 
     def up(self, parts: Collection[str] = PARTS) -> None:
-        """Make these parts run, provisioned, and write sandbox.env. Raises `SandboxError`; then what was started here is stopped again."""
+        """Make these parts run, provisioned, and write sandbox.env. Raises `SandboxError`; then
+        what was started here is stopped again.
+        """
         chosen = [part for part in ALL if part.name in parts]
         if unknown := set(parts) - set(PARTS):
             message = f"no part of the sandbox: {', '.join(sorted(unknown))}"
@@ -85,16 +93,25 @@ class Sandbox:
             site = self._site(chosen, before.keys())
             self._sweep(before)
             with self._undone_on_failure(roster, before), self._screen.parts():
-                steps = {"postgres": provision.provision_database, "kafka": provision.provision_topics}
+                steps = {
+                    "postgres": provision.provision_database,
+                    "kafka": provision.provision_topics,
+                }
                 bring_up(site, chosen, roster, self._screen, steps)
                 if set(parts) >= _STREAM:
                     self._screen.part("connector", "starting")
                     streams = provision.provision_connector(site, _CONNECTOR_DEADLINE_S)
-                    self._screen.part("connector", "running", "" if streams else "not streaming yet: a long snapshot?")
+                    self._screen.part(
+                        "connector",
+                        "running",
+                        "" if streams else "not streaming yet: a long snapshot?",
+                    )
             write_env(self.layout.env_file, environment.settings(site, parts))
 
     def down(self, *, wipe: bool = False) -> bool:
-        """Stop every process of this sandbox, recorded or not; `wipe` forgets its data too. Says whether there was anything to stop."""
+        """Stop every process of this sandbox, recorded or not; `wipe` forgets its data too. Says
+        whether there was anything to stop.
+        """
         if not self.layout.root.is_dir():
             return False
         with self._exclusive():
@@ -107,16 +124,24 @@ class Sandbox:
         return bool(running) or swept
 
     def restart(self, part: str) -> None:
-        """Stop a part if it runs, start it, and wait until it is healthy. Nothing is provisioned."""
+        """Stop a part if it runs, start it, and wait until it is healthy. Nothing is
+        provisioned.
+        """
         chosen = self._part(part)
         with self._exclusive():
             roster = Roster(self.layout)
-            self._stop(roster, {name: one for name, one in roster.running().items() if name == part}, was_up=True)
+            self._stop(
+                roster,
+                {name: one for name, one in roster.running().items() if name == part},
+                was_up=True,
+            )
             self._sweep(roster.running())
             bring_up(self._site([chosen], set()), [chosen], roster, self._screen, {})
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a part; after SIGKILL returns when it is gone. Raises `PartError` when it does not run."""
+        """Send a signal to a part; after SIGKILL returns when it is gone. Raises `PartError` when
+        it does not run.
+        """
         one = Roster(self.layout).running().get(self._part(part).name)
         if one is None:
             raise PartError(part, "does not run", "start it with `sandbox up`")
@@ -134,7 +159,12 @@ class Sandbox:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         self.layout.make()
-        with locked(self.layout.lock, lambda: self._screen.say(f"another `up` or `down` is at work on {self.layout.root}; waiting for it")):
+        with locked(
+            self.layout.lock,
+            lambda: self._screen.say(
+                f"another `up` or `down` is at work on {self.layout.root}; waiting for it"
+            ),
+        ):
             self.layout.make()  # again: what we waited for may have been a `down --wipe`
             yield
 
@@ -145,7 +175,9 @@ class Sandbox:
         download.fetch(wanted, self._cache, self._screen, self._mirror)
         if {part.name for part in chosen} - running:
             # Archives are looked at when they are unpacked.
-            download.verify((jar for jar in wanted if jar.packaging == "jar"), self._cache / "maven")
+            download.verify(
+                (jar for jar in wanted if jar.packaging == "jar"), self._cache / "maven"
+            )
         return Site(
             layout=self.layout,
             cache=self._cache,
@@ -159,7 +191,11 @@ class Sandbox:
         try:
             yield
         except BaseException:
-            self._stop(roster, {name: one for name, one in roster.running().items() if name not in before}, was_up=False)
+            self._stop(
+                roster,
+                {name: one for name, one in roster.running().items() if name not in before},
+                was_up=False,
+            )
             self._sweep(roster.running())
             raise
 
@@ -167,7 +203,9 @@ class Sandbox:
         # Connect first: it writes its last offsets to Kafka.
         for group in ({"connect"}, set(PARTS) - {"connect"}):
             chosen = [part for part in ALL if part.name in group and part.name in running]
-            killed = process.stop_all([(running[part.name], part.stop_signal, part.stop_deadline_s) for part in chosen])
+            killed = process.stop_all(
+                [(running[part.name], part.stop_signal, part.stop_deadline_s) for part in chosen]
+            )
             for part in chosen:
                 roster.remove(part.name)
                 is_whole = was_up and running[part.name] not in killed

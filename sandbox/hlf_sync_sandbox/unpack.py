@@ -1,6 +1,7 @@
 """Unpacks archives of the cache and lays out Connect's plug-in folder, once per version.
 
-Called by `hlf_sync_sandbox.stack` after the download. Each folder appears by one rename, so half of one is never used.
+Called by `hlf_sync_sandbox.stack` after the download. Each folder appears by one rename, so half of
+one is never used.
 """
 
 import os
@@ -37,12 +38,16 @@ def unpacked(jar: Jar, cache: Path) -> Path:
 
 
 def plugin_folder(converter: tuple[Jar, ...], debezium: Path, cache: Path) -> Path:
-    """A `plugin.path` for Connect: one folder for Debezium, one for the Avro converter, each with its own class loader."""
+    """A `plugin.path` for Connect: one folder for Debezium, one for the Avro converter, each with
+    its own class loader.
+    """
     version = next(jar.version for jar in converter if jar.artifact.endswith("utils-converter"))
     target = cache / "unpacked" / f"plugins-{_FORM}-{version}-{debezium.name}"
 
     def fill(folder: Path) -> None:
-        shutil.copytree(debezium / "debezium-connector-postgres", folder / "debezium", copy_function=_link)
+        shutil.copytree(
+            debezium / "debezium-connector-postgres", folder / "debezium", copy_function=_link
+        )
         (folder / "apicurio-converter").mkdir()
         for jar in converter:
             _link(cache / "maven" / jar.path, folder / "apicurio-converter" / jar.file_name)
@@ -52,9 +57,13 @@ def plugin_folder(converter: tuple[Jar, ...], debezium: Path, cache: Path) -> Pa
 
 
 def _declare_converter(path: Path) -> None:
-    """What Apicurio's jar lacks: the service file by which Connect finds a plug-in without opening every class of every jar (9 s of CPU)."""
+    """What Apicurio's jar lacks: the service file by which Connect finds a plug-in without opening
+    every class of every jar (9 s of CPU).
+    """
     with zipfile.ZipFile(path, "w") as jar:
-        jar.writestr("META-INF/services/org.apache.kafka.connect.storage.Converter", f"{AVRO_CONVERTER}\n")
+        jar.writestr(
+            "META-INF/services/org.apache.kafka.connect.storage.Converter", f"{AVRO_CONVERTER}\n"
+        )
 
 
 def _once(target: Path, cache: Path, fill: Callable[[Path], None]) -> Path:

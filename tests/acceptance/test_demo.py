@@ -35,7 +35,7 @@ _STORY = (
 
 
 def _start(state: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "consumer", "demo", "--state", str(state), *arguments]
+    command = [sys.executable, "-m", "hlf_sync", "demo", "--state", str(state), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -53,7 +53,10 @@ def test_the_demo_tells_its_story_and_ends_with_every_mentor_equal(tmp_path: Pat
     code, output, errors = finish(_start(state, "--plain"), deadline_s=240)
     assert code == 0, output + errors
     places = [output.find(line) for line in _STORY]
-    assert -1 not in places, f"missing: {[line for line, place in zip(_STORY, places, strict=True) if place < 0]}\n{output}"
+    assert -1 not in places, (
+        "missing:"
+        f" {[line for line, place in zip(_STORY, places, strict=True) if place < 0]}\n{output}"
+    )
     assert places == sorted(places), output
     fresh = re.search(r"p50 (\d+) ms, p99 (\d+) ms \((\d+) changes\)", output)
     assert fresh is not None and int(fresh[3]) == 100, output
@@ -63,7 +66,9 @@ def test_the_demo_tells_its_story_and_ends_with_every_mentor_equal(tmp_path: Pat
 
 
 def test_ctrl_c_in_the_middle_of_the_story_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Interrupted while the worker runs: exit code 130, worker and stack down, folder gone, no stack trace."""
+    """Interrupted while the worker runs: exit code 130, worker and stack down, folder gone, no
+    stack trace.
+    """
     state = tmp_path / "demo"
     process = _start(state, "--plain")
     assert process.stdout is not None

@@ -1,4 +1,6 @@
-"""Canaries of personal data and every secret, looked for in all that the parts say and keep, however it is written. Used after the stories."""
+"""Canaries of personal data and every secret, looked for in all that the parts say and keep,
+however it is written. Used after the stories.
+"""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -14,22 +16,33 @@ POISON = "Ottilie Pöison/9c1b@example.org"
 
 _COLUMNS = ("name", "email", "phone", "notes")
 _PARTS = ("connect", "kafka", "registry")
-_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'hlf_sync' AND table_type = 'BASE TABLE'"
+_TABLES = (
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'hlf_sync' AND"
+    " table_type = 'BASE TABLE'"
+)
 
 
 def leaks(town: Town) -> list[str]:
     """Where a canary or a secret stands that should not; `place: what`."""
-    names = {CANARY.format(column): f"the canary {column}" for column in _COLUMNS} | {POISON: "the poison's canary"}
+    names = {CANARY.format(column): f"the canary {column}" for column in _COLUMNS} | {
+        POISON: "the poison's canary"
+    }
     names |= {secret: name for name, secret in secrets(town.stack).items()}
     search = Search(names)
     places = chain(_logs(town), _pages(town), _topics(town), _tables(town))
     found = ((place, names[word]) for place, content in places for word in search.found(content))
-    return [f"{place}: {what}" for place, what in found if (place, what) != (CHANGES, "the poison's canary")]
+    return [
+        f"{place}: {what}"
+        for place, what in found
+        if (place, what) != (CHANGES, "the poison's canary")
+    ]
 
 
 def leaks_in(town: Town, places: Iterator[tuple[str, bytes]]) -> list[str]:
     """The same in other places."""
-    search = Search([*(CANARY.format(column) for column in _COLUMNS), POISON, *secrets(town.stack).values()])
+    search = Search(
+        [*(CANARY.format(column) for column in _COLUMNS), POISON, *secrets(town.stack).values()]
+    )
     return [place for place, content in places if search.found(content)]
 
 
@@ -43,13 +56,18 @@ def _logs(town: Town) -> Iterator[tuple[str, bytes]]:
 def _pages(town: Town) -> Iterator[tuple[str, bytes]]:
     for worker in town.workers:
         if worker.process.poll() is None:
-            yield from ((f"a worker's {page}", worker.get(page).content) for page in ("/metrics", "/status", "/readyz", "/livez"))
+            yield from (
+                (f"a worker's {page}", worker.get(page).content)
+                for page in ("/metrics", "/status", "/readyz", "/livez")
+            )
 
 
 def _topics(town: Town) -> Iterator[tuple[str, bytes]]:
     """Key, value and headers of every record of every topic, Kafka's and Connect's own included."""
     for record in town.side.everything(town.side.topics()):
-        headers = chain.from_iterable((name.encode(), content or b"") for name, content in record.headers)
+        headers = chain.from_iterable(
+            (name.encode(), content or b"") for name, content in record.headers
+        )
         yield record.topic, b"\n".join([record.key or b"", record.value or b"", *headers])
 
 

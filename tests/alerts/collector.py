@@ -1,4 +1,6 @@
-"""A log collector that can stand still: a worker's stdout is a pipe, as under a supervisor, and a process of its own copies it into a file."""
+"""A log collector that can stand still: a worker's stdout is a pipe, as under a supervisor, and a
+process of its own copies it into a file.
+"""
 
 import fcntl
 import os
@@ -18,7 +20,9 @@ class Collector:
     def __init__(self, folder: Path, name: str) -> None:
         self.pipe, self.file = folder / f"{name}.pipe", folder / f"{name}.log"
         os.mkfifo(self.pipe)
-        self._held = os.open(self.pipe, os.O_RDWR)  # so that neither end waits for the other to open it
+        self._held = os.open(
+            self.pipe, os.O_RDWR
+        )  # so that neither end waits for the other to open it
         fcntl.fcntl(self._held, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with self.file.open("wb") as output:
             self._process = subprocess.Popen(["cat", str(self.pipe)], stdout=output)

@@ -1,4 +1,5 @@
-"""The dashboard's kinds of panels as SVG: a figure, lines over time, states over time, a list of alerts, a text. Draws values; decides nothing.
+"""The dashboard's kinds of panels as SVG: a figure, lines over time, states over time, a list of
+alerts, a text. Draws values; decides nothing.
 
 Looks like Grafana's dark theme as far as that helps the reader. Used by picture.py.
 """
@@ -13,7 +14,20 @@ from math import ceil, floor, log, log10
 from typing import Any
 
 COLOURS = {"green": "#56a64b", "orange": "#e0832f", "red": "#d44a3a", "transparent": "none"}
-LINES = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#b877d9", "#5794f2", "#96d98d", "#ffa6b0", "#c8b0ff", "#fade2a", "#37872d")
+LINES = (
+    "#73bf69",
+    "#f2cc0c",
+    "#8ab8ff",
+    "#ff780a",
+    "#f2495c",
+    "#b877d9",
+    "#5794f2",
+    "#96d98d",
+    "#ffa6b0",
+    "#c8b0ff",
+    "#fade2a",
+    "#37872d",
+)
 _INK, _DIM, _GRID = "#d5d6db", "#9da0a8", "#2b2e36"
 _CHARACTER = 6.3
 _LEGEND_ROW = 15
@@ -57,9 +71,21 @@ class Span:
         return area.x + area.w * (at_s - self.since_s) / (self.until_s - self.since_s)
 
 
-def text(x: float, y: float, words: str, *, size: float = 11, fill: str = _INK, anchor: str = "start", weight: str = "normal") -> str:
+def text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    size: float = 11,
+    fill: str = _INK,
+    anchor: str = "start",
+    weight: str = "normal",
+) -> str:
     """One line of text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}" font-weight="{weight}">{escape(words)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"'
+        f' font-weight="{weight}">{escape(words)}</text>'
+    )
 
 
 def box(area: Area, fill: str, stroke: str = "none", radius: float = 2) -> str:
@@ -70,7 +96,9 @@ def box(area: Area, fill: str, stroke: str = "none", radius: float = 2) -> str:
 
 def colour(steps: Sequence[dict[str, Any]], value: float) -> str:
     """What the thresholds say of a value."""
-    return str([step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1])
+    return str(
+        [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
+    )
 
 
 def shown(value: float, unit: str | None) -> str:
@@ -79,7 +107,13 @@ def shown(value: float, unit: str | None) -> str:
         for least, size, word in ((5400, 3600, "h"), (_MINUTES_S, 60, "min")):
             if value >= least:
                 return f"{value / size:.1f} {word}".replace(".0 ", " ")
-        return f"{value:.0f} s" if value >= 10 or value == 0 else f"{value * 1000:.0f} ms" if value < 0.1 else f"{value:.1f} s"
+        return (
+            f"{value:.0f} s"
+            if value >= 10 or value == 0
+            else f"{value * 1000:.0f} ms"
+            if value < 0.1
+            else f"{value:.1f} s"
+        )
     if unit == "bytes":
         size = next((power for power in (3, 2, 1) if value >= 1024**power), 0)
         return f"{value / 1024**size:.{0 if size == 0 else 1}f} {('B', 'KiB', 'MiB', 'GiB')[size]}"
@@ -87,32 +121,77 @@ def shown(value: float, unit: str | None) -> str:
     return f"{value:,.0f}{word}" if value >= 10 or value == int(value) else f"{value:.1f}{word}"
 
 
-def stat(area: Area, line: Line | None, steps: Sequence[dict[str, Any]], unit: str | None, nothing: str) -> str:
+def stat(
+    area: Area, line: Line | None, steps: Sequence[dict[str, Any]], unit: str | None, nothing: str
+) -> str:
     """One big figure on the thresholds' colour, with its course behind it."""
     if line is None:
-        return box(area, "#3a3d45") + text(area.x + area.w / 2, area.y + area.h / 2 + 8, nothing, size=20, anchor="middle")
+        return box(area, "#3a3d45") + text(
+            area.x + area.w / 2, area.y + area.h / 2 + 8, nothing, size=20, anchor="middle"
+        )
     most = max(value for _, value in line.values) or 1
     span = Span(line.values[0][0], max(line.values[-1][0], line.values[0][0] + 1), 1)
-    points = " ".join(f"{span.place(at_s, area):.1f},{area.y + area.h - 0.42 * area.h * value / most:.1f}" for at_s, value in line.values)
-    course = f'<polygon points="{area.x:.1f},{area.y + area.h:.1f} {points} {area.x + area.w:.1f},{area.y + area.h:.1f}" fill="#fff" opacity="0.18"/>'
-    figure = text(area.x + area.w / 2, area.y + area.h / 2 + 11, shown(line.last, unit), size=32, fill="#fff", anchor="middle", weight="600")
+    points = " ".join(
+        f"{span.place(at_s, area):.1f},{area.y + area.h - 0.42 * area.h * value / most:.1f}"
+        for at_s, value in line.values
+    )
+    course = (
+        f'<polygon points="{area.x:.1f},{area.y + area.h:.1f} {points}'
+        f' {area.x + area.w:.1f},{area.y + area.h:.1f}" fill="#fff" opacity="0.18"/>'
+    )
+    figure = text(
+        area.x + area.w / 2,
+        area.y + area.h / 2 + 11,
+        shown(line.last, unit),
+        size=32,
+        fill="#fff",
+        anchor="middle",
+        weight="600",
+    )
     return box(area, COLOURS[colour(steps, line.last)], radius=3) + course + figure
 
 
-def timeseries(area: Area, lines: Sequence[Line], span: Span, unit: str | None, limits: Sequence[tuple[float, str]]) -> str:
-    """Lines over time with their legend beside, or below where it is narrow; limits are drawn across."""
+def timeseries(
+    area: Area,
+    lines: Sequence[Line],
+    span: Span,
+    unit: str | None,
+    limits: Sequence[tuple[float, str]],
+) -> str:
+    """Lines over time with their legend beside, or below where it is narrow; limits are drawn
+    across.
+    """
     lines = sorted(lines, key=lambda line: -max(value for _, value in line.values))[:10]
     is_wide = area.w > 700
     width = 8 + max((_CHARACTER * len(_legend(line, unit)) for line in lines), default=0)
     rows = 0 if is_wide else _legend_rows(lines, unit, area.w)
-    plot = Area(area.x + 60, area.y + 6, area.w - 72 - (width + 16 if is_wide else 0), area.h - 26 - rows * _LEGEND_ROW)
-    most = max([value for line in lines for _, value in line.values] + [limit for limit, _ in limits] + [0]) or 1
+    plot = Area(
+        area.x + 60,
+        area.y + 6,
+        area.w - 72 - (width + 16 if is_wide else 0),
+        area.h - 26 - rows * _LEGEND_ROW,
+    )
+    most = (
+        max(
+            [value for line in lines for _, value in line.values]
+            + [limit for limit, _ in limits]
+            + [0]
+        )
+        or 1
+    )
     ticks = _ticks(most, unit)
     scale: Callable[[float], float] = lambda value: plot.y + plot.h * (1 - value / ticks[-1])  # noqa: E731 - used three times below
     parts = [_axis(plot, ticks, scale, unit), _times(plot, span)]
     across = f"h{plot.w:.1f}"
-    parts += [f'<path d="M{plot.x:.1f} {scale(limit):.1f}{across}" stroke="{COLOURS[shade]}" stroke-dasharray="5 4"/>' for limit, shade in limits]
-    parts += [_path(line, span, plot, scale, LINES[number % len(LINES)]) for number, line in enumerate(lines)]
+    parts += [
+        f'<path d="M{plot.x:.1f} {scale(limit):.1f}{across}" stroke="{COLOURS[shade]}"'
+        ' stroke-dasharray="5 4"/>'
+        for limit, shade in limits
+    ]
+    parts += [
+        _path(line, span, plot, scale, LINES[number % len(LINES)])
+        for number, line in enumerate(lines)
+    ]
     below = Area(area.x + 10, plot.y + plot.h + 26, area.w - 20, rows * _LEGEND_ROW)
     corner = Area(plot.x + plot.w + 16, plot.y, width, plot.h) if is_wide else below
     return "".join([*parts, _legends(corner, lines, unit, is_wide=is_wide)])
@@ -129,10 +208,15 @@ def states(area: Area, lines: Sequence[Line], span: Span, nothing: str) -> str:
     parts = [_times(plot, span)]
     for number, line in enumerate(held):
         y = plot.y + number * row
-        parts.append(text(plot.x - 8, y + row / 2 + 4, line.name, size=min(11, row - 1), anchor="end"))
+        parts.append(
+            text(plot.x - 8, y + row / 2 + 4, line.name, size=min(11, row - 1), anchor="end")
+        )
         parts.append(box(Area(plot.x, y + 1, plot.w, row - 2), "#22252b", radius=0))
         for since_s, until_s in _held(line, span):
-            since, until = span.place(since_s, plot), min(span.place(until_s, plot), plot.x + plot.w)
+            since, until = (
+                span.place(since_s, plot),
+                min(span.place(until_s, plot), plot.x + plot.w),
+            )
             parts.append(box(Area(since, y + 1, until - since, row - 2), COLOURS["red"], radius=0))
     return "".join(parts)
 
@@ -142,11 +226,17 @@ def listing(area: Area, rows: Sequence[tuple[str, str, str]]) -> str:
     parts = []
     for number, (shade, name, said) in enumerate(rows):
         y = area.y + 8 + number * 62
-        parts += [box(Area(area.x + 10, y, 4, 52), COLOURS[shade]), text(area.x + 22, y + 15, name, size=13, weight="600")]
         parts += [
-            text(area.x + 22, y + 32 + 15 * row, line, fill=_DIM) for row, line in enumerate(_wrapped(said, int((area.w - 32) / _CHARACTER))[:2])
+            box(Area(area.x + 10, y, 4, 52), COLOURS[shade]),
+            text(area.x + 22, y + 15, name, size=13, weight="600"),
         ]
-    return "".join(parts) or text(area.x + area.w / 2, area.y + area.h / 2, "nothing fires", fill=_DIM, anchor="middle")
+        parts += [
+            text(area.x + 22, y + 32 + 15 * row, line, fill=_DIM)
+            for row, line in enumerate(_wrapped(said, int((area.w - 32) / _CHARACTER))[:2])
+        ]
+    return "".join(parts) or text(
+        area.x + area.w / 2, area.y + area.h / 2, "nothing fires", fill=_DIM, anchor="middle"
+    )
 
 
 def prose(area: Area, markdown: str) -> str:
@@ -156,7 +246,15 @@ def prose(area: Area, markdown: str) -> str:
     parts, y = [], area.y + 20
     for paragraph in plain.split("\n\n"):
         for line in _wrapped(" ".join(paragraph.split()), int((area.w - 24) / _CHARACTER)):
-            parts.append(text(area.x + 12, y, line, size=12, fill="#8ab8ff" if paragraph.startswith("Runbook:") else _INK))
+            parts.append(
+                text(
+                    area.x + 12,
+                    y,
+                    line,
+                    size=12,
+                    fill="#8ab8ff" if paragraph.startswith("Runbook:") else _INK,
+                )
+            )
             y += 17
         y += 8
     return "".join(parts)
@@ -188,13 +286,24 @@ def _path(line: Line, span: Span, plot: Area, scale: Callable[[float], float], s
     """A line with gaps where nothing was measured."""
     points = [f"M{span.place(line.values[0][0], plot):.1f} {scale(line.values[0][1]):.1f}"]
     for (before_s, _), (at_s, value) in pairwise(line.values):
-        points.append(f"{'M' if at_s - before_s > 2 * span.step_s else 'L'}{span.place(at_s, plot):.1f} {scale(value):.1f}")
+        points.append(
+            f"{'M' if at_s - before_s > 2 * span.step_s else 'L'}{span.place(at_s, plot):.1f}"
+            f" {scale(value):.1f}"
+        )
     return f'<path d="{"".join(points)}" fill="none" stroke="{stroke}" stroke-width="1.5"/>'
 
 
-def _axis(plot: Area, ticks: Sequence[float], scale: Callable[[float], float], unit: str | None) -> str:
-    lines = (f'<path d="M{plot.x:.1f} {scale(tick):.1f}h{plot.w:.1f}" stroke="{_GRID}"/>' for tick in ticks)
-    words = (text(plot.x - 7, scale(tick) + 4, shown(tick, unit), size=10, fill=_DIM, anchor="end") for tick in ticks)
+def _axis(
+    plot: Area, ticks: Sequence[float], scale: Callable[[float], float], unit: str | None
+) -> str:
+    lines = (
+        f'<path d="M{plot.x:.1f} {scale(tick):.1f}h{plot.w:.1f}" stroke="{_GRID}"/>'
+        for tick in ticks
+    )
+    words = (
+        text(plot.x - 7, scale(tick) + 4, shown(tick, unit), size=10, fill=_DIM, anchor="end")
+        for tick in ticks
+    )
     return "".join((*lines, *words))
 
 
@@ -205,28 +314,50 @@ def _times(plot: Area, span: Span) -> str:
     while at_s <= span.until_s:
         x = span.place(at_s, plot)
         parts.append(f'<path d="M{x:.1f} {plot.y:.1f}v{plot.h:.1f}" stroke="{_GRID}"/>')
-        parts.append(text(x, plot.y + plot.h + 14, datetime.fromtimestamp(at_s, UTC).strftime("%H:%M"), size=10, fill=_DIM, anchor="middle"))
+        parts.append(
+            text(
+                x,
+                plot.y + plot.h + 14,
+                datetime.fromtimestamp(at_s, UTC).strftime("%H:%M"),
+                size=10,
+                fill=_DIM,
+                anchor="middle",
+            )
+        )
         at_s += every_s
     return "".join(parts)
 
 
 def _ticks(most: float, unit: str | None) -> list[float]:
     """Round figures in the unit that they are shown in."""
-    base = 1024 ** floor(log(most, 1024)) if unit == "bytes" and most >= 1 else 60 if unit == "s" and most >= _MINUTES_S else 1
+    base = (
+        1024 ** floor(log(most, 1024))
+        if unit == "bytes" and most >= 1
+        else 60
+        if unit == "s" and most >= _MINUTES_S
+        else 1
+    )
     size = base * 10 ** floor(log10(most / base))
     step = next(part * size for part in (0.2, 0.5, 1, 2) if most <= 5 * part * size)
     return [number * step for number in range(ceil(most / step) + 1)]
 
 
 def _legend(line: Line, unit: str | None) -> str:
-    return f"{line.name}: {shown(line.last, unit)}, most {shown(max(value for _, value in line.values), unit)}"
+    return (
+        f"{line.name}: {shown(line.last, unit)}, most"
+        f" {shown(max(value for _, value in line.values), unit)}"
+    )
 
 
 def _legend_rows(lines: Sequence[Line], unit: str | None, width: float) -> int:
-    return min(_LEGEND_ROWS, max((row for _, row in _legend_places(lines, unit, width)), default=-1) + 1)
+    return min(
+        _LEGEND_ROWS, max((row for _, row in _legend_places(lines, unit, width)), default=-1) + 1
+    )
 
 
-def _legend_places(lines: Sequence[Line], unit: str | None, width: float) -> list[tuple[float, int]]:
+def _legend_places(
+    lines: Sequence[Line], unit: str | None, width: float
+) -> list[tuple[float, int]]:
     places: list[tuple[float, int]] = []
     x, row = 0.0, 0
     for line in lines:
@@ -239,11 +370,18 @@ def _legend_places(lines: Sequence[Line], unit: str | None, width: float) -> lis
 
 
 def _legends(area: Area, lines: Sequence[Line], unit: str | None, *, is_wide: bool) -> str:
-    places = [(0.0, number) for number in range(len(lines))] if is_wide else _legend_places(lines, unit, area.w + 20)
+    places = (
+        [(0.0, number) for number in range(len(lines))]
+        if is_wide
+        else _legend_places(lines, unit, area.w + 20)
+    )
     parts = []
     for number, (line, (x, row)) in enumerate(zip(lines, places, strict=True)):
         if row >= _LEGEND_ROWS and not is_wide:
             break
         left, y = area.x + x, area.y + row * _LEGEND_ROW + 8
-        parts += [box(Area(left, y - 5, 10, 3), LINES[number % len(LINES)]), text(left + 14, y, _legend(line, unit), fill=_DIM)]
+        parts += [
+            box(Area(left, y - 5, 10, 3), LINES[number % len(LINES)]),
+            text(left + 14, y, _legend(line, unit), fill=_DIM),
+        ]
     return "".join(parts)

@@ -9,11 +9,17 @@ _HEAD = "| fault | fires after | clears, once it is mended, after |\n|---|---|--
 
 def table(figures: Mapping[str, Figure]) -> str:
     """One row for each fault; seconds."""
-    return _HEAD + "".join(f"| {fault} | {_fired(figure)} | {_cleared(figure)} |\n" for fault, figure in figures.items())
+    return _HEAD + "".join(
+        f"| {fault} | {_fired(figure)} | {_cleared(figure)} |\n"
+        for fault, figure in figures.items()
+    )
 
 
 def _fired(figure: Figure) -> str:
-    return ", ".join(f"{alert} {seconds:.0f}" for alert, seconds in figure.fired_s.items()) or "none fired"
+    return (
+        ", ".join(f"{alert} {seconds:.0f}" for alert, seconds in figure.fired_s.items())
+        or "none fired"
+    )
 
 
 def _cleared(figure: Figure) -> str:

@@ -1,18 +1,21 @@
-"""Stories of Dynamics, its tokens, dead letters and removals; each by its row in docs/runbook.md."""
+"""Stories of Dynamics, its tokens, dead letters and removals; each by its row in
+docs/runbook.md.
+"""
 
 from collections.abc import Iterator
 from uuid import uuid4
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
-
 from hlf_sync.kafka.topics import ensure_topics, read_topics
+
 from tests.alerts.canaries import POISON
 from tests.alerts.scene import Scene, Story
 from tests.fixtures.source_side import CHANGES
 from tests.fixtures.worker_process import LETTERS, until
 
-# Mentors at a time: a flood that is one before the limiter says so. All at once, it would stop them before twenty are written.
+# Mentors at a time: a flood that is one before the limiter says so. All at once, it would stop them
+# before twenty are written.
 _TRICKLE = 6
 
 
@@ -54,17 +57,28 @@ def user_missing(scene: Scene) -> Iterator[None]:
 
 
 def poison_flood(scene: Scene) -> Iterator[None]:
-    """Records that are none, one contact that Dynamics refuses with a person's name in its answer, and a status that the contract does not know."""
+    """Records that are none, one contact that Dynamics refuses with a person's name in its answer,
+    and a status that the contract does not know.
+    """
     town, refused = scene.town, scene.mentors[-1]
     raw = f'{{"error":{{"code":"0x80040333","message":"A record for {POISON} exists already"}}}}'
     number = town.dynamics.fault("duplicate", contact=refused, times=None, raw=raw)
     town.set_status([refused], "paused")
-    _produce(scene, [POISON.encode(), b"\0\0\0\0\1" + POISON.encode(), f'{{"email":"{POISON}"}}'.encode()])
+    _produce(
+        scene,
+        [POISON.encode(), b"\0\0\0\0\1" + POISON.encode(), f'{{"email":"{POISON}"}}'.encode()],
+    )
     for start in range(0, len(scene.mentors) - 1, _TRICKLE):
         some = scene.mentors[:-1][start : start + _TRICKLE]
         enough = scene.sum("hlf_sync_dead_letters_total") + len(some)
         town.set_status(some, "bogus")
-        until(lambda: scene.sum("hlf_sync_dead_letters_total") >= enough or scene.is_halted("dead_letter_limit"), "they are written")  # noqa: B023
+        until(
+            lambda: (
+                scene.sum("hlf_sync_dead_letters_total") >= enough  # noqa: B023
+                or scene.is_halted("dead_letter_limit")
+            ),
+            "they are written",
+        )
     yield
     town.dynamics.clear_faults(number)
     scene.show()
@@ -73,14 +87,18 @@ def poison_flood(scene: Scene) -> Iterator[None]:
 
 
 def _produce(scene: Scene, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": scene.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
+    producer = Producer(
+        {"bootstrap.servers": scene.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]}
+    )
     for value in values:
         producer.produce(CHANGES, key=str(uuid4()).encode(), value=value)
     producer.flush(10)
 
 
 def _resume(scene: Scene) -> None:
-    """Letters that waited are written now, and may halt once more: the operator says it again, until nothing halts."""
+    """Letters that waited are written now, and may halt once more: the operator says it again,
+    until nothing halts.
+    """
 
     def is_over() -> bool:
         if scene.is_halted("dead_letter_limit"):
@@ -95,10 +113,17 @@ def _close_letters(scene: Scene) -> None:
     """Nothing is left to do about records that nobody can read."""
     with scene.town.side.admin() as connection:
         found = connection.execute(
-            "SELECT dead_letter_id FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL AND error_code = 'decode_error'"
+            "SELECT dead_letter_id FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL"
+            " AND error_code = 'decode_error'"
         ).fetchall()
     assert found
-    scene.order("replay", "close", *(letter_id for (letter_id,) in found), "--reason", "the producer was found")
+    scene.order(
+        "replay",
+        "close",
+        *(letter_id for (letter_id,) in found),
+        "--reason",
+        "the producer was found",
+    )
 
 
 def mass_removal(scene: Scene) -> Iterator[None]:
@@ -106,13 +131,19 @@ def mass_removal(scene: Scene) -> Iterator[None]:
     scene.town.set_status(scene.mentors, "paused")
     yield
     scene.order("confirm-removals", "--reason", "the story says so", "--yes")
-    until(lambda: scene.town.shown(scene.mentors) == scene.town.wanted(scene.mentors), "the removals are through")
+    until(
+        lambda: scene.town.shown(scene.mentors) == scene.town.wanted(scene.mentors),
+        "the removals are through",
+    )
     scene.show()
 
 
 def letters_missing(scene: Scene) -> Iterator[None]:
     """Somebody deletes the dead-letter topic, and a letter is due."""
-    town, kafka = scene.town, {"bootstrap.servers": scene.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]}
+    town, kafka = (
+        scene.town,
+        {"bootstrap.servers": scene.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]},
+    )
     admin = AdminClient(kafka)  # by a name: its answers end with it
     admin.delete_topics([LETTERS])[LETTERS].result(30)
     until(lambda: LETTERS not in town.side.topics(), "the topic is gone")

@@ -1,11 +1,13 @@
-"""Stories of what lies between the database and the worker: Connect, connector, slot, PostgreSQL, registry, broker; by their rows in the runbook."""
+"""Stories of what lies between the database and the worker: Connect, connector, slot, PostgreSQL,
+registry, broker; by their rows in the runbook.
+"""
 
 import signal
 from collections.abc import Iterator
 
+from hlf_sync.packaged import read
 from psycopg.errors import ObjectInUse
 
-from hlf_sync.packaged import read
 from tests.alerts.scene import Scene, Story
 from tests.fixtures.source_side import CONNECTOR
 from tests.fixtures.worker_process import until
@@ -29,7 +31,9 @@ def broker_down(scene: Scene) -> Iterator[None]:
 
 
 def registry_down(scene: Scene) -> Iterator[None]:
-    """SIGKILL of the registry, while everybody knows every schema: else Debezium's converter would be held up too."""
+    """SIGKILL of the registry, while everybody knows every schema: else Debezium's converter would
+    be held up too.
+    """
     for statement in (
         "app.mentor SET updated_at = now()",
         "app.certification SET status = status",
@@ -81,7 +85,9 @@ def slot_dropped(scene: Scene) -> Iterator[None]:
     side = scene.town.side
     side.connect.put(f"{_PATH}/stop").raise_for_status()
     side.await_state("STOPPED")
-    until(lambda: side.connect.delete(f"{_PATH}/offsets").is_success, "the old position is forgotten")
+    until(
+        lambda: side.connect.delete(f"{_PATH}/offsets").is_success, "the old position is forgotten"
+    )
     side.connect.put(f"{_PATH}/resume").raise_for_status()
     scene.order("connector", "apply")
     _streams(scene)
@@ -92,7 +98,10 @@ def slot_dropped(scene: Scene) -> Iterator[None]:
 def _drop_slot(scene: Scene) -> bool:
     """It is held by its reader until that is ended, and again a moment later."""
     with scene.town.side.admin() as connection:
-        connection.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc' AND active")
+        connection.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name ="
+            " 'hlf_mentor_cdc' AND active"
+        )
         try:
             connection.execute("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
         except ObjectInUse:

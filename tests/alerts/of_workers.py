@@ -1,4 +1,6 @@
-"""Stories of the workers themselves: frozen, busy with one mentor, full, with a wrong clock, with a log that nobody takes; by their rows."""
+"""Stories of the workers themselves: frozen, busy with one mentor, full, with a wrong clock, with a
+log that nobody takes; by their rows.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -26,11 +28,15 @@ def _freezes(worker: WorkerProcess) -> Iterator[None]:
 
 
 def hot_mentor(scene: Scene) -> Iterator[None]:
-    """Thousands of changes of one mentor: the queue is full for a moment and drains, the looks are few."""
+    """Thousands of changes of one mentor: the queue is full for a moment and drains, the looks are
+    few.
+    """
     paused, looks = scene.sum("hlf_sync_pauses_total"), scene.sum("hlf_sync_evaluations_total")
     with scene.town.side.admin() as connection, connection.pipeline():
         for _ in range(_CHANGES):
-            connection.execute("UPDATE app.mentor SET updated_at = now() WHERE id = %s", (scene.mentors[0],))
+            connection.execute(
+                "UPDATE app.mentor SET updated_at = now() WHERE id = %s", (scene.mentors[0],)
+            )
     scene.town.settle(60)
     assert scene.sum("hlf_sync_pauses_total") > paused
     assert scene.sum("hlf_sync_evaluations_total") - looks < _CHANGES / 20
@@ -38,7 +44,9 @@ def hot_mentor(scene: Scene) -> Iterator[None]:
 
 
 def full_queue(scene: Scene) -> Iterator[None]:
-    """More comes in than is worked off, since Dynamics is down: four removals wait, and their mentors go on changing."""
+    """More comes in than is worked off, since Dynamics is down: four removals wait, and their
+    mentors go on changing.
+    """
     scene.town.dynamics.outage(mode="503")
     scene.hide()
     until(lambda: scene.leader.status()["circuit"]["state"] == "open", "the circuit is open")
@@ -50,7 +58,9 @@ def full_queue(scene: Scene) -> Iterator[None]:
 
 
 def clock_skew(scene: Scene) -> Iterator[None]:
-    """A third worker whose clock is five minutes ahead joins, and is looked at; a removal in between says that nobody minds."""
+    """A third worker whose clock is five minutes ahead joins, and is looked at; a removal in
+    between says that nobody minds.
+    """
     ahead = scene.join({"RIG_CLOCK_S": "300"})
     until(ahead.is_ready, "it is ready", 60)
     scene.look_at(*scene.town.workers[:2], ahead)
@@ -63,7 +73,9 @@ def clock_skew(scene: Scene) -> Iterator[None]:
 
 
 def blocked_log(scene: Scene) -> Iterator[None]:
-    """The collector stands still while there is much to say: a line for each new mentor without a certificate."""
+    """The collector stands still while there is much to say: a line for each new mentor without a
+    certificate.
+    """
     worker = scene.town.workers[0]
     scene.collector.stand_still()
 

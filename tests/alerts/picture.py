@@ -2,8 +2,9 @@
 
     python -m tests.alerts.picture FOLDER/dashboard.json docs/img
 
-dashboard.svg has the four questions (wrongly listed, since when, why, what to do), dashboard-details.svg the rows below. The layout, titles, units
-and thresholds are those of deploy/monitoring/grafana; the data come from tests/integration/test_monitoring_alerts.py.
+dashboard.svg has the four questions (wrongly listed, since when, why, what to do),
+dashboard-details.svg the rows below. The layout, titles, units and thresholds are those of
+deploy/monitoring/grafana; the data come from tests/integration/test_monitoring_alerts.py.
 """
 
 import json
@@ -14,7 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.alerts.drawing import Area, Line, Span, box, listing, prose, stat, states, text, timeseries
+from tests.alerts.drawing import (
+    Area,
+    Line,
+    Span,
+    box,
+    listing,
+    prose,
+    stat,
+    states,
+    text,
+    timeseries,
+)
 from tests.alerts.panels import BOARD
 
 _COLUMN, _ROW, _GAP, _TITLE = 50.0, 31.0, 8.0, 26.0
@@ -31,27 +43,49 @@ def draw(board: dict[str, Any], taken: Taken, since: int, until: int) -> str:
     panels = [panel for panel in board["panels"] if since <= panel["gridPos"]["y"] < until]
     end = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     width, height = 24 * _COLUMN + 2 * _GAP, (end - since) * _ROW + _HEADLINE + _GAP
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" font-family="Inter, Helvetica, Arial, sans-serif">'
-    parts = [head, box(Area(0, 0, width, height), _BACKGROUND, radius=0), _headline(board, taken, width)]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
+        ' font-family="Inter, Helvetica, Arial, sans-serif">'
+    )
+    parts = [
+        head,
+        box(Area(0, 0, width, height), _BACKGROUND, radius=0),
+        _headline(board, taken, width),
+    ]
     parts += [_panel(panel, taken, since) for panel in panels]
     return "\n".join([*parts, "</svg>\n"])
 
 
 def _headline(board: dict[str, Any], taken: Taken, width: float) -> str:
     when = datetime.fromtimestamp(taken["now_s"], UTC).strftime("%Y-%m-%d %H:%M UTC")
-    back = f"measured on the sandbox, {when}, the last {(taken['now_s'] - _since_s(taken)) / 60:.0f} minutes"
-    return text(14, 27, board["title"], size=16, weight="600") + text(width - 14, 27, back, fill="#9da0a8", anchor="end")
+    back = (
+        f"measured on the sandbox, {when}, the last {(taken['now_s'] - _since_s(taken)) / 60:.0f}"
+        " minutes"
+    )
+    return text(14, 27, board["title"], size=16, weight="600") + text(
+        width - 14, 27, back, fill="#9da0a8", anchor="end"
+    )
 
 
 def _since_s(taken: Taken) -> float:
     """The first that was measured."""
-    first = [float(one["values"][0][0]) for targets in taken["panels"].values() for series in targets for one in series]
+    first = [
+        float(one["values"][0][0])
+        for targets in taken["panels"].values()
+        for series in targets
+        for one in series
+    ]
     return min([*first, taken["now_s"] - 60])
 
 
 def _panel(panel: dict[str, Any], taken: Taken, since: int) -> str:
     place = panel["gridPos"]
-    area = Area(_GAP + place["x"] * _COLUMN + 3, _HEADLINE + (place["y"] - since) * _ROW + 3, place["w"] * _COLUMN - 6, place["h"] * _ROW - 6)
+    area = Area(
+        _GAP + place["x"] * _COLUMN + 3,
+        _HEADLINE + (place["y"] - since) * _ROW + 3,
+        place["w"] * _COLUMN - 6,
+        place["h"] * _ROW - 6,
+    )
     if panel["type"] == "row":
         return text(area.x + 4, area.y + 19, f"▾ {panel['title']}", size=15, weight="600")
     title = text(area.x + 10, area.y + 17, panel["title"], size=12, weight="600")
@@ -67,18 +101,35 @@ def _content(panel: dict[str, Any], area: Area, taken: Taken) -> str:
     match panel["type"]:
         case "stat":
             inner = Area(area.x + 6, area.y, area.w - 12, area.h - 6)
-            now = [line for line in lines if line.values[-1][0] > taken["now_s"] - 3 * taken["step_s"]]
-            return stat(inner, now[0] if now else None, steps, unit, defaults.get("noValue", "no data"))
+            now = [
+                line for line in lines if line.values[-1][0] > taken["now_s"] - 3 * taken["step_s"]
+            ]
+            return stat(
+                inner, now[0] if now else None, steps, unit, defaults.get("noValue", "no data")
+            )
         case "timeseries":
             is_limited = "thresholdsStyle" in defaults["custom"]
-            limits = [(step["value"], step["color"]) for step in steps if step["value"] is not None] if is_limited else []
+            limits = (
+                [(step["value"], step["color"]) for step in steps if step["value"] is not None]
+                if is_limited
+                else []
+            )
             return timeseries(area, lines, span, unit, limits)
         case "state-timeline":
             return states(area, lines, span, "nothing")
         case "alertlist":
-            return listing(area, [_alert(alert, taken["now_s"]) for alert in sorted(taken["alerts"], key=_by_severity)])
+            return listing(
+                area,
+                [
+                    _alert(alert, taken["now_s"])
+                    for alert in sorted(taken["alerts"], key=_by_severity)
+                ],
+            )
         case "table":
-            return "".join(text(area.x + 12, area.y + 16 + 17 * number, line.name) for number, line in enumerate(lines))
+            return "".join(
+                text(area.x + 12, area.y + 16 + 17 * number, line.name)
+                for number, line in enumerate(lines)
+            )
         case _:
             return prose(area, panel["options"]["content"])
 
@@ -89,9 +140,19 @@ def _by_severity(alert: dict[str, Any]) -> tuple[bool, str]:
 
 
 def _alert(alert: dict[str, Any], now_s: int) -> tuple[str, str, str]:
-    labels, since = alert["labels"], datetime.fromisoformat(alert["activeAt"][:19] + "+00:00").timestamp()
+    labels, since = (
+        alert["labels"],
+        datetime.fromisoformat(alert["activeAt"][:19] + "+00:00").timestamp(),
+    )
     colour = "red" if labels["severity"] == "page" else "orange"
-    return colour, labels["alertname"], f"{labels['severity']} · for {(now_s - since) / 60:.0f} min · {alert['annotations']['summary']}"
+    return (
+        colour,
+        labels["alertname"],
+        (
+            f"{labels['severity']} · for {(now_s - since) / 60:.0f} min ·"
+            f" {alert['annotations']['summary']}"
+        ),
+    )
 
 
 def _lines(panel: dict[str, Any], taken: Taken) -> list[Line]:
@@ -99,7 +160,9 @@ def _lines(panel: dict[str, Any], taken: Taken) -> list[Line]:
     found = []
     for target, series in zip(panel["targets"], taken["panels"][str(panel["id"])], strict=True):
         for one in series:
-            values = [(float(at_s), float(value)) for at_s, value in one["values"] if value != "NaN"]
+            values = [
+                (float(at_s), float(value)) for at_s, value in one["values"] if value != "NaN"
+            ]
             if values:
                 found.append(Line(_name(target.get("legendFormat"), one["metric"]), values))
     return found
@@ -115,7 +178,10 @@ def main(arguments: Sequence[str]) -> None:
     """Draw both pictures."""
     taken, folder = json.loads(Path(arguments[0]).read_text(encoding="utf-8")), Path(arguments[1])
     board = json.loads(BOARD.read_text(encoding="utf-8"))
-    for name, since, until in (("dashboard", 0, _QUESTIONS), ("dashboard-details", _QUESTIONS, 10_000)):
+    for name, since, until in (
+        ("dashboard", 0, _QUESTIONS),
+        ("dashboard-details", _QUESTIONS, 10_000),
+    ):
         (folder / f"{name}.svg").write_text(draw(board, taken, since, until), encoding="utf-8")
 
 

@@ -1,7 +1,9 @@
-"""Where the stories play: two workers, sixty mentors with canaries in their personal columns, a Prometheus with quick and one with real rules.
+"""Where the stories play: two workers, sixty mentors with canaries in their personal columns, a
+Prometheus with quick and one with real rules.
 
-`play` is the whole of a test: strike, see exactly what the runbook names, heal, see it clear, see that the CRM is right again. A story is a generator
-as in tests/chaos: it strikes, yields, and heals when it is resumed.
+`play` is the whole of a test: strike, see exactly what the runbook names, heal, see it clear, see
+that the CRM is right again. A story is a generator as in tests/chaos: it strikes, yields, and heals
+when it is resumed.
 """
 
 import time
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hlf_sync.clock import epoch_ms
+
 from tests.alerts.canaries import CANARY
 from tests.alerts.collector import Collector
 from tests.alerts.runbook import rows
@@ -17,8 +20,9 @@ from tests.fixtures.prometheus import Watching
 from tests.fixtures.worker_process import QUICK, Town, WorkerProcess, until
 
 MENTORS = 60
-# The two guards are on, as in production, and small enough for the town: one worker's letters alone are a flood, which are 21. A mass removal is one
-# within five seconds, so that stories do not add up.
+# The two guards are on, as in production, and small enough for the town: one worker's letters alone
+# are a flood, which are 21. A mass removal is one within five seconds, so that stories do not add
+# up.
 SETTINGS = {
     "MASS_REMOVAL_RATIO": "0.1",
     "MASS_REMOVAL_MIN": "8",
@@ -40,7 +44,9 @@ Story = Callable[["Scene"], Iterator[None]]
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured of one fault: seconds from the strike to each alert, and from the healing until none fired."""
+    """What was measured of one fault: seconds from the strike to each alert, and from the healing
+    until none fired.
+    """
 
     fired_s: dict[str, float]
     cleared_s: float
@@ -61,13 +67,22 @@ class Scene:
         """The mentors, and their personal data."""
         self.mentors = self.town.mentors(MENTORS)
         sql = self.town.side.sql
-        sql("UPDATE app.mentor SET full_name = %s, email = %s, phone = %s", *(CANARY.format(column) for column in ("name", "email", "phone")))
+        sql(
+            "UPDATE app.mentor SET full_name = %s, email = %s, phone = %s",
+            *(CANARY.format(column) for column in ("name", "email", "phone")),
+        )
         sql("UPDATE app.certification SET notes = %s", CANARY.format("notes"))
 
-    def join(self, rig: dict[str, str] | None = None, *, is_collected: bool = False) -> WorkerProcess:
-        """One more worker, not yet looked at by Prometheus; with its log in the collector's pipe, or in a file."""
+    def join(
+        self, rig: dict[str, str] | None = None, *, is_collected: bool = False
+    ) -> WorkerProcess:
+        """One more worker, not yet looked at by Prometheus; with its log in the collector's pipe,
+        or in a file.
+        """
         town = self.town
-        log = self.collector.pipe if is_collected else town.folder / f"worker-{len(town.workers)}.log"
+        log = (
+            self.collector.pipe if is_collected else town.folder / f"worker-{len(town.workers)}.log"
+        )
         settings = {**QUICK, **SETTINGS, "HTTP_PORT": "0", "KAFKA_GROUP_ID": town.group}
         worker = WorkerProcess(town.stack.layout.env_file, log, settings, {**RIG, **(rig or {})})
         if is_collected:
@@ -124,9 +139,17 @@ class Scene:
             next(act, None)
         self._rests()
         fired = self.quick.fired(since_s, epoch_ms() / 1000)
-        assert set(fired) - row.turns_on - row.perhaps == set(), f"{fault} turned on what the runbook does not name"
+        assert set(fired) - row.turns_on - row.perhaps == set(), (
+            f"{fault} turned on what the runbook does not name"
+        )
         cleared_s = epoch_ms() / 1000 - healed_s
-        self.figures[fault] = Figure({alert: at_s - since_s for alert, at_s in sorted(fired.items(), key=lambda one: one[1])}, cleared_s)
+        self.figures[fault] = Figure(
+            {
+                alert: at_s - since_s
+                for alert, at_s in sorted(fired.items(), key=lambda one: one[1])
+            },
+            cleared_s,
+        )
 
     def _see(self, expected: frozenset[str]) -> None:
         """All of them fire, and what the rest does for a moment."""
@@ -140,12 +163,26 @@ class Scene:
         until(lambda: time.monotonic() > stays_s, "a moment passes")
 
     def _rests(self) -> None:
-        """Both workers are ready, the CRM is as the facts ask, heartbeats come through, nothing fires or is about to."""
+        """Both workers are ready, the CRM is as the facts ask, heartbeats come through, nothing
+        fires or is about to.
+        """
         town = self.town
-        until(lambda: all(worker.is_ready() for worker in town.workers[:2]), "both workers are ready", _DEADLINE_S)
-        until(lambda: town.shown(self.mentors) == town.wanted(self.mentors), "the CRM equals the facts", _DEADLINE_S)
+        until(
+            lambda: all(worker.is_ready() for worker in town.workers[:2]),
+            "both workers are ready",
+            _DEADLINE_S,
+        )
+        until(
+            lambda: town.shown(self.mentors) == town.wanted(self.mentors),
+            "the CRM equals the facts",
+            _DEADLINE_S,
+        )
         end_s = time.monotonic() + _DEADLINE_S
-        until(lambda: self.quick.value('max(hlf_sync_heartbeat_age_seconds{end="kafka"})') < _BEAT_S, "heartbeats come through", _DEADLINE_S)
+        until(
+            lambda: self.quick.value('max(hlf_sync_heartbeat_age_seconds{end="kafka"})') < _BEAT_S,
+            "heartbeats come through",
+            _DEADLINE_S,
+        )
         while still := self.quick.stirring():
             assert time.monotonic() < end_s, f"{still} do not clear"
             time.sleep(0.2)

@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: the long chaos run, for a person (`make chaos`).
 
-Exit codes: 0 every invariant held; 1 one broke; 2 wrong arguments; 4 a part of the stack did not come up; 130 Ctrl-C.
+Exit codes: 0 every invariant held; 1 one broke; 2 wrong arguments; 4 a part of the stack did not
+come up; 130 Ctrl-C.
 """
 
 import argparse
@@ -11,12 +12,12 @@ import tempfile
 import threading
 from pathlib import Path
 
-from rich.console import Console
-from rich.live import Live
-
 from hlf_sync_sandbox.errors import SandboxError
 from hlf_sync_sandbox.screen import Screen
 from hlf_sync_sandbox.stack import Sandbox
+from rich.console import Console
+from rich.live import Live
+
 from tests.chaos.progress import Progress
 from tests.chaos.report import glance, report
 from tests.chaos.run import Outcome, Plan, as_json, run
@@ -38,8 +39,10 @@ def main() -> int:
     """Read the arguments, run, report."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Waves of random writers and random faults on the real stack. Each ends at rest, where an auditor checks that nothing was lost, "
-        "stale, or somebody else's.",
+        description=(
+            "Waves of random writers and random faults on the real stack. Each ends at rest, where"
+            " an auditor checks that nothing was lost, stale, or somebody else's."
+        ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,27 +50,57 @@ def main() -> int:
         "--minutes",
         type=float,
         default=10.0,
-        help="no wave begins later than this (default 10); a wave takes about half a minute; the first with findings ends the run",
-    )
-    parser.add_argument("--seed", type=int, help="a former run's seed (default: a fresh one, printed)")
-    parser.add_argument("--every", type=float, default=0.8, metavar="SECONDS", help="mean time between two light faults in a storm (default 0.8)")
-    parser.add_argument(
-        "--bug", choices=sorted(BUGS), metavar="NAME", help=f"put this bug into the workers, which the run has to find: {', '.join(sorted(BUGS))}"
+        help=(
+            "no wave begins later than this (default 10); a wave takes about half a minute; the"
+            " first with findings ends the run"
+        ),
     )
     parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="a sandbox to use and to leave running (default: one of its own, removed afterwards)"
+        "--seed", type=int, help="a former run's seed (default: a fresh one, printed)"
     )
     parser.add_argument(
-        "--artefacts", type=Path, default=Path(".chaos"), metavar="DIR", help="where a failed seed's logs and evidence are kept (default .chaos)"
+        "--every",
+        type=float,
+        default=0.8,
+        metavar="SECONDS",
+        help="mean time between two light faults in a storm (default 0.8)",
+    )
+    parser.add_argument(
+        "--bug",
+        choices=sorted(BUGS),
+        metavar="NAME",
+        help=f"put this bug into the workers, which the run has to find: {', '.join(sorted(BUGS))}",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="a sandbox to use and to leave running (default: one of its own, removed afterwards)",
+    )
+    parser.add_argument(
+        "--artefacts",
+        type=Path,
+        default=Path(".chaos"),
+        metavar="DIR",
+        help="where a failed seed's logs and evidence are kept (default .chaos)",
     )
     parser.add_argument("--json", action="store_true", help="the report as JSON on standard output")
     chosen = parser.parse_args()
     if chosen.minutes <= 0 or chosen.every <= 0:
         parser.error("--minutes and --every must be above 0")
-    plan = Plan(chosen.seed if chosen.seed is not None else secrets.randbelow(1_000_000), chosen.minutes * 60, chosen.every, chosen.bug)
+    plan = Plan(
+        chosen.seed if chosen.seed is not None else secrets.randbelow(1_000_000),
+        chosen.minutes * 60,
+        chosen.every,
+        chosen.bug,
+    )
     console = Console(stderr=True, highlight=False)
-    console.print(f"seed [bold]{plan.seed}[/bold]{f', with the bug {plan.bug}' if plan.bug else ''}")
-    sandbox = Sandbox(chosen.state or Path(tempfile.mkdtemp(prefix="hlf-chaos-")), screen=Screen(console))
+    console.print(
+        f"seed [bold]{plan.seed}[/bold]{f', with the bug {plan.bug}' if plan.bug else ''}"
+    )
+    sandbox = Sandbox(
+        chosen.state or Path(tempfile.mkdtemp(prefix="hlf-chaos-")), screen=Screen(console)
+    )
     try:
         sandbox.up()
         outcome = _watched(sandbox, plan, chosen.artefacts / str(plan.seed), console)

@@ -1,4 +1,5 @@
-"""Debezium's way to PostgreSQL through a proxy, for as long as a run lasts; and waking Debezium up. Called by run.py and rest.py.
+"""Debezium's way to PostgreSQL through a proxy, for as long as a run lasts; and waking Debezium up.
+Called by run.py and rest.py.
 
 The connector gets another port by Connect's REST interface, and its own back afterwards.
 """
@@ -34,7 +35,9 @@ def _configure(side: SourceSide, config: dict[str, Any]) -> None:
 
 
 def await_streaming(side: SourceSide) -> bool:
-    """Wait until Debezium reads the log, waking a task that sleeps over its last failure (10 s each); whether it does in the end."""
+    """Wait until Debezium reads the log, waking a task that sleeps over its last failure (10 s
+    each); whether it does in the end.
+    """
     began_s = time.monotonic()
     woken_s = began_s + _WAKE_AFTER_S - _WAKE_EVERY_S
     while not _is_streaming(side):
@@ -51,17 +54,23 @@ def await_streaming(side: SourceSide) -> bool:
 def _is_streaming(side: SourceSide) -> bool:
     try:
         with side.admin() as connection:
-            return connection.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc'").fetchone() == (True,)
+            return connection.execute(
+                "SELECT active FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc'"
+            ).fetchone() == (True,)
     except psycopg.OperationalError:  # starting
         return False
 
 
-def _ask(side: SourceSide, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(
+    side: SourceSide, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What Connect answers, as soon as it does: it may be starting, or rebalancing (409)."""
     end_s = time.monotonic() + _DEADLINE_S
     while True:
         try:
-            answer = side.connect.request(method, f"/connectors/{CONNECTOR}/{path}", json=body).raise_for_status()
+            answer = side.connect.request(
+                method, f"/connectors/{CONNECTOR}/{path}", json=body
+            ).raise_for_status()
         except httpx.HTTPError:
             if time.monotonic() > end_s:
                 raise

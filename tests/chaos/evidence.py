@@ -1,4 +1,5 @@
-"""Gathers what a run left behind: history, topics, journal, ledger, logs. Called by wave.py when a wave is at rest; judges nothing (auditor.py does).
+"""Gathers what a run left behind: history, topics, journal, ledger, logs. Called by wave.py when a
+wave is at rest; judges nothing (auditor.py does).
 
 What is in the topics is read once and remembered; the rest is small, and read as it stands.
 """
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-
 from hlf_sync.decode.dead_letter_codec import decode
 from hlf_sync_sandbox.dynamics.control import read_settings
+
 from tests.chaos.auditor import Evidence, LedgerRow
 from tests.chaos.faults import World
 from tests.chaos.ground import read_circuit, read_history
@@ -23,7 +24,15 @@ from tests.fixtures.leaks import Search, secrets
 from tests.fixtures.source_side import CHANGES, Record
 from tests.fixtures.worker_process import LETTERS, Town, WorkerProcess
 
-_TABLES = ("mentor_ledger", "delivery_attempt", "dynamics_sync_failures", "sync_request", "circuit", "halt", "held_removal")
+_TABLES = (
+    "mentor_ledger",
+    "delivery_attempt",
+    "dynamics_sync_failures",
+    "sync_request",
+    "circuit",
+    "halt",
+    "held_removal",
+)
 
 
 class Witness:
@@ -37,12 +46,17 @@ class Witness:
         self._leaks: list[str] = []
 
     def testify(self, unrest: Sequence[str] = (), *, with_logs: bool = False) -> Evidence:
-        """Everything until now that the auditor needs; `with_logs`: look for personal data and secrets everywhere, too."""
+        """Everything until now that the auditor needs; `with_logs`: look for personal data and
+        secrets everywhere, too.
+        """
         world, town, ids = self._world, self._town, self._world.people.everybody
         self._read_topics()
         with town.side.admin() as connection:
             now = connection.execute("SELECT extract(epoch FROM now())::float8").fetchone()
-            failures = "SELECT dead_letter_id FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = ANY (%s::uuid[])"
+            failures = (
+                "SELECT dead_letter_id FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = ANY"
+                " (%s::uuid[])"
+            )
             return Evidence(
                 events=read_history(connection),
                 topic=frozenset(self._topic),
@@ -55,7 +69,8 @@ class Witness:
                 now_s=now[0] if now else 0.0,
                 reach_s=self._reach_s,
                 lag=town.lag(),
-                unmapped=frozenset(ids) - _column(connection, "SELECT mentor_id::text FROM hlf_sync.contact_mapping"),
+                unmapped=frozenset(ids)
+                - _column(connection, "SELECT mentor_id::text FROM hlf_sync.contact_mapping"),
                 freezes=world.fleet.all_freezes(),
                 muffled=world.to_dynamics.all_troubles(),
                 deaf=[*world.fleet.all_troubles(), *world.outages],
@@ -67,7 +82,10 @@ class Witness:
     def _read_topics(self) -> None:
         changes = self._town.side.everything([CHANGES], self._changes)
         letters = self._town.side.everything([LETTERS], self._letters)
-        self._topic |= {((record.envelope.get("source") or {}).get("txId") or 0, (record.key or b"").decode()) for record in changes}
+        self._topic |= {
+            ((record.envelope.get("source") or {}).get("txId") or 0, (record.key or b"").decode())
+            for record in changes
+        }
         self._letter_ids |= {decode(record.value).id for record in letters if record.value}
         search = _search(self._world)
         for since, records in ((self._changes, changes), (self._letters, letters)):
@@ -79,7 +97,9 @@ class Witness:
 
 
 def journal(world: World, since: int) -> list[dict[str, Any]]:
-    """The emulator's journal from its file, since a killed one forgets; the last line of a number counts."""
+    """The emulator's journal from its file, since a killed one forgets; the last line of a number
+    counts.
+    """
     found: dict[int, dict[str, Any]] = {}
     with Path(read_settings(world.stack.layout.root)["journal_file"]).open("rb") as lines:
         for line in lines:
@@ -96,7 +116,8 @@ def attempts(world: World, mentor_ids: list[str]) -> Counter[str]:
     """How the calls ended, as the ledger has it."""
     with psycopg.connect(world.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
         rows = connection.execute(
-            "SELECT coalesce(error_code, outcome), count(*) FROM hlf_sync.delivery_attempt WHERE mentor_id = ANY (%s::uuid[]) GROUP BY 1",
+            "SELECT coalesce(error_code, outcome), count(*) FROM hlf_sync.delivery_attempt WHERE"
+            " mentor_id = ANY (%s::uuid[]) GROUP BY 1",
             (mentor_ids,),
         )
         return Counter(dict(rows.fetchall()))
@@ -104,7 +125,9 @@ def attempts(world: World, mentor_ids: list[str]) -> Counter[str]:
 
 def keep(found: Evidence, folder: Path) -> None:
     """The evidence of a failed run, for a person."""
-    (folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(found), indent=1, default=_plain), encoding="utf-8")
+    (folder / "evidence.json").write_text(
+        json.dumps(dataclasses.asdict(found), indent=1, default=_plain), encoding="utf-8"
+    )
 
 
 def _plain(value: object) -> object:
@@ -131,11 +154,18 @@ def _search(world: World) -> Search:
 
 def _leaks(world: World, town: Town, connection: psycopg.Connection) -> Iterator[str]:
     """Where one of those stands."""
-    logs = [*town.folder.glob("*.log"), *(world.stack.layout.log(part) for part in ("connect", "kafka", "dynamics", "registry"))]
+    logs = [
+        *town.folder.glob("*.log"),
+        *(world.stack.layout.log(part) for part in ("connect", "kafka", "dynamics", "registry")),
+    ]
     files = [*logs, Path(read_settings(world.stack.layout.root)["journal_file"])]
     places: Iterator[tuple[str, bytes]] = chain(
         ((path.name, path.read_bytes()) for path in files if path.is_file()),
-        ((f"hlf_sync.{table}", row.encode()) for table in _TABLES for row in _column(connection, f"SELECT t::text FROM hlf_sync.{table} t")),
+        (
+            (f"hlf_sync.{table}", row.encode())
+            for table in _TABLES
+            for row in _column(connection, f"SELECT t::text FROM hlf_sync.{table} t")
+        ),
         (
             (f"a worker's {page}", worker.get(page).content)
             for worker in filter(WorkerProcess.is_ready, world.fleet.alive)
@@ -147,4 +177,6 @@ def _leaks(world: World, town: Town, connection: psycopg.Connection) -> Iterator
 
 
 def _bytes(record: Record) -> bytes:
-    return b"".join([record.key or b"", record.value or b"", *(value or b"" for _, value in record.headers)])
+    return b"".join(
+        [record.key or b"", record.value or b"", *(value or b"" for _, value in record.headers)]
+    )

@@ -1,7 +1,9 @@
-"""What can go wrong by chance: each fault by its name, with how it strikes and how it is undone. lanes.py draws them from the seed.
+"""What can go wrong by chance: each fault by its name, with how it strikes and how it is undone.
+lanes.py draws them from the seed.
 
-A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is resumed. Those that take a whole part down are HEAVY:
-one at a time, else nothing would ever run. What is aimed at one mentor's delivery is in ambushes.py.
+A fault is a generator: it strikes, yields for how many seconds it holds, and heals when it is
+resumed. Those that take a whole part down are HEAVY: one at a time, else nothing would ever run.
+What is aimed at one mentor's delivery is in ambushes.py.
 """
 
 import time
@@ -13,9 +15,9 @@ from typing import Any
 
 import httpx
 import psycopg
-
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.chaos.circuit import Period
 from tests.chaos.fleet import MOST, Fleet
 from tests.chaos.people import People
@@ -42,7 +44,9 @@ class World:
     to_dynamics: Proxy
     to_source: Proxy  # Debezium's way to PostgreSQL
     random: Random
-    outages: list[Period] = field(default_factory=list)  # when PostgreSQL itself was away, or had cut the workers off
+    outages: list[Period] = field(
+        default_factory=list
+    )  # when PostgreSQL itself was away, or had cut the workers off
 
     @property
     def dynamics(self) -> DynamicsControl:
@@ -51,12 +55,16 @@ class World:
 
     def sql(self, statement: str, *parameters: object) -> None:
         """One statement as the superuser."""
-        with psycopg.connect(self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3) as connection:
+        with psycopg.connect(
+            self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3
+        ) as connection:
             connection.execute(statement.encode(), parameters)
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """What a statement finds."""
-        with psycopg.connect(self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3) as connection:
+        with psycopg.connect(
+            self.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"], autocommit=True, connect_timeout=3
+        ) as connection:
             return connection.execute(statement.encode(), parameters).fetchall()
 
     @contextmanager
@@ -108,7 +116,11 @@ def join_worker(world: World) -> Iterator[float]:
     if len(world.fleet.alive) < MOST:
         worker = world.fleet.join()
         yield world.random.uniform(3, 8)
-        if worker in world.fleet.alive and worker not in world.fleet.frozen and len(world.fleet.alive) > 1:
+        if (
+            worker in world.fleet.alive
+            and worker not in world.fleet.frozen
+            and len(world.fleet.alive) > 1
+        ):
             world.fleet.leave(worker)
 
 
@@ -152,8 +164,12 @@ def dynamics_outage(world: World) -> Iterator[float]:
 
 
 def break_tcp(world: World) -> Iterator[float]:
-    """Connections to Dynamics, of one worker to PostgreSQL, or of Debezium to PostgreSQL are reset, refused, stalled, slow, or come byte by byte."""
-    proxy = world.random.choice([world.to_dynamics, world.to_source, *list(world.fleet.databases.values())])
+    """Connections to Dynamics, of one worker to PostgreSQL, or of Debezium to PostgreSQL are reset,
+    refused, stalled, slow, or come byte by byte.
+    """
+    proxy = world.random.choice(
+        [world.to_dynamics, world.to_source, *list(world.fleet.databases.values())]
+    )
     match world.random.choice(["reset", "refuse", "stall", "latency", "slice"]):
         case "reset":
             undo = proxy.reset()
@@ -171,14 +187,19 @@ def break_tcp(world: World) -> Iterator[float]:
 
 def slow_database(world: World) -> Iterator[float]:
     """PostgreSQL is far away from every worker: what was read is old when it is acted upon."""
-    undone = [proxy.delay(world.random.uniform(0.05, 0.3)) for proxy in list(world.fleet.databases.values())]
+    undone = [
+        proxy.delay(world.random.uniform(0.05, 0.3))
+        for proxy in list(world.fleet.databases.values())
+    ]
     yield world.random.uniform(1, 4)
     for undo in undone:
         undo()
 
 
 def cut_backends(world: World) -> Iterator[float]:
-    """Every connection of the workers, or the one that streams to Debezium, is ended by the server."""
+    """Every connection of the workers, or the one that streams to Debezium, is ended by the
+    server.
+    """
     condition = world.random.choice(["usename = 'hlf_sync'", "backend_type = 'walsender'"])
     with world.without_database():
         world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
@@ -188,7 +209,8 @@ def cut_backends(world: World) -> Iterator[float]:
 def sweep(world: World) -> Iterator[float]:
     """An operator asks for everybody but the steady; what happened before is looked at again."""
     world.sql(
-        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid, 'reconciliation' FROM unnest(%s::text[]) id",
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid,"
+        " 'reconciliation' FROM unnest(%s::text[]) id",
         list(world.people.mentors),
     )
     yield 0
@@ -196,7 +218,11 @@ def sweep(world: World) -> Iterator[float]:
 
 def restart_task(world: World) -> Iterator[float]:
     """Debezium's task is restarted where it stands."""
-    httpx.post(f"{world.stack.env['HLF_SYNC_CONNECT_URL']}/connectors/{CONNECTOR}/restart?includeTasks=true", trust_env=False, timeout=20)
+    httpx.post(
+        f"{world.stack.env['HLF_SYNC_CONNECT_URL']}/connectors/{CONNECTOR}/restart?includeTasks=true",
+        trust_env=False,
+        timeout=20,
+    )
     yield 0
 
 

@@ -1,6 +1,8 @@
-"""The workers of a chaos run: they join, leave, are killed and frozen, and some come back. Called by faults.py and ambushes.py, from several threads.
+"""The workers of a chaos run: they join, leave, are killed and frozen, and some come back. Called
+by faults.py and ambushes.py, from several threads.
 
-Each worker reaches PostgreSQL through a proxy of its own, so that one alone can be cut off. Never calls into a worker's code.
+Each worker reaches PostgreSQL through a proxy of its own, so that one alone can be cut off. Never
+calls into a worker's code.
 """
 
 import contextlib
@@ -11,36 +13,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.chaos.circuit import Period
 from tests.chaos.proxy import Proxy
 from tests.fixtures.worker_process import WorkerProcess, until
 
 MOST = 3
 
-# The least that the sandbox's broker allows: a killed worker is soon missed, and partitions move while the calls of their mentors are under way.
+# The least that the sandbox's broker allows: a killed worker is soon missed, and partitions move
+# while the calls of their mentors are under way.
 _QUICK_GROUP = {"consumer.heartbeat.interval.ms": "500", "consumer.session.timeout.ms": "6000"}
 
 
 def hasten(stack: Sandbox, group: str) -> None:
     """Let the broker hurry this group of workers."""
-    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in _QUICK_GROUP.items()]
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in _QUICK_GROUP.items()
+    ]
     admin = AdminClient({"bootstrap.servers": stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
-    for done in admin.incremental_alter_configs([ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)]).values():
+    for done in admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)]
+    ).values():
         done.result(10)
 
 
 class Fleet:
     """Workers by age; those that ended are remembered for their exit codes and logs."""
 
-    def __init__(self, stack: Sandbox, folder: Path, settings: Mapping[str, str], rig: Mapping[str, str]) -> None:
+    def __init__(
+        self, stack: Sandbox, folder: Path, settings: Mapping[str, str], rig: Mapping[str, str]
+    ) -> None:
         self._stack, self._folder, self._settings, self._rig = stack, folder, settings, rig
         self.alive: list[WorkerProcess] = []
         self.databases: dict[WorkerProcess, Proxy] = {}
         self.frozen: dict[WorkerProcess, float] = {}
-        self.kept: set[WorkerProcess] = set()  # an ambush needs them for a while: no other fault kills, stops or freezes them
+        self.kept: set[WorkerProcess] = (
+            set()
+        )  # an ambush needs them for a while: no other fault kills, stops or freezes them
         self.freezes: list[Period] = []
         self.troubles: list[Period] = []  # of the proxies that are no more
         self.wrong_exits: list[str] = []
@@ -55,14 +73,20 @@ class Fleet:
             proxy = Proxy(port)
             dsn = self._stack.env["HLF_SYNC_POSTGRES_DSN"].replace(f":{port}/", f":{proxy.port}/")
             log = self._folder / f"worker-{self._count}.log"
-            worker = WorkerProcess(self._stack.layout.env_file, log, {**self._settings, "POSTGRES_DSN": dsn}, self._rig)
+            worker = WorkerProcess(
+                self._stack.layout.env_file, log, {**self._settings, "POSTGRES_DSN": dsn}, self._rig
+            )
             self.alive.append(worker)
             self.databases[worker] = proxy
             return worker
 
     def one(self, random: Random) -> WorkerProcess | None:
         """Any that runs, is not frozen, and is not kept for something else."""
-        able = [worker for worker in list(self.alive) if worker not in self.frozen and worker not in self.kept]
+        able = [
+            worker
+            for worker in list(self.alive)
+            if worker not in self.frozen and worker not in self.kept
+        ]
         return random.choice(able) if able else None
 
     def at(self, pid: int) -> WorkerProcess | None:
@@ -87,9 +111,13 @@ class Fleet:
         worker.signal(signal.SIGTERM)
         code = worker.wait(45)
         self._close(worker)
-        is_early = code == -signal.SIGTERM and "started" not in worker.output  # before it could listen for signals
+        is_early = (
+            code == -signal.SIGTERM and "started" not in worker.output
+        )  # before it could listen for signals
         if code not in {0, 5} and not is_early:
-            self.wrong_exits.append(f"a worker ended with {code} after SIGTERM: {worker.output[-2000:]}")
+            self.wrong_exits.append(
+                f"a worker ended with {code} after SIGTERM: {worker.output[-2000:]}"
+            )
 
     def freeze(self, worker: WorkerProcess) -> None:
         """SIGSTOP."""
@@ -113,7 +141,9 @@ class Fleet:
             if code is not None and self._forget(worker):
                 self.frozen.pop(worker, None)
                 self._close(worker)
-                self.wrong_exits.append(f"a worker ended by itself with {code}: {worker.output[-2000:]}")
+                self.wrong_exits.append(
+                    f"a worker ended by itself with {code}: {worker.output[-2000:]}"
+                )
                 self.join()
 
     def all_freezes(self) -> list[Period]:
@@ -123,7 +153,10 @@ class Fleet:
 
     def all_troubles(self) -> list[Period]:
         """When some worker was cut off from PostgreSQL, or far away from it."""
-        return [*self.troubles, *(period for proxy in list(self.databases.values()) for period in proxy.all_troubles())]
+        return [
+            *self.troubles,
+            *(period for proxy in list(self.databases.values()) for period in proxy.all_troubles()),
+        ]
 
     def _forget(self, worker: WorkerProcess) -> bool:
         """Whether it was there: two faults may mean the same worker."""
@@ -149,7 +182,9 @@ class Fleet:
         self.mind()
         while len(self.alive) < count:
             self.join()
-        until(lambda: any(worker.is_ready() for worker in list(self.alive)), "a worker is ready", 60)
+        until(
+            lambda: any(worker.is_ready() for worker in list(self.alive)), "a worker is ready", 60
+        )
 
     def close(self) -> None:
         """Kill all."""

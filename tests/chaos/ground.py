@@ -1,6 +1,8 @@
-"""The database's own record of what happened: audit triggers on the application's tables and the circuit, and settings that hide commits for a while.
+"""The database's own record of what happened: audit triggers on the application's tables and the
+circuit, and settings that hide commits for a while.
 
-Laid before the writers begin, taken away at the end. Rolled-back rows leave no trace here, by construction. Read by run.py as the auditor's evidence.
+Laid before the writers begin, taken away at the end. Rolled-back rows leave no trace here, by
+construction. Read by run.py as the auditor's evidence.
 """
 
 from collections.abc import Iterator
@@ -49,7 +51,8 @@ SELECT seq, xid::text::bigint, extract(epoch FROM pg_xact_commit_timestamp(xid::
   FROM chaos.history ORDER BY seq
 """
 
-# Every commit is quick, except those that ask for a standby: that one does not exist, so they are streamed and stay invisible until cancelled.
+# Every commit is quick, except those that ask for a standby: that one does not exist, so they are
+# streamed and stay invisible until cancelled.
 _SETTINGS = {"synchronous_commit": "local", "synchronous_standby_names": "absent"}
 
 
@@ -76,10 +79,15 @@ def _order(connection: psycopg.Connection, values: dict[str, str], word: str) ->
 def read_history(connection: psycopg.Connection) -> list[Event]:
     """Everything that was committed since the trigger was laid."""
     rows = connection.execute(_READ).fetchall()
-    return [Event(seq, xid, at_s, name, key, mentor_id, row, was_ours) for seq, xid, at_s, name, key, mentor_id, row, was_ours in rows]
+    return [
+        Event(seq, xid, at_s, name, key, mentor_id, row, was_ours)
+        for seq, xid, at_s, name, key, mentor_id, row, was_ours in rows
+    ]
 
 
 def read_circuit(connection: psycopg.Connection) -> list[Move]:
     """Every transition of the circuit, in order."""
-    rows = connection.execute("SELECT extract(epoch FROM at)::float8, state FROM chaos.circuit ORDER BY seq").fetchall()
+    rows = connection.execute(
+        "SELECT extract(epoch FROM at)::float8, state FROM chaos.circuit ORDER BY seq"
+    ).fetchall()
     return [Move(at_s, state) for at_s, state in rows]

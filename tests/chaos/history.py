@@ -1,7 +1,8 @@
-"""What the database's own history says each mentor's listing should have been, and when. Pure; the auditor's oracle.
+"""What the database's own history says each mentor's listing should have been, and when. Pure; the
+auditor's oracle.
 
-Written again from HLF's rules, on purpose without a line of consumer/hlf_sync/core: an oracle that shares the code shares its bugs. Times are epoch seconds of
-PostgreSQL's commits.
+Written again from HLF's rules, on purpose without a line of consumer/hlf_sync/core: an oracle that
+shares the code shares its bugs. Times are epoch seconds of PostgreSQL's commits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,9 @@ _HIDDEN, _VISIBLE = {"paused", "expired_cert"}, {"active", "reinstated"}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One committed row change, as the audit trigger wrote it. `row` is the new one, None for a delete; `key` is the row's own id."""
+    """One committed row change, as the audit trigger wrote it. `row` is the new one, None for a
+    delete; `key` is the row's own id.
+    """
 
     seq: int
     xid: int
@@ -39,7 +42,8 @@ class Event:
     key: str
     mentor_id: str
     row: Mapping[str, Any] | None
-    was_ours: bool = True  # what the publication's row filter lets through: before or after is the organisation's
+    # what the publication's row filter lets through: before or after is the organisation's
+    was_ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,14 @@ class _Facts:
     @property
     def ends_s(self) -> float | None:
         """When the most recent certification that is not revoked ends."""
-        return max((row["expires_s"] for row in self.certifications.values() if row["status"] != "revoked"), default=None)
+        return max(
+            (
+                row["expires_s"]
+                for row in self.certifications.values()
+                if row["status"] != "revoked"
+            ),
+            default=None,
+        )
 
     def want(self, now_s: float) -> Want:
         if self.mentor is None or self.mentor["organization"] != "HLF":
@@ -110,4 +121,6 @@ def wanted_at(line: list[Span], now_s: float) -> Want:
 
 def wanted_between(line: list[Span], start_s: float, end_s: float) -> set[Want]:
     """Everything that was wanted at some moment of this time."""
-    return {wanted_at(line, start_s)} | {span.want for span in line if start_s < span.start_s <= end_s}
+    return {wanted_at(line, start_s)} | {
+        span.want for span in line if start_s < span.start_s <= end_s
+    }

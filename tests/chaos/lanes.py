@@ -1,6 +1,8 @@
-"""Who strikes when: four lanes at once, each with a random stream of its own. Called by wave.py; knows no fault.
+"""Who strikes when: four lanes at once, each with a random stream of its own. Called by wave.py;
+knows no fault.
 
-The light faults come at random and overlap. The heavy ones come one after the other; of the ambushes there are two at a time.
+The light faults come at random and overlap. The heavy ones come one after the other; of the
+ambushes there are two at a time.
 """
 
 import contextlib
@@ -13,9 +15,9 @@ from subprocess import TimeoutExpired
 
 import httpx
 import psycopg
-
 from hlf_sync_sandbox.dynamics.control import ControlError
 from hlf_sync_sandbox.errors import SandboxError
+
 from tests.chaos.ambushes import AMBUSHES
 from tests.chaos.faults import HEAVY, LIGHT, Fault, World, name_of
 from tests.chaos.progress import Progress
@@ -72,8 +74,16 @@ class Lanes:
         self._over, self._dealing = threading.Event(), threading.Lock()
         seeds = [world.random.getrandbits(64) for _ in range(4)]
         own = [replace(world, random=Random(seed)) for seed in seeds]  # noqa: S311 - a seed, no secret
-        lanes = [(self._lightly, own[0]), (self._in_ambush, own[1]), (self._in_ambush, own[2]), *([(self._heavily, own[3])] if is_heavy else [])]
-        self._threads = [threading.Thread(target=lane, args=(mine,), name=lane.__name__.strip("_"), daemon=True) for lane, mine in lanes]
+        lanes = [
+            (self._lightly, own[0]),
+            (self._in_ambush, own[1]),
+            (self._in_ambush, own[2]),
+            *([(self._heavily, own[3])] if is_heavy else []),
+        ]
+        self._threads = [
+            threading.Thread(target=lane, args=(mine,), name=lane.__name__.strip("_"), daemon=True)
+            for lane, mine in lanes
+        ]
 
     def start(self) -> None:
         """Let them loose."""
@@ -95,7 +105,9 @@ class Lanes:
             world.fleet.mind()
             if now_s >= next_s:
                 (fault,) = world.random.choices(list(LIGHT), list(LIGHT.values()))
-                held += [strike for strike in [begin(fault, world, self._progress)] if strike is not None]
+                held += [
+                    strike for strike in [begin(fault, world, self._progress)] if strike is not None
+                ]
                 next_s = now_s + world.random.expovariate(1 / self._every_s)
         for strike in held:
             strike.end()

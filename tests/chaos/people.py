@@ -1,4 +1,6 @@
-"""Who there is in a chaos run: who is written to wildly, who is turned once and left alone, and who never is ours. Shared by writers and ambushes."""
+"""Who there is in a chaos run: who is written to wildly, who is turned once and left alone, and who
+never is ours. Shared by writers and ambushes.
+"""
 
 import threading
 from dataclasses import dataclass, field
@@ -11,9 +13,11 @@ _MOST = 150
 class People:
     """Whoever draws from it is a thread of its own.
 
-    `mentors` are written to all the time, so that a wrong state of theirs is soon overwritten. The `steady` have a valid certificate, nobody asks for
-    them, and each is turned and turned back at most once a wave: what that leaves wrong stays wrong until the wave's audit. `spare` are ids whose
-    contact exists and who are no mentors yet; `strangers`, some of `mentors`, are another organisation's all the time, and shown.
+    `mentors` are written to all the time, so that a wrong state of theirs is soon overwritten. The
+    `steady` have a valid certificate, nobody asks for them, and each is turned and turned back at
+    most once a wave: what that leaves wrong stays wrong until the wave's audit. `spare` are ids
+    whose contact exists and who are no mentors yet; `strangers`, some of `mentors`, are another
+    organisation's all the time, and shown.
     """
 
     mentors: list[str]
@@ -47,7 +51,10 @@ class People:
     def begin_wave(self, random: Random) -> None:
         """Everybody steady may be turned once more; a third is kept for the calm."""
         with self.lock:
-            self._fresh, self._kept = random.sample(self.steady, len(self.steady)), len(self.steady) // 3
+            self._fresh, self._kept = (
+                random.sample(self.steady, len(self.steady)),
+                len(self.steady) // 3,
+            )
 
     def become_calm(self) -> None:
         """What was kept may be had now."""

@@ -1,4 +1,6 @@
-"""What a person may look at while a chaos run goes on. Written by run.py, wave.py and lanes.py, read by report.py."""
+"""What a person may look at while a chaos run goes on. Written by run.py, wave.py and lanes.py,
+read by report.py.
+"""
 
 import threading
 import time

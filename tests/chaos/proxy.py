@@ -1,7 +1,9 @@
-"""A TCP proxy that breaks things: latency, a pause in which nothing passes, resets of all that is open, refused connections.
+"""A TCP proxy that breaks things: latency, a pause in which nothing passes, resets of all that is
+open, refused connections.
 
-One for Dynamics, one for Debezium's way to PostgreSQL, and one for each worker's; runs in a thread of its own. Called by faults.py and ambushes.py.
-Knows nothing of what passes, and remembers when it was in the way.
+One for Dynamics, one for Debezium's way to PostgreSQL, and one for each worker's; runs in a thread
+of its own. Called by faults.py and ambushes.py. Knows nothing of what passes, and remembers when it
+was in the way.
 """
 
 import asyncio
@@ -33,7 +35,9 @@ Undo = Callable[[], None]
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to `target`. What it does wrong holds until it is undone by what it returned, whatever else is wrong."""
+    """Forwards 127.0.0.1:`port` to `target`. What it does wrong holds until it is undone by what it
+    returned, whatever else is wrong.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -86,7 +90,10 @@ class Proxy:
     def all_troubles(self) -> list[Period]:
         """When it was in the way, until now."""
         since_s = self._troubled_since
-        return [*self._troubles, *([] if since_s is None else [Period(since_s, time.time())])]  # noqa: TID251
+        return [
+            *self._troubles,
+            *([] if since_s is None else [Period(since_s, time.time())]),  # noqa: TID251
+        ]
 
     def close(self) -> None:
         """End it."""
@@ -116,14 +123,19 @@ class Proxy:
 
     async def _follow(self) -> None:
         """Do what all that is wrong comes to."""
-        wrongs, now_s = list(self._wrongs.values()), time.time()  # noqa: TID251 - compared with the journal's epoch times
+        wrongs, now_s = (
+            list(self._wrongs.values()),
+            time.time(),  # noqa: TID251 - compared with the journal's epoch times
+        )
         self._latency_s = max((wrong.latency_s for wrong in wrongs), default=0.0)
         self._slice_bytes = min((wrong.slice_bytes for wrong in wrongs), default=_CHUNK)
         self._flows.clear() if any(wrong.stalls for wrong in wrongs) else self._flows.set()
         if any(wrong.refuses for wrong in wrongs):
             self._deafen()
         elif self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_address=True)
+            self._server = await asyncio.start_server(
+                self._serve, "127.0.0.1", self.port, reuse_address=True
+            )
         if wrongs and self._troubled_since is None:
             self._troubled_since = now_s
         elif not wrongs and self._troubled_since is not None:

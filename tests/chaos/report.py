@@ -1,4 +1,6 @@
-"""What a person sees of a chaos run: one line while it goes, a table at its end. Called by tests/chaos/__main__.py."""
+"""What a person sees of a chaos run: one line while it goes, a table at its end. Called by
+tests/chaos/__main__.py.
+"""
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,10 +28,14 @@ _WORDS = {
 def glance(plan: Plan, progress: Progress) -> str:
     """One line, never longer than 80 columns."""
     fleet = progress.fleet
-    workers = f"{len(fleet.alive)} workers" + (f" ({len(fleet.frozen)} frozen)" if fleet.frozen else "") if fleet else "no worker"
+    workers = (
+        f"{len(fleet.alive)} workers" + (f" ({len(fleet.frozen)} frozen)" if fleet.frozen else "")
+        if fleet
+        else "no worker"
+    )
     line = (
-        f"{progress.seconds:4.0f}/{plan.seconds:.0f} s  wave {progress.wave}: {progress.phase}  {progress.struck} faults"
-        f"  {progress.deeds.total()} writes  {workers}  {progress.last}"
+        f"{progress.seconds:4.0f}/{plan.seconds:.0f} s  wave {progress.wave}: {progress.phase} "
+        f" {progress.struck} faults  {progress.deeds.total()} writes  {workers}  {progress.last}"
     )
     return line[:79]
 
@@ -63,12 +69,23 @@ def report(outcome: Outcome, console: Console) -> None:
         style = "bold red" if found else "green"
         table.add_row(_WORDS[name], f"[{style}]{len(found)}[/{style}]")
     console.print(table)
-    console.print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items())), style="dim", soft_wrap=True)
+    console.print(
+        "faults: " + ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items())),
+        style="dim",
+        soft_wrap=True,
+    )
     for name, found in wrong.items():
         for line in found[:_MOST_SHOWN]:
             console.print(f"[red]{_WORDS[name]}:[/red] {escape(line)}", soft_wrap=True)
         if len(found) > _MOST_SHOWN:
             console.print(f"  and {len(found) - _MOST_SHOWN} more", style="dim")
     if not outcome.is_clean:
-        console.print(f"found by the audit of wave {outcome.waves}, after {outcome.seconds:.0f} s and {outcome.struck} faults")
-    console.print("[bold green]every invariant held[/bold green]" if outcome.is_clean else "[bold red]an invariant broke[/bold red]")
+        console.print(
+            f"found by the audit of wave {outcome.waves}, after {outcome.seconds:.0f} s and"
+            f" {outcome.struck} faults"
+        )
+    console.print(
+        "[bold green]every invariant held[/bold green]"
+        if outcome.is_clean
+        else "[bold red]an invariant broke[/bold red]"
+    )

@@ -1,18 +1,22 @@
-"""From the storm to rest: undo every fault, then wait until nothing is under way. Called by wave.py.
+"""From the storm to rest: undo every fault, then wait until nothing is under way. Called by
+wave.py.
 
-Nobody is asked for while resting: a request would make a worker look again, and hide what it had overlooked.
+Nobody is asked for while resting: a request would make a worker look again, and hide what it had
+overlooked.
 """
 
 import time
 from collections.abc import Callable, Iterator
 
 from hlf_sync_sandbox.stack import PARTS
+
 from tests.chaos.detour import await_streaming
 from tests.chaos.faults import World
 from tests.fixtures.worker_process import Town
 
 _WORKERS = 2
-# A killed worker's partitions come to another after 6 s, its mentors after lease and late effect; Kafka and Connect take their time to come back.
+# A killed worker's partitions come to another after 6 s, its mentors after lease and late effect;
+# Kafka and Connect take their time to come back.
 _PATIENCE_S = 45.0
 _LOOK_S = 0.2
 
@@ -43,7 +47,8 @@ def heal(world: World, town: Town) -> None:
 
 
 def rest(world: World, town: Town, say: Callable[[str], None]) -> list[str]:
-    """Wait until everything committed is handled, no certificate is about to end, and nobody is in doubt; what was not so in the end.
+    """Wait until everything committed is handled, no certificate is about to end, and nobody is in
+    doubt; what was not so in the end.
 
     `say` is told what it is waiting for.
     """
@@ -69,9 +74,12 @@ def _busy(world: World, town: Town) -> Iterator[str]:
 
 
 def ask_for_letters(world: World) -> None:
-    """What Dynamics refused is asked for once more now that it serves: a letter is a holding place, no end. Nobody else is asked for."""
+    """What Dynamics refused is asked for once more now that it serves: a letter is a holding place,
+    no end. Nobody else is asked for.
+    """
     world.sql(
-        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, dead_letter_id) SELECT mentor_id, 'dead_letter_replay', dead_letter_id"
-        " FROM hlf_sync.mentor_ledger WHERE state = 'dead_lettered' AND mentor_id = ANY (%s::uuid[])",
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, dead_letter_id) SELECT"
+        " mentor_id, 'dead_letter_replay', dead_letter_id FROM hlf_sync.mentor_ledger WHERE state ="
+        " 'dead_lettered' AND mentor_id = ANY (%s::uuid[])",
         [*world.people.mentors, *world.people.steady],
     )

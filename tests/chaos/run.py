@@ -1,7 +1,9 @@
-"""One chaos run on a real stack: lay the ground, then wave after wave until the time is over or something is found.
+"""One chaos run on a real stack: lay the ground, then wave after wave until the time is over or
+something is found.
 
-Called by tests/chaos/__main__.py and by tests/integration/test_chaos.py. The seed decides who writes what and which fault comes when; the machine
-decides the rest, so a seed repeats the plan of a run, not its interleaving.
+Called by tests/chaos/__main__.py and by tests/integration/test_chaos.py. The seed decides who
+writes what and which fault comes when; the machine decides the rest, so a seed repeats the plan of
+a run, not its interleaving.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ from uuid import uuid4
 
 from hlf_sync_sandbox.dynamics.control import ControlError
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.chaos import evidence, ground
 from tests.chaos.auditor import Findings
 from tests.chaos.detour import detoured
@@ -32,7 +35,8 @@ from tests.fixtures.worker_process import QUICK, Town
 
 _MENTORS, _STEADY, _STRANGERS, _SPARE = 40, 200, 6, 400
 _LEASE_S = 5.0
-# How old facts may be when the call that rests on them begins: they are read under the lease; a commit may stay invisible for a while; clocks.
+# How old facts may be when the call that rests on them begins: they are read under the lease; a
+# commit may stay invisible for a while; clocks.
 _REACH_S = _LEASE_S + LONGEST_UNSEEN_S + 1.0
 
 _SETTINGS = {
@@ -46,13 +50,16 @@ _SETTINGS = {
     "HTTP_PORT": "0",
     "SCHEMA_PATIENCE_S": "30",
 }
-# A revocation waits so short for calls under way that they outlive the assignment: two workers then meet at one mentor.
+# A revocation waits so short for calls under way that they outlive the assignment: two workers then
+# meet at one mentor.
 _REVOCATION_S = 0.3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """No wave but the first begins later than `seconds`; `every_s` lies between two light faults in the mean; `bug` is one of seeded_bugs."""
+    """No wave but the first begins later than `seconds`; `every_s` lies between two light faults in
+    the mean; `bug` is one of seeded_bugs.
+    """
 
     seed: int
     seconds: float
@@ -114,14 +121,26 @@ def run(stack: Sandbox, folder: Path, plan: Plan, progress: Progress | None = No
 
 def _waves(world: World, town: Town, witness: Witness, plan: Plan, progress: Progress) -> Audited:
     audited = audit_at_rest(world, town, witness, progress)
-    while audited.findings.is_clean and not world.fleet.wrong_exits and (progress.wave == 0 or progress.seconds < plan.seconds):
+    while (
+        audited.findings.is_clean
+        and not world.fleet.wrong_exits
+        and (progress.wave == 0 or progress.seconds < plan.seconds)
+    ):
         is_heavy = progress.wave % 2 == 1
-        audited = run_wave(world, town, witness, plan.lengths, progress, every_s=plan.every_s, is_heavy=is_heavy)
-    return audit_at_rest(world, town, witness, progress, is_last=True) if audited.findings.is_clean else audited
+        audited = run_wave(
+            world, town, witness, plan.lengths, progress, every_s=plan.every_s, is_heavy=is_heavy
+        )
+    return (
+        audit_at_rest(world, town, witness, progress, is_last=True)
+        if audited.findings.is_clean
+        else audited
+    )
 
 
 @contextmanager
-def _laid(stack: Sandbox, folder: Path, plan: Plan, progress: Progress) -> Iterator[tuple[World, Town]]:
+def _laid(
+    stack: Sandbox, folder: Path, plan: Plan, progress: Progress
+) -> Iterator[tuple[World, Town]]:
     """Mentors, workers and proxies; all of it is gone afterwards, and the connector as it was."""
     random = Random(plan.seed)  # noqa: S311 - a seed, no secret
     side = SourceSide(stack.env)
@@ -130,7 +149,11 @@ def _laid(stack: Sandbox, folder: Path, plan: Plan, progress: Progress) -> Itera
     town = Town(stack, side, folder)
     hasten(stack, town.group)
     to_dynamics, to_source = Proxy(stack.ports["dynamics"]), Proxy(stack.ports["postgres"])
-    rig = {"RIG_DYNAMICS_PORT": str(to_dynamics.port), "RIG_REVOCATION_S": f"{_REVOCATION_S}", "RIG_BUG": plan.bug or ""}
+    rig = {
+        "RIG_DYNAMICS_PORT": str(to_dynamics.port),
+        "RIG_REVOCATION_S": f"{_REVOCATION_S}",
+        "RIG_BUG": plan.bug or "",
+    }
     fleet = progress.fleet = Fleet(stack, folder, {**_SETTINGS, "KAFKA_GROUP_ID": town.group}, rig)
     with ExitStack() as undone:
         undone.callback(side.connect.close)
@@ -153,14 +176,20 @@ def _close(town: Town) -> None:
 
 
 def _found(town: Town, random: Random) -> People:
-    """Mentors of ours, some strangers who stay another organisation's, and contacts for those to come."""
+    """Mentors of ours, some strangers who stay another organisation's, and contacts for those to
+    come.
+    """
     ids = iter([str(uuid4()) for _ in range(_STRANGERS + _MENTORS + _STEADY + _SPARE)])
-    strangers, ours, steady = ([next(ids) for _ in range(count)] for count in (_STRANGERS, _MENTORS, _STEADY))
+    strangers, ours, steady = (
+        [next(ids) for _ in range(count)] for count in (_STRANGERS, _MENTORS, _STEADY)
+    )
     spare = list(ids)
     town.dynamics.reset()
     town.dynamics.unlimited()
     town.dynamics.latency(0.02)
-    town.dynamics.put_contacts({**dict.fromkeys(strangers, True), **dict.fromkeys(ours + steady + spare, False)})
+    town.dynamics.put_contacts(
+        {**dict.fromkeys(strangers, True), **dict.fromkeys(ours + steady + spare, False)}
+    )
     with town.side.admin() as connection, connection.transaction():
         settle(connection, strangers, random, organization="OTHER", phone="never")
         settle(connection, ours + steady, random)

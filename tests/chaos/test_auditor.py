@@ -1,4 +1,6 @@
-"""The auditor is shown a small run in which all is well, and then the same with one thing wrong: it has to name it. A weak auditor finds nothing."""
+"""The auditor is shown a small run in which all is well, and then the same with one thing wrong: it
+has to name it. A weak auditor finds nothing.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -13,19 +15,47 @@ _ANN, _BEA, _STRANGER = "ann", "bea", "stranger"
 _LATER_S = 10_000.0
 
 
-def _mentor(seq: int, at_s: float, mentor_id: str, status: str | None, organization: str = "HLF") -> Event:
+def _mentor(
+    seq: int, at_s: float, mentor_id: str, status: str | None, organization: str = "HLF"
+) -> Event:
     row = None if status is None else {"organization": organization, "status": status}
-    return Event(seq, 1000 + seq, at_s, "mentor", mentor_id, mentor_id, row, was_ours=organization == "HLF")
+    return Event(
+        seq, 1000 + seq, at_s, "mentor", mentor_id, mentor_id, row, was_ours=organization == "HLF"
+    )
 
 
-def _certificate(seq: int, at_s: float, mentor_id: str, expires_s: float = _LATER_S, status: str = "valid") -> Event:
-    return Event(seq, 1000 + seq, at_s, "certification", f"of {mentor_id}", mentor_id, {"status": status, "expires_s": expires_s})
+def _certificate(
+    seq: int, at_s: float, mentor_id: str, expires_s: float = _LATER_S, status: str = "valid"
+) -> Event:
+    return Event(
+        seq,
+        1000 + seq,
+        at_s,
+        "certification",
+        f"of {mentor_id}",
+        mentor_id,
+        {"status": status, "expires_s": expires_s},
+    )
 
 
 def _call(seq: int, at_s: float, mentor_id: str, value: bool, **changes: Any) -> dict[str, Any]:
-    times = {"started_ms": at_s * 1000, "ended_ms": at_s * 1000 + 20, "applied_ms": at_s * 1000 + 10, "applied_mono_ms": at_s * 1000 + 10}
+    times = {
+        "started_ms": at_s * 1000,
+        "ended_ms": at_s * 1000 + 20,
+        "applied_ms": at_s * 1000 + 10,
+        "applied_mono_ms": at_s * 1000 + 10,
+    }
     column = {"new_showonwebsite": value}
-    return {"seq": seq, "method": "PATCH", "contact_id": mentor_id, "columns": column, "client_gone_ms": None, "overlap": 0, **times, **changes}
+    return {
+        "seq": seq,
+        "method": "PATCH",
+        "contact_id": mentor_id,
+        "columns": column,
+        "client_gone_ms": None,
+        "overlap": 0,
+        **times,
+        **changes,
+    }
 
 
 _EVENTS = (
@@ -39,10 +69,18 @@ _EVENTS = (
 _GOOD = Evidence(
     events=_EVENTS,
     topic=frozenset((event.xid, event.mentor_id) for event in _EVENTS if event.was_ours),
-    journal=(_call(1, 101, _ANN, True), _call(2, 101, _BEA, True), _call(3, 201, _ANN, False), _call(4, 301, _BEA, False)),
+    journal=(
+        _call(1, 101, _ANN, True),
+        _call(2, 101, _BEA, True),
+        _call(3, 201, _ANN, False),
+        _call(4, 301, _BEA, False),
+    ),
     first_shown={_ANN: False, _BEA: False, _STRANGER: True},
     shown={_ANN: False, _BEA: False, _STRANGER: True},
-    ledger={_ANN: LedgerRow("hidden", None, "in_sync", None), _BEA: LedgerRow("hidden", None, "in_sync", None)},
+    ledger={
+        _ANN: LedgerRow("hidden", None, "in_sync", None),
+        _BEA: LedgerRow("hidden", None, "in_sync", None),
+    },
     letters=frozenset(),
     failures=frozenset(),
     now_s=1_000,
@@ -61,25 +99,43 @@ _WRONG = {
     "lost": replace(_GOOD, topic=_GOOD.topic - {(1006, _ANN)}),
     "lost ": replace(_GOOD, lag=1),
     "wrong_final": replace(_GOOD, shown={**_GOOD.shown, _ANN: True}),
-    "wrong_final ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("visible", None, "in_sync", None)}),
-    "wrong_final  ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_doubt", None)}),
+    "wrong_final ": replace(
+        _GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("visible", None, "in_sync", None)}
+    ),
+    "wrong_final  ": replace(
+        _GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_doubt", None)}
+    ),
     "wrong_final   ": replace(_GOOD, shown={**_GOOD.shown, _STRANGER: False}),
-    "wrong_final    ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "in_sync", None, "worker-1")}),
-    "wrong_final     ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_sync", None)}),
+    "wrong_final    ": replace(
+        _GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "in_sync", None, "worker-1")}
+    ),
+    "wrong_final     ": replace(
+        _GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", "hidden", "in_sync", None)}
+    ),
     "phantom": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 250, _ANN, True))),
     "phantom ": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _BEA, False))),
     "other_organization": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 150, _STRANGER, False))),
     "personal": replace(_GOOD, leaks=("worker-1.log",)),
-    "overlapping": replace(_GOOD, journal=(*_GOOD.journal, _call(5, 201.01, _ANN, False, overlap=1))),
-    "breaker": replace(_GOOD, circuit=(Move(295, "open"), Move(305, "half_open"), Move(306, "closed"))),
+    "overlapping": replace(
+        _GOOD, journal=(*_GOOD.journal, _call(5, 201.01, _ANN, False, overlap=1))
+    ),
+    "breaker": replace(
+        _GOOD, circuit=(Move(295, "open"), Move(305, "half_open"), Move(306, "closed"))
+    ),
     "breaker ": replace(
         _GOOD,
         circuit=(Move(250, "open"), Move(255, "half_open")),
-        journal=(*_GOOD.journal, _call(5, 301.005, _ANN, False, ended_ms=301_500), _call(6, 301.2, _ANN, False)),
+        journal=(
+            *_GOOD.journal,
+            _call(5, 301.005, _ANN, False, ended_ms=301_500),
+            _call(6, 301.2, _ANN, False),
+        ),
     ),
     "unrest": replace(_GOOD, unrest=("3 mentors in doubt",)),
     "letters": replace(_GOOD, failures=frozenset({"ann:7"})),
-    "letters ": replace(_GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "dead_lettered", "ann:7")}),
+    "letters ": replace(
+        _GOOD, ledger={**_GOOD.ledger, _ANN: LedgerRow("hidden", None, "dead_lettered", "ann:7")}
+    ),
 }
 
 
@@ -93,13 +149,22 @@ def test_one_thing_wrong_is_named(name: str) -> None:
 def test_a_worker_that_stood_still_may_call_late_and_beside_another() -> None:
     """What no fence can close is no finding."""
     freezes = (Period(202, 240),)
-    journal = (*_GOOD.journal, _call(5, 240.5, _ANN, True), _call(6, 240.51, _ANN, False, overlap=1))
+    journal = (
+        *_GOOD.journal,
+        _call(5, 240.5, _ANN, True),
+        _call(6, 240.51, _ANN, False, overlap=1),
+    )
     findings = audit(replace(_GOOD, journal=journal, freezes=freezes))
     assert findings.is_clean, findings.violations
 
 
-@pytest.mark.parametrize(("freeze", "is_clean"), [(Period(200.5, 206), True), (Period(200.5, 201.2), False), (Period(190, 199), False)])
-def test_only_a_client_that_stood_still_is_there_after_its_time_out(freeze: Period, is_clean: bool) -> None:
+@pytest.mark.parametrize(
+    ("freeze", "is_clean"),
+    [(Period(200.5, 206), True), (Period(200.5, 201.2), False), (Period(190, 199), False)],
+)
+def test_only_a_client_that_stood_still_is_there_after_its_time_out(
+    freeze: Period, is_clean: bool
+) -> None:
     """Another worker's freeze at the same time excuses nobody."""
     long, later = _call(3, 201, _ANN, False, ended_ms=206_000), 205 if is_clean else 202.5
     journal = (*_GOOD.journal[:2], long, _GOOD.journal[3], _call(5, later, _ANN, False, overlap=1))
@@ -120,10 +185,40 @@ _LONG = {"ended_ms": 301_800}
     ("evidence", "is_clean"),
     [
         (replace(_GOOD, circuit=_OUTAGE), True),  # the one probe
-        (replace(_GOOD, circuit=(Move(300.5, "open"), Move(303, "half_open"))), True),  # so soon after the opening that nobody had heard of it
-        (replace(_GOOD, circuit=(Move(295, "open"), Move(305, "half_open")), deaf=(Period(294, 296),)), True),
-        (replace(_GOOD, circuit=_OUTAGE, journal=(*_GOOD.journal[:3], _call(4, 300.8, _BEA, False, **_LONG), _call(5, 301, _ANN, False))), False),
-        (replace(_GOOD, circuit=_OUTAGE, journal=(*_GOOD.journal[:3], _call(4, 301, _BEA, False), _call(5, 301.5, _ANN, False))), True),
+        (
+            replace(_GOOD, circuit=(Move(300.5, "open"), Move(303, "half_open"))),
+            True,
+        ),  # so soon after the opening that nobody had heard of it
+        (
+            replace(
+                _GOOD, circuit=(Move(295, "open"), Move(305, "half_open")), deaf=(Period(294, 296),)
+            ),
+            True,
+        ),
+        (
+            replace(
+                _GOOD,
+                circuit=_OUTAGE,
+                journal=(
+                    *_GOOD.journal[:3],
+                    _call(4, 300.8, _BEA, False, **_LONG),
+                    _call(5, 301, _ANN, False),
+                ),
+            ),
+            False,
+        ),
+        (
+            replace(
+                _GOOD,
+                circuit=_OUTAGE,
+                journal=(
+                    *_GOOD.journal[:3],
+                    _call(4, 301, _BEA, False),
+                    _call(5, 301.5, _ANN, False),
+                ),
+            ),
+            True,
+        ),
     ],
 )
 def test_half_open_lets_one_probe_through_at_a_time(evidence: Evidence, is_clean: bool) -> None:

@@ -1,6 +1,8 @@
-"""One wave of a chaos run: a storm of writers and faults, a calm in which the writers go on, rest, audit. Called by run.py until the time is over.
+"""One wave of a chaos run: a storm of writers and faults, a calm in which the writers go on, rest,
+audit. Called by run.py until the time is over.
 
-Why waves: what goes wrong for a mentor is overwritten by its next change. So the writing ends every half minute, and what is wrong then is seen.
+Why waves: what goes wrong for a mentor is overwritten by its next change. So the writing ends every
+half minute, and what is wrong then is seen.
 """
 
 import time
@@ -22,7 +24,9 @@ _PAUSE_S = 0.08
 
 @dataclass(frozen=True)
 class Lengths:
-    """Seconds. A storm lasts until its last ambush is over, so up to a quarter of a minute longer."""
+    """Seconds. A storm lasts until its last ambush is over, so up to a quarter of a
+    minute longer.
+    """
 
     storm_s: float = 12.0
     calm_s: float = 7.0
@@ -36,8 +40,19 @@ class Audited:
     findings: Findings
 
 
-def run_wave(world: World, town: Town, witness: Witness, lengths: Lengths, progress: Progress, *, every_s: float, is_heavy: bool) -> Audited:
-    """Storm, calm, rest, audit. In every other wave whole parts die too; the others come to rest sooner."""
+def run_wave(
+    world: World,
+    town: Town,
+    witness: Witness,
+    lengths: Lengths,
+    progress: Progress,
+    *,
+    every_s: float,
+    is_heavy: bool,
+) -> Audited:
+    """Storm, calm, rest, audit. In every other wave whole parts die too; the others come to rest
+    sooner.
+    """
     progress.wave += 1
     world.people.begin_wave(world.random)
     writers = _set_loose(world, progress)
@@ -57,7 +72,9 @@ def run_wave(world: World, town: Town, witness: Witness, lengths: Lengths, progr
     return audit_at_rest(world, town, witness, progress)
 
 
-def audit_at_rest(world: World, town: Town, witness: Witness, progress: Progress, *, is_last: bool = False) -> Audited:
+def audit_at_rest(
+    world: World, town: Town, witness: Witness, progress: Progress, *, is_last: bool = False
+) -> Audited:
     """Wait for rest, and look; what is held by a letter is asked for again afterwards."""
     progress.phase, began_s = "coming to rest", time.monotonic()
     world.dynamics.latency(0.02)
@@ -74,14 +91,19 @@ def audit_at_rest(world: World, town: Town, witness: Witness, progress: Progress
 def _set_loose(world: World, progress: Progress) -> list[Writer]:
     dsn = world.stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]
     streams = [Random(world.random.getrandbits(64)) for _ in range(_WRITERS)]  # noqa: S311 - a seed, no secret
-    writers = [Writer(dsn, world.people, stream, pause_s=_PAUSE_S, name=f"writer-{n}") for n, stream in enumerate(streams)]
+    writers = [
+        Writer(dsn, world.people, stream, pause_s=_PAUSE_S, name=f"writer-{n}")
+        for n, stream in enumerate(streams)
+    ]
     progress.writers += writers
     for writer in writers:
         writer.start()
     return writers
 
 
-def _storm(world: World, seconds: float, progress: Progress, *, every_s: float, is_heavy: bool) -> None:
+def _storm(
+    world: World, seconds: float, progress: Progress, *, every_s: float, is_heavy: bool
+) -> None:
     progress.phase = "storm"
     lanes = Lanes(world, progress, every_s=every_s, is_heavy=is_heavy)
     lanes.start()

@@ -1,6 +1,8 @@
-"""The Dynamics client as a whole - contract, credentials, msal, transport, TLS - over the emulator as a process of its own.
+"""The Dynamics client as a whole - contract, credentials, msal, transport, TLS - over the emulator
+as a process of its own.
 
-The same facts that the rooms' tests state over `MockTransport`, where a fake could drift from the service.
+The same facts that the rooms' tests state over `MockTransport`, where a fake could drift from the
+service.
 """
 
 import asyncio
@@ -10,18 +12,25 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
-
 from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
 from hlf_sync.core.verdict import CODES, Course, Effect
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
+from hlf_sync.dynamics.auth.entra import (
+    ClientCertificate,
+    ClientSecret,
+    EntraApplication,
+    Key,
+    ManagedIdentitySource,
+    credentials_for,
+)
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
-from hlf_sync.dynamics.auth.entra import ClientCertificate, ClientSecret, EntraApplication, Key, ManagedIdentitySource, credentials_for
 from hlf_sync.dynamics.http.transport import open_transport
 from hlf_sync.errors import AuthError
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.dynamics.launch import running_emulator
+from pydantic import SecretStr
+
 from tests.fixtures.certificates import certificate_pem, pem_of, self_signed
 from tests.fixtures.dynamics import CONTACT, MISSING, VISIBILITY
 
@@ -36,8 +45,15 @@ class Rig:
         settings = control.settings
         self.control = control
         self.secret = str(settings["client_secret"])
-        self.transport = open_transport(ca_file=Path(settings["ca_file"]), connections=16, request_timeout_s=TIMEOUT_S)
-        self.application = EntraApplication(settings["tenant_id"], settings["client_id"], settings["base_url"], settings["authority"])
+        self.transport = open_transport(
+            ca_file=Path(settings["ca_file"]), connections=16, request_timeout_s=TIMEOUT_S
+        )
+        self.application = EntraApplication(
+            settings["tenant_id"],
+            settings["client_id"],
+            settings["base_url"],
+            settings["authority"],
+        )
         self.credentials = self.sign_in(ClientSecret(lambda: SecretStr(self.secret)))
         self.client = self.client_of(self.credentials)
 
@@ -47,7 +63,12 @@ class Rig:
 
     def client_of(self, credentials: RenewingCredentials) -> DynamicsClient:
         """A client with those credentials."""
-        return DynamicsClient(DynamicsContract(self.application.resource), credentials, self.transport, request_timeout_s=TIMEOUT_S)
+        return DynamicsClient(
+            DynamicsContract(self.application.resource),
+            credentials,
+            self.transport,
+            request_timeout_s=TIMEOUT_S,
+        )
 
     @property
     def shown(self) -> bool | None:
@@ -81,7 +102,10 @@ async def test_remove_and_restore_are_applied(rig: Rig) -> None:
     assert (removed.verdict.course, rig.shown) == (Course.DONE, False)
     assert (await rig.client.read_visibility(HERE)).visibility is Visibility.HIDDEN
     await rig.client.call(HERE, Operation.RESTORE)
-    assert (rig.shown, (await rig.client.read_visibility(HERE)).visibility) == (True, Visibility.VISIBLE)
+    assert (rig.shown, (await rig.client.read_visibility(HERE)).visibility) == (
+        True,
+        Visibility.VISIBLE,
+    )
     assert (await rig.client.who_am_i()).verdict.course is Course.DONE
 
 
@@ -89,23 +113,38 @@ async def test_remove_and_restore_are_applied(rig: Rig) -> None:
 async def test_an_unknown_contact_is_never_created(rig: Rig) -> None:
     """404 instead of an upsert."""
     result = await rig.client.call(NOT_HERE, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.error_code) == (Course.REJECTED, ErrorCode.NOT_FOUND)
+    assert (result.verdict.course, result.verdict.error_code) == (
+        Course.REJECTED,
+        ErrorCode.NOT_FOUND,
+    )
     assert MISSING not in rig.control.contacts()
 
 
 @pytest.mark.requirement("R24")
 @pytest.mark.requirement("R45")
 async def test_the_journal_of_the_service_holds_the_allowed_requests_only(rig: Rig) -> None:
-    """One column, If-Match, a fresh id per attempt in both headers, no cookie although one is offered at every answer."""
+    """One column, If-Match, a fresh id per attempt in both headers, no cookie although one is
+    offered at every answer.
+    """
     for operation in (Operation.REMOVE, Operation.RESTORE, Operation.REMOVE):
         await rig.client.call(HERE, operation)
     entries = rig.control.journal(kind="api")
-    assert [entry["columns"] for entry in entries] == [{VISIBILITY: value} for value in (False, True, False)]
-    assert {(entry["method"], entry["if_match"], entry["has_cookie"], entry["prefer"]) for entry in entries} == {("PATCH", "*", False, None)}
+    assert [entry["columns"] for entry in entries] == [
+        {VISIBILITY: value} for value in (False, True, False)
+    ]
+    assert {
+        (entry["method"], entry["if_match"], entry["has_cookie"], entry["prefer"])
+        for entry in entries
+    } == {("PATCH", "*", False, None)}
     assert all(entry["x_correlation_id"] == entry["x_ms_client_request_id"] for entry in entries)
     assert len({entry["x_correlation_id"] for entry in entries}) == 3
-    allowed = "accept accept-encoding authorization content-length content-type host if-match odata-maxversion odata-version user-agent"
-    assert {tuple(sorted(entry["header_names"])) for entry in entries} == {(*allowed.split(), "x-correlation-id", "x-ms-client-request-id")}
+    allowed = (
+        "accept accept-encoding authorization content-length content-type host if-match"
+        " odata-maxversion odata-version user-agent"
+    )
+    assert {tuple(sorted(entry["header_names"])) for entry in entries} == {
+        (*allowed.split(), "x-correlation-id", "x-ms-client-request-id")
+    }
     assert len({entry["connection"] for entry in rig.control.journal()}) == 1
 
 
@@ -153,7 +192,9 @@ EXPECTED = {
 @pytest.mark.requirement("R28")
 @pytest.mark.parametrize("preset", EXPECTED)
 async def test_every_fault_of_the_service_has_its_verdict(rig: Rig, preset: str) -> None:
-    """And afterwards the client works as before; at most one more call meets a connection that is closed at that moment."""
+    """And afterwards the client works as before; at most one more call meets a connection that is
+    closed at that moment.
+    """
     rig.control.script([preset])
     verdict = (await rig.client.call(HERE, Operation.REMOVE)).verdict
     assert (verdict.course, verdict.error_code, verdict.effect) == EXPECTED[preset]
@@ -167,13 +208,18 @@ async def test_every_fault_of_the_service_has_its_verdict(rig: Rig, preset: str)
 async def test_every_code_on_the_wire_has_its_course(rig: Rig, code: int) -> None:
     """In hexadecimal as the service writes it, with the status that comes with it."""
     expected = CODES[code][1].course
-    rig.control.fault(code=f"0x{code:08x}", status=None if code in {0x80040217, 0x80072322} else 400, times=2)
+    rig.control.fault(
+        code=f"0x{code:08x}", status=None if code in {0x80040217, 0x80072322} else 400, times=2
+    )
     verdict = (await rig.client.call(HERE, Operation.REMOVE)).verdict
     assert verdict.course is (Course.HALT if expected is Course.RENEW_TOKEN else expected)
 
 
 @pytest.mark.requirement("R27")
-@pytest.mark.parametrize(("header", "seconds"), [(17, 17.0), ("2.5", 2.5), ("-3", None), ("1000000000", 3600.0), ("soon", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(17, 17.0), ("2.5", 2.5), ("-3", None), ("1000000000", 3600.0), ("soon", None)],
+)
 async def test_retry_after_is_bounded(rig: Rig, header: str | float, seconds: float | None) -> None:
     """Seconds, fractions, absurd ones."""
     rig.control.fault("throttled", retry_after=header)
@@ -181,12 +227,18 @@ async def test_retry_after_is_bounded(rig: Rig, header: str | float, seconds: fl
 
 
 @pytest.mark.requirement("R48")
-@pytest.mark.parametrize("switch", [{"app_user": False}, {"can_write": False}, {"column_secured": True}])
+@pytest.mark.parametrize(
+    "switch", [{"app_user": False}, {"can_write": False}, {"column_secured": True}]
+)
 async def test_a_missing_privilege_halts(rig: Rig, switch: dict[str, bool]) -> None:
     """Every contact would fail, none is at fault; switched on again, calls go on."""
     rig.control.switches(**switch)
     verdict = (await rig.client.call(HERE, Operation.REMOVE)).verdict
-    assert (verdict.course, verdict.error_code, rig.shown) == (Course.HALT, ErrorCode.AUTH_FAILURE, True)
+    assert (verdict.course, verdict.error_code, rig.shown) == (
+        Course.HALT,
+        ErrorCode.AUTH_FAILURE,
+        True,
+    )
     rig.control.reset()
     assert (await rig.client.call(HERE, Operation.REMOVE)).verdict.course is Course.DONE
 
@@ -209,7 +261,10 @@ async def test_a_wrong_secret_halts_before_any_call_and_a_new_one_heals(rig: Rig
     verdict = (await rig.client.call(HERE, Operation.REMOVE)).verdict
     assert (verdict.course, verdict.error_code) == (Course.HALT, ErrorCode.AUTH_FAILURE)
     assert isinstance(rig.credentials.trouble, AuthError)
-    assert (rig.credentials.trouble.error, rig.credentials.trouble.aadsts) == ("invalid_client", 7000215)
+    assert (rig.credentials.trouble.error, rig.credentials.trouble.aadsts) == (
+        "invalid_client",
+        7000215,
+    )
     asked = len(rig.control.journal())
     assert (await rig.client.call(HERE, Operation.REMOVE)).verdict.course is Course.HALT
     assert len(rig.control.journal()) == asked
@@ -219,15 +274,22 @@ async def test_a_wrong_secret_halts_before_any_call_and_a_new_one_heals(rig: Rig
 
 
 @pytest.mark.requirement("R23")
-@pytest.mark.parametrize("preset", ["token-throttled", "token-unavailable", "token-slow", "token-hang"])
+@pytest.mark.parametrize(
+    "preset", ["token-throttled", "token-unavailable", "token-slow", "token-hang"]
+)
 async def test_a_token_endpoint_that_is_away_postpones(rig: Rig, preset: str) -> None:
     """Throttled, 503, slower than 2 s, silent: a network_error, no call, no attempt."""
     rig.control.fault(preset)
     result = await rig.client.call(HERE, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.error_code) == (Course.POSTPONED, ErrorCode.NETWORK_ERROR)
+    assert (result.verdict.course, result.verdict.error_code) == (
+        Course.POSTPONED,
+        ErrorCode.NETWORK_ERROR,
+    )
     assert result.duration_ms < 2_500
     assert isinstance(rig.credentials.trouble, TokenUnavailableError)
-    assert result.verdict.retry_after_s == pytest.approx(60.0 if preset == "token-throttled" else 1.0, abs=0.1)
+    assert result.verdict.retry_after_s == pytest.approx(
+        60.0 if preset == "token-throttled" else 1.0, abs=0.1
+    )
     assert rig.control.journal(kind="api") == []
 
 
@@ -251,8 +313,12 @@ async def test_a_closed_port_is_not_sent(rig: Rig) -> None:
     await rig.client.call(HERE, Operation.RESTORE)
     rig.control.outage(mode="refuse")
     verdicts = [(await rig.client.call(HERE, Operation.REMOVE)).verdict for _ in range(3)]
-    assert {(verdict.course, verdict.is_breaker_failure) for verdict in verdicts} == {(Course.RETRY, True)}
-    assert verdicts[-1].effect is Effect.NONE  # the first may meet the idle connection that is closed at that moment
+    assert {(verdict.course, verdict.is_breaker_failure) for verdict in verdicts} == {
+        (Course.RETRY, True)
+    }
+    assert (
+        verdicts[-1].effect is Effect.NONE
+    )  # the first may meet the idle connection that is closed at that moment
     rig.control.end_outage()
     async with asyncio.timeout(10):  # the port opens a moment later
         while (await rig.client.call(HERE, Operation.REMOVE)).verdict.course is not Course.DONE:
@@ -266,7 +332,9 @@ async def test_a_certificate_signs_in(rig: Rig, tmp_path: Path) -> None:
     path.write_bytes(pem_of(key) + certificate_pem(certificate))
     rig.control.set_app(certificate=certificate_pem(certificate).decode())
     credentials = rig.sign_in(ClientCertificate(path))
-    assert (await rig.client_of(credentials).call(HERE, Operation.REMOVE)).verdict.course is Course.DONE
+    assert (
+        await rig.client_of(credentials).call(HERE, Operation.REMOVE)
+    ).verdict.course is Course.DONE
     path.write_bytes(pem_of(other_key) + certificate_pem(other_certificate))
     other = rig.sign_in(ClientCertificate(path))
     assert (await rig.client_of(other).call(HERE, Operation.REMOVE)).verdict.course is Course.HALT
@@ -276,14 +344,20 @@ async def test_a_managed_identity_signs_in(rig: Rig, monkeypatch: pytest.MonkeyP
     """With the endpoint that the platform's environment names."""
     monkeypatch.setenv("IDENTITY_ENDPOINT", rig.control.settings["identity_endpoint"])
     monkeypatch.setenv("IDENTITY_HEADER", rig.control.settings["identity_header"])
-    credentials = RenewingCredentials(ManagedIdentitySource(None, rig.application.resource, rig.transport))
-    assert (await rig.client_of(credentials).call(HERE, Operation.REMOVE)).verdict.course is Course.DONE
+    credentials = RenewingCredentials(
+        ManagedIdentitySource(None, rig.application.resource, rig.transport)
+    )
+    assert (
+        await rig.client_of(credentials).call(HERE, Operation.REMOVE)
+    ).verdict.course is Course.DONE
 
 
 async def test_without_the_ca_file_nothing_is_sent(rig: Rig) -> None:
     """The token endpoint's certificate is not to be trusted: halted, not retried for ever."""
     transport = open_transport(ca_file=None, connections=1, request_timeout_s=TIMEOUT_S)
-    credentials = credentials_for(rig.application, ClientSecret(lambda: SecretStr("x")), transport, auth_retry_s=30.0)
+    credentials = credentials_for(
+        rig.application, ClientSecret(lambda: SecretStr("x")), transport, auth_retry_s=30.0
+    )
     client = DynamicsClient(DynamicsContract(rig.application.resource), credentials, transport)
     assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.HALT
     assert isinstance(credentials.trouble, AuthError)

@@ -1,4 +1,5 @@
-"""What the emulator can be made to do wrong, seen from a client: the faults that the delivery tests rely on.
+"""What the emulator can be made to do wrong, seen from a client: the faults that the delivery tests
+rely on.
 
 If one of these fails, a test of the client that uses that fault proves nothing.
 """
@@ -16,10 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
 from hlf_sync_sandbox.dynamics.launch import running_emulator
 from hlf_sync_sandbox.dynamics.presets import PRESETS
+
 from tests.fixtures.dynamics import CONTACT, VISIBILITY, Organization, emulated
 
 
@@ -57,7 +58,11 @@ def _hasty(emulator: Organization, seconds: float = 0.2) -> httpx.Response:
 @pytest.mark.parametrize(
     ("preset", "error", "applied"),
     [
-        ("reset-before", httpx.RemoteProtocolError, False),  # the ssl module shows a reset as an end; asyncio does not
+        (
+            "reset-before",
+            httpx.RemoteProtocolError,
+            False,
+        ),  # the ssl module shows a reset as an end; asyncio does not
         ("reset-after", httpx.RemoteProtocolError, True),
         ("answer-lost", httpx.RemoteProtocolError, True),
         ("half-answer", httpx.RemoteProtocolError, True),
@@ -67,7 +72,12 @@ def _hasty(emulator: Organization, seconds: float = 0.2) -> httpx.Response:
     ],
 )
 def test_each_broken_answer_breaks_as_named(
-    emulator: Organization, control: DynamicsControl, preset: str, error: type[Exception], *, applied: bool
+    emulator: Organization,
+    control: DynamicsControl,
+    preset: str,
+    error: type[Exception],
+    *,
+    applied: bool,
 ) -> None:
     """What the client meets, and whether the write happened."""
     control.fault(preset)
@@ -80,18 +90,24 @@ def test_each_broken_answer_breaks_as_named(
     assert emulator.patch(CONTACT).status_code == 204
 
 
-def test_a_slow_answer_trickles_byte_by_byte(emulator: Organization, control: DynamicsControl) -> None:
+def test_a_slow_answer_trickles_byte_by_byte(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Each byte comes in time, the whole does not: only a total time limit ends it."""
     control.fault("slow-loris", pace_s=0.002)
     with httpx.Client(verify=emulator.verify, timeout=1, trust_env=False) as client:
         started_s = time.monotonic()
         url = f"{emulator.base_url}/api/data/v9.2/WhoAmI"
-        with client.stream("GET", url, headers=emulator.headers(), timeout=httpx.Timeout(1, read=0.3)) as _:
+        with client.stream(
+            "GET", url, headers=emulator.headers(), timeout=httpx.Timeout(1, read=0.3)
+        ) as _:
             pass
     assert time.monotonic() - started_s > 0.6
 
 
-async def _raw(emulator: Organization, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _raw(
+    emulator: Organization, sent: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, port = emulator.base_url.removeprefix("https://").split(":")
     assert isinstance(emulator.verify, ssl.SSLContext)
     reader, writer = await asyncio.open_connection(host, int(port), ssl=emulator.verify)
@@ -101,7 +117,10 @@ async def _raw(emulator: Organization, sent: bytes) -> tuple[asyncio.StreamReade
 
 def _get(emulator: Organization, path: str) -> bytes:
     host = emulator.base_url.removeprefix("https://")
-    return f"GET /api/data/v9.2/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {emulator.token()}\r\n\r\n".encode()
+    return (
+        f"GET /api/data/v9.2/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer"
+        f" {emulator.token()}\r\n\r\n".encode()
+    )
 
 
 async def test_a_reset_is_a_tcp_reset(emulator: Organization, control: DynamicsControl) -> None:
@@ -113,7 +132,9 @@ async def test_a_reset_is_a_tcp_reset(emulator: Organization, control: DynamicsC
     writer.close()
 
 
-async def test_a_stale_connection_ends_after_a_whole_answer(emulator: Organization, control: DynamicsControl) -> None:
+async def test_a_stale_connection_ends_after_a_whole_answer(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """The answer does not say so: the client finds out at its next request."""
     control.fault("stale-connection")
     reader, writer = await _raw(emulator, _get(emulator, "WhoAmI"))
@@ -133,15 +154,29 @@ async def test_a_stale_connection_ends_after_a_whole_answer(emulator: Organizati
         ("zero", lambda answer: answer.json()["error"]["code"] == "0x0"),
         ("empty_code", lambda answer: answer.json()["error"]["code"] == ""),
         ("innererror", lambda answer: "stacktrace" in answer.json()["error"]["innererror"]),
-        ("annotated", lambda answer: any(name.startswith("@Microsoft") for name in answer.json()["error"])),
+        (
+            "annotated",
+            lambda answer: any(name.startswith("@Microsoft") for name in answer.json()["error"]),
+        ),
         ("no_envelope", lambda answer: "ExceptionMessage" in answer.json()),
         ("html", lambda answer: answer.text.startswith("<html>")),
-        ("truncated", lambda answer: answer.text.startswith('{"error"') and not answer.text.endswith("}")),
-        ("gzip", lambda answer: answer.headers["content-encoding"] == "gzip" and answer.json()["error"]["code"] == "0x80072322"),
+        (
+            "truncated",
+            lambda answer: answer.text.startswith('{"error"') and not answer.text.endswith("}"),
+        ),
+        (
+            "gzip",
+            lambda answer: (
+                answer.headers["content-encoding"] == "gzip"
+                and answer.json()["error"]["code"] == "0x80072322"
+            ),
+        ),
         ("empty", lambda answer: answer.content == b""),
     ],
 )
-def test_an_error_comes_in_each_of_its_shapes(emulator: Organization, control: DynamicsControl, body: str, check: object) -> None:
+def test_an_error_comes_in_each_of_its_shapes(
+    emulator: Organization, control: DynamicsControl, body: str, check: object
+) -> None:
     """The bodies of section 3, with the status and Retry-After of the fault."""
     control.fault("throttled", body=body, retry_after=17)
     answer = emulator.patch(CONTACT)
@@ -183,7 +218,9 @@ def test_a_redirect_names_another_host(emulator: Organization, control: Dynamics
     assert (answer.status_code, answer.headers["location"]) == (302, "https://redirected.invalid/")
 
 
-def test_200_with_truncated_json_is_whole_http(emulator: Organization, control: DynamicsControl) -> None:
+def test_200_with_truncated_json_is_whole_http(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Only the JSON is cut."""
     control.fault("truncated-json")
     answer = emulator.patch(CONTACT)
@@ -192,7 +229,9 @@ def test_200_with_truncated_json_is_whole_http(emulator: Organization, control: 
         answer.json()
 
 
-def test_a_late_effect_comes_after_the_answer(emulator: Organization, control: DynamicsControl) -> None:
+def test_a_late_effect_comes_after_the_answer(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """504 now, applied later; the journal has both times."""
     control.fault("late-effect", late_s=0.2)
     assert emulator.patch(CONTACT).status_code == 504
@@ -204,7 +243,9 @@ def test_a_late_effect_comes_after_the_answer(emulator: Organization, control: D
     assert control.in_flight() == []
 
 
-def test_a_held_request_takes_effect_after_a_later_one(emulator: Organization, control: DynamicsControl) -> None:
+def test_a_held_request_takes_effect_after_a_later_one(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Hold k, answer k+1, then apply k: the late success after the client's time-out."""
     control.hold("k")
     with pytest.raises(httpx.ReadTimeout):
@@ -221,7 +262,9 @@ def test_a_held_request_takes_effect_after_a_later_one(emulator: Organization, c
     assert (second["overlap"], second["unsettled"]) == (0, 1)
 
 
-def test_a_hold_can_release_itself_after_the_next_answer(emulator: Organization, control: DynamicsControl) -> None:
+def test_a_hold_can_release_itself_after_the_next_answer(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """The same order without anybody to release."""
     control.hold("k", release_after=1)
     with pytest.raises(httpx.ReadTimeout):
@@ -230,7 +273,9 @@ def test_a_hold_can_release_itself_after_the_next_answer(emulator: Organization,
     control.until(lambda: control.contacts()[CONTACT] is False)
 
 
-def test_overlapping_calls_for_one_contact_are_counted(emulator: Organization, control: DynamicsControl) -> None:
+def test_overlapping_calls_for_one_contact_are_counted(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """The oracle of 'never two calls in flight for one mentor'."""
     control.hold("first")
     waiting = threading.Thread(target=lambda: _hasty(emulator, 5))
@@ -255,7 +300,9 @@ def test_faults_choose_their_requests(emulator: Organization, control: DynamicsC
     assert [emulator.patch(CONTACT).status_code for _ in range(4)] == [503, 204, 500, 204]
 
 
-def test_a_faulty_request_gives_its_place_back(emulator: Organization, control: DynamicsControl) -> None:
+def test_a_faulty_request_gives_its_place_back(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Among the concurrent ones, and in the list of what is in flight."""
     control.set_limits(concurrency=1)
     control.script(["unavailable", "reset-before", {"preset": "late-effect", "late_s": 0.3}])
@@ -288,9 +335,19 @@ def test_every_preset_is_a_fault(control: DynamicsControl, preset: str) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [{"wire": "sideways"}, {"status": 7}, {"nosuch": 1}, {"nth": 0}, {"headers": {"A": "b\r\nc"}}, {"release_after": 1}, {"probability": 2}],
+    [
+        {"wire": "sideways"},
+        {"status": 7},
+        {"nosuch": 1},
+        {"nth": 0},
+        {"headers": {"A": "b\r\nc"}},
+        {"release_after": 1},
+        {"probability": 2},
+    ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(control: DynamicsControl, fault: dict[str, object]) -> None:
+def test_a_fault_that_makes_no_sense_is_refused(
+    control: DynamicsControl, fault: dict[str, object]
+) -> None:
     """With a text, and nothing is armed."""
     with pytest.raises(ControlError):
         control.script([fault])
@@ -298,7 +355,9 @@ def test_a_fault_that_makes_no_sense_is_refused(control: DynamicsControl, fault:
 
 
 @pytest.mark.parametrize("mode", ["502", "503", "504"])
-def test_an_outage_answers_every_call_and_ends_by_itself(emulator: Organization, control: DynamicsControl, mode: str) -> None:
+def test_an_outage_answers_every_call_and_ends_by_itself(
+    emulator: Organization, control: DynamicsControl, mode: str
+) -> None:
     """Nothing is applied; tokens still come."""
     control.outage(0.3, mode=mode, retry_after=5)  # type: ignore[arg-type]  # a parameter of the test
     answer = emulator.patch(CONTACT)
@@ -309,14 +368,18 @@ def test_an_outage_answers_every_call_and_ends_by_itself(emulator: Organization,
     assert emulator.patch(CONTACT).status_code == 204
 
 
-def test_an_outage_can_take_the_token_service_alone(emulator: Organization, control: DynamicsControl) -> None:
+def test_an_outage_can_take_the_token_service_alone(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Calls with a live token go on."""
     control.outage(api=False, token=True)
     assert emulator.ask_token().status_code == 503
     assert emulator.patch(CONTACT).status_code == 204
 
 
-def test_an_outage_can_refuse_connections_and_come_back_on_the_same_port(emulator: Organization, control: DynamicsControl) -> None:
+def test_an_outage_can_refuse_connections_and_come_back_on_the_same_port(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """The listener closes, open connections are reset."""
     emulator.patch(CONTACT)
     control.outage(mode="refuse")
@@ -350,18 +413,31 @@ def test_latency_follows_its_distribution(emulator: Organization, control: Dynam
     control.latency(kind="uniform", low_s=0.01, high_s=0.03)
     for _ in range(5):
         emulator.patch(CONTACT)
-    took = [entry["ended_mono_ms"] - entry["started_mono_ms"] for entry in control.journal(kind="api")]
+    took = [
+        entry["ended_mono_ms"] - entry["started_mono_ms"] for entry in control.journal(kind="api")
+    ]
     assert all(8 <= each <= 200 for each in took)
 
 
-def test_the_journal_has_what_assertions_need_and_no_secret(emulator: Organization, control: DynamicsControl) -> None:
+def test_the_journal_has_what_assertions_need_and_no_secret(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """Ids, conditions, columns, times; never a token or a secret, in memory or on disk."""
     emulator.ask_token()
     emulator.patch(CONTACT, x_correlation_id="c-1", x_ms_client_request_id="r-1")
     entry = control.tail(1)[0]
     assert entry["columns"] == {VISIBILITY: False}
-    assert (entry["x_correlation_id"], entry["x_ms_client_request_id"], entry["if_match"]) == ("c-1", "r-1", "*")
-    assert (entry["has_authorization"], entry["has_cookie"], entry["status"], entry["contact_id"]) == (True, False, 204, CONTACT)
+    assert (entry["x_correlation_id"], entry["x_ms_client_request_id"], entry["if_match"]) == (
+        "c-1",
+        "r-1",
+        "*",
+    )
+    assert (
+        entry["has_authorization"],
+        entry["has_cookie"],
+        entry["status"],
+        entry["contact_id"],
+    ) == (True, False, 204, CONTACT)
     assert entry["started_ms"] <= entry["applied_ms"] <= entry["ended_ms"]
     file = Path(control.settings["journal_file"]).read_text("utf-8")
     assert emulator.token() not in file
@@ -392,11 +468,16 @@ def test_single_flight_can_be_counted(emulator: Organization, control: DynamicsC
         b"POST /api/data/v9.2/$batch HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n\xff\xff\xff",
     ],
 )
-def test_no_bytes_end_the_process(emulator: Organization, control: DynamicsControl, sent: bytes) -> None:
+def test_no_bytes_end_the_process(
+    emulator: Organization, control: DynamicsControl, sent: bytes
+) -> None:
     """Each gets an answer in the 4xx or 5xx, and the next client is served."""
     host, port = emulator.base_url.removeprefix("https://").split(":")
     assert isinstance(emulator.verify, ssl.SSLContext)
-    with socket.create_connection((host, int(port)), timeout=5) as plain, emulator.verify.wrap_socket(plain, server_hostname=host) as tls:
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        emulator.verify.wrap_socket(plain, server_hostname=host) as tls,
+    ):
         tls.sendall(sent)
         status = int(tls.recv(65536).split(b" ", 2)[1])
     assert 400 <= status < 600
@@ -415,7 +496,10 @@ def test_tls_below_1_2_and_plain_text_are_refused(emulator: Organization) -> Non
     old.load_verify_locations(cadata=Path(emulator.ca_file).read_text("utf-8"))
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with socket.create_connection((host, int(port)), timeout=5) as plain, pytest.raises(OSError, match=r"."):
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        pytest.raises(OSError, match=r"."),
+    ):
         old.wrap_socket(plain, server_hostname=host)
 
 
@@ -425,10 +509,14 @@ def test_orders_need_the_control_token(control: DynamicsControl) -> None:
         DynamicsControl(control.settings["control_url"], "wrong").contacts()
 
 
-async def test_pipelined_requests_are_answered_in_order(emulator: Organization, control: DynamicsControl) -> None:
+async def test_pipelined_requests_are_answered_in_order(
+    emulator: Organization, control: DynamicsControl
+) -> None:
     """HTTP/1.1 keep-alive: one after another on each connection."""
     control.latency(0.02)
-    reader, writer = await _raw(emulator, b"".join(_get(emulator, path) for path in ("WhoAmI", "contacts(7)", "WhoAmI")))
+    reader, writer = await _raw(
+        emulator, b"".join(_get(emulator, path) for path in ("WhoAmI", "contacts(7)", "WhoAmI"))
+    )
     received = b""
     while received.count(b"HTTP/1.1 ") < 3:
         received += await asyncio.wait_for(reader.read(65536), 5)

@@ -1,4 +1,6 @@
-"""The emulator as a process: what outlives it, how it ends, and that MSAL and curl-like clients get along with it."""
+"""The emulator as a process: what outlives it, how it ends, and that MSAL and curl-like clients get
+along with it.
+"""
 
 import base64
 import json
@@ -20,12 +22,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from typer.testing import CliRunner, Result
-
 from hlf_sync_sandbox.dynamics.cli import app
 from hlf_sync_sandbox.dynamics.clock import utc_now
 from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
-from hlf_sync_sandbox.dynamics.launch import running_emulator, start_emulator, stop, wait_until_ready
+from hlf_sync_sandbox.dynamics.launch import (
+    running_emulator,
+    start_emulator,
+    stop,
+    wait_until_ready,
+)
+from typer.testing import CliRunner, Result
+
 from tests.fixtures.dynamics import CONTACT, VISIBILITY, emulated
 
 
@@ -69,8 +76,15 @@ def test_sigterm_ends_it_cleanly_even_with_requests_under_way(tmp_path: Path) ->
         control.put_contacts({CONTACT: True})
         control.hold("for ever")
         organization = emulated(control)
-        with httpx.Client(verify=organization.verify, timeout=0.3) as hasty, pytest.raises(httpx.ReadTimeout):
-            hasty.patch(f"{organization.base_url}/api/data/v9.2/contacts({CONTACT})", json={}, headers=organization.headers())
+        with (
+            httpx.Client(verify=organization.verify, timeout=0.3) as hasty,
+            pytest.raises(httpx.ReadTimeout),
+        ):
+            hasty.patch(
+                f"{organization.base_url}/api/data/v9.2/contacts({CONTACT})",
+                json={},
+                headers=organization.headers(),
+            )
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
         output.seek(0)
@@ -85,7 +99,11 @@ def test_a_second_start_says_so_and_exits_2(tmp_path: Path) -> None:
     """One process per state directory; the first is not disturbed."""
     with running_emulator(tmp_path) as control:
         second = subprocess.run(
-            [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
         assert second.returncode == 2
         assert f"already runs on {tmp_path} (pid {control.settings['pid']})" in second.stderr
@@ -98,7 +116,15 @@ def test_a_taken_port_is_named_and_exits_2(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(tmp_path), "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "hlf_sync_sandbox.dynamics",
+            "--state",
+            str(tmp_path),
+            "--port",
+            str(port),
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
     assert f"port {port}" in ended.stderr
@@ -113,10 +139,19 @@ def test_the_emulator_without_journal_file_writes_none(tmp_path: Path) -> None:
 
 
 class _Client(httpx.Client):
-    """MSAL hands the assertion over as bytes, which httpx would send as `b'…'`: a certificate never works without this."""
+    """MSAL hands the assertion over as bytes, which httpx would send as `b'…'`: a certificate never
+    works without this.
+    """
 
     def post(self, url: str, *, data: dict[str, object], **options: Any) -> httpx.Response:  # type: ignore[override]  # as MSAL calls it
-        return super().post(url, data={name: value.decode() if isinstance(value, bytes) else value for name, value in data.items()}, **options)
+        return super().post(
+            url,
+            data={
+                name: value.decode() if isinstance(value, bytes) else value
+                for name, value in data.items()
+            },
+            **options,
+        )
 
 
 def _msal(control: DynamicsControl, credential: object) -> dict[str, object]:
@@ -130,7 +165,9 @@ def _msal(control: DynamicsControl, credential: object) -> dict[str, object]:
             instance_discovery=False,
             http_client=client,
         )
-        answer: dict[str, object] = application.acquire_token_for_client([f"{settings['base_url']}/.default"])
+        answer: dict[str, object] = application.acquire_token_for_client(
+            [f"{settings['base_url']}/.default"]
+        )
     return answer
 
 
@@ -138,11 +175,20 @@ def _certificate() -> tuple[str, str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hlf-sync")])
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), utc_now(), utc_now() + timedelta(days=1))
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            utc_now(),
+            utc_now() + timedelta(days=1),
+        )
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)
     )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     return certificate.decode(), pem.decode()
 
 
@@ -168,7 +214,12 @@ def test_msal_gets_tokens_by_secret_by_certificate_and_by_managed_identity(tmp_p
 def test_private_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     """Keys, secrets, and the file that names them."""
     with running_emulator(tmp_path):
-        for name in ("dynamics.json", "dynamics-identity.json", "dynamics-ca.key", "dynamics-leaf.key"):
+        for name in (
+            "dynamics.json",
+            "dynamics-identity.json",
+            "dynamics-ca.key",
+            "dynamics-leaf.key",
+        ):
             assert (tmp_path / name).stat().st_mode & 0o077 == 0
 
 
@@ -176,7 +227,9 @@ def test_the_commands_steer_a_running_emulator(tmp_path: Path) -> None:
     """`hlf-sync sandbox dynamics …`; without an emulator one line and exit code 2."""
 
     def run(*arguments: str, stdin: str = "") -> Result:
-        return CliRunner().invoke(app, arguments, input=stdin, env={"HLF_SYNC_SANDBOX_STATE": str(tmp_path)})
+        return CliRunner().invoke(
+            app, arguments, input=stdin, env={"HLF_SYNC_SANDBOX_STATE": str(tmp_path)}
+        )
 
     absent = run("contacts")
     assert (absent.exit_code, len(absent.stderr.strip().splitlines())) == (2, 1)
@@ -184,11 +237,36 @@ def test_the_commands_steer_a_running_emulator(tmp_path: Path) -> None:
         organization = emulated(control)
         assert run("set", CONTACT, "visible").exit_code == 0
         assert json.loads(run("contacts", "--json").stdout) == {CONTACT: True}
-        assert run("faults", "script", "-", stdin='["unavailable", {"preset": "throttled", "retry_after": 9}]').exit_code == 0
+        assert (
+            run(
+                "faults",
+                "script",
+                "-",
+                stdin='["unavailable", {"preset": "throttled", "retry_after": 9}]',
+            ).exit_code
+            == 0
+        )
         answers = [organization.patch(CONTACT) for _ in range(2)]
-        assert [(answer.status_code, answer.headers.get("retry-after")) for answer in answers] == [(503, None), (429, "9")]
-        assert [entry["status"] for entry in json.loads(run("journal", "--tail", "2", "--json").stdout)] == [503, 429]
-        assert run("faults", "add", "throttled", "--contact", CONTACT, "--set", "retry_after=3", "--forever").exit_code == 0
+        assert [(answer.status_code, answer.headers.get("retry-after")) for answer in answers] == [
+            (503, None),
+            (429, "9"),
+        ]
+        assert [
+            entry["status"] for entry in json.loads(run("journal", "--tail", "2", "--json").stdout)
+        ] == [503, 429]
+        assert (
+            run(
+                "faults",
+                "add",
+                "throttled",
+                "--contact",
+                CONTACT,
+                "--set",
+                "retry_after=3",
+                "--forever",
+            ).exit_code
+            == 0
+        )
         assert organization.patch(CONTACT).headers["retry-after"] == "3"
         assert run("reset").exit_code == 0
         assert json.loads(run("switches", "can_write=off").stdout)["can_write"] is False

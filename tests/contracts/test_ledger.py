@@ -6,22 +6,49 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-
 from hlf_sync.core.mass_removal import MassRemovalPolicy
-from hlf_sync.core.model import ErrorCode, LedgerRow, LedgerState, LetterKind, MentorId, Operation, Trigger, Visibility
+from hlf_sync.core.model import (
+    ErrorCode,
+    LedgerRow,
+    LedgerState,
+    LetterKind,
+    MentorId,
+    Operation,
+    Trigger,
+    Visibility,
+)
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.ports import Delivered, Known, Settlement
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
 APPLIED = Conclusion(Ending.APPLIED, LedgerState.IN_SYNC, counts=True)
-LATE = Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True, error_code=ErrorCode.NETWORK_ERROR, retry_in_s=2.0)
-UNKNOWN = Conclusion(Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=True, error_code=ErrorCode.SERVER_ERROR, retry_in_s=2.0)
-REFUSED = Conclusion(Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=ErrorCode.NOT_FOUND, letter=LetterKind.REJECTED)
+LATE = Conclusion(
+    Ending.LATE,
+    LedgerState.IN_DOUBT,
+    counts=True,
+    error_code=ErrorCode.NETWORK_ERROR,
+    retry_in_s=2.0,
+)
+UNKNOWN = Conclusion(
+    Ending.UNKNOWN,
+    LedgerState.IN_DOUBT,
+    counts=True,
+    error_code=ErrorCode.SERVER_ERROR,
+    retry_in_s=2.0,
+)
+REFUSED = Conclusion(
+    Ending.REFUSED,
+    LedgerState.DEAD_LETTERED,
+    counts=True,
+    error_code=ErrorCode.NOT_FOUND,
+    letter=LetterKind.REJECTED,
+)
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -43,13 +70,20 @@ class Bench:
     async def row(self, mentor_id: MentorId) -> LedgerRow:
         return (await self.known(mentor_id)).ledger
 
-    async def claim(self, mentor_id: MentorId, operation: Operation = Operation.REMOVE, ledger: Ledger | None = None) -> Claimed | None:
+    async def claim(
+        self,
+        mentor_id: MentorId,
+        operation: Operation = Operation.REMOVE,
+        ledger: Ledger | None = None,
+    ) -> Claimed | None:
         before = await self.row(mentor_id)
         counted = operation is Operation.REMOVE and before.applied is Visibility.VISIBLE
         claim = Claim(mentor_id, before.generation, operation, Trigger.STATUS_CHANGE, counted)
         return (await (ledger or self.ledger).claim([claim])).get(mentor_id)
 
-    async def deliver(self, mentor_id: MentorId, operation: Operation, conclusion: Conclusion, **more: object) -> bool:
+    async def deliver(
+        self, mentor_id: MentorId, operation: Operation, conclusion: Conclusion, **more: object
+    ) -> bool:
         before = await self.row(mentor_id)
         claimed = await self.claim(mentor_id, operation)
         assert claimed is not None
@@ -62,8 +96,18 @@ class Bench:
             return cursor.fetchall() if cursor.description else []
 
 
-def delivered(claimed: Claimed, before: LedgerRow, operation: Operation, conclusion: Conclusion) -> Delivered:
-    return Delivered(claimed, before, operation, Trigger.STATUS_CHANGE, conclusion, correlation_id=str(uuid4()), duration_ms=5)
+def delivered(
+    claimed: Claimed, before: LedgerRow, operation: Operation, conclusion: Conclusion
+) -> Delivered:
+    return Delivered(
+        claimed,
+        before,
+        operation,
+        Trigger.STATUS_CHANGE,
+        conclusion,
+        correlation_id=str(uuid4()),
+        duration_ms=5,
+    )
 
 
 @pytest.fixture
@@ -71,7 +115,9 @@ async def bench(cluster: Cluster, database: str) -> AsyncIterator[Bench]:
     """A fresh database with two workers."""
     pool = open_pool(cluster.dsn(database, "hlf_sync"), size=4)
     await pool.open()
-    policy = LedgerPolicy("worker-1", lease_s=60, late_effect_s=120, mass_removal=MassRemovalPolicy(minimum=2))
+    policy = LedgerPolicy(
+        "worker-1", lease_s=60, late_effect_s=120, mass_removal=MassRemovalPolicy(minimum=2)
+    )
     ledger, other = Ledger(pool, policy), Ledger(pool, replace(policy, owner="worker-2"))
     yield Bench(pool, cluster.dsn(database), policy, ledger, other, FactsView(pool))
     await pool.close()
@@ -83,11 +129,18 @@ def mentor() -> MentorId:
 
 @pytest.mark.requirement("R07")
 async def test_an_intent_is_written_before_the_call_and_survives_its_worker(bench: Bench) -> None:
-    """After a claim and nothing more, the mentor is in doubt: the next owner delivers again (I16)."""
+    """After a claim and nothing more, the mentor is in doubt: the next owner delivers
+    again (I16).
+    """
     someone = mentor()
     await bench.claim(someone)
     row = await bench.row(someone)
-    assert (row.is_in_doubt, row.state, row.attempt_count, row.generation) == (True, LedgerState.IN_DOUBT, 1, 1)
+    assert (row.is_in_doubt, row.state, row.attempt_count, row.generation) == (
+        True,
+        LedgerState.IN_DOUBT,
+        1,
+        1,
+    )
 
 
 async def test_no_second_worker_takes_a_leased_mentor(bench: Bench) -> None:
@@ -97,18 +150,27 @@ async def test_no_second_worker_takes_a_leased_mentor(bench: Bench) -> None:
     assert await bench.claim(someone, ledger=bench.other) is None
 
 
-async def test_a_lease_that_ran_out_can_be_taken_and_the_old_owner_records_nothing(bench: Bench) -> None:
-    """A frozen worker wakes up after the takeover: its outcome changes nothing, and everybody looks again."""
+async def test_a_lease_that_ran_out_can_be_taken_and_the_old_owner_records_nothing(
+    bench: Bench,
+) -> None:
+    """A frozen worker wakes up after the takeover: its outcome changes nothing, and everybody looks
+    again.
+    """
     someone = mentor()
     first = await bench.claim(someone, Operation.REMOVE)
     bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s'")
     second = await bench.claim(someone, Operation.RESTORE, bench.other)
     assert first is not None and second is not None
-    assert await bench.ledger.record([delivered(first, LedgerRow(), Operation.REMOVE, APPLIED)]) == set()
+    assert (
+        await bench.ledger.record([delivered(first, LedgerRow(), Operation.REMOVE, APPLIED)])
+        == set()
+    )
     row = await bench.row(someone)
     assert (row.generation, row.lease_owner, row.applied) == (2, "worker-2", None)
     assert row.reevaluate_at_s is not None
-    assert await bench.other.record([delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)]) == {someone}
+    assert await bench.other.record(
+        [delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)]
+    ) == {someone}
     assert (await bench.row(someone)).is_in_doubt
 
 
@@ -117,16 +179,24 @@ async def test_a_success_ends_doubt(bench: Bench) -> None:
     someone = mentor()
     assert await bench.deliver(someone, Operation.RESTORE, APPLIED, reevaluate_at_s=4_000_000_000.0)
     row = await bench.row(someone)
-    assert row == LedgerRow(Visibility.VISIBLE, None, LedgerState.IN_SYNC, generation=1, reevaluate_at_s=4_000_000_000.0)
+    assert row == LedgerRow(
+        Visibility.VISIBLE, None, LedgerState.IN_SYNC, generation=1, reevaluate_at_s=4_000_000_000.0
+    )
 
 
-async def test_an_answer_that_never_came_keeps_the_mentor_in_doubt_until_a_call_that_began_after_its_late_effect(bench: Bench) -> None:
+async def test_an_answer_that_never_came_keeps_the_mentor_in_doubt_until_a_call_that_began_after_its_late_effect(
+    bench: Bench,
+) -> None:
     """A success before that is asserted once more."""
     someone = mentor()
     await bench.deliver(someone, Operation.REMOVE, LATE)
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     row = await bench.row(someone)
-    assert (row.applied, row.state, row.is_in_doubt) == (Visibility.VISIBLE, LedgerState.IN_DOUBT, True)
+    assert (row.applied, row.state, row.is_in_doubt) == (
+        Visibility.VISIBLE,
+        LedgerState.IN_DOUBT,
+        True,
+    )
     assert row.reevaluate_at_s == row.doubt_until_s
     bench.execute("UPDATE hlf_sync.mentor_ledger SET doubt_until = now() - interval '1 s'")
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
@@ -134,7 +204,9 @@ async def test_an_answer_that_never_came_keeps_the_mentor_in_doubt_until_a_call_
     assert (row.state, row.is_in_doubt, row.doubt_until_s) == (LedgerState.IN_SYNC, False, None)
 
 
-async def test_a_crashed_owners_call_may_come_as_late_as_its_lease_plus_its_late_effect(bench: Bench) -> None:
+async def test_a_crashed_owners_call_may_come_as_late_as_its_lease_plus_its_late_effect(
+    bench: Bench,
+) -> None:
     """The next claim after a crash sets the doubt's end accordingly."""
     someone = mentor()
     await bench.claim(someone)
@@ -172,7 +244,9 @@ async def test_a_released_claim_leaves_the_mentor_as_it_was(bench: Bench) -> Non
     assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
 
 
-async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_letter(bench: Bench) -> None:
+async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_letter(
+    bench: Bench,
+) -> None:
     """1, 2, 3, letter, 1."""
     someone = mentor()
     numbers = []
@@ -185,12 +259,23 @@ async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_le
     assert numbers == [1, 2, 3, 1]
 
 
-async def test_an_open_delivery_keeps_its_trace_until_a_success_that_ends_its_doubt(bench: Bench) -> None:
-    """Through a claim that brings none (a worker that does not trace), a letter, and a success that must be asserted once more."""
+async def test_an_open_delivery_keeps_its_trace_until_a_success_that_ends_its_doubt(
+    bench: Bench,
+) -> None:
+    """Through a claim that brings none (a worker that does not trace), a letter, and a success that
+    must be asserted once more.
+    """
     someone, seen = mentor(), []
     for trace, conclusion in ((TRACE, UNKNOWN), (None, REFUSED), (None, LATE), (None, APPLIED)):
         before = await bench.row(someone)
-        claim = Claim(someone, before.generation, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False, trace_parent=trace)
+        claim = Claim(
+            someone,
+            before.generation,
+            Operation.REMOVE,
+            Trigger.STATUS_CHANGE,
+            is_counted_removal=False,
+            trace_parent=trace,
+        )
         claimed = (await bench.ledger.claim([claim]))[someone]
         await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
         seen.append((await bench.row(someone)).trace_parent)
@@ -200,18 +285,29 @@ async def test_an_open_delivery_keeps_its_trace_until_a_success_that_ends_its_do
     assert (await bench.row(someone)).trace_parent is None
 
 
-async def test_a_released_claim_or_a_settlement_leaves_no_trace_on_a_mentor_at_rest(bench: Bench) -> None:
+async def test_a_released_claim_or_a_settlement_leaves_no_trace_on_a_mentor_at_rest(
+    bench: Bench,
+) -> None:
     """It would otherwise be taken for the next change's."""
     someone = mentor()
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     before = await bench.row(someone)
-    claim = Claim(someone, before.generation, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False, trace_parent=TRACE)
+    claim = Claim(
+        someone,
+        before.generation,
+        Operation.REMOVE,
+        Trigger.STATUS_CHANGE,
+        is_counted_removal=False,
+        trace_parent=TRACE,
+    )
     claimed = (await bench.ledger.claim([claim]))[someone]
     assert (await bench.row(someone)).trace_parent == TRACE
     await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, RELEASED)])
     assert await bench.row(someone) == before._replace(generation=2)
     bench.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = %s", TRACE)
-    await bench.ledger.settle([Settlement(someone, 2, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)])
+    await bench.ledger.settle(
+        [Settlement(someone, 2, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)]
+    )
     assert (await bench.row(someone)).trace_parent is None
 
 
@@ -220,7 +316,9 @@ async def test_the_next_success_resolves_the_failures_of_its_mentor(bench: Bench
     """One row per letter, resolved by the next success."""
     someone = mentor()
     await bench.deliver(someone, Operation.REMOVE, REFUSED, dead_letter_id=f"{someone}:1")
-    statement = "SELECT error_code, retry_count, resolved_at IS NULL FROM hlf_sync.dynamics_sync_failures"
+    statement = (
+        "SELECT error_code, retry_count, resolved_at IS NULL FROM hlf_sync.dynamics_sync_failures"
+    )
     assert bench.execute(statement) == [("not_found", 1, True)]
     await bench.deliver(someone, Operation.REMOVE, APPLIED)
     assert bench.execute(statement) == [("not_found", 1, False)]
@@ -228,12 +326,19 @@ async def test_the_next_success_resolves_the_failures_of_its_mentor(bench: Bench
 
 
 @pytest.mark.requirement("R11")
-async def test_the_guard_stops_removals_of_listed_mentors_beyond_its_allowance(bench: Bench) -> None:
-    """With 4 listed and a minimum of 2: two go, two are held, a halt says so; a confirmation lets through exactly the held ones."""
+async def test_the_guard_stops_removals_of_listed_mentors_beyond_its_allowance(
+    bench: Bench,
+) -> None:
+    """With 4 listed and a minimum of 2: two go, two are held, a halt says so; a confirmation lets
+    through exactly the held ones.
+    """
     listed = [mentor() for _ in range(4)]
     for someone in listed:
         await bench.deliver(someone, Operation.RESTORE, APPLIED)
-    claims = [Claim(someone, 1, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=True) for someone in listed]
+    claims = [
+        Claim(someone, 1, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=True)
+        for someone in listed
+    ]
     taken = await bench.ledger.claim(claims)
     assert len(taken) == 2
     assert bench.execute("SELECT reason FROM hlf_sync.halt") == [("mass_removal",)]
@@ -265,13 +370,18 @@ async def test_shadow_owes_what_is_due(bench: Bench) -> None:
 async def test_a_sweep_asks_for_everybody_in_the_view_and_in_the_ledger(bench: Bench) -> None:
     """Leavers are only in the ledger, new ones only in the view."""
     await bench.deliver(mentor(), Operation.RESTORE, APPLIED)
-    bench.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (gen_random_uuid(), 'HLF', 'active')")
+    bench.execute(
+        "INSERT INTO app.mentor (id, organization_code, status) VALUES (gen_random_uuid(), 'HLF',"
+        " 'active')"
+    )
     assert await bench.ledger.ask_all(Trigger.RECONCILIATION, "test") == 2
 
 
 @pytest.mark.requirement("R07")
 async def test_a_settlement_never_ends_a_doubt_that_came_after_its_reading(bench: Bench) -> None:
-    """Decided: no call. Then a thawed worker's lost outcome puts the mentor in doubt, under the same generation: its wake-up must stay."""
+    """Decided: no call. Then a thawed worker's lost outcome puts the mentor in doubt, under the
+    same generation: its wake-up must stay.
+    """
     someone = mentor()
     frozen = await bench.claim(someone, Operation.RESTORE)
     assert frozen is not None
@@ -280,31 +390,74 @@ async def test_a_settlement_never_ends_a_doubt_that_came_after_its_reading(bench
     newer = await bench.claim(someone, Operation.REMOVE, bench.other)
     assert newer is not None
     await bench.other.record([delivered(newer, before, Operation.REMOVE, APPLIED)])
-    bench.execute("UPDATE hlf_sync.mentor_ledger SET intended = NULL, state = 'in_sync', doubt_until = NULL, reevaluate_at = NULL")
+    bench.execute(
+        "UPDATE hlf_sync.mentor_ledger SET intended = NULL, state = 'in_sync', doubt_until = NULL,"
+        " reevaluate_at = NULL"
+    )
     read = await bench.row(someone)
-    assert await bench.ledger.record([delivered(frozen, before, Operation.RESTORE, APPLIED)]) == set()
-    settled = await bench.other.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, read.reevaluate_at_s, Trigger.STATUS_CHANGE)])
+    assert (
+        await bench.ledger.record([delivered(frozen, before, Operation.RESTORE, APPLIED)]) == set()
+    )
+    settled = await bench.other.settle(
+        [
+            Settlement(
+                someone,
+                read.generation,
+                LedgerState.IN_SYNC,
+                read.reevaluate_at_s,
+                Trigger.STATUS_CHANGE,
+            )
+        ]
+    )
     after = await bench.row(someone)
     assert settled == set()
     assert after.is_in_doubt and after.reevaluate_at_s is not None
 
 
 async def test_a_settlement_that_comes_late_moves_the_next_look_only_nearer(bench: Bench) -> None:
-    """A frozen worker decided on a certificate that has been shortened since: the look that another one settled must stay."""
+    """A frozen worker decided on a certificate that has been shortened since: the look that another
+    one settled must stay.
+    """
     someone = mentor()
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     read = await bench.row(someone)
     now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
-    await bench.other.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, now_s + 100, Trigger.CERTIFICATION_CHANGE)])
-    await bench.ledger.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, now_s + 900, Trigger.CERTIFICATION_CHANGE)])
+    await bench.other.settle(
+        [
+            Settlement(
+                someone,
+                read.generation,
+                LedgerState.IN_SYNC,
+                now_s + 100,
+                Trigger.CERTIFICATION_CHANGE,
+            )
+        ]
+    )
+    await bench.ledger.settle(
+        [
+            Settlement(
+                someone,
+                read.generation,
+                LedgerState.IN_SYNC,
+                now_s + 900,
+                Trigger.CERTIFICATION_CHANGE,
+            )
+        ]
+    )
     assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100)
 
 
 @pytest.mark.requirement("R06")
-async def test_a_certificate_that_ends_while_the_mentor_is_in_doubt_is_not_forgotten(bench: Bench) -> None:
-    """The second look after a late effect may be two minutes away; the certificate's end comes first."""
+async def test_a_certificate_that_ends_while_the_mentor_is_in_doubt_is_not_forgotten(
+    bench: Bench,
+) -> None:
+    """The second look after a late effect may be two minutes away; the certificate's end comes
+    first.
+    """
     someone = mentor()
-    await bench.deliver(someone, Operation.RESTORE, Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True))
+    await bench.deliver(
+        someone, Operation.RESTORE, Conclusion(Ending.LATE, LedgerState.IN_DOUBT, counts=True)
+    )
     now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
     await bench.deliver(someone, Operation.RESTORE, APPLIED, reevaluate_at_s=now_s + 5)
     assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 5)
@@ -312,29 +465,48 @@ async def test_a_certificate_that_ends_while_the_mentor_is_in_doubt_is_not_forgo
 
 @pytest.mark.requirement("R32")
 async def test_shadow_owes_also_what_a_live_worker_had_tried_in_vain(bench: Bench) -> None:
-    """Its attempts and its lease are of the past: going live asks for the mentor, and it is no crash loop."""
+    """Its attempts and its lease are of the past: going live asks for the mentor, and it is no
+    crash loop.
+    """
     someone = mentor()
     await bench.claim(someone)
-    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s', attempt_count = 3")
+    bench.execute(
+        "UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s', attempt_count = 3"
+    )
     read = await bench.row(someone)
-    await bench.other.settle([Settlement(someone, read.generation, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)])
+    await bench.other.settle(
+        [Settlement(someone, read.generation, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)]
+    )
     row = await bench.row(someone)
-    assert (row.state, row.attempt_count, row.lease_owner, row.is_in_doubt) == (LedgerState.PENDING, 0, None, True)
+    assert (row.state, row.attempt_count, row.lease_owner, row.is_in_doubt) == (
+        LedgerState.PENDING,
+        0,
+        None,
+        True,
+    )
     assert row.doubt_until_s is not None
 
 
 @pytest.mark.requirement("R11")
-async def test_a_confirmation_that_nobody_needed_lets_no_later_removal_through(bench: Bench) -> None:
+async def test_a_confirmation_that_nobody_needed_lets_no_later_removal_through(
+    bench: Bench,
+) -> None:
     """Confirmed by mistake, put right at the source: the mentor's rest ends the word."""
     someone = mentor()
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
-    bench.execute("INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (%s, now())", someone)
+    bench.execute(
+        "INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (%s, now())", someone
+    )
     read = await bench.row(someone)
-    await bench.ledger.settle([Settlement(someone, read.generation, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)])
+    await bench.ledger.settle(
+        [Settlement(someone, read.generation, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)]
+    )
     assert bench.execute("SELECT * FROM hlf_sync.held_removal") == []
 
 
-async def test_what_was_applied_to_another_contact_says_nothing_of_the_mapped_one(bench: Bench) -> None:
+async def test_what_was_applied_to_another_contact_says_nothing_of_the_mapped_one(
+    bench: Bench,
+) -> None:
     """A mapping was corrected: the new contact's value is unknown, so it is asserted."""
     someone, wrong, right = mentor(), str(uuid4()), str(uuid4())
     bench.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", someone, wrong)

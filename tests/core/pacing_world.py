@@ -1,4 +1,6 @@
-"""A world for the pacing: virtual time, workers that always have work, and a server with Dynamics' sliding limits. Deterministic."""
+"""A world for the pacing: virtual time, workers that always have work, and a server with Dynamics'
+sliding limits. Deterministic.
+"""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,7 +15,9 @@ RATE_CODE = 0x80072322
 
 @dataclass(slots=True)
 class Server:
-    """Counts accepted requests in a sliding window and those at once; refuses with the code of the limit that was hit."""
+    """Counts accepted requests in a sliding window and those at once; refuses with the code of the
+    limit that was hit.
+    """
 
     requests: int = 6000
     window_s: float = 300.0
@@ -27,7 +31,13 @@ class Server:
         """None: accepted. Else the code of the refusal."""
         while self.accepted and self.accepted[0] <= now_s - self.window_s:
             self.accepted.popleft()
-        code = CONCURRENCY_CODE if self.at_once >= self.concurrency else RATE_CODE if len(self.accepted) >= self.requests else None
+        code = (
+            CONCURRENCY_CODE
+            if self.at_once >= self.concurrency
+            else RATE_CODE
+            if len(self.accepted) >= self.requests
+            else None
+        )
         if code is None:
             self.accepted.append(now_s)
         else:
@@ -73,7 +83,12 @@ class World:
             code = self.server.ask(self.now_s)
             if code is None:
                 self.server.at_once += 1
-            self._later(self.now_s + (self.latency_s if code is None else 0.005), worker, is_answer=True, code=code)
+            self._later(
+                self.now_s + (self.latency_s if code is None else 0.005),
+                worker,
+                is_answer=True,
+                code=code,
+            )
         if wait_s < inf:  # one alarm per worker: a later one replaces it
             self._alarms[id(worker)] = self.now_s + max(wait_s, 1e-6)
             self._later(self._alarms[id(worker)], worker)
@@ -89,5 +104,7 @@ class World:
                     other.pause(self.now_s + self.server.retry_after_s, self.now_s)
         worker.finished()
 
-    def _later(self, at_s: float, worker: Pacing, *, is_answer: bool = False, code: int | None = None) -> None:
+    def _later(
+        self, at_s: float, worker: Pacing, *, is_answer: bool = False, code: int | None = None
+    ) -> None:
         heappush(self._events, (at_s, next(self._numbers), worker, is_answer, code))

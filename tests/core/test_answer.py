@@ -1,7 +1,6 @@
 """Error codes and Retry-After as they come on the wire."""
 
 import pytest
-
 from hlf_sync.core.answer import MAX_RETRY_AFTER_S, parse_code, parse_http_date, parse_retry_after
 
 NOW_S = 1_764_000_000.0  # Mon, 24 Nov 2025 16:00:00 GMT
@@ -60,7 +59,9 @@ def test_codes_are_compared_as_unsigned_integers(text: str, code: int | None) ->
 )
 @pytest.mark.requirement("R27")
 def test_retry_after_is_seconds_or_a_date_within_bounds(text: str, seconds: float | None) -> None:
-    """Integers, fractions, grouped digits and dates; absurd ones are bounded, senseless ones say nothing."""
+    """Integers, fractions, grouped digits and dates; absurd ones are bounded, senseless ones say
+    nothing.
+    """
     assert parse_retry_after(text, NOW_S) == seconds
 
 

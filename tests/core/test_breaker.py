@@ -1,7 +1,6 @@
 """The breaker's transitions, one fact each."""
 
 import pytest
-
 from hlf_sync.core.breaker import (
     BreakerPolicy,
     Circuit,
@@ -25,9 +24,24 @@ POLICY = BreakerPolicy(failure_threshold=3, cool_down_s=60, probe_s=30)
 OPENED_S = 1000.0
 
 
-def fail(circuit: Circuit, now_s: float, owner: str | None = None, *, started_s: float = 999.0, retry_after_s: float | None = None) -> Circuit:
+def fail(
+    circuit: Circuit,
+    now_s: float,
+    owner: str | None = None,
+    *,
+    started_s: float = 999.0,
+    retry_after_s: float | None = None,
+) -> Circuit:
     """One failure."""
-    return failed(circuit, POLICY, owner, now_s, error_code="server_error", started_s=started_s, retry_after_s=retry_after_s)
+    return failed(
+        circuit,
+        POLICY,
+        owner,
+        now_s,
+        error_code="server_error",
+        started_s=started_s,
+        retry_after_s=retry_after_s,
+    )
 
 
 @pytest.fixture
@@ -50,7 +64,9 @@ def probed(opened: Circuit) -> Circuit:
 @pytest.mark.requirement("R30")
 def test_the_third_failure_in_a_row_opens(opened: Circuit) -> None:
     """Closed → open, with all that opening must tell."""
-    assert opened == Circuit(State.OPEN, failure_count=3, opened_at_s=OPENED_S, last_error_code="server_error")
+    assert opened == Circuit(
+        State.OPEN, failure_count=3, opened_at_s=OPENED_S, last_error_code="server_error"
+    )
     assert admit(opened, POLICY, 1059.9) == Wait(1060.0)
 
 
@@ -87,7 +103,12 @@ def test_the_probes_success_closes(probed: Circuit) -> None:
 def test_the_probes_failure_opens_again(probed: Circuit) -> None:
     """Half-open → open for another cool-down."""
     again = fail(probed, 1061.0, "a:1", started_s=1060.0)
-    assert (again.state, again.opened_at_s, again.failure_count, again.probe_owner) == (State.OPEN, 1061.0, 4, None)
+    assert (again.state, again.opened_at_s, again.failure_count, again.probe_owner) == (
+        State.OPEN,
+        1061.0,
+        4,
+        None,
+    )
     assert admit(again, POLICY, 1120.9) == Wait(1121.0)
 
 
@@ -172,7 +193,9 @@ def test_time_alone_makes_an_open_circuit_half_open(opened: Circuit) -> None:
 
 
 def test_an_outage_burns_nobodys_attempts(opened: Circuit, probed: Circuit) -> None:
-    """Only failures in a closed circuit count; not what was in flight when it opened, not the probe."""
+    """Only failures in a closed circuit count; not what was in flight when it opened, not the
+    probe.
+    """
     assert counts_attempt(Circuit(failure_count=2), None)
     assert not counts_attempt(opened, None)
     assert not counts_attempt(probed, "a:1")

@@ -3,8 +3,13 @@
 from dataclasses import fields
 
 import pytest
-
-from hlf_sync.core.dead_letter import DeadLetter, LetterStatus, Source, mentor_letter_id, record_letter_id
+from hlf_sync.core.dead_letter import (
+    DeadLetter,
+    LetterStatus,
+    Source,
+    mentor_letter_id,
+    record_letter_id,
+)
 from hlf_sync.core.model import LetterKind, MentorId
 
 MENTOR = MentorId("5f0c9f5e-0000-4000-8000-000000000001")
@@ -16,14 +21,21 @@ MENTOR = MentorId("5f0c9f5e-0000-4000-8000-000000000001")
 def test_only_an_exhausted_delivery_waits_for_a_replay(kind: LetterKind) -> None:
     """Every other kind asks for a person first."""
     letter = DeadLetter("id", kind, "code", "reason", Source("t", 0, 0, 0), 0, "w")
-    expected = LetterStatus.PENDING_MANUAL_REPLAY if kind is LetterKind.EXHAUSTED else LetterStatus.REQUIRES_INVESTIGATION
+    expected = (
+        LetterStatus.PENDING_MANUAL_REPLAY
+        if kind is LetterKind.EXHAUSTED
+        else LetterStatus.REQUIRES_INVESTIGATION
+    )
     assert letter.status is expected
 
 
 @pytest.mark.requirement("R41")
 def test_the_statuses_are_the_contracts_words() -> None:
     """Others read them."""
-    assert [str(status) for status in LetterStatus] == ["pending_manual_replay", "requires_investigation"]
+    assert [str(status) for status in LetterStatus] == [
+        "pending_manual_replay",
+        "requires_investigation",
+    ]
 
 
 @pytest.mark.requirement("R40")

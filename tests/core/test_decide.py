@@ -3,9 +3,17 @@
 from math import inf, nan
 
 import pytest
-
 from hlf_sync.core.decide import Rules, decide, has_valid_certificate, is_lookalike, next_look_s
-from hlf_sync.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+from hlf_sync.core.model import (
+    Command,
+    Decision,
+    Facts,
+    LedgerRow,
+    NoCall,
+    Operation,
+    Refuse,
+    Visibility,
+)
 
 RULES = Rules()
 NOW_S = 1_700_000_000.0
@@ -49,27 +57,97 @@ OTHER = Facts("OTHER", "active", "c-1", VALID_S)
 ROWS: list[tuple[str, Facts | None, tuple[LedgerRow, ...], Decision]] = [
     ("gone, shown or in doubt: remove", None, (VISIBLE, *DOUBTS), remove("gone")),
     ("gone, not shown: no call", None, (HIDDEN, UNKNOWN), GONE_IDLE),
-    ("left HLF, shown or in doubt: remove", OTHER, (VISIBLE, *DOUBTS), remove("other_organization")),
+    (
+        "left HLF, shown or in doubt: remove",
+        OTHER,
+        (VISIBLE, *DOUBTS),
+        remove("other_organization"),
+    ),
     ("other organisation, never shown: no call", OTHER, (HIDDEN, UNKNOWN), OTHER_IDLE),
-    ("unknown status: refuse", ours("retired"), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
-    ("no status: refuse", ours(None), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
-    ("other spelling of a status: refuse", ours("Active"), (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS), Refuse("unknown_status")),
+    (
+        "unknown status: refuse",
+        ours("retired"),
+        (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS),
+        Refuse("unknown_status"),
+    ),
+    (
+        "no status: refuse",
+        ours(None),
+        (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS),
+        Refuse("unknown_status"),
+    ),
+    (
+        "other spelling of a status: refuse",
+        ours("Active"),
+        (VISIBLE, HIDDEN, UNKNOWN, *DOUBTS),
+        Refuse("unknown_status"),
+    ),
     ("paused, hidden: no call", ours("paused"), (HIDDEN,), IN_SYNC),
     ("paused, else: remove", ours("paused"), (VISIBLE, UNKNOWN, *DOUBTS), remove("paused")),
     ("expired_cert, hidden: no call", ours("expired_cert"), (HIDDEN,), IN_SYNC),
-    ("expired_cert, else: remove", ours("expired_cert"), (VISIBLE, UNKNOWN, *DOUBTS), remove("expired_cert")),
+    (
+        "expired_cert, else: remove",
+        ours("expired_cert"),
+        (VISIBLE, UNKNOWN, *DOUBTS),
+        remove("expired_cert"),
+    ),
     ("active and valid, visible: no call", ours("active"), (VISIBLE,), IN_SYNC),
-    ("active and valid, else: restore", ours("active"), (HIDDEN, UNKNOWN, *DOUBTS), restore("active")),
+    (
+        "active and valid, else: restore",
+        ours("active"),
+        (HIDDEN, UNKNOWN, *DOUBTS),
+        restore("active"),
+    ),
     ("reinstated and valid, visible: no call", ours("reinstated"), (VISIBLE,), IN_SYNC),
-    ("reinstated and valid, else: restore", ours("reinstated"), (HIDDEN, UNKNOWN, *DOUBTS), restore("reinstated")),
-    ("active, expired, shown or in doubt: remove", ours("active", EXPIRED_S), (VISIBLE, *DOUBTS), remove("no_valid_certificate")),
+    (
+        "reinstated and valid, else: restore",
+        ours("reinstated"),
+        (HIDDEN, UNKNOWN, *DOUBTS),
+        restore("reinstated"),
+    ),
+    (
+        "active, expired, shown or in doubt: remove",
+        ours("active", EXPIRED_S),
+        (VISIBLE, *DOUBTS),
+        remove("no_valid_certificate"),
+    ),
     ("active, expired, hidden: warning", ours("active", EXPIRED_S), (HIDDEN,), NO_CERTIFICATE),
-    ("active, expired, unknown: remove", ours("active", EXPIRED_S), (UNKNOWN,), remove("no_valid_certificate")),
-    ("active, no certificate, unknown: remove", ours("active", None), (UNKNOWN,), remove("no_valid_certificate")),
-    ("reinstated, expired, shown or in doubt: remove", ours("reinstated", EXPIRED_S), (VISIBLE, *DOUBTS), remove("no_valid_certificate")),
-    ("reinstated, expired, hidden: warning", ours("reinstated", EXPIRED_S), (HIDDEN,), NO_CERTIFICATE),
-    ("reinstated, expired, unknown: warning", ours("reinstated", EXPIRED_S), (UNKNOWN,), NO_CERTIFICATE),
-    ("reinstated, no certificate, unknown: warning", ours("reinstated", None), (UNKNOWN,), NO_CERTIFICATE),
+    (
+        "active, expired, unknown: remove",
+        ours("active", EXPIRED_S),
+        (UNKNOWN,),
+        remove("no_valid_certificate"),
+    ),
+    (
+        "active, no certificate, unknown: remove",
+        ours("active", None),
+        (UNKNOWN,),
+        remove("no_valid_certificate"),
+    ),
+    (
+        "reinstated, expired, shown or in doubt: remove",
+        ours("reinstated", EXPIRED_S),
+        (VISIBLE, *DOUBTS),
+        remove("no_valid_certificate"),
+    ),
+    (
+        "reinstated, expired, hidden: warning",
+        ours("reinstated", EXPIRED_S),
+        (HIDDEN,),
+        NO_CERTIFICATE,
+    ),
+    (
+        "reinstated, expired, unknown: warning",
+        ours("reinstated", EXPIRED_S),
+        (UNKNOWN,),
+        NO_CERTIFICATE,
+    ),
+    (
+        "reinstated, no certificate, unknown: warning",
+        ours("reinstated", None),
+        (UNKNOWN,),
+        NO_CERTIFICATE,
+    ),
 ]
 
 
@@ -78,15 +156,21 @@ ROWS: list[tuple[str, Facts | None, tuple[LedgerRow, ...], Decision]] = [
 @pytest.mark.requirement("R04")
 @pytest.mark.requirement("R05")
 @pytest.mark.requirement("R10")
-@pytest.mark.parametrize(("facts", "ledgers", "decision"), [pytest.param(*row[1:], id=row[0]) for row in ROWS])
-def test_each_row_of_the_table_decides_as_written(facts: Facts | None, ledgers: tuple[LedgerRow, ...], decision: Decision) -> None:
+@pytest.mark.parametrize(
+    ("facts", "ledgers", "decision"), [pytest.param(*row[1:], id=row[0]) for row in ROWS]
+)
+def test_each_row_of_the_table_decides_as_written(
+    facts: Facts | None, ledgers: tuple[LedgerRow, ...], decision: Decision
+) -> None:
     """The table; each row over every ledger row it speaks of."""
     assert [decided(facts, ledger) for ledger in ledgers] == [decision] * len(ledgers)
 
 
 @pytest.mark.requirement("R07")
 def test_a_crash_between_call_and_record_is_delivered_again() -> None:
-    """Remove was called, the crash came, the mentor was reinstated: 'visible' equals the stored 'visible', and is delivered all the same."""
+    """Remove was called, the crash came, the mentor was reinstated: 'visible' equals the stored
+    'visible', and is delivered all the same.
+    """
     assert decided(ours("reinstated"), DOUBT_OF_VISIBLE) == restore("reinstated")
 
 
@@ -126,12 +210,18 @@ def test_a_certificate_end_that_is_no_number_is_not_valid() -> None:
 
 
 @pytest.mark.requirement("R02")
-@pytest.mark.parametrize("organization", [None, "", "   ", "hlf", "Hlf", " HLF", "HLF ", "HLF\t", "\nhlf\n"])
-def test_an_organisation_that_looks_like_ours_is_a_warning_and_no_call(organization: str | None) -> None:
+@pytest.mark.parametrize(
+    "organization", [None, "", "   ", "hlf", "Hlf", " HLF", "HLF ", "HLF\t", "\nhlf\n"]
+)
+def test_an_organisation_that_looks_like_ours_is_a_warning_and_no_call(
+    organization: str | None,
+) -> None:
     """An exact match it is not."""
     facts = Facts(organization, "active", "c-1", VALID_S)
     assert is_lookalike(organization, "HLF")
-    assert decided(facts, UNKNOWN) == NoCall("other_organization", is_warning=True, is_out_of_scope=True)
+    assert decided(facts, UNKNOWN) == NoCall(
+        "other_organization", is_warning=True, is_out_of_scope=True
+    )
     assert decided(facts, VISIBLE) == remove("other_organization")
 
 
@@ -146,7 +236,10 @@ def test_another_organisation_is_silent(organization: str) -> None:
 def test_the_rules_are_configuration() -> None:
     """Organisation and status sets come from outside."""
     rules = Rules(
-        organization="XYZ", hidden_statuses=frozenset({"off"}), visible_statuses=frozenset({"on", "new"}), silent_statuses=frozenset({"new"})
+        organization="XYZ",
+        hidden_statuses=frozenset({"off"}),
+        visible_statuses=frozenset({"on", "new"}),
+        silent_statuses=frozenset({"new"}),
     )
     assert decide(Facts("XYZ", "off"), VISIBLE, NOW_S, rules) == remove("off")
     assert decide(Facts("XYZ", "on", "c-1", VALID_S), HIDDEN, NOW_S, rules) == restore("on")

@@ -3,16 +3,29 @@
 from dataclasses import replace
 
 import pytest
-
-from hlf_sync.reconcile.difference import Around, Finding, Kind, Motion, Patience, Remedy, Sight, again, compare, drift, may_be_read
 from hlf_sync.core.model import Facts, LedgerRow, LedgerState, Visibility
+from hlf_sync.reconcile.difference import (
+    Around,
+    Finding,
+    Kind,
+    Motion,
+    Patience,
+    Remedy,
+    Sight,
+    again,
+    compare,
+    drift,
+    may_be_read,
+)
 
 NOW = 1_000_000.0
 END = NOW + 86_400
 PATIENCE = Patience()
 ACTIVE = Facts("HLF", "active", "c", END, "valid")
 PAUSED = ACTIVE._replace(status="paused")
-SHOWN = LedgerRow(applied=Visibility.VISIBLE, state=LedgerState.IN_SYNC, generation=1, reevaluate_at_s=END)
+SHOWN = LedgerRow(
+    applied=Visibility.VISIBLE, state=LedgerState.IN_SYNC, generation=1, reevaluate_at_s=END
+)
 HIDDEN = LedgerRow(applied=Visibility.HIDDEN, state=LedgerState.IN_SYNC, generation=1)
 LETTERED = SHOWN._replace(state=LedgerState.DEAD_LETTERED, reevaluate_at_s=None, dead_letter_id="x")
 CALM = Around(still_s=1e6, is_clear=True, is_under_way=False)
@@ -43,20 +56,67 @@ def test_who_is_as_decided_is_in_step(facts: Facts | None, ledger: LedgerRow) ->
 @pytest.mark.parametrize(
     ("facts", "ledger", "is_mapped", "found"),
     [
-        (PAUSED, SHOWN, True, Finding(Kind.NOT_DELIVERED, "paused", Remedy.DELIVER, Visibility.HIDDEN)),
-        (ACTIVE, HIDDEN, True, Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE)),
-        (ACTIVE, LedgerRow(), True, Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE)),
+        (
+            PAUSED,
+            SHOWN,
+            True,
+            Finding(Kind.NOT_DELIVERED, "paused", Remedy.DELIVER, Visibility.HIDDEN),
+        ),
+        (
+            ACTIVE,
+            HIDDEN,
+            True,
+            Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE),
+        ),
+        (
+            ACTIVE,
+            LedgerRow(),
+            True,
+            Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE),
+        ),
         (None, SHOWN, True, Finding(Kind.NOT_DELIVERED, "gone", Remedy.DELIVER, Visibility.HIDDEN)),
         (ACTIVE, HIDDEN, False, Finding(Kind.UNMAPPED, "active", Remedy.LOOK, Visibility.VISIBLE)),
-        (ACTIVE._replace(status="lost"), SHOWN, True, Finding(Kind.NOT_REFUSED, "unknown_status", Remedy.LOOK)),
-        (ACTIVE._replace(status="lost"), LETTERED, True, Finding(Kind.REFUSED, "unknown_status", Remedy.PERSON)),
-        (ACTIVE, LETTERED, True, Finding(Kind.STALE_LETTER, "in_sync", Remedy.LOOK, Visibility.VISIBLE)),
-        (ACTIVE, SHOWN._replace(reevaluate_at_s=NOW - 16), True, Finding(Kind.OVERDUE, "for 16 s", Remedy.LOOK, Visibility.VISIBLE)),
-        (ACTIVE, SHOWN._replace(reevaluate_at_s=None), True, Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE)),
-        (ACTIVE, SHOWN._replace(reevaluate_at_s=END + 9), True, Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE)),
+        (
+            ACTIVE._replace(status="lost"),
+            SHOWN,
+            True,
+            Finding(Kind.NOT_REFUSED, "unknown_status", Remedy.LOOK),
+        ),
+        (
+            ACTIVE._replace(status="lost"),
+            LETTERED,
+            True,
+            Finding(Kind.REFUSED, "unknown_status", Remedy.PERSON),
+        ),
+        (
+            ACTIVE,
+            LETTERED,
+            True,
+            Finding(Kind.STALE_LETTER, "in_sync", Remedy.LOOK, Visibility.VISIBLE),
+        ),
+        (
+            ACTIVE,
+            SHOWN._replace(reevaluate_at_s=NOW - 16),
+            True,
+            Finding(Kind.OVERDUE, "for 16 s", Remedy.LOOK, Visibility.VISIBLE),
+        ),
+        (
+            ACTIVE,
+            SHOWN._replace(reevaluate_at_s=None),
+            True,
+            Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE),
+        ),
+        (
+            ACTIVE,
+            SHOWN._replace(reevaluate_at_s=END + 9),
+            True,
+            Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE),
+        ),
     ],
 )
-def test_each_way_to_differ_has_its_word_and_its_remedy(facts: Facts | None, ledger: LedgerRow, is_mapped: bool, found: Finding) -> None:
+def test_each_way_to_differ_has_its_word_and_its_remedy(
+    facts: Facts | None, ledger: LedgerRow, is_mapped: bool, found: Finding
+) -> None:
     """From a value that was not delivered to an end that nobody would notice."""
     assert standing(facts, ledger, is_mapped=is_mapped) == found
 
@@ -72,7 +132,9 @@ def test_each_way_to_differ_has_its_word_and_its_remedy(facts: Facts | None, led
         ("mentor_mapping", True, Kind.DEAD_LETTER, Remedy.LOOK),
     ],
 )
-def test_a_dead_letter_is_asked_for_again_only_where_that_can_help(code: str | None, is_mapped: bool, kind: Kind, remedy: Remedy) -> None:
+def test_a_dead_letter_is_asked_for_again_only_where_that_can_help(
+    code: str | None, is_mapped: bool, kind: Kind, remedy: Remedy
+) -> None:
     """Exhausted, or a mapping that has come; what was rejected needs a person."""
     found = standing(PAUSED, LETTERED._replace(last_error_code=code), is_mapped=is_mapped)
     assert isinstance(found, Finding)
@@ -81,11 +143,20 @@ def test_a_dead_letter_is_asked_for_again_only_where_that_can_help(code: str | N
 
 @pytest.mark.parametrize(
     ("until_s", "state"),
-    [(NOW + 5, Motion("being_delivered")), (NOW - 5, Motion("taken_over")), (NOW - 21, Finding(Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK))],
+    [
+        (NOW + 5, Motion("being_delivered")),
+        (NOW - 5, Motion("taken_over")),
+        (NOW - 21, Finding(Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK)),
+    ],
 )
 def test_a_lease_is_motion_until_it_is_long_over(until_s: float, state: object) -> None:
     """Delivered now, about to be taken over, forgotten; what is wanted is what the facts say."""
-    row = SHOWN._replace(state=LedgerState.IN_DOUBT, intended=Visibility.HIDDEN, lease_owner="w", lease_until_s=until_s)
+    row = SHOWN._replace(
+        state=LedgerState.IN_DOUBT,
+        intended=Visibility.HIDDEN,
+        lease_owner="w",
+        lease_until_s=until_s,
+    )
     wanted = replace(state, wanted=Visibility.HIDDEN) if isinstance(state, Finding) else state
     assert standing(PAUSED, row) == wanted
     assert standing(PAUSED._replace(status="lost"), row) == state
@@ -104,7 +175,12 @@ def test_a_lease_is_motion_until_it_is_long_over(until_s: float, state: object) 
 )
 def test_doubt_is_motion(doubt_s: float | None, look_s: float | None, reason: str) -> None:
     """Delivered and waiting for a late effect to pass, or waiting for an attempt."""
-    row = SHOWN._replace(state=LedgerState.IN_DOUBT, intended=Visibility.HIDDEN, doubt_until_s=doubt_s, reevaluate_at_s=look_s)
+    row = SHOWN._replace(
+        state=LedgerState.IN_DOUBT,
+        intended=Visibility.HIDDEN,
+        doubt_until_s=doubt_s,
+        reevaluate_at_s=look_s,
+    )
     assert standing(PAUSED, row) == Motion(reason)
     assert standing(PAUSED, SHOWN._replace(state=LedgerState.PENDING)) == Motion("waits")
 
@@ -119,10 +195,17 @@ def test_a_change_under_way_is_no_difference() -> None:
 
 
 def test_what_waits_for_long_though_nothing_stands_in_the_way_is_stalled() -> None:
-    """Not while circuit or halts hold it, not while a change is under way, not while Kafka is silent, not so soon."""
+    """Not while circuit or halts hold it, not while a change is under way, not while Kafka is
+    silent, not so soon.
+    """
     waits = Motion("waits")
     assert again(waits, CALM, PATIENCE) == Finding(Kind.STALLED, "for 1000000 s", Remedy.LOOK)
-    for around in (replace(CALM, is_clear=False), replace(CALM, is_under_way=True), replace(CALM, is_under_way=None), replace(CALM, still_s=1.0)):
+    for around in (
+        replace(CALM, is_clear=False),
+        replace(CALM, is_under_way=True),
+        replace(CALM, is_under_way=None),
+        replace(CALM, still_s=1.0),
+    ):
         assert again(waits, around, PATIENCE) == waits
     assert again(Motion("being_delivered"), CALM, PATIENCE) == Motion("being_delivered")
 
@@ -139,7 +222,9 @@ def test_drift_is_what_dynamics_shows_against_what_was_delivered() -> None:
     """Only where something certain was delivered."""
     sight = Sight(ACTIVE, SHOWN, is_mapped=True, now_s=NOW)
     assert drift(sight, Visibility.VISIBLE) is None
-    assert drift(sight, Visibility.HIDDEN) == Finding(Kind.DRIFT, "dynamics_shows_hidden", Remedy.DELIVER, Visibility.VISIBLE, Visibility.HIDDEN)
+    assert drift(sight, Visibility.HIDDEN) == Finding(
+        Kind.DRIFT, "dynamics_shows_hidden", Remedy.DELIVER, Visibility.VISIBLE, Visibility.HIDDEN
+    )
     assert drift(replace(sight, ledger=LedgerRow()), Visibility.HIDDEN) is None
 
 
@@ -149,6 +234,8 @@ def test_only_contacts_that_are_ours_are_read() -> None:
     sight = Sight(ACTIVE, SHOWN, is_mapped=True, now_s=NOW)
     assert may_be_read(sight, PATIENCE.rules)
     assert may_be_read(replace(sight, facts=None), PATIENCE.rules)
-    assert not may_be_read(replace(sight, facts=ACTIVE._replace(organization="XYZ")), PATIENCE.rules)
+    assert not may_be_read(
+        replace(sight, facts=ACTIVE._replace(organization="XYZ")), PATIENCE.rules
+    )
     assert not may_be_read(replace(sight, is_mapped=False), PATIENCE.rules)
     assert not may_be_read(replace(sight, ledger=LedgerRow()), PATIENCE.rules)

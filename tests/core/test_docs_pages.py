@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from hlf_sync.pages import settings as settings_page
+from hlf_sync.config.settings import SECRETS, Settings, variable
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.pages import metrics as metrics_page
+from hlf_sync.pages import settings as settings_page
 from hlf_sync.telemetry.metric_table import TABLE
-from hlf_sync.config.settings import SECRETS, Settings, variable
+
 from tests import requirements_page
 from tests.requirement_rows import ROWS
 
@@ -50,4 +51,6 @@ def test_the_settings_page_tells_every_setting_and_which_are_secret() -> None:
 def test_a_marker_names_a_row_that_there_is() -> None:
     """A slip of the pen would prove nothing."""
     known = {row for rows in ROWS.values() for row, _ in rows}
-    assert {row: tests for row, tests in requirements_page.proofs().items() if row not in known} == {}
+    assert {
+        row: tests for row, tests in requirements_page.proofs().items() if row not in known
+    } == {}

@@ -9,7 +9,9 @@ from hlf_sync.pages.errors import render
 
 def test_the_page_in_docs_is_the_one_the_code_prints() -> None:
     """Print it again after a change: `python -m hlf_sync.pages.errors > docs/errors.md`."""
-    assert (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8") == render()
+    assert (Path(__file__).parents[2] / "docs" / "errors.md").read_text(
+        encoding="utf-8"
+    ) == render()
 
 
 def test_the_page_tells_every_failure_code_and_course() -> None:

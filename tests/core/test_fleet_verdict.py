@@ -3,9 +3,19 @@
 from dataclasses import replace
 
 import pytest
-
 from hlf_sync.core.breaker import State
-from hlf_sync.core.fleet_verdict import _HOLDS, KAFKA, MEANINGS, Reason, Signs, SourceSigns, Stage, Standing, judge, reasons
+from hlf_sync.core.fleet_verdict import (
+    _HOLDS,
+    KAFKA,
+    MEANINGS,
+    Reason,
+    Signs,
+    SourceSigns,
+    Stage,
+    Standing,
+    judge,
+    reasons,
+)
 from hlf_sync.core.model import HaltReason
 
 FINE = Signs(is_turning=True, partitions=12, has_caught_up=True)
@@ -17,14 +27,20 @@ CASES = {
     Reason.MASS_REMOVAL: replace(FINE, halts=frozenset({HaltReason.MASS_REMOVAL})),
     Reason.THREAD_STUCK: replace(FINE, is_turning=False),
     Reason.SLOT_LOST: replace(FINE, source=SourceSigns(is_connector_down=True, is_slot_lost=True)),
-    Reason.CONNECTOR_FAILED: replace(FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)),
+    Reason.CONNECTOR_FAILED: replace(
+        FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)
+    ),
     Reason.POSTGRESQL_DOWN: replace(FINE, down=frozenset({"PostgreSQL"})),
-    Reason.KAFKA_DOWN: replace(FINE, down=frozenset({"Kafka"}), source=SourceSigns(heartbeat_age_s=300)),
+    Reason.KAFKA_DOWN: replace(
+        FINE, down=frozenset({"Kafka"}), source=SourceSigns(heartbeat_age_s=300)
+    ),
     Reason.REGISTRY_DOWN: replace(FINE, down=frozenset({"schema registry"}), parked=3),
     Reason.LETTERS_UNWRITABLE: replace(FINE, down=frozenset({"dead-letter topic"})),
     Reason.CIRCUIT_OPEN: replace(FINE, circuit=State.OPEN, freshness_s=600, held_s=600, retrying=1),
     Reason.THROTTLED: replace(FINE, pause_s=5, calling=1),
-    Reason.SOURCE_SILENT: replace(FINE, source=SourceSigns(is_connector_down=False, is_slot_lost=False, heartbeat_age_s=61)),
+    Reason.SOURCE_SILENT: replace(
+        FINE, source=SourceSigns(is_connector_down=False, is_slot_lost=False, heartbeat_age_s=61)
+    ),
     Reason.NOTHING_COMMITTED: replace(FINE, is_stuck=True),
     Reason.CATCHING_UP: replace(FINE, has_caught_up=False, freshness_s=600, held_s=600),
     Reason.BEHIND_UNREAD: replace(FINE, freshness_s=90, held_s=20, calling=50),
@@ -52,7 +68,10 @@ def test_reasons_are_looked_for_from_the_worst_standing_on() -> None:
 def test_every_reason_has_a_meaning_and_what_is_bad_has_a_stage() -> None:
     """A bad verdict names the stage that holds things up."""
     assert set(MEANINGS) == set(Reason)
-    assert all((meaning.stage is Stage.NONE) is (meaning.standing is Standing.OK) for meaning in MEANINGS.values())
+    assert all(
+        (meaning.stage is Stage.NONE) is (meaning.standing is Standing.OK)
+        for meaning in MEANINGS.values()
+    )
 
 
 def test_a_half_open_circuit_with_nothing_to_deliver_holds_up_nothing() -> None:
@@ -73,5 +92,7 @@ def test_a_minute_is_not_late_yet() -> None:
 
 def test_all_that_holds_is_told_worst_first() -> None:
     """For people who look closer."""
-    signs = replace(FINE, halts=frozenset({HaltReason.AUTH}), down=frozenset({KAFKA}), freshness_s=90)
+    signs = replace(
+        FINE, halts=frozenset({HaltReason.AUTH}), down=frozenset({KAFKA}), freshness_s=90
+    )
     assert reasons(signs) == [Reason.AUTH, Reason.KAFKA_DOWN, Reason.BEHIND_UNREAD]

@@ -1,9 +1,8 @@
 """Lag over time."""
 
+from hlf_sync.core.lag import Extent, LagHistory
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hlf_sync.core.lag import Extent, LagHistory
 
 OWNED = [0]
 
@@ -47,7 +46,9 @@ def test_a_partition_is_stuck_when_a_minute_brings_no_commit_although_records_wa
     """A lag of 3 that stands still is worse than one of 10,000 that shrinks."""
     history = LagHistory()
     for second in range(0, 62, 2):
-        history.note({0: Extent(second, second + 10_000), 1: Extent(5, 8 + second), 2: Extent(4, 4)}, second)
+        history.note(
+            {0: Extent(second, second + 10_000), 1: Extent(5, 8 + second), 2: Extent(4, 4)}, second
+        )
     assert history.is_stuck([1])
     assert not history.is_stuck([0, 2])
     history.note({0: Extent(62, 10_062), 1: Extent(6, 70), 2: Extent(4, 4)}, 62)
@@ -55,7 +56,9 @@ def test_a_partition_is_stuck_when_a_minute_brings_no_commit_although_records_wa
 
 
 def test_a_long_outage_is_remembered_in_bounds() -> None:
-    """Six hours of a measurement a second: what is owed stays known, a little too young at most, and never forgotten."""
+    """Six hours of a measurement a second: what is owed stays known, a little too young at most,
+    and never forgotten.
+    """
     history = LagHistory()
     for second in range(20_000):
         history.note({0: Extent(0, second + 1)}, second)
@@ -73,8 +76,12 @@ def test_a_recreated_topic_starts_anew() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=700))
-def test_the_age_told_is_never_above_the_true_one_and_missing_only_when_nothing_is_owed(steps: list[tuple[int, int]]) -> None:
-    """Against the plain history: when each offset was first seen in the log. Long outages are thinned out."""
+def test_the_age_told_is_never_above_the_true_one_and_missing_only_when_nothing_is_owed(
+    steps: list[tuple[int, int]],
+) -> None:
+    """Against the plain history: when each offset was first seen in the log. Long outages are
+    thinned out.
+    """
     history, end, done, first_seen = LagHistory(), 0, 0, {}
     for second, (more, finished) in enumerate(steps):
         for offset in range(end, end + more):

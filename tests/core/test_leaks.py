@@ -1,4 +1,6 @@
-"""The search for leaks finds what is planted, in each form: a search that finds nothing proves nothing."""
+"""The search for leaks finds what is planted, in each form: a search that finds nothing proves
+nothing.
+"""
 
 import base64
 import json
@@ -33,23 +35,33 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "URL-escaped": lambda word: quote(word, safe="").encode(),
     "URL-escaped, lower-case hex": lambda word: quote(word, safe="").lower().encode(),
     "as a form's field": lambda word: quote_plus(word).encode(),
-    "every byte URL-escaped": lambda word: "".join(f"%{byte:02X}" for byte in word.encode()).encode(),
+    "every byte URL-escaped": (
+        lambda word: "".join(f"%{byte:02X}" for byte in word.encode()).encode()
+    ),
     "JSON": lambda word: json.dumps(word).encode(),
     "JSON with every character escaped": lambda word: _all_escaped(word, "\\u{:04x}"),
     "JSON with upper-case escapes": lambda word: _all_escaped(word, "\\u{:04X}"),
     "JSON in JSON": lambda word: json.dumps(json.dumps({"name": word})).encode(),
     "JSON in a URL": lambda word: quote(json.dumps({"name": word})).encode(),
     "bytes as Python shows them": lambda word: repr(word.encode()).encode(),
-    "JSON with escaped slashes": lambda word: json.dumps(word, ensure_ascii=False).replace("/", "\\/").encode(),
+    "JSON with escaped slashes": lambda word: (
+        json.dumps(word, ensure_ascii=False).replace("/", "\\/").encode()
+    ),
     **{
-        f"base64 after {before} bytes": lambda word, before=before: base64.b64encode(b"x" * before + word.encode() + b"and more")  # type: ignore[misc]
+        f"base64 after {before} bytes": lambda word, before=before: base64.b64encode(
+            b"x" * before + word.encode() + b"and more"
+        )  # type: ignore[misc]
         for before in range(6)
     },
     **{
-        f"url-safe base64 after {before} bytes": lambda word, before=before: base64.urlsafe_b64encode(b"?" * before + word.encode())  # type: ignore[misc]
+        f"url-safe base64 after {before} bytes": lambda word, before=before: (
+            base64.urlsafe_b64encode(b"?" * before + word.encode())
+        )  # type: ignore[misc]
         for before in range(6)
     },
-    "base64 in a URL": lambda word: quote(base64.b64encode(word.encode() + b">>>"), safe="").encode(),
+    "base64 in a URL": (
+        lambda word: quote(base64.b64encode(word.encode() + b">>>"), safe="").encode()
+    ),
     "base64 of UTF-16": lambda word: base64.b64encode(word.encode("utf-16-le") + b"tail"),
 }
 
@@ -59,9 +71,16 @@ FORMS: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("word", WORDS)
 def test_a_planted_word_is_found_in_each_form(word: str, form: str) -> None:
     """In the middle of something else."""
-    assert Search([word, "absent"]).found(b'{"level":"info","text":"' + FORMS[form](word) + b'"}\n') == [word]
+    assert Search([word, "absent"]).found(
+        b'{"level":"info","text":"' + FORMS[form](word) + b'"}\n'
+    ) == [word]
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
     """Not in random text, nor in half of a word."""
-    assert Search(WORDS).found(base64.b64encode(bytes(range(256))) + b"quetzal.7f3a Quetzal %zz \\u12 s3cr3t") == []
+    assert (
+        Search(WORDS).found(
+            base64.b64encode(bytes(range(256))) + b"quetzal.7f3a Quetzal %zz \\u12 s3cr3t"
+        )
+        == []
+    )

@@ -1,7 +1,6 @@
 """When dead letters are a flood: a run of them, or too many of the last ones."""
 
 import pytest
-
 from hlf_sync.core.limiter import Limiter, LimitPolicy
 
 pytestmark = pytest.mark.requirement("R40")

@@ -1,7 +1,6 @@
 """How many more removals may be called before an operator has to say yes."""
 
 import pytest
-
 from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
 
 pytestmark = pytest.mark.requirement("R11")
@@ -47,7 +46,10 @@ def test_no_minimum_and_nobody_listed_lets_nobody_go() -> None:
 @pytest.mark.parametrize("percent", range(1, 101))
 def test_a_ratio_is_not_short_of_one_by_rounding(percent: int) -> None:
     """29 % of 100 are 29, although 0.29 * 100 is 28.999…"""
-    assert removals_allowed(MassRemovalPolicy(ratio=percent / 100, minimum=0), removed=0, listed=100) == percent
+    assert (
+        removals_allowed(MassRemovalPolicy(ratio=percent / 100, minimum=0), removed=0, listed=100)
+        == percent
+    )
 
 
 def test_ratio_zero_switches_the_guard_off() -> None:

@@ -1,7 +1,6 @@
 """Who is evaluated next: dirty or in progress, oldest first, due times, hot mentors, revocation."""
 
 import pytest
-
 from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
 from hlf_sync.core.model import Change, MentorId, Position, Trigger
 
@@ -62,7 +61,9 @@ def test_the_oldest_waiting_change_goes_first() -> None:
 
 
 def test_what_arrived_during_an_evaluation_keeps_its_age() -> None:
-    """A's second change came before B's first, so A goes before B although its evaluation ended later."""
+    """A's second change came before B's first, so A goes before B although its evaluation ended
+    later.
+    """
     queue = queue_of(A)
     entry = take_one(queue)
     queue.add(change(A, 1), 0.0)
@@ -114,7 +115,9 @@ def test_newer_changes_that_fresh_facts_cover_belong_to_the_evaluation() -> None
 
 
 def test_a_hot_mentor_waits_half_a_second_between_looks() -> None:
-    """Dirty again within 50 ms of the last look's beginning; with 50 ms between there is no wait."""
+    """Dirty again within 50 ms of the last look's beginning; with 50 ms between there
+    is no wait.
+    """
     for gap_s, due_s in ((0.04, 10.5), (0.05, 10.05)):
         queue = MentorQueue()
         queue.add(change(A, 0), 10.0)
@@ -156,7 +159,10 @@ def test_a_revoked_partition_loses_its_waiting_changes_only() -> None:
     queue.forget(0)
     assert (queue.size, B in queue, queue.waiting()) == (3, False, [C])
     assert [given.position.offset for given in queue.finish(running, 0.0)] == [0]
-    assert [[given.position.offset for given in queue.finish(entry, 0.0)] for entry in queue.take(9, 0.0)] == [[2], [5]]
+    assert [
+        [given.position.offset for given in queue.finish(entry, 0.0)]
+        for entry in queue.take(9, 0.0)
+    ] == [[2], [5]]
     assert queue.size == 0
 
 

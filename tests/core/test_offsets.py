@@ -1,7 +1,6 @@
 """What may be committed of one partition."""
 
 import pytest
-
 from hlf_sync.core.offsets import Offsets
 
 pytestmark = pytest.mark.requirement("R40")

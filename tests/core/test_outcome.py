@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-
 from hlf_sync.core.model import ErrorCode, LedgerState, LetterKind
 from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude
 from hlf_sync.core.retry import RetryPolicy
@@ -56,7 +55,13 @@ def test_a_leaver_who_is_removed_is_out_of_scope() -> None:
 def test_a_refusal_is_one_letter_at_once(code: ErrorCode) -> None:
     """Repeating it cannot help; the old value stands."""
     conclusion = concluded(Verdict(Course.REJECTED, code, Effect.NONE))
-    assert conclusion == Conclusion(Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=True, error_code=code, letter=LetterKind.REJECTED)
+    assert conclusion == Conclusion(
+        Ending.REFUSED,
+        LedgerState.DEAD_LETTERED,
+        counts=True,
+        error_code=code,
+        letter=LetterKind.REJECTED,
+    )
 
 
 @pytest.mark.requirement("R27")
@@ -71,7 +76,13 @@ def test_a_retriable_failure_waits_for_its_due_time() -> None:
 def test_jitter_and_retry_after_reach_the_due_time() -> None:
     """Randomness comes in as an argument; the server's word is a lower bound."""
     assert concluded(UNAVAILABLE, random=0.5, policy=RetryPolicy()).retry_in_s == 2.25
-    told = Verdict(Course.RETRY, ErrorCode.SERVER_ERROR, Effect.UNKNOWN, is_breaker_failure=True, retry_after_s=90.0)
+    told = Verdict(
+        Course.RETRY,
+        ErrorCode.SERVER_ERROR,
+        Effect.UNKNOWN,
+        is_breaker_failure=True,
+        retry_after_s=90.0,
+    )
     assert concluded(told).retry_in_s == 90.0
 
 
@@ -98,16 +109,34 @@ def test_the_deadline_ends_in_a_letter_too() -> None:
 def test_an_outage_burns_nobodys_attempts() -> None:
     """What a probe or a call beside the opening one met is no attempt, not even the last one."""
     conclusion = concluded(UNAVAILABLE, attempt_number=3, counts_attempt=False, spent_s=1e6)
-    assert conclusion == Conclusion(Ending.UNKNOWN, LedgerState.IN_DOUBT, counts=False, error_code=ErrorCode.SERVER_ERROR, retry_in_s=1.0)
+    assert conclusion == Conclusion(
+        Ending.UNKNOWN,
+        LedgerState.IN_DOUBT,
+        counts=False,
+        error_code=ErrorCode.SERVER_ERROR,
+        retry_in_s=1.0,
+    )
 
 
 @pytest.mark.requirement("R27")
 @pytest.mark.requirement("R48")
-@pytest.mark.parametrize("course", [Course.THROTTLED, Course.HALT, Course.RENEW_TOKEN, Course.POSTPONED])
+@pytest.mark.parametrize(
+    "course", [Course.THROTTLED, Course.HALT, Course.RENEW_TOKEN, Course.POSTPONED]
+)
 def test_what_is_nobodys_fault_waits_and_counts_nothing(course: Course) -> None:
-    """A 429, refused credentials, no token: never a letter, whatever the attempt. A halt that is lifted lets all go on, whatever was said before."""
-    conclusion = concluded(Verdict(course, ErrorCode.AUTH_FAILURE, Effect.NONE), attempt_number=99, spent_s=1e6)
-    assert conclusion == Conclusion(Ending.REFUSED, LedgerState.PENDING, counts=False, error_code=ErrorCode.AUTH_FAILURE, retry_in_s=1.0)
+    """A 429, refused credentials, no token: never a letter, whatever the attempt. A halt that is
+    lifted lets all go on, whatever was said before.
+    """
+    conclusion = concluded(
+        Verdict(course, ErrorCode.AUTH_FAILURE, Effect.NONE), attempt_number=99, spent_s=1e6
+    )
+    assert conclusion == Conclusion(
+        Ending.REFUSED,
+        LedgerState.PENDING,
+        counts=False,
+        error_code=ErrorCode.AUTH_FAILURE,
+        retry_in_s=1.0,
+    )
     told = concluded(Verdict(course, ErrorCode.RATE_LIMITED, Effect.NONE, retry_after_s=17.0))
     assert told.retry_in_s == (1.0 if course is Course.HALT else 17.0)
 
@@ -138,9 +167,14 @@ def test_the_effect_says_what_becomes_of_the_intent(effect: Effect, ending: Endi
     ],
 )
 @pytest.mark.parametrize("course", [Course.RETRY, Course.THROTTLED])
-def test_a_definite_refusal_does_not_end_older_doubt(course: Course, effect: Effect, was_in_doubt: bool, state: LedgerState) -> None:
+def test_a_definite_refusal_does_not_end_older_doubt(
+    course: Course, effect: Effect, was_in_doubt: bool, state: LedgerState
+) -> None:
     """An earlier call may still have been applied."""
-    assert concluded(Verdict(course, ErrorCode.NETWORK_ERROR, effect), was_in_doubt=was_in_doubt).state is state
+    assert (
+        concluded(Verdict(course, ErrorCode.NETWORK_ERROR, effect), was_in_doubt=was_in_doubt).state
+        is state
+    )
 
 
 def test_every_verdict_has_a_conclusion_and_either_ends_or_waits() -> None:
@@ -150,9 +184,13 @@ def test_every_verdict_has_a_conclusion_and_either_ends_or_waits() -> None:
         conclusion = concluded(verdict, attempt_number=attempt, counts_attempt=counts)
         assert (conclusion.letter is None) or (conclusion.retry_in_s is None)
         assert (conclusion.letter is not None) == (conclusion.state is LedgerState.DEAD_LETTERED)
-        assert (conclusion.retry_in_s is None) == (course is Course.DONE or conclusion.letter is not None)
+        assert (conclusion.retry_in_s is None) == (
+            course is Course.DONE or conclusion.letter is not None
+        )
 
 
 def test_a_claim_given_back_counts_nothing_and_comes_again_at_once() -> None:
     """No call was made: as if never claimed."""
-    assert Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0) == RELEASED
+    assert (
+        Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0) == RELEASED
+    )

@@ -1,11 +1,13 @@
-"""The pace: below the limits, shared, without bursts of its own making, and it finds limits that are other than believed."""
+"""The pace: below the limits, shared, without bursts of its own making, and it finds limits that
+are other than believed.
+"""
 
 from math import inf
 from time import perf_counter
 
 import pytest
-
 from hlf_sync.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Pacing, PacingPolicy
+
 from tests.core.pacing_world import RATE_CODE, Server, World
 
 pytestmark = pytest.mark.requirement("R27")
@@ -24,7 +26,9 @@ def test_ten_minutes_of_work_meet_no_429_at_ninety_percent_of_the_limit(count: i
 
 
 def test_restarts_add_no_burst_to_the_window() -> None:
-    """A worker that is restarted every 10 s for ten minutes stays below the limit: a new bucket holds one token, not a burst."""
+    """A worker that is restarted every 10 s for ten minutes stays below the limit: a new bucket
+    holds one token, not a burst.
+    """
     server = Server()
     world = World(server, [])
     for start in range(0, 600, 10):
@@ -75,7 +79,9 @@ def test_what_is_handed_back_can_be_taken_again() -> None:
 
 
 def test_a_lowered_limit_is_found_and_used() -> None:
-    """Half the limit under way: within two windows at least 90 % of the new one, with few refusals from then on."""
+    """Half the limit under way: within two windows at least 90 % of the new one, with few refusals
+    from then on.
+    """
     server = Server()
     world = World(server, [Pacing(FLEET)])
     world.run(600.0)
@@ -109,7 +115,9 @@ def test_three_workers_find_a_lowered_limit_together() -> None:
 
 
 def test_a_lower_concurrency_limit_is_found() -> None:
-    """Slow plug-ins: 16 at once are too many; whole slots below the limit of 8 are found, and seldom left."""
+    """Slow plug-ins: 16 at once are too many; whole slots below the limit of 8 are found, and
+    seldom left.
+    """
     server = Server(concurrency=8)
     world = World(server, [Pacing(FLEET)], latency_s=0.8)
     world.run(1200.0)
@@ -128,9 +136,16 @@ def test_a_limit_of_one_at_once_is_bearable() -> None:
 
 @pytest.mark.parametrize(
     ("code", "is_rate_cut", "are_slots_cut"),
-    [(RATE_CODE, True, False), (CONCURRENCY_CODE, False, True), (EXECUTION_TIME_CODE, True, True), (None, True, False)],
+    [
+        (RATE_CODE, True, False),
+        (CONCURRENCY_CODE, False, True),
+        (EXECUTION_TIME_CODE, True, True),
+        (None, True, False),
+    ],
 )
-def test_the_code_says_what_is_turned_down(code: int | None, is_rate_cut: bool, are_slots_cut: bool) -> None:
+def test_the_code_says_what_is_turned_down(
+    code: int | None, is_rate_cut: bool, are_slots_cut: bool
+) -> None:
     """…22 the rate, …26 the concurrency, …21 both."""
     pacing = Pacing(FLEET)
     pacing.admit(0.0)

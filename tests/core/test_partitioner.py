@@ -1,11 +1,10 @@
 """The partition of a key, as Kafka's Java producer chooses it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hlf_sync.core.model import MentorId
 from hlf_sync.kafka.partitioner import murmur2, partition_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 # org.apache.kafka.common.utils.UtilsTest.testMurmur2
 KAFKAS_OWN = {

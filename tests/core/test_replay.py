@@ -1,11 +1,23 @@
-"""The verdict on a dead letter: what is due for its mentor now, never what the letter once wanted."""
+"""The verdict on a dead letter: what is due for its mentor now, never what the letter
+once wanted.
+"""
 
 from itertools import product
 
 import pytest
-
 from hlf_sync.core.dead_letter import DeadLetter, Source
-from hlf_sync.core.model import Command, Decision, LedgerRow, LedgerState, LetterKind, MentorId, NoCall, Operation, Refuse, Visibility
+from hlf_sync.core.model import (
+    Command,
+    Decision,
+    LedgerRow,
+    LedgerState,
+    LetterKind,
+    MentorId,
+    NoCall,
+    Operation,
+    Refuse,
+    Visibility,
+)
 from hlf_sync.replay.judgement import (
     Closing,
     Fate,
@@ -26,16 +38,26 @@ pytestmark = pytest.mark.requirement("R47")
 MENTOR = MentorId("6f1a1f3c-0000-4000-8000-000000000001")
 LETTER = Letter(0, 7, f"{MENTOR}:4", LetterKind.EXHAUSTED, "server_error", 1_000_000, MENTOR, 4, 3)
 POISON = Letter(0, 8, "hlf.mentor.changes-1-2", LetterKind.UNDECODABLE, "decode_error", 1_000_000)
-OWED = LedgerRow(Visibility.VISIBLE, state=LedgerState.DEAD_LETTERED, generation=4, dead_letter_id=LETTER.id)
+OWED = LedgerRow(
+    Visibility.VISIBLE, state=LedgerState.DEAD_LETTERED, generation=4, dead_letter_id=LETTER.id
+)
 REMOVE, RESTORE = Command(Operation.REMOVE, "paused"), Command(Operation.RESTORE, "active")
 
 
-def standing(ledger: LedgerRow = OWED, decision: Decision = REMOVE, *, has_contact: bool = True, delivered_at_s: float | None = None) -> Standing:
+def standing(
+    ledger: LedgerRow = OWED,
+    decision: Decision = REMOVE,
+    *,
+    has_contact: bool = True,
+    delivered_at_s: float | None = None,
+) -> Standing:
     """Where a mentor stands."""
     return Standing(ledger, decision, has_contact, delivered_at_s)
 
 
-def verdict(letter: Letter, of: Standing | None, *, is_repaired: bool = False) -> tuple[ReplayVerdict, int]:
+def verdict(
+    letter: Letter, of: Standing | None, *, is_repaired: bool = False
+) -> tuple[ReplayVerdict, int]:
     """Verdict and calls; every judgement gives a reason."""
     judgement = judge(letter, of, None, is_repaired=is_repaired)
     assert judgement.reason
@@ -47,7 +69,11 @@ def kind(of: LetterKind) -> Letter:
     return LETTER._replace(kind=of)
 
 
-DUE, SUPERSEDED, INVESTIGATE = (ReplayVerdict.DUE, 1), (ReplayVerdict.SUPERSEDED, 0), (ReplayVerdict.INVESTIGATE, 0)
+DUE, SUPERSEDED, INVESTIGATE = (
+    (ReplayVerdict.DUE, 1),
+    (ReplayVerdict.SUPERSEDED, 0),
+    (ReplayVerdict.INVESTIGATE, 0),
+)
 
 
 def test_an_exhausted_delivery_is_due_and_costs_a_call() -> None:
@@ -80,14 +106,21 @@ def test_a_newer_letter_stands_for_the_mentor() -> None:
 
 
 @pytest.mark.parametrize("state", [LedgerState.PENDING, LedgerState.IN_DOUBT])
-def test_a_newer_delivery_under_way_supersedes_unless_it_is_this_letters_own(state: LedgerState) -> None:
+def test_a_newer_delivery_under_way_supersedes_unless_it_is_this_letters_own(
+    state: LedgerState,
+) -> None:
     """The ledger names the letter until its mentor is delivered."""
     assert verdict(LETTER, standing(LedgerRow(state=state, generation=5))) == SUPERSEDED
-    assert verdict(LETTER, standing(LedgerRow(state=state, generation=5, dead_letter_id=LETTER.id))) == DUE
+    assert (
+        verdict(LETTER, standing(LedgerRow(state=state, generation=5, dead_letter_id=LETTER.id)))
+        == DUE
+    )
 
 
 def test_a_letter_that_the_ledger_has_not_recorded_is_open() -> None:
-    """Acknowledged, and its worker died: in flight under its own generation, or ahead of the ledger."""
+    """Acknowledged, and its worker died: in flight under its own generation, or ahead of the
+    ledger.
+    """
     assert is_open(LETTER, LedgerRow(state=LedgerState.IN_DOUBT, generation=4))
     assert is_open(LETTER, LedgerRow(state=LedgerState.IN_SYNC, generation=3))
     assert verdict(LETTER, standing(LedgerRow(state=LedgerState.IN_SYNC, generation=3))) == DUE
@@ -95,14 +128,21 @@ def test_a_letter_that_the_ledger_has_not_recorded_is_open() -> None:
 
 def test_a_letter_ahead_of_the_ledger_is_superseded_when_nothing_is_due() -> None:
     """A look would write nothing, so nobody could wait for it."""
-    assert verdict(LETTER, standing(LedgerRow(), NoCall("gone", is_out_of_scope=True))) == SUPERSEDED
+    assert (
+        verdict(LETTER, standing(LedgerRow(), NoCall("gone", is_out_of_scope=True))) == SUPERSEDED
+    )
 
 
-@pytest.mark.parametrize("of", [LetterKind.EXHAUSTED, LetterKind.REJECTED, LetterKind.UNMAPPED, LetterKind.REFUSED])
+@pytest.mark.parametrize(
+    "of", [LetterKind.EXHAUSTED, LetterKind.REJECTED, LetterKind.UNMAPPED, LetterKind.REFUSED]
+)
 def test_without_contact_or_with_odd_facts_a_person_must_act_first(of: LetterKind) -> None:
     """Asking would only write the next letter."""
     assert verdict(kind(of), standing(has_contact=False)) == INVESTIGATE
-    assert verdict(kind(of), standing(decision=Refuse("unknown_status")), is_repaired=True) == INVESTIGATE
+    assert (
+        verdict(kind(of), standing(decision=Refuse("unknown_status")), is_repaired=True)
+        == INVESTIGATE
+    )
 
 
 @pytest.mark.parametrize("of", [LetterKind.UNMAPPED, LetterKind.REFUSED])
@@ -143,10 +183,24 @@ def test_a_closed_letter_is_resolved_and_says_by_whom(letter: Letter) -> None:
 
 def test_every_combination_has_a_verdict_and_only_due_ones_cost_calls() -> None:
     """Total over kinds, ledger states, decisions, contact and the operator's word."""
-    ledgers = [LedgerRow(), OWED, *(LedgerRow(state=state, generation=number) for state, number in product(LedgerState, (3, 4, 5)))]
+    ledgers = [
+        LedgerRow(),
+        OWED,
+        *(
+            LedgerRow(state=state, generation=number)
+            for state, number in product(LedgerState, (3, 4, 5))
+        ),
+    ]
     decisions: list[Decision] = [REMOVE, RESTORE, NoCall("in_sync"), Refuse("unknown_status")]
-    for of, ledger, decision, has_contact, is_repaired in product(LetterKind, ledgers, decisions, (True, False), (True, False)):
-        found = judge(kind(of), standing(ledger, decision, has_contact=has_contact), None, is_repaired=is_repaired)
+    for of, ledger, decision, has_contact, is_repaired in product(
+        LetterKind, ledgers, decisions, (True, False), (True, False)
+    ):
+        found = judge(
+            kind(of),
+            standing(ledger, decision, has_contact=has_contact),
+            None,
+            is_repaired=is_repaired,
+        )
         assert found.reason
         assert found.calls <= (found.verdict is ReplayVerdict.DUE)
         assert found.is_resolved == (found.verdict is ReplayVerdict.SUPERSEDED)
@@ -157,21 +211,32 @@ def test_every_combination_has_a_verdict_and_only_due_ones_cost_calls() -> None:
     [
         (OWED, REMOVE, Fate.WAITING),
         (OWED._replace(state=LedgerState.IN_DOUBT, generation=5), REMOVE, Fate.WAITING),
-        (OWED._replace(generation=6), REMOVE, Fate.WAITING),  # claimed, and given back without a call
+        (
+            OWED._replace(generation=6),
+            REMOVE,
+            Fate.WAITING,
+        ),  # claimed, and given back without a call
         (LedgerRow(state=LedgerState.IN_SYNC, generation=5), NoCall("in_sync"), Fate.DELIVERED),
         (OWED._replace(generation=5, dead_letter_id=f"{MENTOR}:5"), REMOVE, Fate.FAILED),
         (OWED, Refuse("unknown_status"), Fate.RETURNED),
     ],
 )
-def test_what_came_of_a_request_is_read_from_the_ledger(ledger: LedgerRow, decision: Decision, expected: Fate) -> None:
+def test_what_came_of_a_request_is_read_from_the_ledger(
+    ledger: LedgerRow, decision: Decision, expected: Fate
+) -> None:
     """Waiting, delivered, failed under a newer letter, or back to a person."""
     assert fate(LETTER, standing(ledger, decision), asked_on=4) is expected
 
 
 def test_a_letter_ahead_of_the_ledger_can_fail_under_its_own_id() -> None:
-    """The claim takes the generation that the letter has already: only the generation at asking tells."""
+    """The claim takes the generation that the letter has already: only the generation at asking
+    tells.
+    """
     assert fate(LETTER, standing(), asked_on=3) is Fate.FAILED
-    assert fate(LETTER, standing(LedgerRow(state=LedgerState.IN_SYNC), NoCall("gone")), asked_on=0) is Fate.DELIVERED
+    assert (
+        fate(LETTER, standing(LedgerRow(state=LedgerState.IN_SYNC), NoCall("gone")), asked_on=0)
+        is Fate.DELIVERED
+    )
 
 
 def test_offsets_stop_at_the_first_unresolved_letter_and_never_go_back() -> None:
@@ -191,7 +256,9 @@ def test_time_is_calls_at_the_slower_of_rate_and_pace_and_the_canaries_ways() ->
 
 def test_a_mentor_that_fails_again_waits_twice_as_long_up_to_the_longest() -> None:
     """Also after more replays than a double can count."""
-    waits = [retry_at_s(0, replays, settle_s=60, longest_s=3600) for replays in (0, 1, 2, 10, 10_000)]
+    waits = [
+        retry_at_s(0, replays, settle_s=60, longest_s=3600) for replays in (0, 1, 2, 10, 10_000)
+    ]
     assert waits == [60, 120, 240, 3600, 3600]
     assert retry_at_s(0, 0, settle_s=7200, longest_s=3600) == 7200
 
@@ -199,7 +266,16 @@ def test_a_mentor_that_fails_again_waits_twice_as_long_up_to_the_longest() -> No
 def test_a_letter_keeps_what_a_verdict_needs() -> None:
     """And where it lies."""
     whole = DeadLetter(
-        LETTER.id, LetterKind.EXHAUSTED, "server_error", "gave up", Source("t", 1, 2, 3), 1_000_000, "w", MENTOR, attempt_count=3, generation=4
+        LETTER.id,
+        LetterKind.EXHAUSTED,
+        "server_error",
+        "gave up",
+        Source("t", 1, 2, 3),
+        1_000_000,
+        "w",
+        MENTOR,
+        attempt_count=3,
+        generation=4,
     )
     assert letter_of(whole, 0, 7) == LETTER
     assert (LETTER.kind_word, LETTER._replace(kind=None).kind_word) == ("exhausted", "unreadable")

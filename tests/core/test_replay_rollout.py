@@ -1,10 +1,9 @@
 """How a replay goes out: one, ten, all; at its rate; no further once too many fail."""
 
 import pytest
+from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 
 pytestmark = pytest.mark.requirement("R47")
 
@@ -108,13 +107,22 @@ def test_a_ratio_of_one_never_ends_it_after_the_canary() -> None:
     assert rollout.trouble is None
 
 
-@given(st.integers(0, 60), st.lists(st.tuples(st.floats(0, 5), st.integers(0, 20), st.booleans()), max_size=60))
-def test_never_more_than_the_stage_the_window_and_the_total(total: int, steps: list[tuple[float, int, bool]]) -> None:
+@given(
+    st.integers(0, 60),
+    st.lists(st.tuples(st.floats(0, 5), st.integers(0, 20), st.booleans()), max_size=60),
+)
+def test_never_more_than_the_stage_the_window_and_the_total(
+    total: int, steps: list[tuple[float, int, bool]]
+) -> None:
     """Whatever ends when."""
     rollout, now_s = Rollout(RolloutPolicy(7, 0.5), total), 0.0
     for wait_s, ends, is_failure in steps:
         now_s += wait_s
         take(rollout, now_s)
-        assert rollout.ended <= rollout.asked <= min(total, rollout.limit if rollout.trouble is None else total)
+        assert (
+            rollout.ended
+            <= rollout.asked
+            <= min(total, rollout.limit if rollout.trouble is None else total)
+        )
         assert rollout.asked - rollout.ended <= rollout.policy.window
         end(rollout, min(ends, rollout.asked - rollout.ended), is_failure=is_failure)

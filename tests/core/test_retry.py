@@ -1,13 +1,16 @@
-"""Backoff: 2, 4, 8 … seconds with jitter, a cap, Retry-After as a floor, an end by attempts or by the deadline."""
+"""Backoff: 2, 4, 8 … seconds with jitter, a cap, Retry-After as a floor, an end by attempts or by
+the deadline.
+"""
 
 import pytest
-
 from hlf_sync.core.retry import DEFAULT, FAST, RetryPolicy, backoff, next_delay
 
 pytestmark = pytest.mark.requirement("R27")
 
 
-@pytest.mark.parametrize(("policy", "waits"), [(DEFAULT, [2, 4, 8, 16, 16]), (FAST, [1, 2, 4, 4, 4])])
+@pytest.mark.parametrize(
+    ("policy", "waits"), [(DEFAULT, [2, 4, 8, 16, 16]), (FAST, [1, 2, 4, 4, 4])]
+)
 def test_the_waits_double_up_to_the_cap(policy: RetryPolicy, waits: list[float]) -> None:
     """The presets 2/4/8 and 1/2/4."""
     assert [backoff(policy, attempt) for attempt in range(1, 6)] == waits

@@ -1,7 +1,6 @@
 """The one table: every answer of the reference's section 4 has the verdict listed there."""
 
 import pytest
-
 from hlf_sync.core.answer import NoResponse, RefusedCredentials, Response, TransportFailure
 from hlf_sync.core.model import ErrorCode
 from hlf_sync.core.verdict import CODES, FAILURES, Course, Effect, Verdict, judge
@@ -43,7 +42,9 @@ def test_the_listed_statuses_are_retried(status: int, error_code: ErrorCode) -> 
     assert verdict.retry_after_s == 7.0
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 412, 413, 501, 301, 302, 304, 307, 308])
+@pytest.mark.parametrize(
+    "status", [400, 403, 404, 405, 409, 412, 413, 501, 301, 302, 304, 307, 308]
+)
 def test_the_others_are_rejected(status: int) -> None:
     """What repeating cannot help becomes a dead letter at once, and shows that Dynamics works."""
     verdict = judge(Response(status))
@@ -57,7 +58,11 @@ def test_a_first_401_asks_for_one_new_token_and_a_second_one_halts() -> None:
     """One renewal, one replay, then everybody stops."""
     assert judge(Response(401)).course is Course.RENEW_TOKEN
     second = judge(Response(401), has_renewed_token=True)
-    assert (second.course, second.error_code, second.effect) == (Course.HALT, ErrorCode.AUTH_FAILURE, Effect.NONE)
+    assert (second.course, second.error_code, second.effect) == (
+        Course.HALT,
+        ErrorCode.AUTH_FAILURE,
+        Effect.NONE,
+    )
     assert not second.is_breaker_failure
 
 
@@ -78,7 +83,12 @@ def test_a_403_of_access_depth_may_be_one_record() -> None:
 def test_a_throttling_code_pauses_everybody_whatever_the_status(status: int, code: int) -> None:
     """Code first: no attempt, no breaker failure, and the code is handed to pacing."""
     verdict = judge(Response(status, code, retry_after_s=17.0))
-    assert (verdict.course, verdict.error_code, verdict.code, verdict.retry_after_s) == (Course.THROTTLED, ErrorCode.RATE_LIMITED, code, 17.0)
+    assert (verdict.course, verdict.error_code, verdict.code, verdict.retry_after_s) == (
+        Course.THROTTLED,
+        ErrorCode.RATE_LIMITED,
+        code,
+        17.0,
+    )
     assert not verdict.is_breaker_failure
 
 
@@ -125,7 +135,9 @@ def test_every_code_has_one_course_in_every_error(status: int, code: int) -> Non
 def test_a_friendly_answer_that_shows_nothing_is_in_doubt(status: int) -> None:
     """HTML with 200, or a 202, is tried again and opens the circuit if it goes on."""
     verdict = judge(Response(status))
-    assert verdict == Verdict(Course.RETRY, ErrorCode.SERVER_ERROR, Effect.UNKNOWN, is_breaker_failure=True)
+    assert verdict == Verdict(
+        Course.RETRY, ErrorCode.SERVER_ERROR, Effect.UNKNOWN, is_breaker_failure=True
+    )
 
 
 def test_a_200_that_shows_the_value_is_done() -> None:
@@ -136,9 +148,19 @@ def test_a_200_that_shows_the_value_is_done() -> None:
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_the_effect_follows_from_the_status(status: int) -> None:
-    """Below 500 a refusal is definite; 5xx is in doubt; 502, 504 and what is no final answer may still come."""
-    expected = {1: Effect.MAY_COME_LATE, 2: Effect.UNKNOWN, 3: Effect.NONE, 4: Effect.NONE, 5: Effect.UNKNOWN}[status // 100]
-    expected = {204: Effect.APPLIED, 502: Effect.MAY_COME_LATE, 504: Effect.MAY_COME_LATE}.get(status, expected)
+    """Below 500 a refusal is definite; 5xx is in doubt; 502, 504 and what is no final answer may
+    still come.
+    """
+    expected = {
+        1: Effect.MAY_COME_LATE,
+        2: Effect.UNKNOWN,
+        3: Effect.NONE,
+        4: Effect.NONE,
+        5: Effect.UNKNOWN,
+    }[status // 100]
+    expected = {204: Effect.APPLIED, 502: Effect.MAY_COME_LATE, 504: Effect.MAY_COME_LATE}.get(
+        status, expected
+    )
     assert judge(Response(status)).effect is expected
 
 
@@ -159,14 +181,18 @@ def test_a_certificate_that_is_not_to_be_trusted_halts() -> None:
 def test_no_token_to_ask_with_postpones_and_is_a_network_error() -> None:
     """Nothing was asked, so no attempt counts, the breaker does not move, nobody else waits."""
     verdict = judge(NoResponse(TransportFailure.NO_TOKEN, retry_after_s=4.0))
-    assert verdict == Verdict(Course.POSTPONED, ErrorCode.NETWORK_ERROR, Effect.NONE, retry_after_s=4.0)
+    assert verdict == Verdict(
+        Course.POSTPONED, ErrorCode.NETWORK_ERROR, Effect.NONE, retry_after_s=4.0
+    )
     assert not verdict.is_breaker_success
 
 
 @pytest.mark.requirement("R48")
 def test_refused_credentials_halt() -> None:
     """Never a dead letter."""
-    assert judge(RefusedCredentials(30.0)) == Verdict(Course.HALT, ErrorCode.AUTH_FAILURE, Effect.NONE, retry_after_s=30.0)
+    assert judge(RefusedCredentials(30.0)) == Verdict(
+        Course.HALT, ErrorCode.AUTH_FAILURE, Effect.NONE, retry_after_s=30.0
+    )
 
 
 @pytest.mark.parametrize("status", [0, 99, 600, 999])

@@ -1,12 +1,13 @@
-"""Credentials without a token endpoint: a script of tokens and errors, and token sources that tests steer."""
+"""Credentials without a token endpoint: a script of tokens and errors, and token sources that tests
+steer.
+"""
 
 import asyncio
 from collections.abc import Callable
 
-from pydantic import SecretStr
-
 from hlf_sync.dynamics.auth.credentials import AccessToken, Grant, TokenUnavailableError
 from hlf_sync.errors import AuthError
+from pydantic import SecretStr
 
 Scripted = str | AuthError | TokenUnavailableError
 

@@ -1,4 +1,6 @@
-"""A fleet of workers as the replay sees it, on a real PostgreSQL: holds the leader's lock, takes sync requests, and writes what came of them."""
+"""A fleet of workers as the replay sees it, on a real PostgreSQL: holds the leader's lock, takes
+sync requests, and writes what came of them.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +25,9 @@ UPDATE hlf_sync.mentor_ledger SET state = 'dead_lettered', generation = generati
 
 
 class Fleet:
-    """`fails` says for whom a delivery fails; `requests` are the mentors that were asked for, in order."""
+    """`fails` says for whom a delivery fails; `requests` are the mentors that were asked for, in
+    order.
+    """
 
     def __init__(self, dsn: str, fails: Callable[[str], bool] = lambda _mentor_id: False) -> None:
         self._dsn = dsn
@@ -38,7 +42,12 @@ class Fleet:
         self._task = asyncio.get_running_loop().create_task(self._work(connection))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -48,26 +57,40 @@ class Fleet:
         seen = 0
         async with connection:
             while True:
-                for number, mentor_id in await (await connection.execute(_TAKE, (seen,))).fetchall():
+                for number, mentor_id in await (
+                    await connection.execute(_TAKE, (seen,))
+                ).fetchall():
                     seen = number
                     self.requests.append(mentor_id)
                     if not self.is_idle:
-                        await connection.execute(_FAILED if self.fails(mentor_id) else _DELIVERED, (mentor_id,))
+                        await connection.execute(
+                            _FAILED if self.fails(mentor_id) else _DELIVERED, (mentor_id,)
+                        )
                 await asyncio.sleep(0.01)
 
 
 def dead_lettered(dsn: str, count: int, *, is_mapped: bool = True) -> list[str]:
-    """So many mentors who should be hidden, are listed, and whose delivery was exhausted in generation 4; oldest first."""
+    """So many mentors who should be hidden, are listed, and whose delivery was exhausted in
+    generation 4; oldest first.
+    """
     mentor_ids = [str(uuid4()) for _ in range(count)]
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO app.mentor (id, organization_code, status) SELECT id::uuid, 'HLF', 'paused' FROM unnest(%s::text[]) id", (mentor_ids,)
+            "INSERT INTO app.mentor (id, organization_code, status) SELECT id::uuid, 'HLF',"
+            " 'paused' FROM unnest(%s::text[]) id",
+            (mentor_ids,),
         )
         if is_mapped:
-            connection.execute("INSERT INTO hlf_sync.contact_mapping SELECT id::uuid, id::uuid FROM unnest(%s::text[]) id", (mentor_ids,))
+            connection.execute(
+                "INSERT INTO hlf_sync.contact_mapping SELECT id::uuid, id::uuid FROM"
+                " unnest(%s::text[]) id",
+                (mentor_ids,),
+            )
         connection.execute(
-            "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, last_error_code, dead_letter_id, updated_at) "
-            "SELECT id::uuid, 'visible', 'dead_lettered', 4, 'server_error', id || ':4', now() - interval '1 minute' FROM unnest(%s::text[]) id",
+            "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation,"
+            " last_error_code, dead_letter_id, updated_at) SELECT id::uuid, 'visible',"
+            " 'dead_lettered', 4, 'server_error', id || ':4', now() - interval '1 minute' FROM"
+            " unnest(%s::text[]) id",
             (mentor_ids,),
         )
     return mentor_ids

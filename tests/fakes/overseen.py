@@ -1,4 +1,6 @@
-"""A worker of `TestBench` with everything that oversees it: monitor, watch, status, page. Kafka's offsets and thread are plain values."""
+"""A worker of `TestBench` with everything that oversees it: monitor, watch, status, page. Kafka's
+offsets and thread are plain values.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.status import Status
+
 from tests.fakes.worker import TestBench
 
 TOPIC = "hlf.mentor.changes"
@@ -60,9 +63,18 @@ class Overseen:
     def __init__(self, bench: TestBench, watch: Any = None) -> None:
         self.bench = bench
         self.stages = bench.worker.stages
-        self.lag, self.thread, self.scheduler = PlainLag(), PlainThread(asyncio.get_running_loop().time()), PlainScheduler()
+        self.lag, self.thread, self.scheduler = (
+            PlainLag(),
+            PlainThread(asyncio.get_running_loop().time()),
+            PlainScheduler(),
+        )
         self.metrics = Metrics(lambda: time_ns() // 1_000_000)
-        self.monitor = Monitor(self.lag, self.stages.assignment, self.stages.dependencies, lambda: self.scheduler.is_leader)
+        self.monitor = Monitor(
+            self.lag,
+            self.stages.assignment,
+            self.stages.dependencies,
+            lambda: self.scheduler.is_leader,
+        )
         self.watch = watch or FleetWatch(
             pool=None,
             facts=None,
@@ -90,7 +102,9 @@ class Overseen:
 
     def page(self) -> dict[str, float]:
         """The page's samples by name and labels, as the page spells them."""
-        lines = [line for line in self.scrape.page().decode().splitlines() if not line.startswith("#")]
+        lines = [
+            line for line in self.scrape.page().decode().splitlines() if not line.startswith("#")
+        ]
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
     async def measure(self) -> None:

@@ -1,4 +1,6 @@
-"""A worker's pages as text, and a server of this machine that answers with them: what `hlf-sync top` looks at."""
+"""A worker's pages as text, and a server of this machine that answers with them: what `hlf-sync
+top` looks at.
+"""
 
 import json
 import threading

@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hlf_sync.telemetry.tracing.traces import Places, Traces
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-from hlf_sync.telemetry.tracing.traces import Places, Traces
 
 PLACES = Places("hlf.mentor.changes", "hlf.mentor.dead-letters", "hlf-sync", "org.example.org")
 
@@ -28,7 +27,10 @@ class Collected:
     @property
     def spans(self) -> Sequence[ReadableSpan]:
         """All that have ended, by their beginning."""
-        return sorted(self.exporter.get_finished_spans(), key=lambda span: (span.start_time or 0, span.end_time or 0))
+        return sorted(
+            self.exporter.get_finished_spans(),
+            key=lambda span: (span.start_time or 0, span.end_time or 0),
+        )
 
     @property
     def names(self) -> list[str]:

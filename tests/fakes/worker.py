@@ -1,4 +1,6 @@
-"""A whole worker on a real PostgreSQL, with Kafka, the decoder, the dead-letter topic and Dynamics replaced by scripts."""
+"""A whole worker on a real PostgreSQL, with Kafka, the decoder, the dead-letter topic and Dynamics
+replaced by scripts.
+"""
 
 import asyncio
 import json
@@ -15,12 +17,22 @@ from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.limiter import LimitPolicy
 from hlf_sync.core.mass_removal import MassRemovalPolicy
-from hlf_sync.core.model import Change, ContactId, Decoded, LetterKind, MentorId, Operation, Position, Record, Trigger, Undecodable
+from hlf_sync.core.model import (
+    Change,
+    ContactId,
+    Decoded,
+    LetterKind,
+    MentorId,
+    Operation,
+    Position,
+    Record,
+    Trigger,
+    Undecodable,
+)
 from hlf_sync.core.pacing import PacingPolicy
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import judge
 from hlf_sync.core.visibility import VisibilityPolicy
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.pipeline.letters import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
@@ -28,6 +40,7 @@ from hlf_sync.pipeline.tracer import Tracer
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult
 from hlf_sync.postgres.connections import Pool
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
@@ -36,19 +49,37 @@ _ID_BYTES = 36
 
 
 class ScriptedDecoder:
-    """The value is JSON: trigger, transaction id, commit; anything else is undecodable, and names the key's mentor where the key is a whole id."""
+    """The value is JSON: trigger, transaction id, commit; anything else is undecodable, and names
+    the key's mentor where the key is a whole id.
+    """
 
-    def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
+    def decode(
+        self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
+    ) -> Decoded:
         try:
             fields = json.loads(value or b"")
         except ValueError:
-            return Undecodable("decode_error", "not JSON", mentor_id=MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None)
+            return Undecodable(
+                "decode_error",
+                "not JSON",
+                mentor_id=(
+                    MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None
+                ),
+            )
         committed_ms = fields.get("committed_ms") or timestamp_ms
-        return Change(MentorId((key or b"").decode()), Trigger(fields["trigger"]), position, committed_ms, fields.get("xid"))
+        return Change(
+            MentorId((key or b"").decode()),
+            Trigger(fields["trigger"]),
+            position,
+            committed_ms,
+            fields.get("xid"),
+        )
 
 
 class ScriptedDynamics:
-    """Contacts in memory. `script` gives the next answers per contact (status codes); without one, 204."""
+    """Contacts in memory. `script` gives the next answers per contact (status codes); without one,
+    204.
+    """
 
     def __init__(self) -> None:
         self.shown: dict[str, bool] = {}
@@ -171,8 +202,15 @@ class TestBench:
 
     __test__ = False
 
-    def __init__(self, pool: Pool, dynamics: ScriptedDynamics, options: Options, name: str = "worker-1") -> None:
-        self.dynamics, self.letters, self.meter, self.source = dynamics, MemoryLetters(), CountingMeter(), ScriptedSource()
+    def __init__(
+        self, pool: Pool, dynamics: ScriptedDynamics, options: Options, name: str = "worker-1"
+    ) -> None:
+        self.dynamics, self.letters, self.meter, self.source = (
+            dynamics,
+            MemoryLetters(),
+            CountingMeter(),
+            ScriptedSource(),
+        )
         self.offsets = [count() for _ in range(PARTITIONS)]
         self.sent: Counter[int] = Counter()
         self.stop = asyncio.Event()
@@ -181,7 +219,9 @@ class TestBench:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self.worker.run(self.source, {"fleet": self._look}, self.stop))
+        self._task = asyncio.create_task(
+            self.worker.run(self.source, {"fleet": self._look}, self.stop)
+        )
         self.worker.assigned(list(range(PARTITIONS)))
 
     async def end(self) -> None:
@@ -198,25 +238,48 @@ class TestBench:
         """Like SIGKILL: nothing more of this worker happens."""
         if self._task is not None:
             self._task.cancel()
-            for task in self.worker.stages.delivery._errands.tasks | self.worker.stages.letters._errands.tasks:
+            for task in (
+                self.worker.stages.delivery._errands.tasks
+                | self.worker.stages.letters._errands.tasks
+            ):
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def change(
-        self, mentor_id: str, trigger: str = "status_change", xid: int | None = None, *, committed_ms: int | None = None, **record: Any
+        self,
+        mentor_id: str,
+        trigger: str = "status_change",
+        xid: int | None = None,
+        *,
+        committed_ms: int | None = None,
+        **record: Any,
     ) -> None:
         fields = {"trigger": trigger, "xid": xid, "committed_ms": committed_ms}
         self.raw(mentor_id.encode(), json.dumps(fields).encode(), **record)
 
-    def raw(self, key: bytes, value: bytes, timestamp_ms: int = 1_700_000_000_000, trace_parent: str | None = None) -> None:
+    def raw(
+        self,
+        key: bytes,
+        value: bytes,
+        timestamp_ms: int = 1_700_000_000_000,
+        trace_parent: str | None = None,
+    ) -> None:
         partition = hash(key) % PARTITIONS
         self.sent[partition] += 1
-        self.worker.records([Record(partition, next(self.offsets[partition]), key, value, timestamp_ms, trace_parent)])
+        self.worker.records(
+            [
+                Record(
+                    partition, next(self.offsets[partition]), key, value, timestamp_ms, trace_parent
+                )
+            ]
+        )
 
     @property
     def is_done(self) -> bool:
         """Whether every record's position is finished."""
-        return self.worker.stages.assignment.committable() == {p: n for p, n in self.sent.items() if n}
+        return self.worker.stages.assignment.committable() == {
+            p: n for p, n in self.sent.items() if n
+        }
 
     async def _look(self) -> None:
         while True:

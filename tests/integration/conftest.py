@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.stack import run_stack
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `afterwards` look at what the rest of their file has left behind: they come last in it, whatever the order."""
+    """Tests marked `afterwards` look at what the rest of their file has left behind: they come last
+    in it, whatever the order.
+    """
     files = list(dict.fromkeys(item.path for item in items))
-    items.sort(key=lambda item: (files.index(item.path), item.get_closest_marker("afterwards") is not None))
+    items.sort(
+        key=lambda item: (files.index(item.path), item.get_closest_marker("afterwards") is not None)
+    )
 
 
 @pytest.fixture(scope="session")

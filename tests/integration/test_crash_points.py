@@ -1,7 +1,9 @@
-"""A real worker is killed by SIGKILL at each named point; another one that begins at the committed offsets finishes, and nothing is lost or stale.
+"""A real worker is killed by SIGKILL at each named point; another one that begins at the committed
+offsets finishes, and nothing is lost or stale.
 
-One relay: whoever finished the last point's work is killed at the next one. Each worker has a consumer group of its own that begins where its
-predecessor's had committed: what a takeover is, without waiting for Kafka's session time-out each time.
+One relay: whoever finished the last point's work is killed at the next one. Each worker has a
+consumer group of its own that begins where its predecessor's had committed: what a takeover is,
+without waiting for Kafka's session time-out each time.
 """
 
 import signal
@@ -10,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.crash_points import POINTS
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
@@ -19,12 +21,18 @@ from tests.fixtures.worker_process import Town, found_town, until
 pytestmark = pytest.mark.stack
 
 _EACH = 3
-_SETTINGS = {"LEASE_S": "2", "REQUEST_TIMEOUT_S": "0.9", "LATE_EFFECT_S": "1", "RETRY_BASE_DELAY_S": "0.1"}
+_SETTINGS = {
+    "LEASE_S": "2",
+    "REQUEST_TIMEOUT_S": "0.9",
+    "LATE_EFFECT_S": "1",
+    "RETRY_BASE_DELAY_S": "0.1",
+}
 
 
 @dataclass(frozen=True)
 class Place:
-    """What proves that the worker died where it should: is a mentor in doubt, does the CRM show one as hidden already, is a letter written?
+    """What proves that the worker died where it should: is a mentor in doubt, does the CRM show one
+    as hidden already, is a letter written?
 
     None: either, since the mentors of one point may go in two batches.
     """
@@ -79,7 +87,9 @@ class Relay:
         self._crash_file.write_text(point, encoding="utf-8")
 
     def await_death(self) -> None:
-        """The worker is killed at the point; its committed offsets are where the next one begins."""
+        """The worker is killed at the point; its committed offsets are where the next
+        one begins.
+        """
         assert self.worker.wait(20) == -signal.SIGKILL, self.worker.output[-2000:]
         self._crash_file.unlink()
         self.town.move_on()
@@ -90,7 +100,9 @@ class Relay:
 
 
 @pytest.fixture(scope="module")
-def relay(stack: Sandbox, source_side: SourceSide, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+def relay(
+    stack: Sandbox, source_side: SourceSide, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Relay]:
     """One for all points."""
     folder = tmp_path_factory.mktemp("relay")
     for town in found_town(stack, source_side, folder):
@@ -106,7 +118,9 @@ def test_every_crash_point_has_a_place() -> None:
 @pytest.mark.requirement("R40")
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_killed_at_this_point_loses_nothing(relay: Relay, point: str) -> None:
-    """The next one finishes: CRM equal to the facts, ledger clean, each letter once, every record with an outcome."""
+    """The next one finishes: CRM equal to the facts, ledger clean, each letter once, every record
+    with an outcome.
+    """
     town, mentors = relay.town, relay.mentors()
     is_about_letters = "dead_letter" in point
     town.dynamics.latency(0.4 if point in {"after_send_before_answer", "during_shutdown"} else 0.0)
@@ -114,12 +128,16 @@ def test_a_worker_killed_at_this_point_loses_nothing(relay: Relay, point: str) -
     _check_place(town, mentors, _PLACES[point])
 
     relay.hand_over()
-    until(lambda: _is_clean(town, mentors, "dead_lettered" if is_about_letters else "in_sync"), f"the successor finishes after {point}", 60)
+    until(
+        lambda: _is_clean(town, mentors, "dead_lettered" if is_about_letters else "in_sync"),
+        f"the successor finishes after {point}",
+        60,
+    )
     until(lambda: town.lag() == 0, "every record has an outcome")
     if is_about_letters:
-        assert _letter_ids(town, mentors) == {_letter_id(town, mentor_id) for mentor_id in mentors}, (
-            "one letter a mentor, however often it was written"
-        )
+        assert _letter_ids(town, mentors) == {
+            _letter_id(town, mentor_id) for mentor_id in mentors
+        }, "one letter a mentor, however often it was written"
         assert town.shown(mentors) == dict.fromkeys(mentors, True)
     else:
         assert town.shown(mentors) == town.wanted(mentors) == dict.fromkeys(mentors, False)
@@ -159,8 +177,8 @@ def _check_place(town: Town, mentors: list[str], place: Place) -> None:
 def _is_clean(town: Town, mentors: list[str], state: str) -> bool:
     with town.side.admin() as connection:
         rows = connection.execute(
-            "SELECT state, lease_owner IS NULL, coalesce(reevaluate_at > now() + interval '1 day', true) FROM hlf_sync.mentor_ledger"
-            " WHERE mentor_id = ANY (%s::uuid[])",
+            "SELECT state, lease_owner IS NULL, coalesce(reevaluate_at > now() + interval '1 day',"
+            " true) FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])",
             (mentors,),
         ).fetchall()
     return rows == [(state, True, True)] * len(mentors)
@@ -173,6 +191,8 @@ def _letter_ids(town: Town, mentors: list[str]) -> set[str]:
 
 def _letter_id(town: Town, mentor_id: str) -> str:
     with town.side.admin() as connection:
-        row = connection.execute("SELECT dead_letter_id FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)).fetchone()
+        row = connection.execute(
+            "SELECT dead_letter_id FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)
+        ).fetchone()
     assert row is not None
     return str(row[0])

@@ -1,4 +1,6 @@
-"""Lag and freshness against independent figures, while Dynamics is down, changes go on arriving, fetching is paused, and a second worker joins."""
+"""Lag and freshness against independent figures, while Dynamics is down, changes go on arriving,
+fetching is paused, and a second worker joins.
+"""
 
 import re
 from collections import Counter
@@ -6,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import QUICK, Town, WorkerProcess, found_town, until
 
@@ -25,7 +27,9 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
 @pytest.mark.requirement("R60")
 @pytest.mark.requirement("R30")
 def test_lag_and_freshness_go_on_rising_truthfully_while_the_circuit_is_open(town: Town) -> None:
-    """Compared with the broker's own offsets and the database's commit time; no partition twice or missing with two workers."""
+    """Compared with the broker's own offsets and the database's commit time; no partition twice or
+    missing with two workers.
+    """
     mentors = town.mentors(100)
     worker = _worker(town)
     until(worker.is_ready, "the worker is ready")
@@ -48,45 +52,84 @@ def test_lag_and_freshness_go_on_rising_truthfully_while_the_circuit_is_open(tow
     assert worker.status()["verdict"] == "stalled"
     assert worker.status()["reason"] == "circuit_open"
     second = _worker(town)
-    until(lambda: _has_said_where(second) and len(second.status()["assignment"]) == 6, "it has half of the partitions", 40)
+    until(
+        lambda: _has_said_where(second) and len(second.status()["assignment"]) == 6,
+        "it has half of the partitions",
+        40,
+    )
     _agree([worker, second], town, since_s)
     town.dynamics.clear_faults()
     town.side.sql("DELETE FROM hlf_sync.circuit")
     town.settle()
-    until(lambda: [one.status()["freshness_s"] for one in (worker, second)] == [0, 0], "nothing is owed")
+    until(
+        lambda: [one.status()["freshness_s"] for one in (worker, second)] == [0, 0],
+        "nothing is owed",
+    )
     assert _agree([worker, second], town, None) == 0
     assert town.shown(mentors) == dict.fromkeys(mentors, False)
 
 
 def _worker(town: Town) -> WorkerProcess:
     """One that pauses fetching early, and tries again late."""
-    settings = {**QUICK, "HTTP_PORT": "0", "KAFKA_GROUP_ID": town.group, "BREAKER_COOL_DOWN_S": "60"}
+    settings = {
+        **QUICK,
+        "HTTP_PORT": "0",
+        "KAFKA_GROUP_ID": town.group,
+        "BREAKER_COOL_DOWN_S": "60",
+    }
     log = town.folder / f"worker-{len(town.workers)}.log"
-    town.workers.append(WorkerProcess(town.stack.layout.env_file, log, settings, {"RIG_PAUSE_AT": "150"}))
+    town.workers.append(
+        WorkerProcess(town.stack.layout.env_file, log, settings, {"RIG_PAUSE_AT": "150"})
+    )
     return town.workers[-1]
 
 
 def _agree(workers: list[WorkerProcess], town: Town, since_s: float | None) -> int:
-    """Within one scrape (15 s) the workers' figures are the broker's and the database's; the lag."""
+    """Within one scrape (15 s) the workers' figures are the broker's and the
+    database's; the lag.
+    """
     seen: list[object] = []
 
     def is_so() -> bool:
         pages = [worker.get("/metrics").text for worker in workers]
-        lags = [(int(partition), float(lag)) for page in pages for partition, lag in _LAG.findall(page)]
-        group = [float(found) for page in pages for found in re.findall(r"hlf_sync_group_lag_records\{[^}]*\} (\S+)", page)]
+        lags = [
+            (int(partition), float(lag)) for page in pages for partition, lag in _LAG.findall(page)
+        ]
+        group = [
+            float(found)
+            for page in pages
+            for found in re.findall(r"hlf_sync_group_lag_records\{[^}]*\} (\S+)", page)
+        ]
         fresh_s = max(worker.metric("hlf_sync_freshness_seconds") for worker in workers)
         owed_s = 0.0 if since_s is None else _now_s(town) - since_s
         broker = town.lag()
-        seen[:] = [broker, group, sum(lag for _, lag in lags), Counter(partition for partition, _ in lags), fresh_s, owed_s]
+        seen[:] = [
+            broker,
+            group,
+            sum(lag for _, lag in lags),
+            Counter(partition for partition, _ in lags),
+            fresh_s,
+            owed_s,
+        ]
         is_whole = Counter(partition for partition, _ in lags) == Counter(range(12))
-        return is_whole and sum(lag for _, lag in lags) == broker and group == [broker] and abs(fresh_s - owed_s) < 1.5
+        return (
+            is_whole
+            and sum(lag for _, lag in lags) == broker
+            and group == [broker]
+            and abs(fresh_s - owed_s) < 1.5
+        )
 
     until(is_so, f"the figures agree: {seen}", 15)
     return int(str(seen[0]))
 
 
 def _commit_epoch_s(town: Town, mentor_id: str) -> float:
-    return _one(town, "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM app.mentor WHERE id = %s", mentor_id)
+    return _one(
+        town,
+        "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM app.mentor WHERE id"
+        " = %s",
+        mentor_id,
+    )
 
 
 def _now_s(town: Town) -> float:

@@ -1,20 +1,23 @@
-"""The rule of the letters' subject in the sandbox's real registry: optional fields may come, nothing else may change."""
+"""The rule of the letters' subject in the sandbox's real registry: optional fields may come,
+nothing else may change.
+"""
 
 import json
 from uuid import uuid4
 
 import pytest
-
-from hlf_sync.registry.client import Registry
-from hlf_sync.errors import DeadLetterError
 from hlf_sync.decode.dead_letter_codec import schema_text
+from hlf_sync.errors import DeadLetterError
+from hlf_sync.registry.client import Registry
 from hlf_sync.registry.schemas import register_guarded
 from hlf_sync_sandbox.stack import Sandbox
 
 pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40")]
 
 
-async def test_the_registry_takes_an_optional_field_and_refuses_what_breaks_a_reader(stack: Sandbox) -> None:
+async def test_the_registry_takes_an_optional_field_and_refuses_what_breaks_a_reader(
+    stack: Sandbox,
+) -> None:
     """A required field more, an optional one less, another type."""
     subject = f"test-{uuid4()}-value"
     async with Registry(stack.env["HLF_SYNC_SCHEMA_REGISTRY_URL"]) as client:
@@ -24,7 +27,10 @@ async def test_the_registry_takes_an_optional_field_and_refuses_what_breaks_a_re
         for change in (
             lambda fields: [*fields, {"name": "colour", "type": "string"}],
             lambda fields: [field for field in fields if field["name"] != "reason"],
-            lambda fields: [field | {"type": "string"} if field["name"] == "attempt_count" else field for field in fields],
+            lambda fields: [
+                field | {"type": "string"} if field["name"] == "attempt_count" else field
+                for field in fields
+            ],
         ):
             broken = json.loads(schema_text())
             broken["fields"] = change(broken["fields"])

@@ -1,4 +1,6 @@
-"""The dead-letter topic missing, too small for a letter, forbidden, away: no offset passes, the worker says so, and goes on when it is repaired."""
+"""The dead-letter topic missing, too small for a letter, forbidden, away: no offset passes, the
+worker says so, and goes on when it is repaired.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import WorkerProcess, until
@@ -26,7 +28,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.requirement("R43")]
 
 # Otherwise the producer looks for a missing topic for half a minute.
 _IMPATIENT = '{"topic.metadata.propagation.max.ms": 1000}'
-# Otherwise it hopes for half a minute that the broker comes back before it says that a letter was not taken.
+# Otherwise it hopes for half a minute that the broker comes back before it says that a letter was
+# not taken.
 _HASTY = '{"delivery.timeout.ms": 1000}'
 
 
@@ -52,17 +55,25 @@ def test_a_letter_that_cannot_be_written_holds_its_offset_until_it_can(town: Rep
     assert town.plan()["counts"]["investigate"] == 3
 
 
-def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_back(town: ReplayTown) -> None:
+def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_back(
+    town: ReplayTown,
+) -> None:
     """Dynamics refuses while Kafka is away: the mentor's claim ends only with its letter."""
     (mentor,) = town.town.mentors(1)
-    worker = town.worker(KAFKA_OPTIONS=_HASTY, REQUEST_TIMEOUT_S="30", LEASE_S="60")  # the held call runs into no time-out
+    worker = town.worker(
+        KAFKA_OPTIONS=_HASTY, REQUEST_TIMEOUT_S="30", LEASE_S="60"
+    )  # the held call runs into no time-out
     town.town.settle()
     town.town.dynamics.fault("not-found", contact=mentor, hold="refusal")
     town.town.set_status([mentor], "paused")
     until(lambda: bool(town.town.dynamics.held()), "the call is under way")
     town.town.stack.kill("kafka")
     town.town.dynamics.release("refusal")
-    until(lambda: "dead-letter topic" in worker.status()["dependencies_down"], "the worker says what it misses", 60)
+    until(
+        lambda: "dead-letter topic" in worker.status()["dependencies_down"],
+        "the worker says what it misses",
+        60,
+    )
     assert town.in_state("dead_lettered", [mentor]) == []
     town.town.stack.restart("kafka")
     town.await_letters([mentor])
@@ -72,7 +83,10 @@ def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_bac
 
 def _check_one(town: ReplayTown, worker: WorkerProcess, repair: Callable[[], None]) -> None:
     town.poison(str(uuid4()))
-    until(lambda: "dead-letter topic" in worker.status()["dependencies_down"], "the worker says what it misses")
+    until(
+        lambda: "dead-letter topic" in worker.status()["dependencies_down"],
+        "the worker says what it misses",
+    )
     assert town.town.lag() >= 1
     repair()
     until(lambda: town.town.lag() == 0, "the letter is written once it can be", 45)
@@ -88,16 +102,35 @@ def _limit(town: ReplayTown, value: str) -> None:
 
 def _forbid(town: ReplayTown) -> None:
     """Everybody may everything with the topic, but write to it. A prohibition wins."""
-    rules = [_rule(town, AclOperation.ALL, AclPermissionType.ALLOW), _rule(town, AclOperation.WRITE, AclPermissionType.DENY)]
+    rules = [
+        _rule(town, AclOperation.ALL, AclPermissionType.ALLOW),
+        _rule(town, AclOperation.WRITE, AclPermissionType.DENY),
+    ]
     for future in town.admin.create_acls(rules).values():
         future.result(10)
 
 
 def _rule(town: ReplayTown, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
-    return AclBinding(ResourceType.TOPIC, town.topic, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
+    return AclBinding(
+        ResourceType.TOPIC,
+        town.topic,
+        ResourcePatternType.LITERAL,
+        "User:*",
+        "*",
+        operation,
+        permission,
+    )
 
 
 def _allow(town: ReplayTown) -> None:
-    every = AclBindingFilter(ResourceType.TOPIC, town.topic, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
+    every = AclBindingFilter(
+        ResourceType.TOPIC,
+        town.topic,
+        ResourcePatternType.LITERAL,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
     for future in town.admin.delete_acls([every]).values():
         future.result(10)

@@ -1,4 +1,6 @@
-"""The mass change guard on the real stack: whatever makes everybody look gone, at most the allowed removals are called; the rest waits for a word."""
+"""The mass change guard on the real stack: whatever makes everybody look gone, at most the allowed
+removals are called; the rest waits for a word.
+"""
 
 import json
 import os
@@ -9,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
 
@@ -43,14 +45,21 @@ def _truncate(town: Town, mentors: list[str]) -> None:
 
 @pytest.mark.requirement("R11")
 @pytest.mark.parametrize("strike", [_pause_everybody, _truncate])
-def test_a_mass_change_stops_and_a_word_lets_exactly_the_held_ones_through(town: Town, strike: Callable[[Town, list[str]], None]) -> None:
-    """A job that pauses everybody, a TRUNCATE: the allowed few go, the others stay listed until `confirm-removals`."""
+def test_a_mass_change_stops_and_a_word_lets_exactly_the_held_ones_through(
+    town: Town, strike: Callable[[Town, list[str]], None]
+) -> None:
+    """A job that pauses everybody, a TRUNCATE: the allowed few go, the others stay listed until
+    `confirm-removals`.
+    """
     mentors = town.mentors(_MENTORS)
     worker = town.worker(**_SETTINGS)
     town.settle()
     since = town.dynamics.last_seq()
     strike(town, mentors)
-    until(lambda: _held(town) >= set(mentors) - _hidden(town, mentors), "whoever was not removed waits")
+    until(
+        lambda: _held(town) >= set(mentors) - _hidden(town, mentors),
+        "whoever was not removed waits",
+    )
     assert worker.metric("hlf_sync_halted") == 1
     assert _removals(town, since) <= _ALLOWED
     assert worker.get("/readyz").is_success, "removals stop, work goes on"
@@ -58,20 +67,31 @@ def test_a_mass_change_stops_and_a_word_lets_exactly_the_held_ones_through(town:
     assert set(confirmed["mentor_ids"]) >= set(mentors) - _hidden(town, mentors)
     until(lambda: _hidden(town, mentors) == set(mentors), "the confirmed ones go")
     town.settle()
-    assert [letter for letter in town.letters() if letter.mentor_id in mentors] == []  # everybody is swept, other tests' mentors too
+    assert [
+        letter for letter in town.letters() if letter.mentor_id in mentors
+    ] == []  # everybody is swept, other tests' mentors too
 
 
 @pytest.mark.requirement("R11")
-@pytest.mark.parametrize("condition", ["WHERE false", "WHERE organization_code <> 'HLF'"], ids=["no rows", "other rows"])
-def test_a_broken_facts_view_takes_few_off_the_listing_and_mending_it_brings_them_back(town: Town, condition: str) -> None:
-    """Everybody looks gone. Once the view is mended, those who wait stay listed without anybody's word, and the few return."""
+@pytest.mark.parametrize(
+    "condition", ["WHERE false", "WHERE organization_code <> 'HLF'"], ids=["no rows", "other rows"]
+)
+def test_a_broken_facts_view_takes_few_off_the_listing_and_mending_it_brings_them_back(
+    town: Town, condition: str
+) -> None:
+    """Everybody looks gone. Once the view is mended, those who wait stay listed without anybody's
+    word, and the few return.
+    """
     mentors = town.mentors(_MENTORS)
     town.worker(**_SETTINGS)
     town.settle()
     since = town.dynamics.last_seq()
     with _broken_view(town, condition):
         _ask(town, mentors)
-        until(lambda: _held(town) >= set(mentors) - _hidden(town, mentors), "whoever was not removed waits")
+        until(
+            lambda: _held(town) >= set(mentors) - _hidden(town, mentors),
+            "whoever was not removed waits",
+        )
         assert _removals(town, since) <= _ALLOWED
         assert len(_hidden(town, mentors)) <= _ALLOWED
     _confirm(town)
@@ -84,7 +104,9 @@ def test_a_broken_facts_view_takes_few_off_the_listing_and_mending_it_brings_the
 @contextmanager
 def _broken_view(town: Town, condition: str) -> Iterator[None]:
     with town.side.admin() as connection:
-        row = connection.execute("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)").fetchone()
+        row = connection.execute(
+            "SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)"
+        ).fetchone()
         assert row is not None
         whole = str(row[0]).rstrip(";")
         broken = whole.replace("app.mentor m", f"(SELECT * FROM app.mentor {condition}) m")
@@ -97,7 +119,11 @@ def _broken_view(town: Town, condition: str) -> Iterator[None]:
 
 
 def _ask(town: Town, mentors: list[str]) -> None:
-    town.side.sql("INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid, 'reconciliation' FROM unnest(%s::text[]) id", mentors)
+    town.side.sql(
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) SELECT id::uuid,"
+        " 'reconciliation' FROM unnest(%s::text[]) id",
+        mentors,
+    )
 
 
 def _hidden(town: Town, mentors: list[str]) -> set[str]:
@@ -106,18 +132,42 @@ def _hidden(town: Town, mentors: list[str]) -> set[str]:
 
 def _held(town: Town) -> set[str]:
     with town.side.admin() as connection:
-        return {row[0] for row in connection.execute("SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL")}
+        return {
+            row[0]
+            for row in connection.execute(
+                "SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL"
+            )
+        }
 
 
 def _removals(town: Town, since: int) -> int:
     """Of anybody: the guard is the fleet's."""
-    return sum(False in (call["columns"] or {}).values() for call in town.dynamics.journal(since, kind="api"))
+    return sum(
+        False in (call["columns"] or {}).values()
+        for call in town.dynamics.journal(since, kind="api")
+    )
 
 
 def _confirm(town: Town) -> dict[str, list[str]]:
     """What an operator does."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")}
-    command = ["confirm-removals", "--reason", "meant so", "--yes", "--json", "--env-file", str(town.stack.layout.env_file)]
-    done = subprocess.run([sys.executable, "-m", "consumer", *command], env=environ, capture_output=True, text=True, check=True)
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")
+    }
+    command = [
+        "confirm-removals",
+        "--reason",
+        "meant so",
+        "--yes",
+        "--json",
+        "--env-file",
+        str(town.stack.layout.env_file),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "hlf_sync", *command],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     answer: dict[str, list[str]] = json.loads(done.stdout)
     return answer

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from typer.testing import CliRunner
-
 from hlf_sync.commands.app import app
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.migrate import MIGRATIONS, MigrationError, migrate, read_migrations
 from hlf_sync.packaged import read
+from hlf_sync.postgres.migrate import MIGRATIONS, MigrationError, migrate, read_migrations
+from typer.testing import CliRunner
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -57,8 +57,16 @@ def test_runs_at_once_apply_each_migration_once(dsn: str) -> None:
 
 def test_a_failing_migration_leaves_nothing_behind(dsn: str, tmp_path: Path) -> None:
     """All or nothing; the message names file, line and SQLSTATE."""
-    folder = _folder(tmp_path, **{"9998_good": "CREATE TABLE hlf_sync.good ();", "9999_bad": "CREATE TABLE hlf_sync.bad ();\n\nCREATE NOTHING x;"})
-    with pytest.raises(MigrationError, match=r"9999_bad\.sql, line 3: SyntaxError \(SQLSTATE 42601\)"):
+    folder = _folder(
+        tmp_path,
+        **{
+            "9998_good": "CREATE TABLE hlf_sync.good ();",
+            "9999_bad": "CREATE TABLE hlf_sync.bad ();\n\nCREATE NOTHING x;",
+        },
+    )
+    with pytest.raises(
+        MigrationError, match=r"9999_bad\.sql, line 3: SyntaxError \(SQLSTATE 42601\)"
+    ):
         migrate(dsn, folder=folder)
     assert not _exists(dsn, "hlf_sync.good")
     assert not _exists(dsn, "hlf_sync.schema_migration")
@@ -67,7 +75,10 @@ def test_a_failing_migration_leaves_nothing_behind(dsn: str, tmp_path: Path) -> 
 def test_an_applied_file_that_changed_is_refused(dsn: str, tmp_path: Path) -> None:
     """Nothing else is applied either."""
     migrate(dsn, folder=_folder(tmp_path, **{"9998_a": "CREATE TABLE hlf_sync.a ();"}))
-    _folder(tmp_path, **{"9998_a": "CREATE TABLE hlf_sync.b ();", "9999_c": "CREATE TABLE hlf_sync.c ();"})
+    _folder(
+        tmp_path,
+        **{"9998_a": "CREATE TABLE hlf_sync.b ();", "9999_c": "CREATE TABLE hlf_sync.c ();"},
+    )
     with pytest.raises(MigrationError, match=r"9998_a\.sql was changed"):
         migrate(dsn, folder=tmp_path)
     assert not _exists(dsn, "hlf_sync.c")
@@ -89,7 +100,9 @@ def test_a_run_that_hangs_is_not_waited_for_for_ever(dsn: str) -> None:
             migrate(dsn, lock_wait_s=0.2)
 
 
-def test_a_database_without_our_schema_asks_for_the_administrators_file(cluster: Cluster, database: str) -> None:
+def test_a_database_without_our_schema_asks_for_the_administrators_file(
+    cluster: Cluster, database: str
+) -> None:
     """The sync role may not create it itself."""
     with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
         connection.execute("DROP SCHEMA hlf_sync CASCADE")
@@ -112,11 +125,15 @@ def test_a_wrong_connection_string_is_not_quoted() -> None:
     assert "canary" not in str(refused.value)
 
 
-def test_a_table_in_use_is_not_waited_for_for_ever(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_in_use_is_not_waited_for_for_ever(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever wants the table after us would wait behind us."""
     monkeypatch.setattr("hlf_sync.postgres.migrate._TABLE_LOCK_WAIT_S", 0.1)
     migrate(dsn)
-    folder = _folder(tmp_path, **{"9999_wide": "ALTER TABLE hlf_sync.contact_mapping ADD COLUMN wide integer"})
+    folder = _folder(
+        tmp_path, **{"9999_wide": "ALTER TABLE hlf_sync.contact_mapping ADD COLUMN wide integer"}
+    )
     with psycopg.connect(dsn) as worker:
         worker.execute("SELECT * FROM hlf_sync.contact_mapping")
         with pytest.raises(MigrationError, match=r"9999_wide\.sql: a table was in use"):

@@ -1,15 +1,17 @@
-"""The registry's client on the sandbox's real registry: what rooms/test_registry.py claims of the API, Apicurio does."""
+"""The registry's client on the sandbox's real registry: what rooms/test_registry.py claims of the
+API, Apicurio does.
+"""
 
 import json
 from collections.abc import AsyncIterator
 
 import pytest
-
-from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable
+from hlf_sync.decode.dead_letter_codec import schema_text
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import DeadLetterError
-from hlf_sync.decode.dead_letter_codec import schema_text
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.bad_records import SCHEMAS, UNKNOWN_ID
 
 pytestmark = pytest.mark.stack
@@ -23,7 +25,9 @@ async def registry(stack: Sandbox) -> AsyncIterator[Registry]:
         yield client
 
 
-async def test_the_letters_schema_has_one_id_however_often_it_is_registered(registry: Registry) -> None:
+async def test_the_letters_schema_has_one_id_however_often_it_is_registered(
+    registry: Registry,
+) -> None:
     """And is given out under it as it was given in."""
     first = await registry.register("a.test.letters-value", schema_text())
     assert first == await registry.register("a.test.letters-value", schema_text())

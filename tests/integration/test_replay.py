@@ -1,4 +1,6 @@
-"""`hlf-sync replay` on the real stack: from letters in Kafka to a drained topic, killed, refused, halted and watched."""
+"""`hlf-sync replay` on the real stack: from letters in Kafka to a drained topic, killed, refused,
+halted and watched.
+"""
 
 import json
 import signal
@@ -8,9 +10,14 @@ from uuid import uuid4
 from zlib import crc32
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
-from tests.fixtures.replay_town import ReplayTown, drain_under_kills, found_replay_town, resolved_exactly_once
+
+from tests.fixtures.replay_town import (
+    ReplayTown,
+    drain_under_kills,
+    found_replay_town,
+    resolved_exactly_once,
+)
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import until
 
@@ -25,7 +32,9 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[Re
 
 @pytest.mark.requirement("R44")
 def test_a_topic_of_every_kind_of_letter_is_drained_to_lag_0(town: ReplayTown) -> None:
-    """Due by itself, due once repaired, and closed by a person's word; afterwards nobody is dead-lettered."""
+    """Due by itself, due once repaired, and closed by a person's word; afterwards nobody is
+    dead-lettered.
+    """
     exhausted, lost, odd, reinstated = town.town.mentors(4)
     (unmapped,) = town.town.mentors(1, is_mapped=False)
     worker = town.worker()
@@ -39,15 +48,32 @@ def test_a_topic_of_every_kind_of_letter_is_drained_to_lag_0(town: ReplayTown) -
     town.exhaust([exhausted, reinstated])
     town.await_letters([exhausted, lost, odd, reinstated, unmapped])
     town.town.set_status([reinstated], "reinstated")
-    until(lambda: town.in_state("in_sync", [reinstated]), "whoever needs no call any more is at rest")
+    until(
+        lambda: town.in_state("in_sync", [reinstated]), "whoever needs no call any more is at rest"
+    )
 
     plan = town.plan()
-    assert {"plan_id", "created_at", "topic", "range", "letters", "counts", "calls", "seconds", "hash"} <= plan.keys()
+    assert {
+        "plan_id",
+        "created_at",
+        "topic",
+        "range",
+        "letters",
+        "counts",
+        "calls",
+        "seconds",
+        "hash",
+    } <= plan.keys()
     assert plan["counts"] == {"due": 1, "superseded": 1, "duplicate": 0, "investigate": 6}
     assert plan["calls"] == 1
-    assert all({"id", "mentor_id", "kind", "verdict", "reason"} <= letter.keys() and letter["reason"] for letter in plan["letters"])
+    assert all(
+        {"id", "mentor_id", "kind", "verdict", "reason"} <= letter.keys() and letter["reason"]
+        for letter in plan["letters"]
+    )
     _check_filters(town, plan["letters"], exhausted)
-    _check_poison(town, next(letter["id"] for letter in plan["letters"] if letter["kind"] == "undecodable"))
+    _check_poison(
+        town, next(letter["id"] for letter in plan["letters"] if letter["kind"] == "undecodable")
+    )
 
     town.plan()
     assert town.apply()["delivered"] == 1
@@ -56,12 +82,22 @@ def test_a_topic_of_every_kind_of_letter_is_drained_to_lag_0(town: ReplayTown) -
     town.town.dynamics.put_contacts({lost: True, unmapped: True})
     town.town.side.sql("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", unmapped, unmapped)
     town.town.set_status([odd], "active")
-    until(lambda: len(town.in_state("in_sync", [odd, unmapped])) == 2, "what was repaired in the database is delivered by itself")
+    until(
+        lambda: len(town.in_state("in_sync", [odd, unmapped])) == 2,
+        "what was repaired in the database is delivered by itself",
+    )
     assert town.plan()["counts"]["due"] == 0
-    assert town.plan("--repaired")["counts"] == {"due": 1, "superseded": 3, "duplicate": 0, "investigate": 3} | _superseded(town)
+    assert town.plan("--repaired")["counts"] == {
+        "due": 1,
+        "superseded": 3,
+        "duplicate": 0,
+        "investigate": 3,
+    } | _superseded(town)
     assert town.apply("--reason", "the contact is back")["delivered"] == 1
 
-    poison = [letter_id for letter_id, verdict in town.verdicts().items() if verdict == "investigate"]
+    poison = [
+        letter_id for letter_id, verdict in town.verdicts().items() if verdict == "investigate"
+    ]
     closed = json.loads(town.run("close", *poison, "--reason", "a test's garbage", "--json"))
     assert (sorted(closed["closed"]), closed["lag"]) == (sorted(poison), 0)
     assert town.lag() == 0
@@ -69,19 +105,29 @@ def test_a_topic_of_every_kind_of_letter_is_drained_to_lag_0(town: ReplayTown) -
     mentors = [exhausted, lost, odd, reinstated, unmapped]
     assert town.in_state("dead_lettered", mentors) == []
     assert town.town.shown(mentors) == town.town.wanted(mentors)
-    assert town.rows("SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL AND mentor_id = ANY (%s::uuid[])", mentors) == [
-        (0,)
-    ]
+    assert town.rows(
+        "SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL AND"
+        " mentor_id = ANY (%s::uuid[])",
+        mentors,
+    ) == [(0,)]
     asked = town.rows(
-        "SELECT requested_by, reason, dead_letter_id FROM hlf_sync.sync_request WHERE mentor_id = %s AND reason LIKE '%%contact is back'", lost
+        "SELECT requested_by, reason, dead_letter_id FROM hlf_sync.sync_request WHERE mentor_id ="
+        " %s AND reason LIKE '%%contact is back'",
+        lost,
     )
     assert len(asked) == 1 and asked[0][0] and asked[0][2].startswith(lost)
     assert worker.process.poll() is None
 
 
 def _superseded(town: ReplayTown) -> dict[str, int]:
-    """How many superseded letters still lie behind the group's offsets depends on where the unresolved ones lie."""
-    return {"superseded": sum(verdict == "superseded" for verdict in town.verdicts("--repaired").values())}
+    """How many superseded letters still lie behind the group's offsets depends on where the
+    unresolved ones lie.
+    """
+    return {
+        "superseded": sum(
+            verdict == "superseded" for verdict in town.verdicts("--repaired").values()
+        )
+    }
 
 
 def _check_filters(town: ReplayTown, letters: list[dict[str, object]], mentor_id: str) -> None:
@@ -90,9 +136,15 @@ def _check_filters(town: ReplayTown, letters: list[dict[str, object]], mentor_id
     def ids(is_meant: Callable[[dict[str, object]], bool]) -> set[object]:
         return {letter["id"] for letter in letters if is_meant(letter)}
 
-    assert set(town.verdicts("--kind", "exhausted", "--kind", "refused")) == ids(lambda letter: letter["kind"] in {"exhausted", "refused"})
-    assert set(town.verdicts("--error-code", "mentor_mapping")) == ids(lambda letter: letter["kind"] == "unmapped")
-    assert set(town.verdicts("--mentor", mentor_id)) == ids(lambda letter: letter["mentor_id"] == mentor_id)
+    assert set(town.verdicts("--kind", "exhausted", "--kind", "refused")) == ids(
+        lambda letter: letter["kind"] in {"exhausted", "refused"}
+    )
+    assert set(town.verdicts("--error-code", "mentor_mapping")) == ids(
+        lambda letter: letter["kind"] == "unmapped"
+    )
+    assert set(town.verdicts("--mentor", mentor_id)) == ids(
+        lambda letter: letter["mentor_id"] == mentor_id
+    )
     assert set(town.verdicts("--partition", "1", "--from-offset", "1", "--to-offset", "2")) == ids(
         lambda one: (one["partition"], one["offset"]) == (1, 1)
     )
@@ -109,7 +161,9 @@ def _check_poison(town: ReplayTown, letter_id: str) -> None:
 
 
 @pytest.mark.requirement("R07")
-def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(town: ReplayTown) -> None:
+def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(
+    town: ReplayTown,
+) -> None:
     """The short version of bench/replay_kills.py; and it waits for workers, and says so."""
     mentors = town.town.mentors(25)
     worker = town.worker()
@@ -121,7 +175,10 @@ def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(to
     assert worker.wait() == 0
     waiting = town.start("apply", str(town.file), "--yes")
     assert waiting.stderr is not None
-    until(lambda: "no worker runs" in str(waiting.stderr and waiting.stderr.readline()), "it says what it waits for")
+    until(
+        lambda: "no worker runs" in str(waiting.stderr and waiting.stderr.readline()),
+        "it says what it waits for",
+    )
     second = town.run("apply", str(town.file), "--yes", code=2)
     assert f"pid {waiting.pid}" in second
     waiting.send_signal(signal.SIGKILL)
@@ -133,13 +190,17 @@ def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(to
 
 @pytest.mark.requirement("R07")
 def test_a_letter_is_never_applied_stale(town: ReplayTown) -> None:
-    """Letters about removals and about restorals; the mentors are turned round before the replay, or right after it."""
+    """Letters about removals and about restorals; the mentors are turned round before the replay,
+    or right after it.
+    """
     early_shown, late_shown = town.town.mentors(2, "active")
     early_hidden, late_hidden = town.town.mentors(2, "paused")
     mentors = [early_shown, late_shown, early_hidden, late_hidden]
     town.worker()
     town.town.settle()
-    faults = [town.town.dynamics.fault("server-error", contact=mentor, times=None) for mentor in mentors]
+    faults = [
+        town.town.dynamics.fault("server-error", contact=mentor, times=None) for mentor in mentors
+    ]
     town.town.set_status([early_shown, late_shown], "paused")
     town.town.set_status([early_hidden, late_hidden], "active")
     town.await_letters(mentors)
@@ -154,14 +215,21 @@ def test_a_letter_is_never_applied_stale(town: ReplayTown) -> None:
     town.town.set_status([late_hidden], "paused")
     town.town.settle()
     assert (tally["superseded"], tally["delivered"], tally["requests"]) == (2, 2, 2)
-    assert town.town.shown(mentors) == {early_shown: True, late_shown: True, early_hidden: False, late_hidden: False}
+    assert town.town.shown(mentors) == {
+        early_shown: True,
+        late_shown: True,
+        early_hidden: False,
+        late_hidden: False,
+    }
     assert set(town.verdicts("--from-offset", "0").values()) == {"superseded"}
     assert town.lag() == 0
 
 
 @pytest.mark.requirement("R41")
 def test_a_flood_halts_replay_says_so_and_both_go_on_after_resume(town: ReplayTown) -> None:
-    """Letters in a row halt the worker; apply ends with 3 and names the halt; a fault that is still there ends it after one letter."""
+    """Letters in a row halt the worker; apply ends with 3 and names the halt; a fault that is still
+    there ends it after one letter.
+    """
     mentors = town.town.mentors(6)
     worker = town.worker(DEAD_LETTER_LIMIT_RUN="4")
     town.town.settle()
@@ -169,17 +237,28 @@ def test_a_flood_halts_replay_says_so_and_both_go_on_after_resume(town: ReplayTo
     town.town.set_status(mentors, "paused")
     until(lambda: "dead_letter_limit" in worker.status()["halted"], "the flood halts the worker")
     assert worker.get("/readyz").status_code == 503
-    until(lambda: len(town.in_state("dead_lettered", mentors)) == 3, "three letters were written before it")
+    until(
+        lambda: len(town.in_state("dead_lettered", mentors)) == 3,
+        "three letters were written before it",
+    )
     town.plan()
     said = town.run("apply", str(town.file), "--yes", code=3)
     assert "dead_letter_limit" in said
     town.command("resume", "dead-letter-limit")
-    until(lambda: len(town.in_state("dead_lettered", mentors)) == 6 or worker.status()["halted"], "the others get their letters")
+    until(
+        lambda: len(town.in_state("dead_lettered", mentors)) == 6 or worker.status()["halted"],
+        "the others get their letters",
+    )
     town.plan()
     said = town.run("apply", str(town.file), "--yes", code=3)
     assert "failed again" in said
     town.town.dynamics.clear_faults(fault)
-    assert town.plan("--from-offset", "0")["counts"] == {"due": 6, "superseded": 1, "duplicate": 0, "investigate": 0}
+    assert town.plan("--from-offset", "0")["counts"] == {
+        "due": 6,
+        "superseded": 1,
+        "duplicate": 0,
+        "investigate": 0,
+    }
     assert town.apply()["delivered"] == 6
     assert town.lag() == 0
 
@@ -198,7 +277,10 @@ def test_watch_replays_what_an_outage_left_and_leaves_the_rest(town: ReplayTown)
     """By itself, once Dynamics answers again; Ctrl-C ends it."""
     # In two partitions: behind one that keeps its place no offset passes.
     first, *others = town.town.mentors(12)
-    mentors = [first, next(one for one in others if _letter_partition(one) != _letter_partition(first))]
+    mentors = [
+        first,
+        next(one for one in others if _letter_partition(one) != _letter_partition(first)),
+    ]
     town.worker(BREAKER_FAILURE_THRESHOLD="9")
     town.town.settle()
     town.town.dynamics.delete_contacts(mentors[:1])
@@ -207,7 +289,10 @@ def test_watch_replays_what_an_outage_left_and_leaves_the_rest(town: ReplayTown)
     town.await_letters(mentors[:2])
     watch = town.start("watch", "--settle", "0.5", "--every", "0.3")
     town.town.dynamics.clear_faults(fault)
-    until(lambda: town.town.shown(mentors[1:2]) == {mentors[1]: False}, "the mentor is replayed by itself")
+    until(
+        lambda: town.town.shown(mentors[1:2]) == {mentors[1]: False},
+        "the mentor is replayed by itself",
+    )
     until(lambda: town.lag() == 1, "the rejected one keeps its place")
     watch.send_signal(signal.SIGINT)
     _, said = watch.communicate(timeout=30)

@@ -1,6 +1,8 @@
-"""`hlf-sync sandbox up` and `down` on the real parts: what contract.md ('The sandbox's files') promises, and what killing things does to it.
+"""`hlf-sync sandbox up` and `down` on the real parts: what contract.md ('The sandbox's files')
+promises, and what killing things does to it.
 
-`stack` is the one that all suites share: whatever a test does to it, it leaves it running, with the same settings.
+`stack` is the one that all suites share: whatever a test does to it, it leaves it running, with the
+same settings.
 """
 
 import json
@@ -23,11 +25,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and
     ResourceType,
 )
 from dotenv import dotenv_values
-
 from hlf_sync.config.settings import load
 from hlf_sync_sandbox.errors import PartError
 from hlf_sync_sandbox.ports import HOST
 from hlf_sync_sandbox.stack import PARTS, Sandbox
+
 from tests.fixtures.sandbox import FOLDER, finish, left_behind, start, wait_until
 from tests.fixtures.source_side import CHANGES, SourceSide
 
@@ -49,40 +51,68 @@ def add_mentor(sandbox: Sandbox) -> str:
     """Commit one row; the row's id."""
     mentor = str(uuid.uuid4())
     with psycopg.connect(sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
-        connection.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'active')", (mentor,))
+        connection.execute(
+            "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'active')",
+            (mentor,),
+        )
     return mentor
 
 
 def has_mentor(sandbox: Sandbox, mentor: str) -> bool:
     """Whether the row is there."""
     with psycopg.connect(sandbox.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
-        return connection.execute("SELECT 1 FROM app.mentor WHERE id = %s", (mentor,)).fetchone() is not None
+        return (
+            connection.execute("SELECT 1 FROM app.mentor WHERE id = %s", (mentor,)).fetchone()
+            is not None
+        )
 
 
 def connector_states(sandbox: Sandbox) -> set[str]:
     """What Connect says of the connector and its tasks."""
-    status = httpx.get(f"{sandbox.env['HLF_SYNC_CONNECT_URL']}/connectors/hlf-mentor-cdc/status", trust_env=False).json()
+    status = httpx.get(
+        f"{sandbox.env['HLF_SYNC_CONNECT_URL']}/connectors/hlf-mentor-cdc/status", trust_env=False
+    ).json()
     return {status["connector"]["state"], *(task["state"] for task in status["tasks"])}
 
 
 def schemas(sandbox: Sandbox) -> dict[int, str]:
     """Schema id → schema, of every change in the changes topic."""
-    values = [record.value for record in SourceSide(sandbox.env).everything([CHANGES]) if record.value and record.envelope]
+    values = [
+        record.value
+        for record in SourceSide(sandbox.env).everything([CHANGES])
+        if record.value and record.envelope
+    ]
     ids = {int.from_bytes(value[1:5], "big") for value in values}
     url = sandbox.env["HLF_SYNC_SCHEMA_REGISTRY_URL"]
-    return {number: httpx.get(f"{url}/schemas/ids/{number}", trust_env=False).json()["schema"] for number in ids}
+    return {
+        number: httpx.get(f"{url}/schemas/ids/{number}", trust_env=False).json()["schema"]
+        for number in ids
+    }
 
 
 def test_the_env_file_is_read_alike_by_a_shell_and_by_the_settings(stack: Sandbox) -> None:
     """Every address the worker needs, in a file that only its owner may read."""
     file = stack.layout.env_file
     script = 'set -a; . "$0"; env -0'
-    shell = subprocess.run(["/bin/sh", "-c", script, str(file)], capture_output=True, text=True, check=True, env={})
-    seen = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line.startswith(("HLF_SYNC_", "SANDBOX_")))
+    shell = subprocess.run(
+        ["/bin/sh", "-c", script, str(file)], capture_output=True, text=True, check=True, env={}
+    )
+    seen = dict(
+        line.split("=", 1)
+        for line in shell.stdout.split("\0")
+        if line.startswith(("HLF_SYNC_", "SANDBOX_"))
+    )
     assert seen == stack.env == dotenv_values(file, interpolate=False)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     settings = load(file, {})
-    settings.require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "connect_url", "dynamics_base_url", "dynamics_ca_file")
+    settings.require(
+        "kafka_bootstrap_servers",
+        "schema_registry_url",
+        "postgres_dsn",
+        "connect_url",
+        "dynamics_base_url",
+        "dynamics_ca_file",
+    )
     settings.require_credentials()
 
 
@@ -100,7 +130,9 @@ def test_postgresql_and_kafka_are_set_as_the_contract_says(stack: Sandbox) -> No
     """Logical decoding, commit timestamps, loopback, 10 s sessions, no automatic topics."""
     with psycopg.connect(stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]) as connection:
         names = ("wal_level", "track_commit_timestamp", "listen_addresses", "server_version")
-        found = [connection.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in names]
+        found = [
+            connection.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in names
+        ]
     assert found == [("logical",), ("on",), (HOST,), ("18.4",)]
     client = AdminClient({"bootstrap.servers": stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
     broker = ConfigResource(ResourceType.BROKER, "1")
@@ -118,7 +150,9 @@ def test_a_committed_row_reaches_the_topic_with_a_schema_that_resolves(stack: Sa
     side = SourceSide(stack.env)
     before = side.now()
     mentor = add_mentor(stack)
-    assert [record.key for record in side.changes(before) if record.table == "app.mentor"] == [mentor.encode()]
+    assert [record.key for record in side.changes(before) if record.table == "app.mentor"] == [
+        mentor.encode()
+    ]
     assert all(schemas(stack).values())
 
 
@@ -132,7 +166,9 @@ def test_a_second_up_touches_nothing_that_runs(stack: Sandbox) -> None:
 
 
 def test_up_after_killing_parts_restarts_only_those_and_loses_nothing(stack: Sandbox) -> None:
-    """kill -9 of PostgreSQL right after a commit, of the registry right after an id: both are kept (fsync is off, and need not be on)."""
+    """kill -9 of PostgreSQL right after a commit, of the registry right after an id: both are kept
+    (fsync is off, and need not be on).
+    """
     add_mentor(stack)
     SourceSide(stack.env).settle()
     known, before, addresses = schemas(stack), stack.pids, stack.ports
@@ -141,7 +177,11 @@ def test_up_after_killing_parts_restarts_only_those_and_loses_nothing(stack: San
         stack.kill(part)
     stack.up()
     after = stack.pids
-    assert {part for part in PARTS if before[part] != after[part]} == {"postgres", "registry", "connect"}
+    assert {part for part in PARTS if before[part] != after[part]} == {
+        "postgres",
+        "registry",
+        "connect",
+    }
     assert stack.ports == addresses
     assert has_mentor(stack, mentor)
     assert schemas(stack).items() >= known.items()
@@ -180,7 +220,9 @@ def test_a_killed_broker_is_back_after_restart(stack: Sandbox) -> None:
     assert "kafka" not in stack.pids
     stack.restart("kafka")
     assert stack.pids["kafka"] != before["kafka"]
-    assert {part: pid for part, pid in stack.pids.items() if part != "kafka"} == {part: pid for part, pid in before.items() if part != "kafka"}
+    assert {part: pid for part, pid in stack.pids.items() if part != "kafka"} == {
+        part: pid for part, pid in before.items() if part != "kafka"
+    }
 
 
 def test_down_cleans_up_after_an_up_that_was_killed(state: Path) -> None:
@@ -206,7 +248,9 @@ def test_up_goes_on_after_an_up_that_was_killed(state: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_during_up_stops_what_was_started(state: Path, number: signal.Signals, expected: int) -> None:
+def test_ctrl_c_during_up_stops_what_was_started(
+    state: Path, number: signal.Signals, expected: int
+) -> None:
     """A message, no stack trace, no process."""
     up = start("up", "--state", str(state))
     wait_until(lambda: len(left_behind(state)) >= 3, "nothing was started")
@@ -233,10 +277,16 @@ def test_a_taken_port_is_named_and_what_was_started_is_stopped(state: Path, stac
 
 def test_two_ups_at_once_make_one_sandbox(state: Path) -> None:
     """The second says that it waits, and finds everything running."""
-    script = "import sys; from pathlib import Path; from hlf_sync_sandbox.stack import Sandbox; from hlf_sync_sandbox.screen import Screen\n"
+    script = (
+        "import sys; from pathlib import Path; from hlf_sync_sandbox.stack import Sandbox; from"
+        " hlf_sync_sandbox.screen import Screen\n"
+    )
     script += "Sandbox(Path(sys.argv[1]), screen=Screen()).up(('postgres', 'dynamics'))"
     command = [sys.executable, "-c", script, str(state)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     results = [finish(one) for one in both]
     assert [code for code, _, _ in results] == [0, 0], results
     assert sum("waiting for it" in errors for _, _, errors in results) == 1

@@ -12,13 +12,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from hlf_sync_sandbox import ports
 from hlf_sync_sandbox.cache import locked
-from hlf_sync_sandbox.process import Process, birth_of, find_left_behind, is_running, send, spawn, stop_all
+from hlf_sync_sandbox.process import (
+    Process,
+    birth_of,
+    find_left_behind,
+    is_running,
+    send,
+    spawn,
+    stop_all,
+)
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-DEAF = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"]
+DEAF = [
+    sys.executable,
+    "-c",
+    (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True);"
+        " time.sleep(60)"
+    ),
+]
 
 
 @pytest.fixture
@@ -65,7 +79,9 @@ def test_a_frozen_one_is_stopped_too(state: Path) -> None:
     assert not is_running(process)
 
 
-def test_what_nobody_wrote_down_is_found_by_its_mark(state: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_nobody_wrote_down_is_found_by_its_mark(
+    state: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Only this sandbox's, and not those that are kept."""
     process = run(state)
     other = tmp_path_factory.mktemp("other")
@@ -114,9 +130,13 @@ def test_a_port_that_somebody_listens_on_is_not_free() -> None:
 def test_a_lock_is_waited_for_and_given_back_by_a_killed_process(tmp_path: Path) -> None:
     """The waiting is told once."""
     path = tmp_path / "lock"
-    script = "import sys, time; from pathlib import Path; from hlf_sync_sandbox.cache import locked\n"
+    script = (
+        "import sys, time; from pathlib import Path; from hlf_sync_sandbox.cache import locked\n"
+    )
     script += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
         told: list[str] = []

@@ -1,12 +1,14 @@
-"""`hlf-sync top` over real workers on the real stack: its figures are the workers', and a worker that is killed is away."""
+"""`hlf-sync top` over real workers on the real stack: its figures are the workers', and a worker
+that is killed is away.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.command import command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
@@ -31,18 +33,30 @@ def seen(town: Town, *workers: WorkerProcess) -> dict[str, Any]:
 
 @pytest.mark.requirement("R60")
 def test_top_adds_up_what_the_workers_say_and_shows_the_one_that_was_killed(town: Town) -> None:
-    """All partitions once, one leader, the stages of a change's way, and while Dynamics is down why nothing moves."""
+    """All partitions once, one leader, the stages of a change's way, and while Dynamics is down why
+    nothing moves.
+    """
     mentors = town.mentors(6)
     first, second = town.worker(is_awaited=False), town.worker(is_awaited=False)
     until(lambda: first.is_ready() and second.is_ready(), "both are ready", 90)
     town.settle()
-    until(lambda: len(first.status()["assignment"]) + len(second.status()["assignment"]) == 12, "both own partitions")
+    until(
+        lambda: len(first.status()["assignment"]) + len(second.status()["assignment"]) == 12,
+        "both own partitions",
+    )
     until(lambda: first.status()["leader"] or second.status()["leader"], "one leads")
     said = seen(town, first, second)
     assert (said["verdict"], len(said["lag"]), said["group_lag"]) == ("ok", 12, 0)
     assert sum(member["is_leader"] for member in said["members"]) == 1
     assert said["calls"]["ok"] >= len(mentors)
-    assert {stage["name"] for stage in said["stages"]} >= {"commit → Kafka", "→ decoded", "→ decided", "→ called", "→ recorded", "the whole way"}
+    assert {stage["name"] for stage in said["stages"]} >= {
+        "commit → Kafka",
+        "→ decoded",
+        "→ decided",
+        "→ called",
+        "→ recorded",
+        "the whole way",
+    }
     town.dynamics.outage(mode="503")
     town.set_status(mentors, "paused")
     until(lambda: first.status()["circuit"]["state"] != "closed", "the circuit opens")
@@ -50,7 +64,9 @@ def test_top_adds_up_what_the_workers_say_and_shows_the_one_that_was_killed(town
     said = seen(town, first, second)
     assert [member["verdict"] for member in said["members"]] == ["stalled", "away"]
     assert "circuit_open" in said["reasons"]
-    assert {"HlfSyncCircuitOpen", "HlfSyncWorkerDown"} <= {line["section"] for line in said["headlines"]}
+    assert {"HlfSyncCircuitOpen", "HlfSyncWorkerDown"} <= {
+        line["section"] for line in said["headlines"]
+    }
     assert said["freshness_s"] > 0
     town.dynamics.end_outage()
     town.settle()

@@ -1,13 +1,15 @@
-"""`hlf-sync why` on the real stack: one mentor's story from the topic, the registry and the database; and what is told when a part is away."""
+"""`hlf-sync why` on the real stack: one mentor's story from the topic, the registry and the
+database; and what is told when a part is away.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-
 from hlf_sync.errors import DependencyError
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.command import Answer, command
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
@@ -31,11 +33,17 @@ def why(town: Town, *arguments: str, **settings: str) -> Answer:
 @pytest.mark.requirement("R09")
 @pytest.mark.requirement("R45")
 def test_why_tells_a_mentors_whole_story_and_nothing_personal(town: Town) -> None:
-    """Changes with table and op, decisions with reasons, a retry with its wait, what would be decided now; then a dead letter and its cause."""
+    """Changes with table and op, decisions with reasons, a retry with its wait, what would be
+    decided now; then a dead letter and its cause.
+    """
     (mentor,) = town.mentors(1)
     town.worker()
     town.settle()
-    town.side.sql("UPDATE app.mentor SET full_name = 'Erika Mustermann', email = 'erika@example.org' WHERE id = %s", mentor)
+    town.side.sql(
+        "UPDATE app.mentor SET full_name = 'Erika Mustermann', email = 'erika@example.org' WHERE id"
+        " = %s",
+        mentor,
+    )
     town.dynamics.fault("unavailable", contact=mentor, times=1)
     town.set_status([mentor], "paused")
     until(lambda: town.ledger(mentor) == ("hidden", "in_sync"), "it is off the listing")
@@ -43,17 +51,39 @@ def test_why_tells_a_mentors_whole_story_and_nothing_personal(town: Town) -> Non
 
     told = why(town, mentor, "--json").content
     assert sorted(told) == ["decision", "facts", "ledger", "mentor_id", "timeline"]
-    assert (told["facts"]["status"], told["ledger"]["applied"], told["decision"]["decision"]) == ("paused", "hidden", "no_call")
+    assert (told["facts"]["status"], told["ledger"]["applied"], told["decision"]["decision"]) == (
+        "paused",
+        "hidden",
+        "no_call",
+    )
     times = [moment["at"] for moment in told["timeline"]]
     assert times == sorted(times)
-    changes = [(moment["table"], moment["op"]) for moment in told["timeline"] if moment["kind"] == "change"]
-    assert {("app.mentor", "insert"), ("app.certification", "insert"), ("hlf_sync.contact_mapping", "insert")} <= set(changes)
+    changes = [
+        (moment["table"], moment["op"]) for moment in told["timeline"] if moment["kind"] == "change"
+    ]
+    assert {
+        ("app.mentor", "insert"),
+        ("app.certification", "insert"),
+        ("hlf_sync.contact_mapping", "insert"),
+    } <= set(changes)
     assert changes[-1] == ("app.mentor", "update")
     assert all(moment["is_handled"] for moment in told["timeline"] if moment["kind"] == "change")
-    decided = [(moment["decision"], moment["reason"]) for moment in told["timeline"] if moment["kind"] == "decision"]
+    decided = [
+        (moment["decision"], moment["reason"])
+        for moment in told["timeline"]
+        if moment["kind"] == "decision"
+    ]
     assert decided == [("restore", "active"), ("remove", "paused")]
-    attempts = [(m["operation"], m["outcome"], m["waited_s"] is not None) for m in told["timeline"] if m["kind"] == "attempt"]
-    assert attempts == [("restore", "applied", False), ("remove", "unknown", False), ("remove", "applied", True)]
+    attempts = [
+        (m["operation"], m["outcome"], m["waited_s"] is not None)
+        for m in told["timeline"]
+        if m["kind"] == "attempt"
+    ]
+    assert attempts == [
+        ("restore", "applied", False),
+        ("remove", "unknown", False),
+        ("remove", "applied", True),
+    ]
 
     town.side.sql("UPDATE app.mentor SET status = 'elsewhere' WHERE id = %s", mentor)
     until(lambda: town.ledger(mentor) == ("hidden", "dead_lettered"), "it is refused")
@@ -66,7 +96,9 @@ def test_why_tells_a_mentors_whole_story_and_nothing_personal(town: Town) -> Non
 
 
 def test_a_change_that_nobody_has_handled_is_told_as_such(town: Town) -> None:
-    """Without a worker: what waits, and that none is running is no guess but asked of PostgreSQL."""
+    """Without a worker: what waits, and that none is running is no guess but asked of
+    PostgreSQL.
+    """
     (mentor,) = town.mentors(1)
     town.side.settle()
     told = why(town, mentor, "--json").content
@@ -80,9 +112,15 @@ def test_what_is_away_is_named_and_the_rest_is_told(town: Town) -> None:
     """Kafka, then the registry; PostgreSQL is another matter: without it there is no story."""
     (mentor,) = town.mentors(1)
     town.side.settle()
-    (missing,) = [m for m in why(town, mentor, "--json", KAFKA_BOOTSTRAP_SERVERS=NOBODY).content["timeline"] if m["kind"] == "missing"]
+    (missing,) = [
+        m
+        for m in why(town, mentor, "--json", KAFKA_BOOTSTRAP_SERVERS=NOBODY).content["timeline"]
+        if m["kind"] == "missing"
+    ]
     assert missing["part"] == "changes"
-    timeline = why(town, mentor, "--json", SCHEMA_REGISTRY_URL=f"http://{NOBODY}").content["timeline"]
+    timeline = why(town, mentor, "--json", SCHEMA_REGISTRY_URL=f"http://{NOBODY}").content[
+        "timeline"
+    ]
     assert [moment["kind"] for moment in timeline].count("change") == 3
     assert "missing" in [moment["kind"] for moment in timeline]
     with pytest.raises(DependencyError, match="PostgreSQL"):

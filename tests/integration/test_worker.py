@@ -1,4 +1,6 @@
-"""The worker as a process on the real stack: start, stop, the way of a change, collapse, and bad input through the real topic."""
+"""The worker as a process on the real stack: start, stop, the way of a change, collapse, and bad
+input through the real topic.
+"""
 
 import signal
 import socket
@@ -10,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
-
 from hlf_sync_sandbox.stack import Sandbox
+
 from tests.fixtures.source_side import CHANGES, SourceSide
 from tests.fixtures.worker_process import Town, found_town, until
 
@@ -33,7 +35,10 @@ def test_a_paused_mentor_leaves_the_listing_and_a_reinstated_one_returns(town: T
     town.settle()
     for status, is_shown, applied in (("paused", False, "hidden"), ("reinstated", True, "visible")):
         town.set_status([mentor], status)
-        until(lambda is_shown=is_shown: town.shown([mentor]) == {mentor: is_shown}, f"the CRM after {status}")  # type: ignore[misc]
+        until(
+            lambda is_shown=is_shown: town.shown([mentor]) == {mentor: is_shown},
+            f"the CRM after {status}",
+        )  # type: ignore[misc]
         town.settle()
         assert town.ledger(mentor) == (applied, "in_sync")
     assert worker.metric("hlf_sync_dead_letters_total") == 0
@@ -57,7 +62,8 @@ def test_ten_thousand_changes_of_a_hundred_mentors_collapse(town: Town) -> None:
     town.settle()
     assert backlog >= 10_000
     assert town.shown(mentors) == dict.fromkeys(mentors, False)
-    # A worker that gets its partitions one after the other looks at the mentors of each; the markers of `settle` are mentors too.
+    # A worker that gets its partitions one after the other looks at the mentors of each; the
+    # markers of `settle` are mentors too.
     assert worker.metric("hlf_sync_evaluations_total") <= 300
     assert sorted(call["contact_id"] for call in town.calls(mentors, since)) == sorted(mentors)
 
@@ -68,22 +74,31 @@ def test_a_certificate_that_lapses_removes_without_any_row_changing(town: Town) 
     (mentor,) = town.mentors(1)
     town.worker()
     town.settle()
-    town.side.sql("UPDATE app.certification SET expires_at = now() + interval '3 s' WHERE mentor_id = %s", mentor)
+    town.side.sql(
+        "UPDATE app.certification SET expires_at = now() + interval '3 s' WHERE mentor_id = %s",
+        mentor,
+    )
     until(lambda: town.shown([mentor]) == {mentor: False}, "the CRM after the certificate's end")
     with town.side.admin() as connection:
-        found = connection.execute("SELECT triggered_by FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor,)).fetchone()
+        found = connection.execute(
+            "SELECT triggered_by FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor,)
+        ).fetchone()
     assert found == ("expiry",)
 
 
 @pytest.mark.requirement("R21")
 def test_bad_input_becomes_the_letter_of_its_kind_and_the_worker_lives_on(town: Town) -> None:
-    """Garbage, a wrong schema id, no key, a tombstone, an unknown status, no mapping: as contract.md's table has it."""
+    """Garbage, a wrong schema id, no key, a tombstone, an unknown status, no mapping: as
+    contract.md's table has it.
+    """
     worker = town.worker()
     good, odd = town.mentors(2)
     (unmapped,) = town.mentors(1, "paused", is_mapped=False)
     town.set_status([odd], "vacationing")
     town.settle()
-    real = next(record.value for record in town.side.changes(town.begin) if record.key == good.encode())
+    real = next(
+        record.value for record in town.side.changes(town.begin) if record.key == good.encode()
+    )
     assert real is not None
     producer = Producer({"bootstrap.servers": town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
     stranger = str(uuid4()).encode()
@@ -104,7 +119,11 @@ def test_bad_input_becomes_the_letter_of_its_kind_and_the_worker_lives_on(town: 
     assert [code for kind, code in mine if kind == "undecodable"].count("key_mismatch") >= 1
     assert len([kind for kind, _ in mine if kind == "undecodable"]) == 5
     assert ("undecodable", "unknown_schema") in mine
-    assert {(letter.mentor_id, letter.kind.value, letter.error_code) for letter in letters if letter.generation} == {
+    assert {
+        (letter.mentor_id, letter.kind.value, letter.error_code)
+        for letter in letters
+        if letter.generation
+    } == {
         (odd, "refused", "unknown_status"),
         (unmapped, "unmapped", "mentor_mapping"),
     }
@@ -120,9 +139,13 @@ def test_a_truncate_is_no_letter_and_everyone_is_looked_at(town: Town) -> None:
     town.worker()
     town.settle()
     town.side.sql("TRUNCATE app.certification")
-    until(lambda: town.shown(mentors) == dict.fromkeys(mentors, False), "the swept mentors are hidden")
+    until(
+        lambda: town.shown(mentors) == dict.fromkeys(mentors, False), "the swept mentors are hidden"
+    )
     town.settle()
-    assert [letter for letter in town.letters() if letter.mentor_id in mentors] == []  # everybody is swept, other tests' mentors too
+    assert [
+        letter for letter in town.letters() if letter.mentor_id in mentors
+    ] == []  # everybody is swept, other tests' mentors too
 
 
 @pytest.mark.requirement("R08")
@@ -131,10 +154,23 @@ def test_three_sweeps_at_once_deliver_once_what_the_stream_has_missed(town: Town
     mentors = town.mentors(5)
     worker = town.worker()
     town.settle()
-    town.side.sql("UPDATE hlf_sync.mentor_ledger SET applied = 'hidden' WHERE mentor_id = %s", mentors[0])
+    town.side.sql(
+        "UPDATE hlf_sync.mentor_ledger SET applied = 'hidden' WHERE mentor_id = %s", mentors[0]
+    )
     since, looks = town.dynamics.last_seq(), worker.metric("hlf_sync_evaluations_total")
-    command = [sys.executable, "-m", "consumer", "sweep", "--wait", "--env-file", str(town.stack.layout.env_file)]
-    sweeps = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
+    command = [
+        sys.executable,
+        "-m",
+        "hlf_sync",
+        "sweep",
+        "--wait",
+        "--env-file",
+        str(town.stack.layout.env_file),
+    ]
+    sweeps = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
     assert [(sweep.communicate(timeout=60), sweep.returncode)[1] for sweep in sweeps] == [0, 0, 0]
     assert [call["contact_id"] for call in town.calls(mentors, since)] == mentors[:1]
     assert worker.metric("hlf_sync_evaluations_total") - looks >= len(mentors)

@@ -1,4 +1,5 @@
-"""The protocol as steps between states: what the code does, one atomic access to shared state at a time, and what the world may do meanwhile.
+"""The protocol as steps between states: what the code does, one atomic access to shared state at a
+time, and what the world may do meanwhile.
 
 | step | the code it stands for |
 |---|---|
@@ -14,9 +15,10 @@
 | schedule | worker/leader.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
-tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit, halts and pacing (they delay or end a
-delivery, and have machines and tests of their own), and the one window that no fence closes: a worker that is frozen between its last look at the
-clock and its first byte, and dies before it records (docs/delivery.md).
+tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit,
+halts and pacing (they delay or end a delivery, and have machines and tests of their own), and the
+one window that no fence closes: a worker that is frozen between its last look at the clock and its
+first byte, and dies before it records (docs/delivery.md).
 """
 
 from collections.abc import Iterator
@@ -28,7 +30,9 @@ Bugs = frozenset[str]
 
 
 def steps(state: State, bugs: Bugs) -> Iterator[Step]:
-    """Everything that can happen next by itself: what has to end well when the world leaves it alone."""
+    """Everything that can happen next by itself: what has to end well when the world leaves it
+    alone.
+    """
     for number, worker in enumerate(state.workers):
         if worker.is_frozen:
             yield from _thaw(state, number, worker)
@@ -52,7 +56,9 @@ def interference(state: State) -> Iterator[Step]:
         if budget.writes[mentor] and known.unseen is None:
             yield from _write(state, mentor)
         if budget.replays:
-            spent = state._replace(log=(*state.log, (mentor, True)), budget=budget._replace(replays=budget.replays - 1))
+            spent = state._replace(
+                log=(*state.log, (mentor, True)), budget=budget._replace(replays=budget.replays - 1)
+            )
             yield f"replay {mentor}", spent
     for number, worker in enumerate(state.workers):
         if budget.crashes:
@@ -67,7 +73,8 @@ def interference(state: State) -> Iterator[Step]:
         yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
 
 
-# ── What a worker does ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── What a worker does
+# ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _fetch(state: State, number: int, worker: Worker) -> Iterator[Step]:
@@ -88,13 +95,20 @@ def _fetch(state: State, number: int, worker: Worker) -> Iterator[Step]:
 
 def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
     row, facts = state.rows[mentor], state.mentors[mentor].facts
-    if "no_visibility_guard" not in bugs and not all(state.log[place][1] for place in entry.changes):
+    if "no_visibility_guard" not in bugs and not all(
+        state.log[place][1] for place in entry.changes
+    ):
         return  # postponed
     if row.owner not in {None, number} and not row.is_lease_over and "no_lease" not in bugs:
         return  # postponed
     if row.applied == facts and row.intended is None:
         yield f"no call {mentor}", _finished(state, number, mentor, entry, bugs)
-        yield f"no call {mentor}, to be settled", _with_entry(state, number, mentor, entry._replace(phase=Phase.SETTLING, is_current=True))
+        yield (
+            f"no call {mentor}, to be settled",
+            _with_entry(
+                state, number, mentor, entry._replace(phase=Phase.SETTLING, is_current=True)
+            ),
+        )
     else:
         job = entry._replace(phase=Phase.JOB, wanted=facts, is_current=True, before=row.intended)
         yield f"screen {mentor}", _with_entry(state, number, mentor, job)
@@ -102,9 +116,18 @@ def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
 
 def _settle(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
     row = state.rows[mentor]
-    is_at_rest = entry.is_current and (row.owner is None or row.is_lease_over) and (row.intended is None or "settled_in_doubt" in bugs)
+    is_at_rest = (
+        entry.is_current
+        and (row.owner is None or row.is_lease_over)
+        and (row.intended is None or "settled_in_doubt" in bugs)
+    )
     if is_at_rest:
-        yield f"settle {mentor}", _finished(_with_row(state, mentor, row._replace(is_due=False)), number, mentor, entry, bugs)
+        yield (
+            f"settle {mentor}",
+            _finished(
+                _with_row(state, mentor, row._replace(is_due=False)), number, mentor, entry, bugs
+            ),
+        )
     else:
         yield f"settling {mentor} refused", _again(state, number, mentor, entry)
 
@@ -115,11 +138,20 @@ def _claim(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> 
     if not (entry.is_current and is_free) and "no_lease" not in bugs:
         yield f"claim of {mentor} refused", _again(state, number, mentor, entry)
         return
-    is_doubtful = (row.is_doubtful or row.owner is not None) and "late_effect_not_asserted" not in bugs
+    is_doubtful = (
+        row.is_doubtful or row.owner is not None
+    ) and "late_effect_not_asserted" not in bugs
     intended = row.intended if "no_intent" in bugs else entry.wanted
-    taken = row._replace(intended=intended, owner=number, is_lease_over=False, is_doubtful=is_doubtful)
+    taken = row._replace(
+        intended=intended, owner=number, is_lease_over=False, is_doubtful=is_doubtful
+    )
     claimed = entry._replace(phase=Phase.CLAIMED, is_past=not is_doubtful, is_current=True)
-    yield f"claim {mentor}", _with_entry(_outdated(_with_row(state, mentor, taken), number, mentor), number, mentor, claimed)
+    yield (
+        f"claim {mentor}",
+        _with_entry(
+            _outdated(_with_row(state, mentor, taken), number, mentor), number, mentor, claimed
+        ),
+    )
 
 
 def _look(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
@@ -129,7 +161,10 @@ def _look(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> I
         held = entry._replace(phase=Phase.HELD, changes=(*entry.changes, *seen), newer=rest)
         yield f"look {mentor}", _with_entry(state, number, mentor, held)
     else:
-        yield f"look {mentor}: changed", _with_entry(state, number, mentor, entry._replace(phase=Phase.RELEASING))
+        yield (
+            f"look {mentor}: changed",
+            _with_entry(state, number, mentor, entry._replace(phase=Phase.RELEASING)),
+        )
 
 
 def _send(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
@@ -144,19 +179,36 @@ def _record(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
     if not (entry.is_current and row.owner == number) and "no_generation_check" not in bugs:
         if entry.phase is not Phase.RELEASING:
             intended = row.applied if row.intended is None else row.intended
-            state = _with_row(state, mentor, row._replace(intended=intended, is_doubtful=True, is_due=True))
+            state = _with_row(
+                state, mentor, row._replace(intended=intended, is_doubtful=True, is_due=True)
+            )
         yield f"lease of {mentor} lost", _again(state, number, mentor, entry)
     elif entry.phase is Phase.OK:
         done = row._replace(applied=entry.wanted, owner=None, is_lease_over=False)
         is_past = entry.is_past and not row.is_doubtful
-        done = done._replace(intended=None, is_doubtful=False, is_due=False) if is_past else done._replace(is_due=True)
-        yield f"record {mentor}", _finished(_with_row(state, mentor, done), number, mentor, entry, bugs)
+        done = (
+            done._replace(intended=None, is_doubtful=False, is_due=False)
+            if is_past
+            else done._replace(is_due=True)
+        )
+        yield (
+            f"record {mentor}",
+            _finished(_with_row(state, mentor, done), number, mentor, entry, bugs),
+        )
     elif entry.phase is Phase.LATE:
-        doubt = row._replace(owner=None, is_lease_over=False, is_doubtful="late_effect_not_asserted" not in bugs)
-        yield f"record {mentor}: late", _again(_with_row(state, mentor, doubt), number, mentor, entry)
+        doubt = row._replace(
+            owner=None, is_lease_over=False, is_doubtful="late_effect_not_asserted" not in bugs
+        )
+        yield (
+            f"record {mentor}: late",
+            _again(_with_row(state, mentor, doubt), number, mentor, entry),
+        )
     else:
         given_back = row._replace(intended=entry.before, owner=None, is_lease_over=False)
-        yield f"release {mentor}", _again(_with_row(state, mentor, given_back), number, mentor, entry)
+        yield (
+            f"release {mentor}",
+            _again(_with_row(state, mentor, given_back), number, mentor, entry),
+        )
 
 
 _ACTS = {
@@ -175,7 +227,9 @@ def _commit(state: State, bugs: Bugs) -> Iterator[Step]:
     worker = state.workers[state.member]
     if worker.is_frozen:
         return
-    unfinished = [place for entry in worker.entries if entry for place in (*entry.changes, *entry.newer)]
+    unfinished = [
+        place for entry in worker.entries if entry for place in (*entry.changes, *entry.newer)
+    ]
     count = worker.read if "commit_before_record" in bugs else min(unfinished, default=worker.read)
     if count:
         yield "commit", _cut(state, count)
@@ -187,7 +241,11 @@ def _cut(state: State, count: int) -> State:
         worker._replace(
             read=max(0, worker.read - count),
             entries=tuple(
-                entry and entry._replace(changes=_shifted(entry.changes, count), newer=_shifted(entry.newer, count)) for entry in worker.entries
+                entry
+                and entry._replace(
+                    changes=_shifted(entry.changes, count), newer=_shifted(entry.newer, count)
+                )
+                for entry in worker.entries
             ),
         )
         for worker in state.workers
@@ -199,33 +257,52 @@ def _shifted(places: tuple[int, ...], count: int) -> tuple[int, ...]:
     return tuple(place - count for place in places if place >= count)
 
 
-# ── What time and the world do ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── What time and the world do
+# ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _time(state: State) -> Iterator[Step]:
     for mentor, row in enumerate(state.rows):
-        is_orphan = row.owner == DEAD or (row.owner is not None and state.workers[row.owner].is_frozen)
+        is_orphan = row.owner == DEAD or (
+            row.owner is not None and state.workers[row.owner].is_frozen
+        )
         if is_orphan and not row.is_lease_over:
-            yield f"lease of {mentor} ends", _with_row(state, mentor, row._replace(is_lease_over=True))
+            yield (
+                f"lease of {mentor} ends",
+                _with_row(state, mentor, row._replace(is_lease_over=True)),
+            )
         if row.is_doubtful and not _may_come_late(state, mentor):
-            yield f"doubt about {mentor} passes", _with_row(state, mentor, row._replace(is_doubtful=False))
+            yield (
+                f"doubt about {mentor} passes",
+                _with_row(state, mentor, row._replace(is_doubtful=False)),
+            )
         if row.is_due and not row.is_doubtful:
             asked = _with_row(state, mentor, row._replace(is_due=False))
             yield f"schedule {mentor}", asked._replace(log=(*state.log, (mentor, True)))
         known = state.mentors[mentor]
         if known.unseen is not None:
             log = tuple((other, is_seen or other == mentor) for other, is_seen in state.log)
-            yield f"commit of {mentor} appears", _with_mentor(state, mentor, known._replace(facts=known.unseen, unseen=None))._replace(log=log)
+            yield (
+                f"commit of {mentor} appears",
+                _with_mentor(
+                    state, mentor, known._replace(facts=known.unseen, unseen=None)
+                )._replace(log=log),
+            )
     for place, (mentor, value) in enumerate(state.late):
         rest = state._replace(late=state.late[:place] + state.late[place + 1 :])
         yield f"late call of {mentor} vanishes", rest
-        yield f"late call of {mentor} takes effect", _with_mentor(rest, mentor, rest.mentors[mentor]._replace(shown=value))
+        yield (
+            f"late call of {mentor} takes effect",
+            _with_mentor(rest, mentor, rest.mentors[mentor]._replace(shown=value)),
+        )
 
 
 def _may_come_late(state: State, mentor: int) -> bool:
     """Whether an older call can still take effect: doubt_until is later than that."""
     in_the_air = (worker.entries[mentor] for worker in state.workers)
-    return any(other == mentor for other, _ in state.late) or any(e is not None and e.phase is Phase.AIR and not e.is_current for e in in_the_air)
+    return any(other == mentor for other, _ in state.late) or any(
+        e is not None and e.phase is Phase.AIR and not e.is_current for e in in_the_air
+    )
 
 
 def _write(state: State, mentor: int) -> Iterator[Step]:
@@ -233,29 +310,47 @@ def _write(state: State, mentor: int) -> Iterator[Step]:
     writes = tuple(left - (other == mentor) for other, left in enumerate(budget.writes))
     value = not known.facts
     seen = _with_mentor(state, mentor, known._replace(facts=value))
-    yield f"write {mentor}", seen._replace(log=(*state.log, (mentor, True)), budget=budget._replace(writes=writes))
+    yield (
+        f"write {mentor}",
+        seen._replace(log=(*state.log, (mentor, True)), budget=budget._replace(writes=writes)),
+    )
     if budget.invisible:
         unseen = _with_mentor(state, mentor, known._replace(unseen=value))
         spent = budget._replace(writes=writes, invisible=budget.invisible - 1)
-        yield f"write {mentor}, not visible yet", unseen._replace(log=(*state.log, (mentor, False)), budget=spent)
+        yield (
+            f"write {mentor}, not visible yet",
+            unseen._replace(log=(*state.log, (mentor, False)), budget=spent),
+        )
 
 
 def _served(state: State, number: int, mentor: int, entry: Entry) -> State:
     known = state.mentors[mentor]._replace(shown=entry.wanted)
-    return _with_entry(_with_mentor(state, mentor, known), number, mentor, entry._replace(phase=Phase.OK))
+    return _with_entry(
+        _with_mentor(state, mentor, known), number, mentor, entry._replace(phase=Phase.OK)
+    )
 
 
 def _lose(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Step]:
     """The answer never comes: the call has taken effect, or will, or won't."""
     spent = state._replace(budget=state.budget._replace(losses=state.budget.losses - 1))
     lost = _with_entry(spent, number, mentor, entry._replace(phase=Phase.LATE))
-    yield f"answer about {mentor} lost", _with_mentor(lost, mentor, lost.mentors[mentor]._replace(shown=entry.wanted))
-    yield f"call of {mentor} delayed", lost._replace(late=tuple(sorted((*lost.late, (mentor, entry.wanted)))))
+    yield (
+        f"answer about {mentor} lost",
+        _with_mentor(lost, mentor, lost.mentors[mentor]._replace(shown=entry.wanted)),
+    )
+    yield (
+        f"call of {mentor} delayed",
+        lost._replace(late=tuple(sorted((*lost.late, (mentor, entry.wanted))))),
+    )
 
 
 def _crashed(state: State, number: int, *, budget_spent: bool) -> State:
     worker = state.workers[number]
-    in_the_air = [(mentor, e.wanted) for mentor, e in enumerate(worker.entries) if e is not None and e.phase is Phase.AIR]
+    in_the_air = [
+        (mentor, e.wanted)
+        for mentor, e in enumerate(worker.entries)
+        if e is not None and e.phase is Phase.AIR
+    ]
     rows = tuple(row._replace(owner=DEAD) if row.owner == number else row for row in state.rows)
     budget = state.budget._replace(crashes=state.budget.crashes - budget_spent)
     state = state._replace(rows=rows, late=tuple(sorted((*state.late, *in_the_air))), budget=budget)
@@ -264,33 +359,51 @@ def _crashed(state: State, number: int, *, budget_spent: bool) -> State:
 
 
 def _moved(state: State) -> State:
-    """The partition goes to the other worker, whether or not the one that had it hears of it now."""
-    return _joined(_with_worker(state, state.member, _deprived(state.workers[state.member])), 1 - state.member)
+    """The partition goes to the other worker, whether or not the one that had it hears
+    of it now.
+    """
+    return _joined(
+        _with_worker(state, state.member, _deprived(state.workers[state.member])), 1 - state.member
+    )
 
 
 def _joined(state: State, number: int) -> State:
-    return _with_worker(state._replace(member=number), number, state.workers[number]._replace(read=0))
+    return _with_worker(
+        state._replace(member=number), number, state.workers[number]._replace(read=0)
+    )
 
 
 def _deprived(worker: Worker) -> Worker:
     """Nothing of the partition is held any more; what was claimed ends by itself."""
-    kept = (None if e is None or e.phase in {Phase.WAITING, Phase.JOB} else e._replace(changes=(), newer=()) for e in worker.entries)
+    kept = (
+        (
+            None
+            if e is None or e.phase in {Phase.WAITING, Phase.JOB}
+            else e._replace(changes=(), newer=())
+        )
+        for e in worker.entries
+    )
     return worker._replace(read=0, entries=tuple(kept))
 
 
 def _thaw(state: State, number: int, worker: Worker) -> Iterator[Step]:
-    """It goes on where it stood. If its session has ended, the partition is another's; while it has not, it is still its own."""
+    """It goes on where it stood. If its session has ended, the partition is another's; while it has
+    not, it is still its own.
+    """
     yield f"thaw {number}", _with_worker(state, number, worker._replace(is_frozen=False))
     if state.member == number and not state.workers[1 - number].is_frozen:
         yield f"session of {number} ends", _moved(state)
 
 
-# ── How an evaluation ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── How an evaluation ends
+# ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _finished(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> State:
     is_dirty = bool(entry.newer) and "newer_change_swallowed" not in bugs
-    return _with_entry(state, number, mentor, Entry(Phase.WAITING, entry.newer) if is_dirty else None)
+    return _with_entry(
+        state, number, mentor, Entry(Phase.WAITING, entry.newer) if is_dirty else None
+    )
 
 
 def _again(state: State, number: int, mentor: int, entry: Entry) -> State:
@@ -301,16 +414,26 @@ def _again(state: State, number: int, mentor: int, entry: Entry) -> State:
 def _outdated(state: State, number: int, mentor: int) -> State:
     """Somebody claimed: everybody else's generation is an older one."""
     other = state.workers[1 - number].entries[mentor]
-    return state if other is None else _with_entry(state, 1 - number, mentor, other._replace(is_current=False))
+    return (
+        state
+        if other is None
+        else _with_entry(state, 1 - number, mentor, other._replace(is_current=False))
+    )
 
 
 def _with_entry(state: State, number: int, mentor: int, entry: Entry | None) -> State:
     worker = state.workers[number]
-    return _with_worker(state, number, worker._replace(entries=(*worker.entries[:mentor], entry, *worker.entries[mentor + 1 :])))
+    return _with_worker(
+        state,
+        number,
+        worker._replace(entries=(*worker.entries[:mentor], entry, *worker.entries[mentor + 1 :])),
+    )
 
 
 def _with_worker(state: State, number: int, worker: Worker) -> State:
-    return state._replace(workers=(worker, state.workers[1]) if number == 0 else (state.workers[0], worker))
+    return state._replace(
+        workers=(worker, state.workers[1]) if number == 0 else (state.workers[0], worker)
+    )
 
 
 def _with_row(state: State, mentor: int, row: object) -> State:

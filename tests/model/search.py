@@ -1,4 +1,6 @@
-"""All interleavings, breadth first: the first state that breaks an invariant, by the shortest way that leads there. Used by test_model.py."""
+"""All interleavings, breadth first: the first state that breaks an invariant, by the shortest way
+that leads there. Used by test_model.py.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +21,9 @@ class Found:
     way: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.states:,} states; {self.broken or 'every invariant holds'}" + "".join(f"\n  {step}" for step in self.way)
+        return f"{self.states:,} states; {self.broken or 'every invariant holds'}" + "".join(
+            f"\n  {step}" for step in self.way
+        )
 
 
 def search(budget: Budget, bugs: Bugs = frozenset()) -> Found:
@@ -45,12 +49,21 @@ def _broken(state: State, own: list[Step]) -> str | None:
     """Two workers' calls at once, a ledger that lies, or rest in a wrong state."""
     for mentor, (known, row) in enumerate(zip(state.mentors, state.rows, strict=True)):
         entries = [worker.entries[mentor] for worker in state.workers]
-        callers = [e for e, worker in zip(entries, state.workers, strict=True) if e is not None and e.phase is Phase.AIR and not worker.is_frozen]
+        callers = [
+            e
+            for e, worker in zip(entries, state.workers, strict=True)
+            if e is not None and e.phase is Phase.AIR and not worker.is_frozen
+        ]
         if len(callers) > 1 and all(entry.is_current for entry in callers):
             return f"two workers call for mentor {mentor} at once"
         if not own and known.shown != known.facts:
-            return f"at rest, mentor {mentor} is {'shown' if known.shown else 'hidden'} and should not be"
-        if not own and (row.intended is not None or row.applied != known.shown or row.owner is not None):
+            return (
+                f"at rest, mentor {mentor} is {'shown' if known.shown else 'hidden'} and should"
+                " not be"
+            )
+        if not own and (
+            row.intended is not None or row.applied != known.shown or row.owner is not None
+        ):
             return f"at rest, the ledger of mentor {mentor} says {row}"
     if not own and state.log:
         return "at rest, records without an outcome"

@@ -1,7 +1,9 @@
-"""The states of the model: small, immutable, comparable. Used by protocol.py (which steps there are) and search.py (all interleavings of them).
+"""The states of the model: small, immutable, comparable. Used by protocol.py (which steps there
+are) and search.py (all interleavings of them).
 
-Time is not a number here. What time decides is a step that may come as soon as it is allowed: a lease ends, doubt passes, a late effect comes or
-never will. Generations are not numbers either: a claim is current until somebody else claims, which is all that anybody ever asks of them.
+Time is not a number here. What time decides is a step that may come as soon as it is allowed: a
+lease ends, doubt passes, a late effect comes or never will. Generations are not numbers either: a
+claim is current until somebody else claims, which is all that anybody ever asks of them.
 """
 
 from enum import IntEnum
@@ -9,7 +11,9 @@ from typing import NamedTuple
 
 
 class Phase(IntEnum):
-    """Where a mentor is in one worker. The code's names: Entry (waiting), Job (job), Held (claimed, held, air …), Result (ok …)."""
+    """Where a mentor is in one worker. The code's names: Entry (waiting), Job (job), Held (claimed,
+    held, air …), Result (ok …).
+    """
 
     WAITING = 0
     JOB = 1
@@ -23,7 +27,9 @@ class Phase(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One mentor in one worker. `changes` and `newer` are places in the log; `is_past`: no older call can take effect after this claim."""
+    """One mentor in one worker. `changes` and `newer` are places in the log; `is_past`: no older
+    call can take effect after this claim.
+    """
 
     phase: Phase
     changes: tuple[int, ...]
@@ -78,14 +84,18 @@ class Budget(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything. The log begins at the committed offset; a record is its mentor and whether its transaction is visible."""
+    """Everything. The log begins at the committed offset; a record is its mentor and whether its
+    transaction is visible.
+    """
 
     mentors: tuple[Mentor, ...]
     rows: tuple[Row, ...]
     log: tuple[tuple[int, bool], ...]
     workers: tuple[Worker, ...]
     member: int  # which worker owns the partition
-    late: tuple[tuple[int, bool], ...]  # calls that may still take effect though nobody waits for them
+    late: tuple[
+        tuple[int, bool], ...
+    ]  # calls that may still take effect though nobody waits for them
     budget: Budget
 
 
@@ -93,7 +103,15 @@ def beginning(budget: Budget) -> State:
     """Everybody is shown, nothing is under way."""
     count = len(budget.writes)
     nobody = (None,) * count
-    return State((Mentor(True, True),) * count, (Row(True),) * count, (), (Worker(nobody), Worker(nobody)), 0, (), budget)
+    return State(
+        (Mentor(True, True),) * count,
+        (Row(True),) * count,
+        (),
+        (Worker(nobody), Worker(nobody)),
+        0,
+        (),
+        budget,
+    )
 
 
 def canonical(state: State) -> State:
@@ -101,5 +119,7 @@ def canonical(state: State) -> State:
     if state.member == 0:
         return state
     first, second = state.workers
-    rows = tuple(row._replace(owner=1 - row.owner) if row.owner in {0, 1} else row for row in state.rows)
+    rows = tuple(
+        row._replace(owner=1 - row.owner) if row.owner in {0, 1} else row for row in state.rows
+    )
     return state._replace(workers=(second, first), member=0, rows=rows)

@@ -1,4 +1,6 @@
-"""Every interleaving of a small world: nothing is lost, stale or called twice at once; and each bug put in on purpose is found."""
+"""Every interleaving of a small world: nothing is lost, stale or called twice at once; and each bug
+put in on purpose is found.
+"""
 
 import importlib
 import re
@@ -55,11 +57,16 @@ def test_the_search_finds_a_bug_put_in_on_purpose(bug: str) -> None:
 
 
 def test_each_step_stands_for_code_that_exists() -> None:
-    """The table of tests/model/protocol.py names modules and members; a renamed one must be renamed there too."""
-    named = re.findall(r"([a-z_/0-9]+)\.([A-Z]\w+(?:\.\w+)?|decide|conclude)\b", (protocol.__doc__ or "").split("tests/model/test_model")[0])
+    """The table of tests/model/protocol.py names modules and members; a renamed one must be renamed
+    there too.
+    """
+    named = re.findall(
+        r"([a-z_/0-9]+)\.([A-Z]\w+(?:\.\w+)?|decide|conclude)\b",
+        (protocol.__doc__ or "").split("tests/model/test_model")[0],
+    )
     assert len(named) >= 20
     for path, member in named:
-        found: object = importlib.import_module(f"consumer.{path.replace('/', '.')}")
+        found: object = importlib.import_module(f"hlf_sync.{path.replace('/', '.')}")
         for part in member.split("."):
             assert hasattr(found, part), f"{path}.{member}"
             found = getattr(found, part)

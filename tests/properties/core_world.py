@@ -1,7 +1,9 @@
-"""A small world around the real core: database, ledger, topic, circuit and Dynamics in memory, and workers that do what the core decides.
+"""A small world around the real core: database, ledger, topic, circuit and Dynamics in memory, and
+workers that do what the core decides.
 
-Used by test_machine.py only. Nothing here decides: mentor queue, offsets, visibility, decide, verdict, outcome, retry and breaker are consumer/hlf_sync/core's
-own. One clock for all; it moves when the machine moves it.
+Used by test_machine.py only. Nothing here decides: mentor queue, offsets, visibility, decide,
+verdict, outcome, retry and breaker are consumer/hlf_sync/core's own. One clock for all; it moves
+when the machine moves it.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +14,18 @@ from hlf_sync.core.answer import Answer, NoResponse, Response, TransportFailure
 from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from hlf_sync.core.model import Change, Command, Facts, LedgerRow, LedgerState, MentorId, NoCall, Position, Trigger, Visibility
+from hlf_sync.core.model import (
+    Change,
+    Command,
+    Facts,
+    LedgerRow,
+    LedgerState,
+    MentorId,
+    NoCall,
+    Position,
+    Trigger,
+    Visibility,
+)
 from hlf_sync.core.offsets import Offsets
 from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude
 from hlf_sync.core.retry import RetryPolicy
@@ -20,7 +33,11 @@ from hlf_sync.core.verdict import judge
 from hlf_sync.core.visibility import Snapshot
 
 LEASE_S, TIMEOUT_S, LATE_S = 20.0, 5.0, 30.0
-RULES, RETRY, BREAKER = Rules(), RetryPolicy(base_delay_s=1, jitter_s=0), BreakerPolicy(cool_down_s=10, probe_s=LEASE_S)
+RULES, RETRY, BREAKER = (
+    Rules(),
+    RetryPolicy(base_delay_s=1, jitter_s=0),
+    BreakerPolicy(cool_down_s=10, probe_s=LEASE_S),
+)
 OK = Response(204)
 NEVER = NoResponse(TransportFailure.READ_TIMEOUT)
 
@@ -128,7 +145,10 @@ class Hand:
         if self.owns and self.read < len(self.topic.records):
             mentor_id, xid = self.topic.records[self.read]
             if self.offsets.receive(self.read):
-                self.queue.add(Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid), self.now_s)
+                self.queue.add(
+                    Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid),
+                    self.now_s,
+                )
             self.read += 1
 
     def commit(self) -> None:
@@ -141,7 +161,10 @@ class Hand:
         """Look at one mentor that is due."""
         for entry in self.queue.take(1, self.now_s):
             row, snapshot = self.database.row(entry.mentor_id), self.database.snapshot
-            if any(change.transaction_id is not None and not snapshot.shows(change.transaction_id) for change in entry.changes):
+            if any(
+                change.transaction_id is not None and not snapshot.shows(change.transaction_id)
+                for change in entry.changes
+            ):
                 self.queue.postpone(entry, self.now_s + 1, self.now_s)
             elif row.lease_owner not in {None, self.name} and (row.lease_until_s or 0) > self.now_s:
                 self.queue.postpone(entry, row.lease_until_s or 0, self.now_s)
@@ -156,7 +179,9 @@ class Hand:
             case NoCall():
                 look_s = next_look_s(self.database.facts.get(entry.mentor_id), self.now_s, RULES)
                 if entry.mentor_id in self.database.rows:
-                    self.database.rows[entry.mentor_id] = row._replace(state=LedgerState.IN_SYNC, reevaluate_at_s=look_s, attempt_count=0)
+                    self.database.rows[entry.mentor_id] = row._replace(
+                        state=LedgerState.IN_SYNC, reevaluate_at_s=look_s, attempt_count=0
+                    )
                 self._finish(entry)
             case _:
                 raise AssertionError(decision)
@@ -166,12 +191,19 @@ class Hand:
         held, row = self.jobs.pop(mentor_id), self.database.row(mentor_id)
         admission = breaker.admit(self.database.circuit, BREAKER, self.now_s)
         if isinstance(admission, Probe):
-            probed = breaker.take_probe(self.database.circuit, BREAKER, f"{self.name}-{row.generation}", self.now_s)
-            held.probe, self.database.circuit = f"{self.name}-{row.generation}", probed or self.database.circuit
+            probed = breaker.take_probe(
+                self.database.circuit, BREAKER, f"{self.name}-{row.generation}", self.now_s
+            )
+            held.probe, self.database.circuit = (
+                f"{self.name}-{row.generation}",
+                probed or self.database.circuit,
+            )
         elif not isinstance(admission, Go):
             self._again(held.entry, 1.0)
             return
-        if row.generation != held.known.generation or (row.lease_owner not in {None, self.name} and (row.lease_until_s or 0) > self.now_s):
+        if row.generation != held.known.generation or (
+            row.lease_owner not in {None, self.name} and (row.lease_until_s or 0) > self.now_s
+        ):
             self._abandon(held)
             self._again(held.entry)
             return
@@ -179,7 +211,9 @@ class Hand:
         if row.lease_owner is not None:
             doubt_s = max(doubt_s or 0.0, (row.lease_until_s or 0.0) + LATE_S)
         held.generation, held.claimed_s = row.generation + 1, self.now_s
-        held.attempt = row.attempt_count + 1 if row.state in {LedgerState.PENDING, LedgerState.IN_DOUBT} else 1
+        held.attempt = (
+            row.attempt_count + 1 if row.state in {LedgerState.PENDING, LedgerState.IN_DOUBT} else 1
+        )
         self.database.rows[mentor_id] = row._replace(
             intended=held.command.operation.wanted,
             state=LedgerState.IN_DOUBT,
@@ -194,18 +228,25 @@ class Hand:
     def look(self, mentor_id: MentorId) -> None:
         """The look that counts, then the call may start, while enough of the lease is left."""
         held, snapshot = self.claims[mentor_id], self.database.snapshot
-        held.entry.absorb(lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id))
+        held.entry.absorb(
+            lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id)
+        )
         facts = self.database.facts.get(mentor_id)
         decision = decide(facts, held.known, self.now_s, RULES)
         held.reevaluate_s = next_look_s(facts, self.now_s, RULES)
-        if not (isinstance(decision, Command) and decision.operation is held.command.operation) or self.now_s + TIMEOUT_S >= held.claimed_s + LEASE_S:
+        if (
+            not (isinstance(decision, Command) and decision.operation is held.command.operation)
+            or self.now_s + TIMEOUT_S >= held.claimed_s + LEASE_S
+        ):
             held.conclusion = RELEASED
             self._abandon(held)
             self.results[mentor_id] = self.claims.pop(mentor_id)
         else:
             held.is_called = True
 
-    def answer(self, mentor_id: MentorId, answer: Answer, *, applied: bool, late_in_s: float | None = None) -> None:
+    def answer(
+        self, mentor_id: MentorId, answer: Answer, *, applied: bool, late_in_s: float | None = None
+    ) -> None:
         """The call takes effect or not, now or later; its answer comes or not."""
         held = self.claims.pop(mentor_id)
         value = held.command.operation.wanted
@@ -221,9 +262,13 @@ class Hand:
         circuit = self.database.circuit
         if verdict.is_breaker_failure:
             code = verdict.error_code or ""
-            self.database.circuit = breaker.failed(circuit, BREAKER, held.probe, self.now_s, error_code=code, started_s=held.claimed_s)
+            self.database.circuit = breaker.failed(
+                circuit, BREAKER, held.probe, self.now_s, error_code=code, started_s=held.claimed_s
+            )
         elif verdict.is_breaker_success:
-            self.database.circuit = breaker.succeeded(circuit, held.probe, self.now_s, started_s=held.claimed_s)
+            self.database.circuit = breaker.succeeded(
+                circuit, held.probe, self.now_s, started_s=held.claimed_s
+            )
         else:
             self._abandon(held)
         self.results[mentor_id] = held
@@ -237,7 +282,9 @@ class Hand:
             if conclusion.ending is not Ending.RELEASED:
                 doubt_s = max(row.doubt_until_s or 0.0, self.now_s)
                 intended = row.intended or row.applied or Visibility.HIDDEN
-                self.database.rows[mentor_id] = row._replace(intended=intended, doubt_until_s=doubt_s, reevaluate_at_s=self.now_s)
+                self.database.rows[mentor_id] = row._replace(
+                    intended=intended, doubt_until_s=doubt_s, reevaluate_at_s=self.now_s
+                )
             self._again(held.entry)
             return
         self.database.rows[mentor_id] = _recorded(row, held, conclusion, self.now_s)
@@ -279,15 +326,30 @@ def _recorded(row: LedgerRow, held: Held, conclusion: Conclusion, now_s: float) 
     match conclusion.ending:
         case Ending.APPLIED if row.doubt_until_s is None or row.doubt_until_s <= held.claimed_s:
             wanted = held.command.operation.wanted
-            return free._replace(applied=wanted, intended=None, doubt_until_s=None, attempt_count=0, reevaluate_at_s=held.reevaluate_s)
+            return free._replace(
+                applied=wanted,
+                intended=None,
+                doubt_until_s=None,
+                attempt_count=0,
+                reevaluate_at_s=held.reevaluate_s,
+            )
         case Ending.APPLIED:
             applied = held.command.operation.wanted
-            return free._replace(applied=applied, state=LedgerState.IN_DOUBT, attempt_count=0, reevaluate_at_s=row.doubt_until_s)
+            return free._replace(
+                applied=applied,
+                state=LedgerState.IN_DOUBT,
+                attempt_count=0,
+                reevaluate_at_s=row.doubt_until_s,
+            )
         case Ending.LATE:
             return free._replace(doubt_until_s=now_s + LATE_S, attempt_count=attempts)
         case Ending.UNKNOWN:
             return free._replace(attempt_count=attempts)
         case Ending.RELEASED:
-            return free._replace(intended=held.known.intended, state=held.known.state or conclusion.state, attempt_count=attempts)
+            return free._replace(
+                intended=held.known.intended,
+                state=held.known.state or conclusion.state,
+                attempt_count=attempts,
+            )
         case _:
             return free._replace(intended=held.known.intended, attempt_count=attempts)

@@ -1,22 +1,35 @@
-"""Any text, any status, any failure: a verdict, bounds that hold, and no success that was not proved."""
+"""Any text, any status, any failure: a verdict, bounds that hold, and no success that was not
+proved.
+"""
 
 from math import isfinite
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from hlf_sync.core.answer import MAX_RETRY_AFTER_S, NoResponse, Response, TransportFailure, parse_code, parse_http_date, parse_retry_after
+from hlf_sync.core.answer import (
+    MAX_RETRY_AFTER_S,
+    NoResponse,
+    Response,
+    TransportFailure,
+    parse_code,
+    parse_http_date,
+    parse_retry_after,
+)
 from hlf_sync.core.model import ErrorCode
 from hlf_sync.core.retry import RetryPolicy, next_delay
 from hlf_sync.core.verdict import CODES, Course, Effect, judge
+from hypothesis import given
+from hypothesis import strategies as st
 
 codes = st.one_of(st.none(), st.sampled_from(sorted(CODES)), st.integers(0, 0xFFFFFFFF))
 times = st.floats(0, 1e9)
 header_like = st.one_of(
     st.text(max_size=80),
     st.from_regex(r"[+-]?[0-9,.]{1,20}", fullmatch=True),
-    st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,12} [0-9]{1,3}:[0-9]{1,3}:[0-9]{1,3} [A-Z]{0,3}", fullmatch=True),
+    st.from_regex(
+        r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,12} [0-9]{1,3}:[0-9]{1,3}:[0-9]{1,3}"
+        r" [A-Z]{0,3}",
+        fullmatch=True,
+    ),
 )
 
 
@@ -58,11 +71,22 @@ def test_any_text_is_a_code_or_none(text: str) -> None:
 
 @given(st.integers(-10, 1000), codes, st.booleans(), st.booleans())
 @pytest.mark.requirement("R26")
-def test_every_answer_has_a_verdict_and_only_a_proof_is_success(status: int, code: int | None, is_confirmed: bool, has_renewed: bool) -> None:
-    """204, or 200 that shows the value; done means applied, an error code for everything else; a verdict is never both of the breaker's."""
-    verdict = judge(Response(status, code, is_confirmed=is_confirmed), has_renewed_token=has_renewed)
+def test_every_answer_has_a_verdict_and_only_a_proof_is_success(
+    status: int, code: int | None, is_confirmed: bool, has_renewed: bool
+) -> None:
+    """204, or 200 that shows the value; done means applied, an error code for everything else; a
+    verdict is never both of the breaker's.
+    """
+    verdict = judge(
+        Response(status, code, is_confirmed=is_confirmed), has_renewed_token=has_renewed
+    )
     is_proof = status == 204 or (status == 200 and is_confirmed)
-    assert (verdict.course is Course.DONE) == is_proof == (verdict.effect is Effect.APPLIED) == (verdict.error_code is None)
+    assert (
+        (verdict.course is Course.DONE)
+        == is_proof
+        == (verdict.effect is Effect.APPLIED)
+        == (verdict.error_code is None)
+    )
     assert not (verdict.is_breaker_failure and verdict.is_breaker_success)
     if 300 <= status < 500:
         assert verdict.effect is Effect.NONE
@@ -75,7 +99,9 @@ def test_every_answer_has_a_verdict_and_only_a_proof_is_success(status: int, cod
 
 
 @given(st.sampled_from(TransportFailure))
-def test_no_answer_is_never_a_success_nor_a_dead_letter_of_the_network(failure: TransportFailure) -> None:
+def test_no_answer_is_never_a_success_nor_a_dead_letter_of_the_network(
+    failure: TransportFailure,
+) -> None:
     """What the network does is retried, postponed or halts; only our own fault is a dead letter."""
     verdict = judge(NoResponse(failure))
     assert verdict.course is not Course.DONE
@@ -93,14 +119,24 @@ policies = st.builds(
 
 
 @given(
-    policies, st.integers(1, 10_000), st.one_of(st.none(), st.floats(0, MAX_RETRY_AFTER_S)), st.floats(0, 1, exclude_max=True), st.floats(0, 20_000)
+    policies,
+    st.integers(1, 10_000),
+    st.one_of(st.none(), st.floats(0, MAX_RETRY_AFTER_S)),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0, 20_000),
 )
 @pytest.mark.requirement("R27")
 def test_a_wait_is_bounded_has_retry_after_as_its_floor_and_ends(
-    policy: RetryPolicy, attempt_number: int, retry_after_s: float | None, random: float, elapsed_s: float
+    policy: RetryPolicy,
+    attempt_number: int,
+    retry_after_s: float | None,
+    random: float,
+    elapsed_s: float,
 ) -> None:
     """0 ≤ wait ≤ max(cap, Retry-After); the last attempt and the deadline end it; no overflow."""
-    delay_s = next_delay(policy, attempt_number, retry_after_s=retry_after_s, random=random, elapsed_s=elapsed_s)
+    delay_s = next_delay(
+        policy, attempt_number, retry_after_s=retry_after_s, random=random, elapsed_s=elapsed_s
+    )
     if attempt_number >= policy.max_attempts or elapsed_s > policy.deadline_s:
         assert delay_s is None
     if delay_s is not None:
@@ -109,8 +145,12 @@ def test_a_wait_is_bounded_has_retry_after_as_its_floor_and_ends(
 
 
 @given(policies, st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
-def test_waits_never_shrink_from_attempt_to_attempt(policy: RetryPolicy, attempt_number: int, random: float) -> None:
+def test_waits_never_shrink_from_attempt_to_attempt(
+    policy: RetryPolicy, attempt_number: int, random: float
+) -> None:
     """Backoff is monotonic."""
     first = next_delay(policy, attempt_number, retry_after_s=None, random=random, elapsed_s=0.0)
-    second = next_delay(policy, attempt_number + 1, retry_after_s=None, random=random, elapsed_s=0.0)
+    second = next_delay(
+        policy, attempt_number + 1, retry_after_s=None, random=random, elapsed_s=0.0
+    )
     assert first is None or second is None or second >= first

@@ -1,11 +1,10 @@
-"""The breaker as several workers drive it: random calls, outcomes, deaths and time, one shared circuit."""
+"""The breaker as several workers drive it: random calls, outcomes, deaths and time, one shared
+circuit.
+"""
 
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from hlf_sync.core.breaker import (
     BreakerPolicy,
     Circuit,
@@ -21,6 +20,8 @@ from hlf_sync.core.breaker import (
     take_probe,
     throttled,
 )
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 POLICY = BreakerPolicy(failure_threshold=3, cool_down_s=60.0, probe_s=30.0)
 
@@ -34,7 +35,9 @@ class Call:
 
 
 class Fleet(RuleBasedStateMachine):
-    """Workers that start calls as the circuit admits, and calls that end in every way at any later time."""
+    """Workers that start calls as the circuit admits, and calls that end in every way at any later
+    time.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,16 +80,33 @@ class Fleet(RuleBasedStateMachine):
         assert self.now_s >= self.paused_until_s
 
     @precondition(lambda self: self.calls)
-    @rule(data=st.data(), outcome=st.sampled_from(["ok", "fail", "fail", "abandon", "throttle", "die"]), wait_s=st.sampled_from([None, 1.0, 120.0]))
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from(["ok", "fail", "fail", "abandon", "throttle", "die"]),
+        wait_s=st.sampled_from([None, 1.0, 120.0]),
+    )
     def a_call_ends(self, data: st.DataObject, outcome: str, wait_s: float | None) -> None:
         call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
-        before, is_probe = self.circuit, call.owner is not None and call.owner == self.circuit.probe_owner
+        before, is_probe = (
+            self.circuit,
+            call.owner is not None and call.owner == self.circuit.probe_owner,
+        )
         match outcome:
             case "ok":
                 self.circuit = succeeded(before, call.owner, self.now_s, started_s=call.started_s)
-                assert (before.state is not State.CLOSED and self.circuit.state is State.CLOSED) == is_probe
+                assert (
+                    before.state is not State.CLOSED and self.circuit.state is State.CLOSED
+                ) == is_probe
             case "fail":
-                self.circuit = failed(before, POLICY, call.owner, self.now_s, error_code="x", started_s=call.started_s, retry_after_s=wait_s)
+                self.circuit = failed(
+                    before,
+                    POLICY,
+                    call.owner,
+                    self.now_s,
+                    error_code="x",
+                    started_s=call.started_s,
+                    retry_after_s=wait_s,
+                )
                 self._check_failure(before, call, is_probe=is_probe)
             case "abandon":
                 self.circuit = abandoned(before, call.owner)
@@ -105,7 +125,11 @@ class Fleet(RuleBasedStateMachine):
         if opened:
             assert is_probe or before.failure_count + 1 >= POLICY.failure_threshold
             assert self.circuit.opened_at_s == self.now_s
-        if before.closed_at_s is not None and before.state is State.CLOSED and call.started_s < before.closed_at_s:
+        if (
+            before.closed_at_s is not None
+            and before.state is State.CLOSED
+            and call.started_s < before.closed_at_s
+        ):
             assert self.circuit is before
         if counts_attempt(before, call.owner):
             assert before.state is State.CLOSED
@@ -113,7 +137,12 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def at_most_one_probe_may_decide(self) -> None:
         owners = {call.owner for call in self.calls if call.owner is not None}
-        deciders = {owner for owner in owners if succeeded(self.circuit, owner, self.now_s, started_s=self.now_s).state is State.CLOSED}
+        deciders = {
+            owner
+            for owner in owners
+            if succeeded(self.circuit, owner, self.now_s, started_s=self.now_s).state
+            is State.CLOSED
+        }
         if self.circuit.state is State.CLOSED:
             return
         assert len(deciders) <= 1
@@ -121,8 +150,12 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def the_state_is_told_by_its_fields(self) -> None:
         circuit = self.circuit
-        assert (circuit.state is State.CLOSED) <= (circuit.opened_at_s is None and circuit.probe_owner is None)
-        assert (circuit.state is State.OPEN) <= (circuit.opened_at_s is not None and circuit.probe_owner is None)
+        assert (circuit.state is State.CLOSED) <= (
+            circuit.opened_at_s is None and circuit.probe_owner is None
+        )
+        assert (circuit.state is State.OPEN) <= (
+            circuit.opened_at_s is not None and circuit.probe_owner is None
+        )
         assert (circuit.probe_owner is None) == (circuit.probe_until_s is None)
         assert circuit.state is not State.CLOSED or circuit.failure_count < POLICY.failure_threshold
 

@@ -1,15 +1,16 @@
-"""Decide is total; visibility agrees with 64-bit arithmetic; offsets never pass what is unfinished and never fall."""
+"""Decide is total; visibility agrees with 64-bit arithmetic; offsets never pass what is unfinished
+and never fall.
+"""
 
 from math import inf, isinf
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.model import Command, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
 from hlf_sync.core.offsets import Offsets
 from hlf_sync.core.visibility import Snapshot, VisibilityPolicy
+from hypothesis import given
+from hypothesis import strategies as st
 
 RULES = Rules()
 NOW_S = 1_000.0
@@ -17,7 +18,8 @@ NOW_S = 1_000.0
 facts = st.none() | st.builds(
     Facts,
     st.sampled_from([None, "", "HLF", "hlf", " HLF", "OTHER"]) | st.text(max_size=4),
-    st.sampled_from([None, "active", "reinstated", "paused", "expired_cert", "Active"]) | st.text(max_size=4),
+    st.sampled_from([None, "active", "reinstated", "paused", "expired_cert", "Active"])
+    | st.text(max_size=4),
     st.none() | st.just("c-1"),
     st.none() | st.sampled_from([NOW_S - 1, NOW_S, NOW_S + 1, inf, -inf]) | st.floats(),
     st.none() | st.text(max_size=4),
@@ -29,15 +31,21 @@ ledgers = st.builds(LedgerRow, applied=visibility, intended=visibility)
 @pytest.mark.requirement("R02")
 @pytest.mark.requirement("R10")
 @given(facts, ledgers)
-def test_decide_is_total_and_never_calls_for_what_it_must_not(seen: Facts | None, ledger: LedgerRow) -> None:
-    """Any facts, any ledger row: a decision; only a valid certificate of ours restores; nothing unlisted of others is touched."""
+def test_decide_is_total_and_never_calls_for_what_it_must_not(
+    seen: Facts | None, ledger: LedgerRow
+) -> None:
+    """Any facts, any ledger row: a decision; only a valid certificate of ours restores; nothing
+    unlisted of others is touched.
+    """
     decision = decide(seen, ledger, NOW_S, RULES)
     is_ours = seen is not None and seen.organization == "HLF"
     match decision:
         case Command() if decision.operation is Operation.RESTORE:
             assert is_ours and seen is not None
             assert seen.status in RULES.visible_statuses
-            assert seen.certificate_expires_s is not None and NOW_S < seen.certificate_expires_s < inf
+            assert (
+                seen.certificate_expires_s is not None and NOW_S < seen.certificate_expires_s < inf
+            )
             assert ledger.applied is not Visibility.VISIBLE or ledger.is_in_doubt
         case Command():
             assert ledger.applied is not Visibility.HIDDEN or ledger.is_in_doubt
@@ -52,10 +60,14 @@ def test_decide_is_total_and_never_calls_for_what_it_must_not(seen: Facts | None
 @pytest.mark.requirement("R07")
 @given(facts, ledgers)
 def test_what_was_delivered_needs_no_second_call(seen: Facts | None, ledger: LedgerRow) -> None:
-    """After a command has been applied, the same facts decide no call: a duplicate finds nothing to do."""
+    """After a command has been applied, the same facts decide no call: a duplicate finds nothing to
+    do.
+    """
     decision = decide(seen, ledger, NOW_S, RULES)
     if isinstance(decision, Command):
-        assert isinstance(decide(seen, LedgerRow(applied=decision.operation.wanted), NOW_S, RULES), NoCall)
+        assert isinstance(
+            decide(seen, LedgerRow(applied=decision.operation.wanted), NOW_S, RULES), NoCall
+        )
 
 
 @pytest.mark.requirement("R06")
@@ -67,19 +79,32 @@ def test_the_next_look_lies_ahead_and_finds_the_mentor_to_be_removed(seen: Facts
         shown = LedgerRow(applied=Visibility.VISIBLE)
         assert due_s > NOW_S
         assert decide(seen, shown, NOW_S, RULES) == NoCall("in_sync")
-        assert decide(seen, shown, due_s, RULES) == Command(Operation.REMOVE, "no_valid_certificate")
+        assert decide(seen, shown, due_s, RULES) == Command(
+            Operation.REMOVE, "no_valid_certificate"
+        )
 
 
 WRAP, HALF = 1 << 32, 1 << 31
 # Around the borders where a 32-bit subtraction goes wrong, in several epochs, and anywhere.
-border = st.builds(lambda epoch, half, near: epoch * WRAP + half + near, st.integers(1, 5), st.sampled_from([0, HALF]), st.integers(-40, 40))
+border = st.builds(
+    lambda epoch, half, near: epoch * WRAP + half + near,
+    st.integers(1, 5),
+    st.sampled_from([0, HALF]),
+    st.integers(-40, 40),
+)
 xmaxes = border | st.integers(HALF, 1 << 60)
-distances = st.integers(-60, 60) | st.sampled_from([-HALF, -HALF + 1, HALF - 1]) | st.integers(-HALF, HALF - 1)
+distances = (
+    st.integers(-60, 60)
+    | st.sampled_from([-HALF, -HALF + 1, HALF - 1])
+    | st.integers(-HALF, HALF - 1)
+)
 
 
 @pytest.mark.requirement("R07")
 @given(xmaxes, distances, st.sets(st.integers(1, 60)))
-def test_visibility_agrees_with_a_64_bit_oracle(xmax: int, distance: int, running_behind: set[int]) -> None:
+def test_visibility_agrees_with_a_64_bit_oracle(
+    xmax: int, distance: int, running_behind: set[int]
+) -> None:
     """The id that Debezium cut to 32 bits is judged as PostgreSQL would judge the whole one."""
     whole = xmax + distance
     running = frozenset(xmax - behind for behind in running_behind)
@@ -103,13 +128,21 @@ def test_a_look_never_waits_longer_than_the_longest(looks: int) -> None:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["receive", "see", "again", "finish", "finish twice", "finish never received"]), st.integers(0, 9)), max_size=60
+    st.tuples(
+        st.sampled_from(
+            ["receive", "see", "again", "finish", "finish twice", "finish never received"]
+        ),
+        st.integers(0, 9),
+    ),
+    max_size=60,
 )
 
 
 @pytest.mark.requirement("R40")
 @given(steps)
-def test_offsets_never_pass_an_unfinished_position_and_never_fall(script: list[tuple[str, int]]) -> None:
+def test_offsets_never_pass_an_unfinished_position_and_never_fall(
+    script: list[tuple[str, int]],
+) -> None:
     """Receive with gaps, re-fetch, finish in any order, any number of times."""
     offsets, waiting, done, following = Offsets(1), list[int](), list[int](), 0
     committed = -1

@@ -6,14 +6,14 @@ from typing import Any
 
 import fastavro
 import pytest
+from hlf_sync.core.dead_letter import DeadLetter, Source
+from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
+from hlf_sync.decode import dead_letter_codec as letter_codec
+from hlf_sync.decode.dead_letter_codec import decode, encode, schema_id_of, schema_text
+from hlf_sync.errors import DecodeError, SettingsError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hlf_sync.core.dead_letter import DeadLetter, Source
-from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
-from hlf_sync.errors import DecodeError, SettingsError
-from hlf_sync.decode import dead_letter_codec as letter_codec
-from hlf_sync.decode.dead_letter_codec import decode, encode, schema_id_of, schema_text
 from tests.fixtures.debezium import body, framed
 
 _words = st.text(max_size=40)
@@ -62,7 +62,9 @@ def test_a_letter_survives_its_bytes(letter: DeadLetter, schema_id: int) -> None
 
 @settings(deadline=None)
 @given(LETTERS, st.binary(min_size=1, max_size=4), st.data())
-def test_a_letter_that_is_cut_or_longer_is_refused(letter: DeadLetter, more: bytes, data: st.DataObject) -> None:
+def test_a_letter_that_is_cut_or_longer_is_refused(
+    letter: DeadLetter, more: bytes, data: st.DataObject
+) -> None:
     """Never read as another one."""
     value = encode(letter, 1)
     cut = data.draw(st.integers(0, len(value) - 1))
@@ -89,7 +91,10 @@ def test_the_schema_is_avro_and_documents_each_field() -> None:
     """Letters are read by people and by tools that are not ours."""
     schema = _schema()
     fastavro.parse_schema(json.loads(schema_text()))
-    fields = schema["fields"] + next(field for field in schema["fields"] if field["name"] == "source")["type"]["fields"]
+    fields = (
+        schema["fields"]
+        + next(field for field in schema["fields"] if field["name"] == "source")["type"]["fields"]
+    )
     assert f"{schema['namespace']}.{schema['name']}" == "hlf.mentor.DeadLetter"
     assert all(field["doc"] for field in fields)
     assert all(field["default"] is None for field in fields if isinstance(field["type"], list))
@@ -97,11 +102,17 @@ def test_the_schema_is_avro_and_documents_each_field() -> None:
 
 def test_times_are_timestamps_for_any_avro_reader() -> None:
     """contract.md: times are timestamp-millis."""
-    names = {field["name"] for field in _schema()["fields"] if "timestamp-millis" in json.dumps(field["type"]) and field["name"] != "source"}
+    names = {
+        field["name"]
+        for field in _schema()["fields"]
+        if "timestamp-millis" in json.dumps(field["type"]) and field["name"] != "source"
+    }
     assert {"first_attempt_at", "created_at"} == names
 
 
-_LETTER = DeadLetter("id", LetterKind.EXHAUSTED, "server_error", "gave up", Source("t", 1, 2, 3), 4, "w")
+_LETTER = DeadLetter(
+    "id", LetterKind.EXHAUSTED, "server_error", "gave up", Source("t", 1, 2, 3), 4, "w"
+)
 
 
 def test_a_letter_of_a_later_schema_is_read() -> None:
@@ -119,7 +130,9 @@ def test_a_letter_of_an_earlier_schema_is_read() -> None:
     assert decode(framed(9, body(earlier, _datum())), json.dumps(earlier)) == _LETTER
 
 
-@pytest.mark.parametrize("change", [{"kind": "unheard-of"}, {"operation": "dance"}, {"triggered_by": "boredom"}])
+@pytest.mark.parametrize(
+    "change", [{"kind": "unheard-of"}, {"operation": "dance"}, {"triggered_by": "boredom"}]
+)
 def test_a_letter_with_a_word_that_is_unknown_is_refused(change: dict[str, str]) -> None:
     """Never mapped to the nearest one."""
     with pytest.raises(DecodeError):

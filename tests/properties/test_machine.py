@@ -1,19 +1,16 @@
-"""Random histories over the real core: writes, invisible commits, lost and late answers, crashes at any moment, frozen workers, moved partitions.
+"""Random histories over the real core: writes, invisible commits, lost and late answers, crashes at
+any moment, frozen workers, moved partitions.
 
-However a history goes, when it is left alone the CRM equals the decision on the last facts, or the mentor has a letter. And each bug that is put into
-one function of the core makes some history end wrong.
+However a history goes, when it is left alone the CRM equals the decision on the last facts, or the
+mentor has a letter. And each bug that is put into one function of the core makes some history end
+wrong.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-
-from hlf_sync.core import breaker
-from hlf_sync.core import outcome
+from hlf_sync.core import breaker, outcome
 from hlf_sync.core.answer import Response
 from hlf_sync.core.decide import has_valid_certificate
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
@@ -21,6 +18,16 @@ from hlf_sync.core.model import Facts, LedgerState, MentorId, Visibility
 from hlf_sync.core.offsets import Offsets
 from hlf_sync.core.verdict import Effect
 from hlf_sync.core.visibility import Snapshot
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
 from tests.properties import core_world
 from tests.properties.core_world import LATE_S, LEASE_S, NEVER, OK, Database, Dynamics, Hand, Topic
 
@@ -48,11 +55,23 @@ class Machine(RuleBasedStateMachine):
 
     # ---- the application
 
-    @rule(mentor_id=st.sampled_from(MENTORS), lasts_s=st.sampled_from([10_000.0, 10_000.0, 3.0, 50.0]), is_visible=st.booleans())
+    @rule(
+        mentor_id=st.sampled_from(MENTORS),
+        lasts_s=st.sampled_from([10_000.0, 10_000.0, 3.0, 50.0]),
+        is_visible=st.booleans(),
+    )
     def turn(self, mentor_id: MentorId, lasts_s: float, is_visible: bool) -> None:
         """Paused becomes reinstated, everything else paused."""
-        before = next((facts for _, other, facts in reversed(self.database.unseen) if other == mentor_id), self.database.facts[mentor_id])
-        self._write(mentor_id, "reinstated" if before is not None and before.status == "paused" else "paused", lasts_s, is_visible=is_visible)
+        before = next(
+            (facts for _, other, facts in reversed(self.database.unseen) if other == mentor_id),
+            self.database.facts[mentor_id],
+        )
+        self._write(
+            mentor_id,
+            "reinstated" if before is not None and before.status == "paused" else "paused",
+            lasts_s,
+            is_visible=is_visible,
+        )
 
     @rule(mentor_id=st.sampled_from(MENTORS), is_asked=st.booleans())
     def a_commit_appears_or_somebody_asks(self, mentor_id: MentorId, is_asked: bool) -> None:
@@ -61,9 +80,13 @@ class Machine(RuleBasedStateMachine):
         else:
             self.database.appear()
 
-    def _write(self, mentor_id: MentorId, status: str, lasts_s: float, *, is_visible: bool = True) -> None:
+    def _write(
+        self, mentor_id: MentorId, status: str, lasts_s: float, *, is_visible: bool = True
+    ) -> None:
         facts = Facts("HLF", status, "c", self.database.now_s + lasts_s)
-        self.topic.records.append((mentor_id, self.database.write(mentor_id, facts, is_visible=is_visible)))
+        self.topic.records.append(
+            (mentor_id, self.database.write(mentor_id, facts, is_visible=is_visible))
+        )
 
     # ---- the workers
 
@@ -106,7 +129,11 @@ class Machine(RuleBasedStateMachine):
     def answer(self, is_owner: bool, how: str, late_in_s: float) -> None:
         """To every call of a worker."""
         hand = self.hands[self._which(is_owner)]
-        called = [mentor_id for mentor_id, held in hand.claims.items() if held.is_called and not hand.is_frozen]
+        called = [
+            mentor_id
+            for mentor_id, held in hand.claims.items()
+            if held.is_called and not hand.is_frozen
+        ]
         for mentor_id in called:
             match how:
                 case "ok":
@@ -122,8 +149,14 @@ class Machine(RuleBasedStateMachine):
                 case _:
                     hand.answer(mentor_id, Response(int(how)), applied=False)
 
-    @rule(mentor_id=st.sampled_from(MENTORS), how=st.sampled_from(_ENDS), late_in_s=st.floats(0, LATE_S - 1))
-    def a_mistake_is_undone_in_the_call(self, mentor_id: MentorId, how: str, late_in_s: float) -> None:
+    @rule(
+        mentor_id=st.sampled_from(MENTORS),
+        how=st.sampled_from(_ENDS),
+        late_in_s=st.floats(0, LATE_S - 1),
+    )
+    def a_mistake_is_undone_in_the_call(
+        self, mentor_id: MentorId, how: str, late_in_s: float
+    ) -> None:
         """What makes a wrong belief visible; single steps seldom come in this order."""
         self.turn(mentor_id, 10_000.0, is_visible=True)
         self.work(is_owner=True, is_read=True, is_committed=False)
@@ -133,7 +166,11 @@ class Machine(RuleBasedStateMachine):
 
     # ---- mishaps
 
-    @rule(what=st.sampled_from(["crash", "crash", "move", "freeze", "thaw"]), is_owner=_MOSTLY, late_in_s=st.floats(0, LATE_S - 1))
+    @rule(
+        what=st.sampled_from(["crash", "crash", "move", "freeze", "thaw"]),
+        is_owner=_MOSTLY,
+        late_in_s=st.floats(0, LATE_S - 1),
+    )
     def mishap(self, what: str, is_owner: bool, late_in_s: float) -> None:
         """A worker dies or stands still, or the partition goes to the other one."""
         which = self._which(is_owner)
@@ -154,7 +191,9 @@ class Machine(RuleBasedStateMachine):
         hand = self.hands[which]
         for mentor_id, held in hand.claims.items():
             if held.is_called:
-                self.dynamics.late.append((self.database.now_s + late_in_s, mentor_id, held.command.operation.wanted))
+                self.dynamics.late.append(
+                    (self.database.now_s + late_in_s, mentor_id, held.command.operation.wanted)
+                )
         self.hands[which] = self._hand()
         self.hands[which].owns = hand.owns
 
@@ -176,8 +215,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 11.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
-        """Not past what a worker that is awake would have ended by itself: a call is shorter than its lease."""
-        awake = [held for hand in self.hands if not hand.is_frozen for held in hand.claims.values() if held.is_called]
+        """Not past what a worker that is awake would have ended by itself: a call is shorter than
+        its lease.
+        """
+        awake = [
+            held
+            for hand in self.hands
+            if not hand.is_frozen
+            for held in hand.claims.values()
+            if held.is_called
+        ]
         latest_s = min((held.claimed_s + LEASE_S - 0.5 for held in awake), default=float("inf"))
         self._advance(min(self.database.now_s + seconds, max(latest_s, self.database.now_s)))
 
@@ -186,15 +233,29 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def no_mentor_is_called_by_two_who_hold_its_lease(self) -> None:
         for mentor_id in MENTORS:
-            callers = [hand for hand in self.hands if mentor_id in hand.claims and hand.claims[mentor_id].is_called]
+            callers = [
+                hand
+                for hand in self.hands
+                if mentor_id in hand.claims and hand.claims[mentor_id].is_called
+            ]
             holders = [h for h in callers if self.database.row(mentor_id).lease_owner == h.name]
             assert len(holders) <= 1
-            awake = [hand for hand in callers if not hand.is_frozen and hand.claims[mentor_id].generation == self.database.row(mentor_id).generation]
+            awake = [
+                hand
+                for hand in callers
+                if not hand.is_frozen
+                and hand.claims[mentor_id].generation == self.database.row(mentor_id).generation
+            ]
             assert len(awake) <= 1
 
     @invariant()
     def at_most_one_probe_is_under_way(self) -> None:
-        probes = [held for hand in self.hands for held in hand.claims.values() if held.probe == self.database.circuit.probe_owner is not None]
+        probes = [
+            held
+            for hand in self.hands
+            for held in hand.claims.values()
+            if held.probe == self.database.circuit.probe_owner is not None
+        ]
         assert len(probes) <= 1
 
     def teardown(self) -> None:
@@ -204,17 +265,23 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def left_alone(self) -> None:
-        """Everything comes right; also in the middle of a history, before the next event for a mentor hides what went wrong."""
+        """Everything comes right; also in the middle of a history, before the next event for a
+        mentor hides what went wrong.
+        """
         self._rest()
         for mentor_id in MENTORS:
             facts, row = self.database.facts[mentor_id], self.database.row(mentor_id)
             assert facts is not None
-            is_wanted = facts.status in {"active", "reinstated"} and has_valid_certificate(facts, self.database.now_s)
+            is_wanted = facts.status in {"active", "reinstated"} and has_valid_certificate(
+                facts, self.database.now_s
+            )
             if row.state is LedgerState.DEAD_LETTERED:
                 assert any(letter.startswith(mentor_id) for letter in self.database.letters)
                 continue
             shown = self.dynamics.shown.get(mentor_id)
-            assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), f"{mentor_id}: {facts}, {row}, shows {shown}"
+            assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), (
+                f"{mentor_id}: {facts}, {row}, shows {shown}"
+            )
             assert row.applied is shown
             assert not row.is_in_doubt
         assert self.topic.committed == len(self.topic.records)
@@ -260,9 +327,14 @@ class Machine(RuleBasedStateMachine):
             self._advance(self.database.now_s + _REST_S)
 
     def _is_at_rest(self) -> bool:
-        is_idle = all(not (hand.queue.size or hand.jobs or hand.claims or hand.results) for hand in self.hands)
+        is_idle = all(
+            not (hand.queue.size or hand.jobs or hand.claims or hand.results) for hand in self.hands
+        )
         soon_s = self.database.now_s + 200
-        is_due = any(row.reevaluate_at_s is not None and row.reevaluate_at_s < soon_s for row in self.database.rows.values())
+        is_due = any(
+            row.reevaluate_at_s is not None and row.reevaluate_at_s < soon_s
+            for row in self.database.rows.values()
+        )
         is_read = self.topic.committed == len(self.topic.records)
         return is_idle and is_read and not is_due and not self.dynamics.late
 
@@ -271,7 +343,12 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.requirement("R40")
 def test_every_history_ends_right() -> None:
     """Many of them, each of some forty steps."""
-    limits = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    limits = settings(
+        max_examples=150,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     run_state_machine_as_test(Machine, settings=limits)
 
 
@@ -296,8 +373,16 @@ _BUGS: dict[str, tuple[object, str, object]] = {
     "no visibility guard": (Snapshot, "shows", lambda _self, _xid: True),
     "commit before record": (Offsets, "committable", property(lambda self: self.next_offset)),
     "newer change swallowed": (MentorQueue, "finish", _greedy),
-    "doubt ignored": (core_world, "decide", lambda f, row, now_s, rules: _DECIDE(f, row._replace(intended=None), now_s, rules)),
-    "lost answer taken for over": (outcome, "_ENDINGS", {**outcome._ENDINGS, Effect.MAY_COME_LATE: outcome.Ending.UNKNOWN}),
+    "doubt ignored": (
+        core_world,
+        "decide",
+        lambda f, row, now_s, rules: _DECIDE(f, row._replace(intended=None), now_s, rules),
+    ),
+    "lost answer taken for over": (
+        outcome,
+        "_ENDINGS",
+        {**outcome._ENDINGS, Effect.MAY_COME_LATE: outcome.Ending.UNKNOWN},
+    ),
     "certificate's end forgotten": (core_world, "next_look_s", lambda *_: None),
     "a probe for everybody": (breaker, "admit", lambda _circuit, _policy, _now_s: breaker.Probe()),
 }

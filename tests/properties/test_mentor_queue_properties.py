@@ -1,14 +1,15 @@
-"""The mentor queue against a plain model: random changes, looks, ends, postponements, revocations and time."""
+"""The mentor queue against a plain model: random changes, looks, ends, postponements, revocations
+and time.
+"""
 
 from dataclasses import dataclass, field
 
 import pytest
+from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.model import Change, MentorId, Position, Trigger
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from hlf_sync.core.model import Change, MentorId, Position, Trigger
 
 MENTORS = st.sampled_from([MentorId(name) for name in "abc"])
 PARTITIONS = st.integers(0, 2)
@@ -16,7 +17,9 @@ PARTITIONS = st.integers(0, 2)
 
 @dataclass
 class Known:
-    """What the model knows of one mentor: its age, its changes, those newer than the look in progress."""
+    """What the model knows of one mentor: its age, its changes, those newer than the look in
+    progress.
+    """
 
     age: int
     changes: list[Change]
@@ -48,7 +51,9 @@ class Queue(RuleBasedStateMachine):
 
     def _arrives(self, mentor_id: MentorId, partition: int) -> None:
         self.arrivals += 1
-        change = Change(mentor_id, Trigger.STATUS_CHANGE, Position(partition, self.arrivals), self.arrivals)
+        change = Change(
+            mentor_id, Trigger.STATUS_CHANGE, Position(partition, self.arrivals), self.arrivals
+        )
         known = self.known.get(mentor_id)
         is_first = self.queue.add(change, self.now_s)
         if known is None:
@@ -77,10 +82,20 @@ class Queue(RuleBasedStateMachine):
             self.running[entry.mentor_id], known.due_s = entry, None
         assert ages == sorted(ages), "not the oldest first"
         if len(entries) < limit:
-            assert all(entry.due_s > self.now_s for entry in self.queue._entries.values() if not entry.in_progress)
+            assert all(
+                entry.due_s > self.now_s
+                for entry in self.queue._entries.values()
+                if not entry.in_progress
+            )
         elif ages:
-            waiting = (entry for entry in self.queue._entries.values() if not entry.in_progress and entry.due_s <= self.now_s)
-            assert all(self.known[entry.mentor_id].age > ages[-1] for entry in waiting), "an older one was passed over"
+            waiting = (
+                entry
+                for entry in self.queue._entries.values()
+                if not entry.in_progress and entry.due_s <= self.now_s
+            )
+            assert all(self.known[entry.mentor_id].age > ages[-1] for entry in waiting), (
+                "an older one was passed over"
+            )
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -102,7 +117,11 @@ class Queue(RuleBasedStateMachine):
         entry = self._one_running(data)
         known = self.known[entry.mentor_id]
         self.queue.postpone(entry, self.now_s + wait_s, self.now_s)
-        known.changes, known.newer, known.due_s = known.changes + known.newer, [], self.now_s + wait_s
+        known.changes, known.newer, known.due_s = (
+            known.changes + known.newer,
+            [],
+            self.now_s + wait_s,
+        )
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), even=st.booleans())
@@ -119,7 +138,9 @@ class Queue(RuleBasedStateMachine):
         for mentor_id, known in list(self.known.items()):
             dropped = {change for change in known.newer if change.position.partition == partition}
             if mentor_id not in self.running:
-                dropped |= {change for change in known.changes if change.position.partition == partition}
+                dropped |= {
+                    change for change in known.changes if change.position.partition == partition
+                }
             known.changes = [change for change in known.changes if change not in dropped]
             known.newer = [change for change in known.newer if change not in dropped]
             self.closed |= dropped
@@ -142,7 +163,9 @@ class Queue(RuleBasedStateMachine):
         assert self.queue.size == len(held)
         assert len(self.queue) == len(self.known)
         assert set(self.queue.waiting()) == set(self.known) - set(self.running)
-        assert self.queue.oldest_committed_ms() == min((change.committed_ms for change in held), default=None)
+        assert self.queue.oldest_committed_ms() == min(
+            (change.committed_ms for change in held), default=None
+        )
         assert not self.closed & set(held)
 
     @invariant()
@@ -155,8 +178,12 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def busy_is_what_is_in_progress(self) -> None:
         for partition in range(3):
-            held = [change for mentor_id in self.running for change in self.known[mentor_id].changes]
-            assert self.queue.is_busy(partition) == any(change.position.partition == partition for change in held)
+            held = [
+                change for mentor_id in self.running for change in self.known[mentor_id].changes
+            ]
+            assert self.queue.is_busy(partition) == any(
+                change.position.partition == partition for change in held
+            )
 
     def _one_running(self, data: st.DataObject) -> Entry:
         return self.running.pop(data.draw(st.sampled_from(sorted(self.running))))

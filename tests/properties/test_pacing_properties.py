@@ -3,11 +3,10 @@
 from math import inf
 
 import pytest
+from hlf_sync.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Dial, Pacing, PacingPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from hlf_sync.core.pacing import CONCURRENCY_CODE, EXECUTION_TIME_CODE, Dial, Pacing, PacingPolicy
 
 POLICY = PacingPolicy(requests_per_s=10.0, burst=5.0, concurrency=4, window_s=30.0)
 
@@ -50,7 +49,9 @@ class Worker(RuleBasedStateMachine):
         if wait_s > 0.0:
             again_s = self.pacing.admit(self.now_s)
             rate, _ = self.pacing.pace(self.now_s)
-            assert again_s == inf or again_s <= 1.0 / rate + 1e-6  # a slot is missing, or one token at most
+            assert (
+                again_s == inf or again_s <= 1.0 / rate + 1e-6
+            )  # a slot is missing, or one token at most
             if again_s != 0.0:
                 return
         self.started.append(self.now_s)
@@ -61,7 +62,10 @@ class Worker(RuleBasedStateMachine):
         self.pacing.finished()
 
     @precondition(lambda self: self.pacing.in_flight)
-    @rule(retry_after_s=st.sampled_from([None, 0.0, 1.0, 17.0]), code=st.sampled_from([None, 0x80072322, CONCURRENCY_CODE, EXECUTION_TIME_CODE]))
+    @rule(
+        retry_after_s=st.sampled_from([None, 0.0, 1.0, 17.0]),
+        code=st.sampled_from([None, 0x80072322, CONCURRENCY_CODE, EXECUTION_TIME_CODE]),
+    )
     def a_call_is_refused(self, retry_after_s: float | None, code: int | None) -> None:
         self.pacing.throttled(self.now_s, retry_after_s, code)
         self.pacing.finished()

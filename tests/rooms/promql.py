@@ -1,4 +1,6 @@
-"""Reads of PromQL what the checks of rules and dashboard need: which metrics an expression names, with which labels. It evaluates nothing."""
+"""Reads of PromQL what the checks of rules and dashboard need: which metrics an expression names,
+with which labels. It evaluates nothing.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,9 +23,20 @@ def selectors(expression: str) -> Iterator[Selector]:
     """Every metric that is named."""
     for name, braces in _SELECTOR.findall(expression):
         matchers = _MATCHER.findall(braces)
-        yield Selector(name, {label: tuple(value.split("|")) if "~" in how else (value,) for label, how, value in matchers})
+        yield Selector(
+            name,
+            {
+                label: tuple(value.split("|")) if "~" in how else (value,)
+                for label, how, value in matchers
+            },
+        )
 
 
 def groupings(expression: str) -> set[str]:
     """Every label that is grouped or matched by."""
-    return {label.strip() for labels in _GROUPING.findall(expression) for label in labels.split(",") if label.strip()}
+    return {
+        label.strip()
+        for labels in _GROUPING.findall(expression)
+        for label in labels.split(",")
+        if label.strip()
+    }

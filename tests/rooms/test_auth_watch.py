@@ -1,4 +1,6 @@
-"""The credentials are asked for on a schedule, the first refusal halts, and only a new token lifts the halt."""
+"""The credentials are asked for on a schedule, the first refusal halts, and only a new token lifts
+the halt.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-
 from hlf_sync.core.breaker import BreakerPolicy, Circuit
 from hlf_sync.core.model import HaltReason
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
@@ -17,6 +18,7 @@ from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.ports import Fleet
 from hlf_sync.worker.wiring import _SignIn
+
 from tests.fakes.credentials import SteeredSource
 
 RETRY_S = 0.1
@@ -42,7 +44,9 @@ class MemoryFleet:
 
 @dataclass
 class Room:
-    """The watch over credentials whose source a test steers; every look and every schedule is quick."""
+    """The watch over credentials whose source a test steers; every look and every schedule is
+    quick.
+    """
 
     source: SteeredSource = field(default_factory=SteeredSource)
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
@@ -54,7 +58,11 @@ class Room:
 
     def start(self, check_s: float) -> None:
         sign_in = _SignIn(self.credentials)
-        self.tasks.append(asyncio.create_task(watch_credentials(self.gate, sign_in, retry_s=RETRY_S, check_s=check_s)))
+        self.tasks.append(
+            asyncio.create_task(
+                watch_credentials(self.gate, sign_in, retry_s=RETRY_S, check_s=check_s)
+            )
+        )
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -76,14 +84,20 @@ async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
 
 
 @pytest.mark.requirement("R62")
-async def test_an_idle_fleet_halts_at_the_first_refusal_while_its_token_still_lives(room: Room) -> None:
-    """A secret that expires is said by the schedule, not by the next mentor, nor in an hour when the token ends."""
+async def test_an_idle_fleet_halts_at_the_first_refusal_while_its_token_still_lives(
+    room: Room,
+) -> None:
+    """A secret that expires is said by the schedule, not by the next mentor, nor in an hour when
+    the token ends.
+    """
     room.start(check_s=0.05)
     await room.until(lambda: room.source.fetches >= 2)
     assert room.fleet.halts == {}
     room.source.error = AuthError("invalid_client", aadsts=7000222)
     await room.until(lambda: HaltReason.AUTH in room.fleet.halts)
-    assert room.fleet.halts == {HaltReason.AUTH: "credentials refused: invalid_client (AADSTS7000222)"}
+    assert room.fleet.halts == {
+        HaltReason.AUTH: "credentials refused: invalid_client (AADSTS7000222)"
+    }
     assert room.credentials.expires_in_s > 3_000
 
 
@@ -107,14 +121,18 @@ async def test_a_token_endpoint_that_does_not_answer_halts_nothing(room: Room) -
 
 
 @pytest.mark.requirement("R48")
-async def test_a_halt_stays_while_the_credentials_are_refused_though_an_old_token_lives(room: Room) -> None:
+async def test_a_halt_stays_while_the_credentials_are_refused_though_an_old_token_lives(
+    room: Room,
+) -> None:
     """And is lifted as soon as they are repaired."""
     room.start(check_s=0.05)
     await room.until(lambda: room.source.fetches >= 1)
     room.source.error = AuthError("invalid_client")
     await room.until(lambda: HaltReason.AUTH in room.fleet.halts)
     tried = room.source.fetches
-    await room.until(lambda: room.source.fetches >= tried + 2)  # longer than the wait after which a halt is lifted
+    await room.until(
+        lambda: room.source.fetches >= tried + 2
+    )  # longer than the wait after which a halt is lifted
     assert HaltReason.AUTH in room.fleet.halts
     room.source.error = None
     await room.until(lambda: room.fleet.halts == {})

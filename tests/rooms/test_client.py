@@ -1,4 +1,6 @@
-"""The Dynamics client over `httpx.MockTransport`: what it sends, and what it makes of every kind of answer."""
+"""The Dynamics client over `httpx.MockTransport`: what it sends, and what it makes of every kind of
+answer.
+"""
 
 import asyncio
 import gzip
@@ -8,15 +10,15 @@ from uuid import UUID
 
 import httpx
 import pytest
+from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
+from hlf_sync.core.verdict import Course, Effect
+from hlf_sync.dynamics.auth.credentials import TokenUnavailableError
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.errors import AuthError, InvariantError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
-from hlf_sync.core.verdict import Course, Effect
-from hlf_sync.dynamics.client import DynamicsClient
-from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.auth.credentials import TokenUnavailableError
-from hlf_sync.errors import AuthError, InvariantError
 from tests.fakes.credentials import ScriptedCredentials
 
 CONTACT = ContactId("6f1a1f3c-0000-4000-8000-000000000001")
@@ -29,7 +31,11 @@ Answering = Callable[[httpx.Request], httpx.Response]
 def error(status: int, code: str, **headers: str) -> httpx.Response:
     """An error body of Dataverse."""
     body = {"error": {"code": code, "message": "contact With Id = … Does Not Exist"}}
-    return httpx.Response(status, json=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return httpx.Response(
+        status,
+        json=body,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
 
 
 class Dynamics:
@@ -47,7 +53,13 @@ class Dynamics:
         return answer if isinstance(answer, httpx.Response) else answer(request)
 
 
-def client(dynamics: Dynamics, credentials: ScriptedCredentials | None = None, *, timeout_s: float = 5.0, epoch_ms: int = 0) -> DynamicsClient:
+def client(
+    dynamics: Dynamics,
+    credentials: ScriptedCredentials | None = None,
+    *,
+    timeout_s: float = 5.0,
+    epoch_ms: int = 0,
+) -> DynamicsClient:
     """A client of that Dynamics."""
     return DynamicsClient(
         CONTRACT,
@@ -60,9 +72,13 @@ def client(dynamics: Dynamics, credentials: ScriptedCredentials | None = None, *
 
 @pytest.mark.requirement("R22")
 @pytest.mark.requirement("R24")
-@pytest.mark.parametrize(("operation", "value"), [(Operation.REMOVE, False), (Operation.RESTORE, True)])
+@pytest.mark.parametrize(
+    ("operation", "value"), [(Operation.REMOVE, False), (Operation.RESTORE, True)]
+)
 async def test_a_call_is_one_patch_of_the_one_column(operation: Operation, value: bool) -> None:
-    """Exactly the allowed headers, one body, and the same fresh UUID in both correlation headers."""
+    """Exactly the allowed headers, one body, and the same fresh UUID in both
+    correlation headers.
+    """
     dynamics = Dynamics(httpx.Response(204))
     result = await client(dynamics).call(CONTACT, operation)
     (request,) = dynamics.requests
@@ -71,7 +87,11 @@ async def test_a_call_is_one_patch_of_the_one_column(operation: Operation, value
     assert json.loads(request.content) == {COLUMN: value}
     assert request.headers["if-match"] == "*"
     assert request.headers["authorization"] == "Bearer token-1"
-    assert request.headers["x-correlation-id"] == request.headers["x-ms-client-request-id"] == result.correlation_id
+    assert (
+        request.headers["x-correlation-id"]
+        == request.headers["x-ms-client-request-id"]
+        == result.correlation_id
+    )
     assert UUID(result.correlation_id).version == 4
     assert sorted(request.headers) == [
         "accept",
@@ -106,8 +126,15 @@ async def test_a_401_is_renewed_and_replayed_once() -> None:
     credentials = ScriptedCredentials("old", "new")
     result = await client(dynamics, credentials).call(CONTACT, Operation.REMOVE)
     assert credentials.invalidated == ["old"]
-    assert [request.headers["authorization"] for request in dynamics.requests] == ["Bearer old", "Bearer new"]
-    assert dynamics.requests[0].headers["x-correlation-id"] != dynamics.requests[1].headers["x-correlation-id"] == result.correlation_id
+    assert [request.headers["authorization"] for request in dynamics.requests] == [
+        "Bearer old",
+        "Bearer new",
+    ]
+    assert (
+        dynamics.requests[0].headers["x-correlation-id"]
+        != dynamics.requests[1].headers["x-correlation-id"]
+        == result.correlation_id
+    )
     assert result.verdict.course is Course.DONE
 
 
@@ -116,30 +143,54 @@ async def test_a_second_401_halts() -> None:
     """Two requests, not three."""
     dynamics = Dynamics(httpx.Response(401))
     result = await client(dynamics).call(CONTACT, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.error_code, result.http_status) == (Course.HALT, ErrorCode.AUTH_FAILURE, 401)
+    assert (result.verdict.course, result.verdict.error_code, result.http_status) == (
+        Course.HALT,
+        ErrorCode.AUTH_FAILURE,
+        401,
+    )
     assert len(dynamics.requests) == 2
 
 
 async def test_a_401_whose_renewal_fails_is_postponed_with_its_status() -> None:
     """The token endpoint is away at the wrong moment: a definite refusal, and no attempt."""
     credentials = ScriptedCredentials("old", TokenUnavailableError("status 503", 4.0))
-    result = await client(Dynamics(httpx.Response(401)), credentials).call(CONTACT, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.effect, result.http_status) == (Course.POSTPONED, Effect.NONE, 401)
+    result = await client(Dynamics(httpx.Response(401)), credentials).call(
+        CONTACT, Operation.REMOVE
+    )
+    assert (result.verdict.course, result.verdict.effect, result.http_status) == (
+        Course.POSTPONED,
+        Effect.NONE,
+        401,
+    )
 
 
 @pytest.mark.requirement("R48")
 async def test_without_a_token_nothing_is_sent() -> None:
     """Refused credentials halt, an endpoint that is away postpones; Dynamics sees neither."""
     dynamics = Dynamics(httpx.Response(204))
-    refused = await client(dynamics, ScriptedCredentials(AuthError("invalid_client", retry_after_s=30.0))).call(CONTACT, Operation.REMOVE)
-    away = await client(dynamics, ScriptedCredentials(TokenUnavailableError("read_timeout", 2.0))).call(CONTACT, Operation.REMOVE)
-    assert (refused.verdict.course, refused.verdict.error_code) == (Course.HALT, ErrorCode.AUTH_FAILURE)
-    assert (away.verdict.course, away.verdict.error_code, away.verdict.retry_after_s) == (Course.POSTPONED, ErrorCode.NETWORK_ERROR, 2.0)
+    refused = await client(
+        dynamics, ScriptedCredentials(AuthError("invalid_client", retry_after_s=30.0))
+    ).call(CONTACT, Operation.REMOVE)
+    away = await client(
+        dynamics, ScriptedCredentials(TokenUnavailableError("read_timeout", 2.0))
+    ).call(CONTACT, Operation.REMOVE)
+    assert (refused.verdict.course, refused.verdict.error_code) == (
+        Course.HALT,
+        ErrorCode.AUTH_FAILURE,
+    )
+    assert (away.verdict.course, away.verdict.error_code, away.verdict.retry_after_s) == (
+        Course.POSTPONED,
+        ErrorCode.NETWORK_ERROR,
+        2.0,
+    )
     assert dynamics.requests == []
 
 
 @pytest.mark.requirement("R25")
-@pytest.mark.parametrize("location", ["https://elsewhere.example/", "http://org.crm.dynamics.com/", "/api/data/v9.2/other"])
+@pytest.mark.parametrize(
+    "location",
+    ["https://elsewhere.example/", "http://org.crm.dynamics.com/", "/api/data/v9.2/other"],
+)
 async def test_no_redirect_is_followed(location: str) -> None:
     """Authorization goes to no other address."""
     dynamics = Dynamics(httpx.Response(302, headers={"Location": location}))
@@ -150,7 +201,9 @@ async def test_no_redirect_is_followed(location: str) -> None:
 
 async def test_no_cookie_comes_back() -> None:
     """An affinity cookie would pin all calls to one server."""
-    dynamics = Dynamics(httpx.Response(204, headers={"Set-Cookie": "ARRAffinity=abc; path=/; secure; HttpOnly"}))
+    dynamics = Dynamics(
+        httpx.Response(204, headers={"Set-Cookie": "ARRAffinity=abc; path=/; secure; HttpOnly"})
+    )
     asking = client(dynamics)
     for _ in range(3):
         await asking.call(CONTACT, Operation.REMOVE)
@@ -169,7 +222,9 @@ async def test_no_cookie_comes_back() -> None:
 )
 async def test_an_error_code_is_read_from_every_shape(body: bytes) -> None:
     """Hexadecimal, signed, a number, without the envelope."""
-    result = await client(Dynamics(httpx.Response(500, content=body))).call(CONTACT, Operation.REMOVE)
+    result = await client(Dynamics(httpx.Response(500, content=body))).call(
+        CONTACT, Operation.REMOVE
+    )
     assert (result.verdict.course, result.verdict.code) == (Course.REJECTED, 0x80040333)
 
 
@@ -189,7 +244,9 @@ async def test_an_error_code_is_read_from_every_shape(body: bytes) -> None:
 )
 async def test_a_body_that_says_nothing_leaves_the_status(body: bytes) -> None:
     """HTML, nothing, truncated, ten thousand levels deep: the status decides."""
-    result = await client(Dynamics(httpx.Response(503, content=body))).call(CONTACT, Operation.REMOVE)
+    result = await client(Dynamics(httpx.Response(503, content=body))).call(
+        CONTACT, Operation.REMOVE
+    )
     assert (result.verdict.course, result.verdict.code) == (Course.RETRY, None)
 
 
@@ -197,11 +254,19 @@ async def test_a_compressed_error_is_read_and_a_bomb_is_not() -> None:
     """gzip although we asked for identity; what unpacks to megabytes says nothing."""
 
     def packed(content: bytes) -> httpx.Response:
-        return httpx.Response(500, stream=Raw([gzip.compress(content)]), headers={"Content-Encoding": "gzip"})
+        return httpx.Response(
+            500, stream=Raw([gzip.compress(content)]), headers={"Content-Encoding": "gzip"}
+        )
 
-    read = await client(Dynamics(packed(b'{"error":{"code":"0x80040333"}}'))).call(CONTACT, Operation.REMOVE)
-    bomb = await client(Dynamics(packed(b'{"error":{"code":"0x80040333"}}' + b" " * 50_000_000))).call(CONTACT, Operation.REMOVE)
-    broken = Dynamics(httpx.Response(500, stream=Raw([b"\x1f\x8bno"]), headers={"Content-Encoding": "gzip"}))
+    read = await client(Dynamics(packed(b'{"error":{"code":"0x80040333"}}'))).call(
+        CONTACT, Operation.REMOVE
+    )
+    bomb = await client(
+        Dynamics(packed(b'{"error":{"code":"0x80040333"}}' + b" " * 50_000_000))
+    ).call(CONTACT, Operation.REMOVE)
+    broken = Dynamics(
+        httpx.Response(500, stream=Raw([b"\x1f\x8bno"]), headers={"Content-Encoding": "gzip"})
+    )
     assert read.verdict.code == 0x80040333
     assert bomb.verdict.code is None
     assert (await client(broken).call(CONTACT, Operation.REMOVE)).verdict.code is None
@@ -227,7 +292,9 @@ class Raw(httpx.AsyncByteStream):
 async def test_a_long_body_is_not_read_to_its_end() -> None:
     """64 KiB are more than any error needs; the connection is given up."""
     body = Raw([b"x" * 10_000] * 1000)
-    result = await client(Dynamics(httpx.Response(400, stream=body))).call(CONTACT, Operation.REMOVE)
+    result = await client(Dynamics(httpx.Response(400, stream=body))).call(
+        CONTACT, Operation.REMOVE
+    )
     assert result.verdict.course is Course.REJECTED
     assert body.given < 10
     assert body.is_closed
@@ -236,8 +303,14 @@ async def test_a_long_body_is_not_read_to_its_end() -> None:
 async def test_a_body_that_breaks_off_leaves_the_status() -> None:
     """The refusal was there before the connection broke."""
     body = Raw([b'{"error":', httpx.ReadError("reset")])
-    result = await client(Dynamics(httpx.Response(400, stream=body))).call(CONTACT, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.effect, result.http_status) == (Course.REJECTED, Effect.NONE, 400)
+    result = await client(Dynamics(httpx.Response(400, stream=body))).call(
+        CONTACT, Operation.REMOVE
+    )
+    assert (result.verdict.course, result.verdict.effect, result.http_status) == (
+        Course.REJECTED,
+        Effect.NONE,
+        400,
+    )
 
 
 async def test_closing_a_broken_answer_hides_nothing() -> None:
@@ -247,7 +320,9 @@ async def test_closing_a_broken_answer_hides_nothing() -> None:
         async def aclose(self) -> None:
             raise httpx.CloseError("gone")
 
-    result = await client(Dynamics(httpx.Response(400, stream=Stubborn([b"{}"])))).call(CONTACT, Operation.REMOVE)
+    result = await client(Dynamics(httpx.Response(400, stream=Stubborn([b"{}"])))).call(
+        CONTACT, Operation.REMOVE
+    )
     assert result.verdict.course is Course.REJECTED
 
 
@@ -267,7 +342,9 @@ async def test_closing_a_broken_answer_hides_nothing() -> None:
         ([], Course.RETRY),
     ],
 )
-async def test_a_200_is_a_success_only_when_it_shows_the_value(body: object, course: Course) -> None:
+async def test_a_200_is_a_success_only_when_it_shows_the_value(
+    body: object, course: Course
+) -> None:
     """The representation of this contact with the value asked for; anything else proves nothing."""
     result = await client(Dynamics(httpx.Response(200, json=body))).call(CONTACT, Operation.REMOVE)
     assert result.verdict.course is course
@@ -275,8 +352,15 @@ async def test_a_200_is_a_success_only_when_it_shows_the_value(body: object, cou
 
 @pytest.mark.requirement("R27")
 async def test_retry_after_as_a_date_is_read_by_the_servers_clock() -> None:
-    """Our own clock counts only where the answer has no date, so moving it a day changes nothing."""
-    dated = error(429, "0x80072322", Retry_After="Mon, 24 Nov 2025 16:00:17 GMT", Date="Mon, 24 Nov 2025 16:00:00 GMT")
+    """Our own clock counts only where the answer has no date, so moving it a day
+    changes nothing.
+    """
+    dated = error(
+        429,
+        "0x80072322",
+        Retry_After="Mon, 24 Nov 2025 16:00:17 GMT",
+        Date="Mon, 24 Nov 2025 16:00:00 GMT",
+    )
     bare = error(429, "0x80072322", Retry_After="Mon, 24 Nov 2025 16:00:17 GMT")
     day_off = await client(Dynamics(dated), epoch_ms=86_400_000).call(CONTACT, Operation.REMOVE)
     own = await client(Dynamics(bare), epoch_ms=1_764_000_007_000).call(CONTACT, Operation.REMOVE)
@@ -286,7 +370,9 @@ async def test_retry_after_as_a_date_is_read_by_the_servers_clock() -> None:
 
 async def test_the_debugging_headers_are_never_parsed() -> None:
     """`1,200.00` crashes naive clients."""
-    dynamics = Dynamics(httpx.Response(204, headers={"x-ms-ratelimit-time-remaining-xrm-requests": "1,200.00"}))
+    dynamics = Dynamics(
+        httpx.Response(204, headers={"x-ms-ratelimit-time-remaining-xrm-requests": "1,200.00"})
+    )
     assert (await client(dynamics).call(CONTACT, Operation.REMOVE)).verdict.course is Course.DONE
 
 
@@ -304,7 +390,11 @@ async def test_the_debugging_headers_are_never_parsed() -> None:
 async def test_what_the_network_does_is_a_verdict(failure: Exception, effect: Effect) -> None:
     """No exception leaves the client."""
     result = await client(Dynamics(failure)).call(CONTACT, Operation.REMOVE)
-    assert (result.verdict.course, result.verdict.effect, result.http_status) == (Course.RETRY, effect, None)
+    assert (result.verdict.course, result.verdict.effect, result.http_status) == (
+        Course.RETRY,
+        effect,
+        None,
+    )
 
 
 async def test_the_time_limit_covers_the_whole_attempt() -> None:
@@ -324,9 +414,16 @@ async def test_the_time_limit_covers_the_whole_attempt() -> None:
         return DynamicsClient(CONTRACT, ScriptedCredentials(), transport, request_timeout_s=0.05)
 
     hung = await asking(httpx.MockTransport(hang)).call(CONTACT, Operation.REMOVE)
-    dripped = await asking(httpx.MockTransport(lambda _: httpx.Response(503, stream=Dripping([])))).call(CONTACT, Operation.REMOVE)
-    friendly = await asking(httpx.MockTransport(lambda _: httpx.Response(200, stream=Dripping([])))).call(CONTACT, Operation.REMOVE)
-    assert (hung.verdict.error_code, hung.verdict.effect) == (ErrorCode.NETWORK_ERROR, Effect.MAY_COME_LATE)
+    dripped = await asking(
+        httpx.MockTransport(lambda _: httpx.Response(503, stream=Dripping([])))
+    ).call(CONTACT, Operation.REMOVE)
+    friendly = await asking(
+        httpx.MockTransport(lambda _: httpx.Response(200, stream=Dripping([])))
+    ).call(CONTACT, Operation.REMOVE)
+    assert (hung.verdict.error_code, hung.verdict.effect) == (
+        ErrorCode.NETWORK_ERROR,
+        Effect.MAY_COME_LATE,
+    )
     assert (dripped.http_status, dripped.verdict.error_code) == (503, ErrorCode.SERVER_ERROR)
     assert (friendly.verdict.course, friendly.verdict.effect) == (Course.RETRY, Effect.UNKNOWN)
 
@@ -353,13 +450,29 @@ async def test_a_contact_id_that_is_no_uuid_never_becomes_an_address(contact_id:
         await client(Dynamics(httpx.Response(204))).call(ContactId(contact_id), Operation.REMOVE)
 
 
-@pytest.mark.parametrize(("value", "visibility"), [(True, Visibility.VISIBLE), (False, Visibility.HIDDEN), (None, Visibility.HIDDEN), ("yes", None)])
-async def test_reading_asks_for_the_one_column(value: object, visibility: Visibility | None) -> None:
+@pytest.mark.parametrize(
+    ("value", "visibility"),
+    [
+        (True, Visibility.VISIBLE),
+        (False, Visibility.HIDDEN),
+        (None, Visibility.HIDDEN),
+        ("yes", None),
+    ],
+)
+async def test_reading_asks_for_the_one_column(
+    value: object, visibility: Visibility | None
+) -> None:
     """A GET with $select, nothing in its body; a value outside the contract is no reading."""
-    dynamics = Dynamics(httpx.Response(200, json={"@odata.etag": 'W/"1"', COLUMN: value, "contactid": CONTACT}))
+    dynamics = Dynamics(
+        httpx.Response(200, json={"@odata.etag": 'W/"1"', COLUMN: value, "contactid": CONTACT})
+    )
     reading = await client(dynamics).read_visibility(CONTACT)
     (request,) = dynamics.requests
-    assert (request.method, request.url.query, request.content) == ("GET", f"$select={COLUMN}".encode(), b"")
+    assert (request.method, request.url.query, request.content) == (
+        "GET",
+        f"$select={COLUMN}".encode(),
+        b"",
+    )
     assert "if-match" not in request.headers
     assert reading.visibility is visibility
 
@@ -374,8 +487,12 @@ async def test_who_am_i_writes_nothing() -> None:
     """doctor's question."""
     dynamics = Dynamics(httpx.Response(200, json={"UserId": "u", "OrganizationId": "o"}))
     assert (await client(dynamics).who_am_i()).verdict.course is Course.DONE
-    assert [(request.method, request.url.path) for request in dynamics.requests] == [("GET", "/api/data/v9.2/WhoAmI")]
-    assert (await client(Dynamics(httpx.Response(200, text="<html>"))).who_am_i()).verdict.course is Course.RETRY
+    assert [(request.method, request.url.path) for request in dynamics.requests] == [
+        ("GET", "/api/data/v9.2/WhoAmI")
+    ]
+    assert (
+        await client(Dynamics(httpx.Response(200, text="<html>"))).who_am_i()
+    ).verdict.course is Course.RETRY
 
 
 async def test_closing_the_client_closes_what_it_was_given() -> None:
@@ -385,19 +502,36 @@ async def test_closing_the_client_closes_what_it_was_given() -> None:
     assert credentials.is_closed
 
 
-header_names = st.sampled_from(["Retry-After", "Date", "Content-Type", "Content-Encoding", "Set-Cookie", "Location", "WWW-Authenticate", "X-Any"])
+header_names = st.sampled_from(
+    [
+        "Retry-After",
+        "Date",
+        "Content-Type",
+        "Content-Encoding",
+        "Set-Cookie",
+        "Location",
+        "WWW-Authenticate",
+        "X-Any",
+    ]
+)
 header_values = st.one_of(
-    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60), st.sampled_from(["gzip", "-1", "1e9", "identity"])
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60),
+    st.sampled_from(["gzip", "-1", "1e9", "identity"]),
 )
 
 
 @given(
     st.integers(100, 999),
     st.lists(st.tuples(header_names, header_values), max_size=5),
-    st.one_of(st.binary(max_size=300), st.from_type(type(None)).map(lambda _: b'{"error":{"code":"0x80072322"}}')),
+    st.one_of(
+        st.binary(max_size=300),
+        st.from_type(type(None)).map(lambda _: b'{"error":{"code":"0x80072322"}}'),
+    ),
 )
 @pytest.mark.requirement("R28")
-def test_a_fuzzed_answer_never_raises_and_never_counts_as_success(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+def test_a_fuzzed_answer_never_raises_and_never_counts_as_success(
+    status: int, headers: list[tuple[str, str]], body: bytes
+) -> None:
     """Any status, any headers, any bytes: a verdict; success only for 204."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     answer = httpx.Response(status, headers=raw, stream=Raw([body]))

@@ -1,4 +1,6 @@
-"""The clients of the registry and of Kafka Connect, opened by the settings: users, passwords and CAs of their own (R81), over real TLS."""
+"""The clients of the registry and of Kafka Connect, opened by the settings: users, passwords and
+CAs of their own (R81), over real TLS.
+"""
 
 import base64
 import threading
@@ -9,11 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-
 from hlf_sync import clients
 from hlf_sync.clock import epoch_ms
-from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.config.settings import Settings, load
+from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
 SECRET = "p4ssw0rd-that-nobody-may-see"
@@ -26,7 +27,11 @@ class Door(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         is_known = self.headers.get("Authorization") == self.wanted
-        body = (b"[]" if self.path == "/subjects" else b'{"topic.prefix": "hlf"}') if is_known else b'{"error_code": 401}'
+        body = (
+            (b"[]" if self.path == "/subjects" else b'{"topic.prefix": "hlf"}')
+            if is_known
+            else b'{"error_code": 401}'
+        )
         self.send_response(200 if is_known else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -53,11 +58,19 @@ def settings(door: tuple[str, Path], **changes: str) -> Settings:
     """Registry and Connect behind that door."""
     address, ca_file = door
     values = {"URL": address, "USER": "hlf", "PASSWORD": SECRET, "CA_FILE": str(ca_file)} | changes
-    return load(environ={f"HLF_SYNC_{part}_{name}": value for part in ("SCHEMA_REGISTRY", "CONNECT") for name, value in values.items()})
+    return load(
+        environ={
+            f"HLF_SYNC_{part}_{name}": value
+            for part in ("SCHEMA_REGISTRY", "CONNECT")
+            for name, value in values.items()
+        }
+    )
 
 
 @pytest.mark.requirement("R81")
-async def test_registry_and_connect_are_entered_with_user_password_and_ca(door: tuple[str, Path]) -> None:
+async def test_registry_and_connect_are_entered_with_user_password_and_ca(
+    door: tuple[str, Path],
+) -> None:
     """As the settings say, over TLS."""
     secured = settings(door)
     async with clients.registry(secured) as registry:
@@ -73,7 +86,10 @@ async def test_a_wrong_password_is_said_and_never_shown(door: tuple[str, Path]) 
     async with clients.registry(wrong) as registry:
         with pytest.raises(DependencyError, match="credentials_refused") as refused:
             await registry.ping()
-    with clients.connect_rest(wrong, timeout_s=5) as connect, pytest.raises(SettingsError, match=r"status 401.*HLF_SYNC_CONNECT_USER") as stopped:
+    with (
+        clients.connect_rest(wrong, timeout_s=5) as connect,
+        pytest.raises(SettingsError, match=r"status 401.*HLF_SYNC_CONNECT_USER") as stopped,
+    ):
         connect.config("hlf-mentor-cdc")
     assert "wr0ng" not in f"{refused.value}{stopped.value}"
 
@@ -91,7 +107,12 @@ async def test_without_its_ca_nobody_is_trusted(door: tuple[str, Path]) -> None:
 def test_a_ca_file_that_is_none_is_said_by_name(part: str, tmp_path: Path) -> None:
     """Before anything is asked."""
     broken = load(environ={f"HLF_SYNC_{part.upper()}_CA_FILE": str(tmp_path / "absent.pem")})
-    with pytest.raises(SettingsError, match=f"HLF_SYNC_{part.upper()}_CA_FILE names a file that cannot be used: FileNotFoundError"):
+    with pytest.raises(
+        SettingsError,
+        match=(
+            f"HLF_SYNC_{part.upper()}_CA_FILE names a file that cannot be used: FileNotFoundError"
+        ),
+    ):
         clients.registry(broken) if part == "schema_registry" else clients.connect_login(broken)
 
 
@@ -105,7 +126,9 @@ def test_something_else_at_connect_s_address_is_said(door: tuple[str, Path]) -> 
 
 
 @pytest.mark.requirement("R81")
-async def test_a_password_file_that_is_replaced_counts_from_the_next_request_on(door: tuple[str, Path], tmp_path: Path) -> None:
+async def test_a_password_file_that_is_replaced_counts_from_the_next_request_on(
+    door: tuple[str, Path], tmp_path: Path
+) -> None:
     """A client that is open already needs no restart."""
     file = tmp_path / "password"
     file.write_text("0ld", encoding="utf-8")

@@ -1,4 +1,6 @@
-"""`connector apply` against a scripted Kafka Connect: what it asks, changes, waits for, and shows."""
+"""`connector apply` against a scripted Kafka Connect: what it asks, changes, waits for,
+and shows.
+"""
 
 import json
 from collections.abc import Callable
@@ -6,16 +8,31 @@ from pathlib import Path
 
 import httpx
 import pytest
-
+from hlf_sync.connect.connector import (
+    Connector,
+    Report,
+    Standing,
+    apply_connector,
+    compare,
+    judge,
+    places,
+    read_connector,
+    revive,
+)
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.connect.connector import Connector, Report, Standing, apply_connector, compare, judge, places, read_connector, revive
 from hlf_sync.waiting import Say
 
-_WANTED = {"connector.class": "Demo", "database.password": "${file:/f:password}", "poll.interval.ms": "10"}
+_WANTED = {
+    "connector.class": "Demo",
+    "database.password": "${file:/f:password}",
+    "poll.interval.ms": "10",
+}
 
 
 class FakeConnect:
-    """Kafka Connect's REST interface in memory. `refusals` are statuses answered first; `after_put` are the states a task then goes through."""
+    """Kafka Connect's REST interface in memory. `refusals` are statuses answered first; `after_put`
+    are the states a task then goes through.
+    """
 
     def __init__(self, running: dict[str, str] | None = None, state: str = "RUNNING") -> None:
         self.config = running
@@ -46,7 +63,12 @@ class FakeConnect:
         return httpx.Response(200, json=self.config if path.endswith("/config") else self._status())
 
     def _validation(self, config: dict[str, str]) -> dict[str, object]:
-        return {"configs": [{"value": {"name": key, "value": value, "errors": self.errors.get(key, [])}} for key, value in config.items()]}
+        return {
+            "configs": [
+                {"value": {"name": key, "value": value, "errors": self.errors.get(key, [])}}
+                for key, value in config.items()
+            ]
+        }
 
     def _status(self) -> dict[str, object]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -55,7 +77,12 @@ class FakeConnect:
 
 
 def _apply(
-    connect: Callable[[httpx.Request], httpx.Response], *, dry_run: bool = False, deadline_s: float = 5, settle_s: float = 0, say: Say = print
+    connect: Callable[[httpx.Request], httpx.Response],
+    *,
+    dry_run: bool = False,
+    deadline_s: float = 5,
+    settle_s: float = 0,
+    say: Say = print,
 ) -> Report:
     return apply_connector(
         "http://connect",
@@ -86,8 +113,12 @@ def test_a_connector_that_runs_as_wanted_is_not_touched() -> None:
 
 
 def test_only_what_differs_is_shown_and_secrets_are_not() -> None:
-    """A plain password in the running configuration stays hidden; a reference to one may be read."""
-    connect = FakeConnect({**_WANTED, "database.password": "canary-secret", "poll.interval.ms": "500"})
+    """A plain password in the running configuration stays hidden; a reference to one
+    may be read.
+    """
+    connect = FakeConnect(
+        {**_WANTED, "database.password": "canary-secret", "poll.interval.ms": "500"}
+    )
     report = _apply(connect)
     assert report.action == "updated"
     assert [(d.key, d.running, d.wanted) for d in report.differences] == [
@@ -109,7 +140,10 @@ def test_a_dry_run_changes_nothing() -> None:
 def test_what_connect_objects_to_is_told_without_quoting_secrets() -> None:
     """Connect echoes the resolved password in its objection."""
     connect = FakeConnect()
-    connect.errors = {"poll.interval.ms": ["must be positive"], "database.password": ["canary-secret is wrong"]}
+    connect.errors = {
+        "poll.interval.ms": ["must be positive"],
+        "database.password": ["canary-secret is wrong"],
+    }
     with pytest.raises(SettingsError) as refused:
         _apply(connect)
     assert "poll.interval.ms: must be positive" in str(refused.value)
@@ -122,7 +156,10 @@ def test_a_failed_task_is_reported_with_its_cause_and_advice() -> None:
     """The trace comes without frames."""
     connect = FakeConnect()
     connect.after_put = ["RUNNING", "FAILED"]
-    connect.trace = "Boom: x\n\tat a.B.c(D.java:1)\nCaused by: ERROR: permission denied for table mentor\n\tat e.F"
+    connect.trace = (
+        "Boom: x\n\tat a.B.c(D.java:1)\nCaused by: ERROR: permission denied for table"
+        " mentor\n\tat e.F"
+    )
     report = _apply(connect, settle_s=0.3)
     assert report.standing is Standing.FAILED
     assert report.trace == ("Boom: x", "Caused by: ERROR: permission denied for table mentor")
@@ -173,7 +210,10 @@ def test_a_connector_that_never_gets_a_task_is_reported_as_starting() -> None:
         (None, Standing.STARTING),
         ({"connector": {"state": "RUNNING"}, "tasks": []}, Standing.STARTING),
         ({"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}, Standing.RUNNING),
-        ({"connector": {"state": "RUNNING"}, "tasks": [{"state": "RESTARTING"}]}, Standing.STARTING),
+        (
+            {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RESTARTING"}]},
+            Standing.STARTING,
+        ),
         ({"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED"}]}, Standing.FAILED),
         ({"connector": {"state": "FAILED"}, "tasks": []}, Standing.FAILED),
         ({"connector": {"state": "PAUSED"}, "tasks": [{"state": "PAUSED"}]}, Standing.PAUSED),
@@ -199,7 +239,16 @@ def test_places_are_filled_and_an_apostrophe_cannot_leave_the_literal() -> None:
     assert connector.config["transforms.route.replacement"] == "t"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "c", "config": 1}', '{"name": "c", "config": {"connector.class": "@nobody@"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"name": "c", "config": 1}',
+        '{"name": "c", "config": {"connector.class": "@nobody@"}}',
+    ],
+)
 def test_a_file_that_is_no_connector_is_refused_by_name(text: str, tmp_path: Path) -> None:
     """One line says what it should look like."""
     file = tmp_path / "c.json"
@@ -211,7 +260,11 @@ def test_a_file_that_is_no_connector_is_refused_by_name(text: str, tmp_path: Pat
 def test_a_database_that_is_away_is_waited_for_and_not_called_a_mistake() -> None:
     """Debezium asks it while it validates."""
     connect = FakeConnect()
-    connect.errors = {"poll.interval.ms": ["Error while validating connector config: Connection to db:5432 refused."]}
+    connect.errors = {
+        "poll.interval.ms": [
+            "Error while validating connector config: Connection to db:5432 refused."
+        ]
+    }
     with pytest.raises(DependencyError, match="PostgreSQL"):
         _apply(connect, deadline_s=0.3)
 
@@ -253,8 +306,12 @@ def test_a_connector_without_a_class_is_refused(tmp_path: Path) -> None:
         read_connector(tmp_path / "c.json", {})
 
 
-@pytest.mark.parametrize(("trace", "restarted"), [("Connection to db refused", True), ("publication missing", False)])
-def test_a_task_that_failed_in_an_outage_is_revived_and_no_other(trace: str, restarted: bool) -> None:
+@pytest.mark.parametrize(
+    ("trace", "restarted"), [("Connection to db refused", True), ("publication missing", False)]
+)
+def test_a_task_that_failed_in_an_outage_is_revived_and_no_other(
+    trace: str, restarted: bool
+) -> None:
     """Connect itself restarts no failed task."""
     connect = FakeConnect(dict(_WANTED), state="FAILED")
     connect.trace = trace

@@ -1,7 +1,6 @@
 """A failed task's trace, made fit to be shown."""
 
 import pytest
-
 from hlf_sync.connect.connector_trace import causes, find_cause
 
 
@@ -26,7 +25,12 @@ def test_secrets_and_row_values_are_not_shown(line: str) -> None:
 
 def test_frames_are_left_out_and_the_root_cause_stays() -> None:
     """The end of a Java trace is what happened first."""
-    trace = "\n".join([*(f"Caused by: level {n}\n\tat a.B(C.java:{n})\n\t... 3 more" for n in range(50)), "Caused by: root"])
+    trace = "\n".join(
+        [
+            *(f"Caused by: level {n}\n\tat a.B(C.java:{n})\n\t... 3 more" for n in range(50)),
+            "Caused by: root",
+        ]
+    )
     shown = causes(trace)
     assert shown[-1] == "Caused by: root"
     assert len(shown) <= 12
@@ -53,8 +57,20 @@ def test_the_cause_brings_advice(trace: str, word: str) -> None:
 @pytest.mark.parametrize(
     ("trace", "passes"),
     [
-        ("Tolerance exceeded\nCaused by: io.apicurio.registry.rest.client.exception.RestClientException\n\tat x", True),
-        ("Caused by: io.apicurio.registry.rest.client.exception.RuleViolationException: incompatible", False),
+        (
+            (
+                "Tolerance exceeded\nCaused by:"
+                " io.apicurio.registry.rest.client.exception.RestClientException\n\tat x"
+            ),
+            True,
+        ),
+        (
+            (
+                "Caused by: io.apicurio.registry.rest.client.exception.RuleViolationException:"
+                " incompatible"
+            ),
+            False,
+        ),
         ("Caused by: org.postgresql.util.PSQLException: Connection to db:5432 refused.", True),
         ('ERROR: replication slot "hlf_mentor_cdc" is active for PID 1', True),
         ('ERROR: replication slot "hlf_mentor_cdc" does not exist', False),

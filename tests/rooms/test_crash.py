@@ -1,4 +1,6 @@
-"""A process that ends by a bug says where, and quotes nothing: neither a row, nor an address, nor a secret, whoever raised."""
+"""A process that ends by a bug says where, and quotes nothing: neither a row, nor an address, nor a
+secret, whoever raised.
+"""
 
 import os
 import signal
@@ -7,9 +9,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-
 from hlf_sync.crash import told
 from hlf_sync.errors import DependencyError
+
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.leaks import Search
 
@@ -17,18 +19,31 @@ CANARY = "Zoë.Quetzal+7f3a@example.org"
 
 # Each raises what a library of ours raises, with the canary in its text.
 _RAISES = {
-    "a row that PostgreSQL quotes": "psycopg.connect(os.environ['DSN'], autocommit=True).execute("
-    "\"INSERT INTO app.mentor (id, organization_code, status, email) VALUES ('6f1a1f3c-0000-4000-8000-000000000001', 'HLF', NULL, %s)\", (CANARY,))",
-    "an address that PostgreSQL quotes": "psycopg.connect(f'host=127.0.0.1 port=1 user={CANARY} password={CANARY} dbname={CANARY}')",
+    "a row that PostgreSQL quotes": (
+        "psycopg.connect(os.environ['DSN'], autocommit=True).execute(\"INSERT INTO app.mentor (id,"
+        " organization_code, status, email) VALUES ('6f1a1f3c-0000-4000-8000-000000000001', 'HLF',"
+        ' NULL, %s)", (CANARY,))'
+    ),
+    "an address that PostgreSQL quotes": (
+        "psycopg.connect(f'host=127.0.0.1 port=1 user={CANARY} password={CANARY} dbname={CANARY}')"
+    ),
     "an input that pydantic quotes": "pydantic.TypeAdapter(int).validate_python(CANARY)",
     "an address that httpx quotes": "httpx.get(f'http://user:{CANARY}@[')",
-    "an answer that httpx quotes": "httpx.Response(500, request=httpx.Request('GET', f'https://org/{CANARY}')).raise_for_status()",
+    "an answer that httpx quotes": (
+        "httpx.Response(500, request=httpx.Request('GET',"
+        " f'https://org/{CANARY}')).raise_for_status()"
+    ),
     "a schema that fastavro quotes": "fastavro.parse_schema({'type': CANARY})",
-    "an authority that msal quotes": "msal.ConfidentialClientApplication('id', authority=f'http://{CANARY}', client_credential=CANARY)",
+    "an authority that msal quotes": (
+        "msal.ConfidentialClientApplication('id', authority=f'http://{CANARY}',"
+        " client_credential=CANARY)"
+    ),
     "a key": "{}[CANARY]",
     "a value, after another": "int(CANARY)",
     "a broken encoding": "CANARY.encode('ascii')",
-    "a group": "(_ for _ in ()).throw(ExceptionGroup(CANARY, [ValueError(CANARY), KeyError(CANARY)]))",
+    "a group": (
+        "(_ for _ in ()).throw(ExceptionGroup(CANARY, [ValueError(CANARY), KeyError(CANARY)]))"
+    ),
 }
 _PROGRAM = """
 import os, sys, threading
@@ -92,13 +107,17 @@ asyncio.run(main())
 def _crash(statement: str, way: str, dsn: str = "") -> subprocess.CompletedProcess[bytes]:
     program = _PROGRAM.format(statement=statement, way=way)
     environ = {**os.environ, "CANARY": CANARY, "DSN": dsn, "PYTHONFAULTHANDLER": "1"}
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=environ, timeout=60, check=False
+    )
 
 
 @pytest.mark.postgres
 @pytest.mark.requirement("R45")
 @pytest.mark.parametrize("what", _RAISES)
-def test_a_bug_ends_the_command_with_its_types_and_places_and_no_text(cluster: Cluster, database: str, what: str) -> None:
+def test_a_bug_ends_the_command_with_its_types_and_places_and_no_text(
+    cluster: Cluster, database: str, what: str
+) -> None:
     """Each kind of exception that the libraries raise, chained below another."""
     ended = _crash(_RAISES[what], _COMMAND, cluster.dsn(database))
     assert Search([CANARY]).found(ended.stdout + ended.stderr) == []
@@ -109,7 +128,9 @@ def test_a_bug_ends_the_command_with_its_types_and_places_and_no_text(cluster: C
 
 
 @pytest.mark.requirement("R45")
-@pytest.mark.parametrize("way", [_THREAD, _DELETED, _LOOP], ids=["in a thread", "while it is deleted", "in the loop"])
+@pytest.mark.parametrize(
+    "way", [_THREAD, _DELETED, _LOOP], ids=["in a thread", "while it is deleted", "in the loop"]
+)
 def test_a_bug_that_nobody_can_catch_quotes_nothing_either(way: str) -> None:
     """Python's own hooks would print the text."""
     ended = _crash("int(CANARY)", way)
@@ -119,8 +140,18 @@ def test_a_bug_that_nobody_can_catch_quotes_nothing_either(way: str) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.requirement("R45")
-@pytest.mark.parametrize("what", ["a row that PostgreSQL quotes", "an input that pydantic quotes", "an address that httpx quotes", "a group"])
-def test_a_log_line_with_an_exception_has_its_type_and_place_and_no_text(cluster: Cluster, database: str, what: str) -> None:
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a row that PostgreSQL quotes",
+        "an input that pydantic quotes",
+        "an address that httpx quotes",
+        "a group",
+    ],
+)
+def test_a_log_line_with_an_exception_has_its_type_and_place_and_no_text(
+    cluster: Cluster, database: str, what: str
+) -> None:
     """As structlog renders it once a worker has set it up."""
     ended = _crash(_RAISES[what], _LOG, cluster.dsn(database))
     assert Search([CANARY]).found(ended.stdout + ended.stderr) == []

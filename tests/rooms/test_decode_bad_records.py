@@ -1,10 +1,21 @@
-"""Each bad record of the corpus has the outcome that is written beside it, and no other exception."""
+"""Each bad record of the corpus has the outcome that is written beside it, and no other
+exception.
+"""
 
 import pytest
-
-from hlf_sync.core.model import Change, Decoded, Ignored, OutOfScope, Position, Truncated, Undecodable, UnknownSchema
+from hlf_sync.core.model import (
+    Change,
+    Decoded,
+    Ignored,
+    OutOfScope,
+    Position,
+    Truncated,
+    Undecodable,
+    UnknownSchema,
+)
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
+
 from tests.fixtures.bad_records import CASES, SCHEMAS, Case, Expected, row_change
 from tests.fixtures.debezium import MENTOR, RECORD_MS, ROWS
 
@@ -14,7 +25,12 @@ POSITION = Position(3, 17, 2)
 
 def warm(decoder: Decoder) -> Decoder:
     """A decoder that has learnt the usual shape of every table."""
-    for table in ("app.mentor", "app.certification", "hlf_sync.contact_mapping", "hlf_sync.sync_request"):
+    for table in (
+        "app.mentor",
+        "app.certification",
+        "hlf_sync.contact_mapping",
+        "hlf_sync.sync_request",
+    ):
         decoder.decode(MENTOR.encode(), row_change(table, "c")(IDS), POSITION, RECORD_MS)
     return decoder
 
@@ -41,7 +57,9 @@ _NAMES: dict[type[Decoded], str] = {
 
 def outcome(decoded: Decoded) -> Expected:
     """What was decoded, in the corpus' words."""
-    return Expected(_NAMES[type(decoded)], decoded.error_code if isinstance(decoded, Undecodable) else None)
+    return Expected(
+        _NAMES[type(decoded)], decoded.error_code if isinstance(decoded, Undecodable) else None
+    )
 
 
 @pytest.mark.requirement("R10")
@@ -56,16 +74,24 @@ def test_a_bad_record_ends_as_its_row_in_the_table_says(case: Case) -> None:
 
 
 @pytest.mark.requirement("R45")
-@pytest.mark.parametrize("case", [case for case in CASES if case.expected.outcome == "dead_letter"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.expected.outcome == "dead_letter"],
+    ids=lambda case: case.name,
+)
 def test_what_a_dead_letter_says_quotes_nothing_of_the_record(case: Case) -> None:
     """The detail is one of a fixed set of sentences: the same for other bytes of the same kind."""
     decoded = fresh().decode(case.key, case.value(IDS), POSITION, RECORD_MS)
     assert isinstance(decoded, Undecodable)
-    assert not any(word in decoded.detail for word in ("HLF", "paused", MENTOR, "boredom", "mysql", "invoice"))
+    assert not any(
+        word in decoded.detail for word in ("HLF", "paused", MENTOR, "boredom", "mysql", "invoice")
+    )
 
 
 @pytest.mark.parametrize("key", [MENTOR.encode(), None])
 def test_a_value_of_megabytes_is_not_even_read(key: bytes | None) -> None:
     """It is larger than any row's change can be, though nothing else is wrong with it."""
     value = row_change(after=ROWS["app.mentor"] | {"status": "x" * 2_000_000})(IDS)
-    assert outcome(fresh().decode(key, value, POSITION, RECORD_MS)) == Expected("dead_letter", "decode_error")
+    assert outcome(fresh().decode(key, value, POSITION, RECORD_MS)) == Expected(
+        "dead_letter", "decode_error"
+    )

@@ -1,4 +1,6 @@
-"""What Debezium 3.7 really sent (tests/fixtures/captured.json) decodes to the changes that were made, quickly, and held nobody's data."""
+"""What Debezium 3.7 really sent (tests/fixtures/captured.json) decodes to the changes that were
+made, quickly, and held nobody's data.
+"""
 
 import base64
 import json
@@ -7,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from hlf_sync.core.model import Change, Decoded, Ignored, IgnoredReason, OutOfScope, Position, Trigger, Truncated
+from hlf_sync.core.model import (
+    Change,
+    Decoded,
+    Ignored,
+    IgnoredReason,
+    OutOfScope,
+    Position,
+    Trigger,
+    Truncated,
+)
 from hlf_sync.decode import decoder as decoding
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.decode.walker import Walker
+
 from tests.fixtures import debezium
 from tests.fixtures.capture_records import CANARY
 
-_CAPTURED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "fixtures" / "captured.json").read_text(encoding="utf-8"))
+_CAPTURED: dict[str, Any] = json.loads(
+    (Path(__file__).parent.parent / "fixtures" / "captured.json").read_text(encoding="utf-8")
+)
 _RECORDS = _CAPTURED["records"]
 POSITION = Position(0, 1)
 
@@ -33,7 +46,10 @@ def _decoder() -> Decoder:
 
 
 def _decode(decoder: Decoder) -> list[Decoded]:
-    return [decoder.decode(_bytes(one["key"]), _bytes(one["value"]), POSITION, one["timestamp_ms"]) for one in _RECORDS]
+    return [
+        decoder.decode(_bytes(one["key"]), _bytes(one["value"]), POSITION, one["timestamp_ms"])
+        for one in _RECORDS
+    ]
 
 
 def _mentor(number: int) -> str:
@@ -72,10 +88,16 @@ def test_each_captured_record_is_the_change_that_was_made() -> None:
 
 
 def test_a_snapshot_has_no_transaction_to_wait_for_and_a_streamed_change_has_one() -> None:
-    """Rows that a snapshot read are visible already; its own transaction would be waited for until the snapshot ends."""
+    """Rows that a snapshot read are visible already; its own transaction would be waited for until
+    the snapshot ends.
+    """
     changes = [decoded for decoded in _decode(_decoder()) if isinstance(decoded, Change)]
-    snapshot = {change.transaction_id is None for change in changes if change.trigger is Trigger.EXPIRY}
-    streamed = {change.transaction_id is None for change in changes if change.trigger is Trigger.REPLAY}
+    snapshot = {
+        change.transaction_id is None for change in changes if change.trigger is Trigger.EXPIRY
+    }
+    streamed = {
+        change.transaction_id is None for change in changes if change.trigger is Trigger.REPLAY
+    }
     assert (snapshot, streamed) == ({True}, {False})
 
 
@@ -84,7 +106,9 @@ def test_a_certification_that_moves_makes_both_mentors_dirty() -> None:
     moved = [
         decoded
         for record, decoded in zip(_RECORDS, _decode(_decoder()), strict=True)
-        if record["headers"] and isinstance(decoded, Change) and decoded.trigger is Trigger.CERTIFICATION_CHANGE
+        if record["headers"]
+        and isinstance(decoded, Change)
+        and decoded.trigger is Trigger.CERTIFICATION_CHANGE
     ]
     assert {_mentor(1), _mentor(2)} == {change.mentor_id for change in moved}
     assert {"00000000-0000-4000-9000-000000000002"} == {change.certification_id for change in moved}
@@ -92,11 +116,17 @@ def test_a_certification_that_moves_makes_both_mentors_dirty() -> None:
 
 def test_a_letter_that_is_replayed_is_named_by_its_request() -> None:
     """So that the outcome can be told to whoever replays it."""
-    assert {"hlf.mentor.changes-3-17"} == {one.dead_letter_id for one in _decode(_decoder()) if isinstance(one, Change)} - {None}
+    assert {"hlf.mentor.changes-3-17"} == {
+        one.dead_letter_id for one in _decode(_decoder()) if isinstance(one, Change)
+    } - {None}
 
 
-def test_after_the_first_record_of_each_table_nothing_captured_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual shape is usual: else decoding would cost ten times as much, and nothing would fail."""
+def test_after_the_first_record_of_each_table_nothing_captured_is_walked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The usual shape is usual: else decoding would cost ten times as much, and nothing would
+    fail.
+    """
     decoder = _decoder()
     before = _decode(decoder)
     walked: list[bytes] = []
@@ -108,7 +138,12 @@ def test_after_the_first_record_of_each_table_nothing_captured_is_walked(monkeyp
 
     monkeypatch.setattr(Walker, "walk", counting)
     assert before == _decode(decoder)
-    rows = [decoded for decoded in before if isinstance(decoded, Change | OutOfScope) or decoded == Ignored(IgnoredReason.REQUEST_PRUNED)]
+    rows = [
+        decoded
+        for decoded in before
+        if isinstance(decoded, Change | OutOfScope)
+        or decoded == Ignored(IgnoredReason.REQUEST_PRUNED)
+    ]
     assert len(_RECORDS) == len(rows) + len(walked)
     assert min(shape.changes_left for shape in decoder._shapes.values()) == decoding._MOST_SHAPES
 
@@ -125,10 +160,25 @@ def test_no_personal_column_was_captured() -> None:
         assert frozenset() == schema.unexpected_columns
 
 
-@pytest.mark.parametrize("table", ["app.mentor", "app.certification", "hlf_sync.contact_mapping", "hlf_sync.sync_request", "hlf_sync.dbz_signal"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "app.mentor",
+        "app.certification",
+        "hlf_sync.contact_mapping",
+        "hlf_sync.sync_request",
+        "hlf_sync.dbz_signal",
+    ],
+)
 def test_the_schemas_that_tests_make_up_are_the_real_ones(table: str) -> None:
-    """Field by field, but for how a name is written; so that the corpus of bad records stays close to life."""
-    real = next(schema for schema in map(json.loads, _CAPTURED["schemas"].values()) if schema["namespace"] == f"hlf.{table}")
+    """Field by field, but for how a name is written; so that the corpus of bad records stays close
+    to life.
+    """
+    real = next(
+        schema
+        for schema in map(json.loads, _CAPTURED["schemas"].values())
+        if schema["namespace"] == f"hlf.{table}"
+    )
     assert _plain(real) == _plain(debezium.envelope_schema(table))
 
 

@@ -1,15 +1,35 @@
-"""What a change says: mentor, trigger, time and transaction; and what the decoder learns of one record for the next."""
+"""What a change says: mentor, trigger, time and transaction; and what the decoder learns of one
+record for the next.
+"""
 
 from typing import Any
 
 import pytest
-
-from hlf_sync.core.model import Change, Decoded, MentorId, OutOfScope, Position, Trigger, Undecodable, UnknownSchema
+from hlf_sync.core.model import (
+    Change,
+    Decoded,
+    MentorId,
+    OutOfScope,
+    Position,
+    Trigger,
+    Undecodable,
+    UnknownSchema,
+)
 from hlf_sync.decode.decoder import _MOST_SHAPES, Decoder
 from hlf_sync.decode.envelope import is_elsewhere
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
+
 from tests.fixtures.bad_records import SCHEMAS
-from tests.fixtures.debezium import CERTIFICATION, COMMITTED_MS, MENTOR, OTHER_MENTOR, RECORD_MS, ROWS, TRANSACTION_ID, envelope
+from tests.fixtures.debezium import (
+    CERTIFICATION,
+    COMMITTED_MS,
+    MENTOR,
+    OTHER_MENTOR,
+    RECORD_MS,
+    ROWS,
+    TRANSACTION_ID,
+    envelope,
+)
 
 IDS = {name: number for number, name in enumerate(SCHEMAS, 1)}
 POSITION = Position(3, 17, 2)
@@ -43,19 +63,26 @@ def decode(by: Decoder, table: str, op: str = "u", **parts: Any) -> Decoded:
     ],
 )
 @pytest.mark.parametrize("op", ["c", "u", "r", "d"])
-def test_a_change_of_a_row_names_its_mentor_and_what_caused_it(table: str, trigger: Trigger, certification_id: str | None, op: str) -> None:
+def test_a_change_of_a_row_names_its_mentor_and_what_caused_it(
+    table: str, trigger: Trigger, certification_id: str | None, op: str
+) -> None:
     """For each table and op, but for a request that is deleted."""
     if (table, op) == ("hlf_sync.sync_request", "d"):
         return
     transaction_id = None if op == "r" else TRANSACTION_ID
-    expected = Change(MentorId(MENTOR), trigger, POSITION, COMMITTED_MS, transaction_id, certification_id)
+    expected = Change(
+        MentorId(MENTOR), trigger, POSITION, COMMITTED_MS, transaction_id, certification_id
+    )
     assert expected == decode(decoder(), table, op)
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))
 def test_a_request_keeps_its_trigger(trigger: Trigger) -> None:
     """All of them can be asked for."""
-    row = ROWS["hlf_sync.sync_request"] | {"triggered_by": trigger.value, "dead_letter_id": f"{MENTOR}:7"}
+    row = ROWS["hlf_sync.sync_request"] | {
+        "triggered_by": trigger.value,
+        "dead_letter_id": f"{MENTOR}:7",
+    }
     decoded = decode(decoder(), "hlf_sync.sync_request", "c", after=row)
     assert isinstance(decoded, Change)
     assert (trigger, f"{MENTOR}:7") == (decoded.trigger, decoded.dead_letter_id)
@@ -74,7 +101,9 @@ def test_a_request_keeps_its_trigger(trigger: Trigger) -> None:
         (0, -1, -1),
     ],
 )
-def test_a_commit_time_that_cannot_be_is_replaced_by_the_records_own(ts_ms: int, timestamp_ms: int, expected: int) -> None:
+def test_a_commit_time_that_cannot_be_is_replaced_by_the_records_own(
+    ts_ms: int, timestamp_ms: int, expected: int
+) -> None:
     """It is used for freshness only, which must not be fooled into the future."""
     decoded = decode(decoder(), "app.mentor", ts_ms=ts_ms, timestamp_ms=timestamp_ms)
     assert isinstance(decoded, Change)
@@ -83,9 +112,18 @@ def test_a_commit_time_that_cannot_be_is_replaced_by_the_records_own(ts_ms: int,
 
 @pytest.mark.parametrize(
     ("transaction", "expected"),
-    [(None, None), (0, None), (TRANSACTION_ID, TRANSACTION_ID), (2**32 - 1, 2**32 - 1), ((9 << 32) + 5, 5), (1 << 32, None)],
+    [
+        (None, None),
+        (0, None),
+        (TRANSACTION_ID, TRANSACTION_ID),
+        (2**32 - 1, 2**32 - 1),
+        ((9 << 32) + 5, 5),
+        (1 << 32, None),
+    ],
 )
-def test_a_transaction_id_is_32_bits_of_something(transaction: int | None, expected: int | None) -> None:
+def test_a_transaction_id_is_32_bits_of_something(
+    transaction: int | None, expected: int | None
+) -> None:
     """What lies above is the epoch; 0 is no transaction."""
     decoded = decode(decoder(), "app.mentor", txId=transaction)
     assert isinstance(decoded, Change)
@@ -102,7 +140,20 @@ def test_a_row_of_another_organisation_is_out_of_scope_with_every_op(op: str) ->
     assert isinstance(decode(decoder("OTHER"), "app.mentor", op, **rows), Change)
 
 
-@pytest.mark.parametrize("name", ["HLF", "hlf", " HLF", "HLF\t", "", "  ", "\u041dLF", "HLF\u00a0", "__debezium_unavailable_value"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HLF",
+        "hlf",
+        " HLF",
+        "HLF\t",
+        "",
+        "  ",
+        "\u041dLF",
+        "HLF\u00a0",
+        "__debezium_unavailable_value",
+    ],
+)
 def test_a_name_that_might_be_ours_is_not_elsewhere(name: str) -> None:
     """Then the mentor is looked at, and the facts decide."""
     assert not is_elsewhere(name, "HLF")
@@ -124,8 +175,13 @@ def test_many_organisations_are_not_all_remembered() -> None:
     assert len(by._envelopes._elsewhere) < 1100
 
 
-@pytest.mark.parametrize(("changes", "code"), [({"name": "other"}, "unknown_prefix"), ({"db": "postgres"}, "unknown_database")])
-def test_a_record_of_another_connector_or_database_is_refused_where_ours_is_known(changes: dict[str, str], code: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"name": "other"}, "unknown_prefix"), ({"db": "postgres"}, "unknown_database")],
+)
+def test_a_record_of_another_connector_or_database_is_refused_where_ours_is_known(
+    changes: dict[str, str], code: str
+) -> None:
     """Where it is not told, any will do."""
     strict = decode(decoder(prefix="hlf", database="mentors"), "app.mentor", **changes)
     assert isinstance(strict, Undecodable)
@@ -154,7 +210,10 @@ def test_records_that_do_not_fit_the_usual_shape_do_not_change_it() -> None:
     """Where they come from is what is learnt, and that is the same."""
     by = decoder()
     for number in range(30):
-        assert isinstance(decode(by, "app.mentor", after=ROWS["app.mentor"] | {"status": f"pausé {number}"}), Change)
+        assert isinstance(
+            decode(by, "app.mentor", after=ROWS["app.mentor"] | {"status": f"pausé {number}"}),
+            Change,
+        )
     assert {_MOST_SHAPES} == {shape.changes_left for shape in by._shapes.values()}
 
 
@@ -164,8 +223,12 @@ def test_a_dead_letter_names_the_keys_mentor_unless_the_key_is_in_doubt() -> Non
     value = SCHEMAS[table].value(IDS[table], envelope(table))
     cut = by.decode(MENTOR.upper().encode(), value[:-3], POSITION, RECORD_MS)
     other = by.decode(OTHER_MENTOR.encode(), value, POSITION, RECORD_MS)
-    assert Undecodable("decode_error", "the record is cut short", MentorId(MENTOR), IDS[table]) == cut
-    assert Undecodable("key_mismatch", "key and row name different mentors", None, IDS[table]) == other
+    assert (
+        Undecodable("decode_error", "the record is cut short", MentorId(MENTOR), IDS[table]) == cut
+    )
+    assert (
+        Undecodable("key_mismatch", "key and row name different mentors", None, IDS[table]) == other
+    )
 
 
 def test_a_record_waits_for_its_schema_and_is_decoded_when_it_is_there() -> None:
@@ -175,7 +238,9 @@ def test_a_record_waits_for_its_schema_and_is_decoded_when_it_is_there() -> None
     value = SCHEMAS["app.mentor"].value(4711, envelope("app.mentor"))
     assert UnknownSchema(4711) == by.decode(MENTOR.encode(), value, POSITION, RECORD_MS)
     cache.refuse(4711, "the schema is not Avro")
-    assert Undecodable("unusable_schema", "the schema is not Avro", MentorId(MENTOR), 4711) == by.decode(MENTOR.encode(), value, POSITION, 1)
+    assert Undecodable(
+        "unusable_schema", "the schema is not Avro", MentorId(MENTOR), 4711
+    ) == by.decode(MENTOR.encode(), value, POSITION, 1)
     cache.add(4711, SCHEMAS["app.mentor"].text)
     assert isinstance(by.decode(MENTOR.encode(), value, POSITION, RECORD_MS), Change)
 
@@ -184,7 +249,10 @@ def test_a_record_waits_for_its_schema_and_is_decoded_when_it_is_there() -> None
 def test_columns_that_should_never_have_left_the_database_are_named_by_the_schema() -> None:
     """And their values are dropped; a schema named after no table of ours has only such columns."""
     cache = SchemaCache()
-    personal, expected = cache.add(1, SCHEMAS["personal columns"].text), cache.add(2, SCHEMAS["app.mentor"].text)
+    personal, expected = (
+        cache.add(1, SCHEMAS["personal columns"].text),
+        cache.add(2, SCHEMAS["app.mentor"].text),
+    )
     stranger = cache.add(3, SCHEMAS["app.invoice"].text)
     assert isinstance(personal, WriterSchema)
     assert isinstance(expected, WriterSchema)

@@ -1,4 +1,6 @@
-"""What the papers tell people to type exists: every `hlf-sync …` line with its options, every setting, every link."""
+"""What the papers tell people to type exists: every `hlf-sync …` line with its options, every
+setting, every link.
+"""
 
 import re
 import shlex
@@ -8,14 +10,27 @@ from typing import Any
 
 import pytest
 import typer
-from typer.core import TyperArgument, TyperGroup, TyperOption
-
 from hlf_sync.commands.app import app
 from hlf_sync.config.settings import PREFIX, SECRETS, Settings
+from typer.core import TyperArgument, TyperGroup, TyperOption
 
 ROOT = Path(__file__).parents[2]
-PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "connectors/README.md", ROOT / "deploy/monitoring/README.md"])
-NOT_BUILT = next((line for line in (ROOT / "docs/limits.md").read_text(encoding="utf-8").split("\n- ") if "Not built yet" in line), "")
+PAPERS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        ROOT / "connectors/README.md",
+        ROOT / "deploy/monitoring/README.md",
+    ]
+)
+NOT_BUILT = next(
+    (
+        line
+        for line in (ROOT / "docs/limits.md").read_text(encoding="utf-8").split("\n- ")
+        if "Not built yet" in line
+    ),
+    "",
+)
 
 COMMAND = typer.main.get_command(app)
 
@@ -24,10 +39,19 @@ _FENCE = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> Iterator[str]:
-    """Each `hlf-sync …` of a paper without its comment: in code blocks one a line, between backticks perhaps over two."""
+    """Each `hlf-sync …` of a paper without its comment: in code blocks one a line, between
+    backticks perhaps over two.
+    """
     fenced = "\n".join(block.strip("\n") for block in _FENCE.findall(text))
-    for plain, inline in [*_CODE.findall(_FENCE.sub("", text)), *((line, "") for line in fenced.splitlines())]:
-        found = re.search(r"(?:^|[\s/;])(hlf-sync .*)", plain) if plain else re.match(r"\s*((?:\.venv/bin/)?hlf-sync .*)", " ".join(inline.split()))
+    for plain, inline in [
+        *_CODE.findall(_FENCE.sub("", text)),
+        *((line, "") for line in fenced.splitlines()),
+    ]:
+        found = (
+            re.search(r"(?:^|[\s/;])(hlf-sync .*)", plain)
+            if plain
+            else re.match(r"\s*((?:\.venv/bin/)?hlf-sync .*)", " ".join(inline.split()))
+        )
         if found and not found[1].rstrip().endswith(("hlf-sync", "…`")):
             yield from alternatives(re.split(r"\s+#\s|\s*;\s|\s+&&\s", found[1])[0].strip())
 
@@ -43,19 +67,33 @@ def complaint(line: str) -> str | None:
     words = shlex.split(re.sub(r"[\[\]]", "", line))[1:]  # [ ] around what may be left out
     command: Any = COMMAND
     path: list[str] = []
-    while isinstance(command, TyperGroup) and words and not words[0].startswith("-") and words[0] != "…":
+    while (
+        isinstance(command, TyperGroup)
+        and words
+        and not words[0].startswith("-")
+        and words[0] != "…"
+    ):
         name = words.pop(0)
         path.append(name)
         below = command.commands.get(name)
         if below is None:
-            return None if f"`{path[0]}" in NOT_BUILT else f"there is no `hlf-sync {' '.join(path)}`"
+            return (
+                None if f"`{path[0]}" in NOT_BUILT else f"there is no `hlf-sync {' '.join(path)}`"
+            )
         command = below
     return arguments_complaint(command, words) if words else None
 
 
 def arguments_complaint(command: Any, words: list[str]) -> str | None:
-    """Likewise for what follows the command's name. A line that gives nothing only names the command."""
-    options = {name: option for option in command.params if isinstance(option, TyperOption) for name in (*option.opts, *option.secondary_opts)}
+    """Likewise for what follows the command's name. A line that gives nothing only names the
+    command.
+    """
+    options = {
+        name: option
+        for option in command.params
+        if isinstance(option, TyperOption)
+        for name in (*option.opts, *option.secondary_opts)
+    }
     places = [param for param in command.params if isinstance(param, TyperArgument)]
     given: set[Any] = set()
     count = 0
@@ -76,14 +114,24 @@ def arguments_complaint(command: Any, words: list[str]) -> str | None:
             words.pop(0)
     if count > len(places) and all(place.nargs == 1 for place in places):
         return f"{count} arguments, {len(places)} wanted"
-    missing = [param.name for param in command.params if param.required and param not in given and param not in places[:count]]
+    missing = [
+        param.name
+        for param in command.params
+        if param.required and param not in given and param not in places[:count]
+    ]
     return f"missing: {', '.join(map(str, missing))}" if missing else None
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: str(paper.relative_to(ROOT)))
 def test_every_command_line_of_the_papers_would_be_understood(paper: Path) -> None:
-    """Commands and their options, as the command line has them; what docs/limits.md calls not built may be named."""
-    wrong = {line: why for line in commands(paper.read_text(encoding="utf-8")) if (why := complaint(line))}
+    """Commands and their options, as the command line has them; what docs/limits.md calls not built
+    may be named.
+    """
+    wrong = {
+        line: why
+        for line in commands(paper.read_text(encoding="utf-8"))
+        if (why := complaint(line))
+    }
     assert not wrong
 
 
@@ -123,11 +171,19 @@ def test_a_right_line_is_not() -> None:
 @pytest.mark.requirement("R33")
 def test_every_setting_that_the_papers_name_exists() -> None:
     """`_NAME` or `HLF_SYNC_NAME`; a name that ends in … stands for several."""
-    known = {name.upper() for name in Settings.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS} | {"CACHE"}
+    known = (
+        {name.upper() for name in Settings.model_fields}
+        | {f"{name.upper()}_FILE" for name in SECRETS}
+        | {"CACHE"}
+    )
     for paper in PAPERS:
-        for name, more in re.findall(rf"(?:`_|\b{PREFIX})([A-Z][A-Z_]*[A-Z])(_?…)?", paper.read_text(encoding="utf-8")):
+        for name, more in re.findall(
+            rf"(?:`_|\b{PREFIX})([A-Z][A-Z_]*[A-Z])(_?…)?", paper.read_text(encoding="utf-8")
+        ):
             is_known = (
-                name in known or (more and any(one.startswith(name) for one in known)) or name.startswith(("SANDBOX_", "TEST_", "REAL_", "REAL"))
+                name in known
+                or (more and any(one.startswith(name) for one in known))
+                or name.startswith(("SANDBOX_", "TEST_", "REAL_", "REAL"))
             )
             assert is_known or name == "PLUGINS", f"{paper.name}: {name}"
 
@@ -155,7 +211,13 @@ def test_the_runbook_has_what_operators_need() -> None:
         "Going live from shadow",
         "Running against a real test tenant",
     }
-    for name in ("Slot lost", "Connector failed", "Outage", "Flood of dead letters", "Stuck mentor"):
+    for name in (
+        "Slot lost",
+        "Connector failed",
+        "Outage",
+        "Flood of dead letters",
+        "Stuck mentor",
+    ):
         for heading in ("**Look first**", "**Do**", "**Do not**"):
             assert heading in sections[name], name
 

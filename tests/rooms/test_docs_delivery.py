@@ -1,4 +1,6 @@
-"""docs/delivery.md promises only what a test proves: each row names one, and each named one exists."""
+"""docs/delivery.md promises only what a test proves: each row names one, and each named one
+exists.
+"""
 
 import ast
 import re
@@ -19,14 +21,24 @@ def test_each_named_test_exists() -> None:
 def test_each_row_of_a_fault_names_its_proof() -> None:
     """A row without one would be a hope."""
     faults = _TEXT.split("## A worker")[1].split("## What no fence can close")[0]
-    rows = [line for line in faults.splitlines() if line.startswith("| ") and not line.startswith("| what happens")]
+    rows = [
+        line
+        for line in faults.splitlines()
+        if line.startswith("| ") and not line.startswith("| what happens")
+    ]
     assert len(rows) >= 25
     assert [row for row in rows if "::test_" not in row] == []
 
 
 def test_each_seeded_bug_is_in_the_table() -> None:
     """By its name in tests/fixtures/seeded_bugs.py."""
-    found = set(re.findall(r"^def ([a-z]\w+)\(\) -> None", (_ROOT / "tests/fixtures/seeded_bugs.py").read_text(encoding="utf-8"), re.MULTILINE))
+    found = set(
+        re.findall(
+            r"^def ([a-z]\w+)\(\) -> None",
+            (_ROOT / "tests/fixtures/seeded_bugs.py").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
     assert found == set(re.findall(r"^\| `(\w+)` \|", _TEXT, re.MULTILINE))
 
 
@@ -34,4 +46,8 @@ def _tests_of(path: Path) -> set[str]:
     if not path.is_file():
         return set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }

@@ -1,4 +1,6 @@
-"""`doctor` without the parts: what its verdicts follow from, how it survives whatever a part does, and what it prints."""
+"""`doctor` without the parts: what its verdicts follow from, how it survives whatever a part does,
+and what it prints.
+"""
 
 import asyncio
 import json
@@ -8,21 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
 from hlf_sync.commands.app import app
-from hlf_sync.doctor import connect
-from hlf_sync.doctor import kafka
-from hlf_sync.doctor import preparation
-from hlf_sync.doctor import report
+from hlf_sync.config.settings import Settings
+from hlf_sync.connect.connector import Difference
+from hlf_sync.doctor import connect, kafka, preparation, report
 from hlf_sync.doctor.checkup import EVERY, Checkup, check_up, without_settings
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, aside, examine_all
 from hlf_sync.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.config.settings import Settings
-from hlf_sync.connect.connector import Difference
 from hlf_sync.kafka.topics import Found, Topic, compare, read_topics
+from typer.testing import CliRunner
 
 SECRET = "s3cr3t-that-nobody-may-see"
 
@@ -31,7 +29,9 @@ Look = Callable[[], AsyncIterator[Finding]]
 
 def examination(look: Look, *, is_needed: bool = False) -> Examination:
     """Of a part with three checks."""
-    return Examination("the part", ("part", "part.one", "part.two"), look, "mend it", is_needed=is_needed)
+    return Examination(
+        "the part", ("part", "part.one", "part.two"), look, "mend it", is_needed=is_needed
+    )
 
 
 def then(step: Callable[[], Awaitable[object]]) -> Look:
@@ -102,8 +102,15 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
     async def break_down() -> None:
         raise KeyError(SECRET)
 
-    found = await examine_all([examination(then(break_down)), examination(raising(SettingsError("HLF_SYNC_X is wrong")))])
-    texts = [finding.text for _, findings in found for finding in findings if finding.verdict is Verdict.FAIL]
+    found = await examine_all(
+        [examination(then(break_down)), examination(raising(SettingsError("HLF_SYNC_X is wrong")))]
+    )
+    texts = [
+        finding.text
+        for _, findings in found
+        for finding in findings
+        if finding.verdict is Verdict.FAIL
+    ]
     assert texts == ["the check itself failed: KeyError", "HLF_SYNC_X is wrong"]
 
 
@@ -118,7 +125,9 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
         ([fail("settings", "", "x"), fail("a", "", "x")], True, Verdict.FAIL, 2),
     ],
 )
-def test_the_exit_code_says_what_is_to_blame(findings: list[Finding], is_away: bool, verdict: Verdict, code: int) -> None:
+def test_the_exit_code_says_what_is_to_blame(
+    findings: list[Finding], is_away: bool, verdict: Verdict, code: int
+) -> None:
     """Settings before a part that is away, before anything else; a warning is no failure."""
     checkup = Checkup(tuple(findings), is_away)
     assert (checkup.verdict, checkup.exit_code) == (verdict, code)
@@ -135,7 +144,11 @@ async def test_with_nothing_set_it_says_what_to_set() -> None:
     """One line per check, none of them a crash."""
     checkup = await check_up(Settings(), None, [])
     assert [finding.check for finding in checkup.findings] == list(EVERY)
-    assert checkup.findings[0].text == ("not set: HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS, HLF_SYNC_SCHEMA_REGISTRY_URL, HLF_SYNC_POSTGRES_DSN and 1 more")
+    assert (
+        checkup.findings[0].text
+        == "not set: HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS, HLF_SYNC_SCHEMA_REGISTRY_URL,"
+        " HLF_SYNC_POSTGRES_DSN and 1 more"
+    )
     assert {finding.verdict for finding in checkup.findings[1:]} == {Verdict.SKIPPED}
     assert checkup.exit_code == 2
 
@@ -171,7 +184,9 @@ def refused_everywhere(tmp_path: Path) -> tuple[Path, list[socket.socket]]:
 
 
 @pytest.mark.requirement("R45")
-def test_with_every_part_down_it_still_reports_and_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_every_part_down_it_still_reports_and_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """JSON clean on standard output, exit code 4, each part's own fix."""
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN"):
         monkeypatch.delenv(f"HLF_SYNC_{name}", raising=False)
@@ -188,7 +203,9 @@ def test_with_every_part_down_it_still_reports_and_shows_no_secret(tmp_path: Pat
     assert [check["check"] for check in told["checks"]] == list(EVERY)
 
 
-def test_into_a_pipe_each_check_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_into_a_pipe_each_check_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For grep; wrong settings are a line of it, and exit code 2."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HLF_SYNC_LEASE_S", "soon")
@@ -203,7 +220,9 @@ def test_into_a_pipe_each_check_is_one_line(tmp_path: Path, monkeypatch: pytest.
 def test_an_empty_secret_file_is_a_line_too(tmp_path: Path) -> None:
     """Not a stack trace."""
     (tmp_path / "secret").touch()
-    (tmp_path / "env").write_text(f"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE={tmp_path / 'secret'}\n", encoding="utf-8")
+    (tmp_path / "env").write_text(
+        f"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE={tmp_path / 'secret'}\n", encoding="utf-8"
+    )
     result = CliRunner().invoke(app, ["doctor", "--env-file", str(tmp_path / "env")])
     assert result.exit_code == 2
     assert "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names an empty file" in result.stdout
@@ -211,7 +230,9 @@ def test_an_empty_secret_file_is_a_line_too(tmp_path: Path) -> None:
 
 def test_what_rich_would_take_for_markup_is_shown_as_it_is() -> None:
     """A trace may hold brackets."""
-    table = report.table(Checkup((fail("connect.connector", "has failed: [ERROR] [/bold]", "see [x]"),)))
+    table = report.table(
+        Checkup((fail("connect.connector", "has failed: [ERROR] [/bold]", "see [x]"),))
+    )
     assert table.row_count == 1
     assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
@@ -232,9 +253,13 @@ CHANGES: Topic = read_topics(changes_topic="hlf.mentor.changes", dead_letters_to
         ({"min.insync.replicas": "1"}, Verdict.WARN),
     ],
 )
-def test_a_topic_s_setting_fails_where_records_would_be_lost(change: dict[str, str], verdict: Verdict) -> None:
+def test_a_topic_s_setting_fails_where_records_would_be_lost(
+    change: dict[str, str], verdict: Verdict
+) -> None:
     """What merely differs is a warning."""
-    _, sentences = compare(CHANGES, Found(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change}))
+    _, sentences = compare(
+        CHANGES, Found(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change})
+    )
     assert kafka.judged("kafka.changes", CHANGES, sentences).verdict is verdict
 
 
@@ -248,7 +273,10 @@ def test_other_partitions_or_no_topic_fail() -> None:
 
 def test_a_group_without_workers_and_a_single_broker_are_warnings() -> None:
     """Also before the first start."""
-    assert [kafka.worked("g", members, 5).verdict for members in (0, 1)] == [Verdict.WARN, Verdict.OK]
+    assert [kafka.worked("g", members, 5).verdict for members in (0, 1)] == [
+        Verdict.WARN,
+        Verdict.OK,
+    ]
     assert [kafka.reached(brokers).verdict for brokers in (1, 3)] == [Verdict.WARN, Verdict.OK]
     assert kafka.worked("g", 0, 1).text == "g has no member; 1 record to do"
 
@@ -260,12 +288,23 @@ def test_a_group_without_workers_and_a_single_broker_are_warnings() -> None:
         (("RUNNING", "RUNNING"), "", Verdict.OK, "run"),
         (("RUNNING", "UNASSIGNED"), "", Verdict.WARN, "starting"),
         (("PAUSED", "PAUSED"), "", Verdict.FAIL, "paused"),
-        (("RUNNING", "FAILED"), f"Exception: password={SECRET} authentication failed", Verdict.FAIL, "has failed: Exception: password=(hidden)"),
+        (
+            ("RUNNING", "FAILED"),
+            f"Exception: password={SECRET} authentication failed",
+            Verdict.FAIL,
+            "has failed: Exception: password=(hidden)",
+        ),
     ],
 )
-def test_a_connector_s_states_come_to_a_verdict(states: tuple[str, str] | None, trace: str, verdict: Verdict, word: str) -> None:
+def test_a_connector_s_states_come_to_a_verdict(
+    states: tuple[str, str] | None, trace: str, verdict: Verdict, word: str
+) -> None:
     """A failed one says its last cause, redacted, and what to do about it."""
-    status = None if states is None else {"connector": {"state": states[0]}, "tasks": [{"state": states[1], "trace": trace}]}
+    status = (
+        None
+        if states is None
+        else {"connector": {"state": states[0]}, "tasks": [{"state": states[1], "trace": trace}]}
+    )
     finding = connect.runs("hlf-mentor-cdc", status)
     assert finding.verdict is verdict
     assert word in finding.text
@@ -274,8 +313,17 @@ def test_a_connector_s_states_come_to_a_verdict(states: tuple[str, str] | None, 
 
 def test_a_drifted_configuration_is_named_key_by_key() -> None:
     """The command that shows and mends it."""
-    finding = connect.configured((Difference("poll.interval.ms", "500", "10"), Difference("a", None, "b"), Difference("c", "d", None)))
-    assert finding.text == "has drifted: poll.interval.ms is 500, should be 10, a is (none), should be b and 1 more"
+    finding = connect.configured(
+        (
+            Difference("poll.interval.ms", "500", "10"),
+            Difference("a", None, "b"),
+            Difference("c", "d", None),
+        )
+    )
+    assert (
+        finding.text
+        == "has drifted: poll.interval.ms is 500, should be 10, a is (none), should be b and 1 more"
+    )
     assert "hlf-sync connector apply" in finding.fix
     assert connect.configured(()).verdict is Verdict.OK
 
@@ -292,7 +340,9 @@ def test_a_drifted_configuration_is_named_key_by_key() -> None:
         (None, 90.0, Verdict.WARN),
     ],
 )
-def test_clocks_that_disagree_by_more_than_a_minute_fail(database_s: float | None, dynamics_s: float | None, verdict: Verdict) -> None:
+def test_clocks_that_disagree_by_more_than_a_minute_fail(
+    database_s: float | None, dynamics_s: float | None, verdict: Verdict
+) -> None:
     """PostgreSQL's decides when a certificate ends; this machine's decides nothing."""
     assert Clocks(database_s, dynamics_s).finding().verdict is verdict
 

@@ -1,31 +1,36 @@
-"""`doctor` on a real PostgreSQL: sound as the administrator's files leave it, and each harm done to it is found and named."""
+"""`doctor` on a real PostgreSQL: sound as the administrator's files leave it, and each harm done to
+it is found and named.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-
+from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
 from hlf_sync.doctor.finding import Finding, Verdict
-from hlf_sync.config.settings import Settings
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
 NARROW_VIEW = (
-    "DROP VIEW hlf_sync.mentor_facts;"
-    "CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS mentor_id, organization_code AS organization, status FROM app.mentor"
+    "DROP VIEW hlf_sync.mentor_facts;CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS mentor_id,"
+    " organization_code AS organization, status FROM app.mentor"
 )
 WIDE_PUBLICATION = (
-    "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.mentor; ALTER TABLE app.mentor REPLICA IDENTITY DEFAULT;"
-    "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.mentor (id, organization_code, status, email)"
+    "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.mentor; ALTER TABLE app.mentor REPLICA"
+    " IDENTITY DEFAULT;ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.mentor (id,"
+    " organization_code, status, email)"
 )
 OPEN_CIRCUIT = (
-    "INSERT INTO hlf_sync.circuit (organization, state, opened_at, failure_count, last_error_code) VALUES ('HLF', 'open', now(), 3, 'server_error')"
+    "INSERT INTO hlf_sync.circuit (organization, state, opened_at, failure_count, last_error_code)"
+    " VALUES ('HLF', 'open', now(), 3, 'server_error')"
 )
 OPEN_LETTER = (
-    "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id) VALUES (gen_random_uuid(), 'x', 3, 'y')"
+    "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+    " dead_letter_id) VALUES (gen_random_uuid(), 'x', 3, 'y')"
 )
 
 
@@ -41,18 +46,27 @@ class Patient:
             connection.execute(statement, values)  # type: ignore[call-overload]
 
     async def found(self, *, organization: str = "HLF") -> dict[str, Finding]:
-        checkup = await check_up(Settings.model_validate({"postgres_dsn": self.dsn, "organization": organization}), None, [])
+        checkup = await check_up(
+            Settings.model_validate({"postgres_dsn": self.dsn, "organization": organization}),
+            None,
+            [],
+        )
         return {finding.check: finding for finding in checkup.findings}
 
 
 @pytest.fixture
 def patient(cluster: Cluster, database: str) -> Iterator[Patient]:
-    """A database as 01_roles.sql, migrate and 02_source.sql leave it, with its slot. What belongs to the cluster is put back."""
+    """A database as 01_roles.sql, migrate and 02_source.sql leave it, with its slot. What belongs
+    to the cluster is put back.
+    """
     patient = Patient(cluster, database)
     patient.sql("SELECT pg_create_logical_replication_slot('hlf_mentor_cdc', 'pgoutput')")
     patient.sql("UPDATE hlf_sync.dbz_heartbeat SET ts = now()")  # the template's may be minutes old
     yield patient
-    patient.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc'")
+    patient.sql(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ="
+        " 'hlf_mentor_cdc'"
+    )
     patient.sql("ALTER ROLE hlf_sync NOCREATEDB NOREPLICATION")
     patient.sql("ALTER ROLE hlf_cdc REPLICATION NOBYPASSRLS")
 
@@ -61,7 +75,11 @@ def patient(cluster: Cluster, database: str) -> Iterator[Patient]:
 async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) -> None:
     """Every check is ok, but that nobody reads the slot and no worker leads."""
     found = await patient.found()
-    unwell = {name: finding.verdict for name, finding in found.items() if name.startswith(("postgres", "source", "fleet")) and finding.fix}
+    unwell = {
+        name: finding.verdict
+        for name, finding in found.items()
+        if name.startswith(("postgres", "source", "fleet")) and finding.fix
+    }
     assert unwell == {"source.slot": Verdict.FAIL, "fleet.leader": Verdict.WARN}
     assert "nobody reads hlf_mentor_cdc" in found["source.slot"].text
 
@@ -70,41 +88,102 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
 @pytest.mark.parametrize(
     ("harm", "check", "word"),
     [
-        ("GRANT USAGE ON SCHEMA app TO hlf_sync; GRANT SELECT (email) ON app.mentor TO hlf_sync", "postgres.role", "app.mentor"),
-        ("GRANT USAGE ON SCHEMA app TO PUBLIC; GRANT DELETE ON app.certification TO PUBLIC", "postgres.role", "app.certification"),
+        (
+            "GRANT USAGE ON SCHEMA app TO hlf_sync; GRANT SELECT (email) ON app.mentor TO hlf_sync",
+            "postgres.role",
+            "app.mentor",
+        ),
+        (
+            "GRANT USAGE ON SCHEMA app TO PUBLIC; GRANT DELETE ON app.certification TO PUBLIC",
+            "postgres.role",
+            "app.certification",
+        ),
         ("ALTER ROLE hlf_sync CREATEDB", "postgres.role", "createdb"),
         ("ALTER ROLE hlf_sync REPLICATION", "postgres.role", "replication"),
         ("GRANT SELECT (email) ON app.mentor TO hlf_cdc", "postgres.cdc_role", "app.mentor.email"),
-        ("GRANT SELECT ON app.certification TO hlf_cdc", "postgres.cdc_role", "app.certification.notes"),
-        ("REVOKE SELECT (status) ON app.mentor FROM hlf_cdc", "postgres.cdc_role", "cannot read app.mentor.status"),
+        (
+            "GRANT SELECT ON app.certification TO hlf_cdc",
+            "postgres.cdc_role",
+            "app.certification.notes",
+        ),
+        (
+            "REVOKE SELECT (status) ON app.mentor FROM hlf_cdc",
+            "postgres.cdc_role",
+            "cannot read app.mentor.status",
+        ),
         ("ALTER ROLE hlf_cdc BYPASSRLS", "postgres.cdc_role", "bypassrls"),
-        ("DELETE FROM hlf_sync.schema_migration WHERE version > 1", "postgres.schema", "lacks 0002_"),
-        ("UPDATE hlf_sync.schema_migration SET sha256 = 'x' WHERE version = 1", "postgres.schema", "0001_ledger.sql was changed"),
+        (
+            "DELETE FROM hlf_sync.schema_migration WHERE version > 1",
+            "postgres.schema",
+            "lacks 0002_",
+        ),
+        (
+            "UPDATE hlf_sync.schema_migration SET sha256 = 'x' WHERE version = 1",
+            "postgres.schema",
+            "0001_ledger.sql was changed",
+        ),
         ("DROP VIEW hlf_sync.mentor_facts", "postgres.view", "does not exist"),
         (
             NARROW_VIEW,
             "postgres.view",
             "certification_id is missing, should be uuid",
         ),
-        ("REVOKE SELECT ON hlf_sync.mentor_facts FROM hlf_sync; ALTER VIEW hlf_sync.mentor_facts OWNER TO postgres", "postgres.view", "may not look"),
+        (
+            (
+                "REVOKE SELECT ON hlf_sync.mentor_facts FROM hlf_sync; ALTER VIEW"
+                " hlf_sync.mentor_facts OWNER TO postgres"
+            ),
+            "postgres.view",
+            "may not look",
+        ),
         ("DROP PUBLICATION hlf_mentor_pub", "source.publication", "does not exist"),
-        ("DROP PUBLICATION hlf_mentor_pub; CREATE PUBLICATION hlf_mentor_pub FOR ALL TABLES", "source.publication", "personal columns"),
-        ("ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification", "source.publication", "app.certification is not published"),
+        (
+            "DROP PUBLICATION hlf_mentor_pub; CREATE PUBLICATION hlf_mentor_pub FOR ALL TABLES",
+            "source.publication",
+            "personal columns",
+        ),
+        (
+            "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification",
+            "source.publication",
+            "app.certification is not published",
+        ),
         (
             WIDE_PUBLICATION,
             "source.publication",
             "app.mentor.email is published",
         ),
-        ("ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert, update')", "source.publication", "leaves operations out"),
+        (
+            "ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert, update')",
+            "source.publication",
+            "leaves operations out",
+        ),
         ("SELECT pg_drop_replication_slot('hlf_mentor_cdc')", "source.slot", "does not exist"),
-        ("ALTER TABLE app.certification REPLICA IDENTITY DEFAULT", "source.identities", "app.certification is identified by id"),
-        ("ALTER TABLE app.mentor REPLICA IDENTITY FULL", "source.identities", "app.mentor logs whole rows"),
+        (
+            "ALTER TABLE app.certification REPLICA IDENTITY DEFAULT",
+            "source.identities",
+            "app.certification is identified by id",
+        ),
+        (
+            "ALTER TABLE app.mentor REPLICA IDENTITY FULL",
+            "source.identities",
+            "app.mentor logs whole rows",
+        ),
         ("DROP INDEX app.mentor_ri", "source.identities", "app.mentor is identified by nothing"),
-        ("UPDATE hlf_sync.dbz_heartbeat SET ts = now() - interval '10 minutes'", "source.heartbeat", "600 s old"),
-        ("INSERT INTO hlf_sync.halt (reason) VALUES ('dead_letter_limit')", "fleet.halts", "dead_letter_limit for 0 s"),
+        (
+            "UPDATE hlf_sync.dbz_heartbeat SET ts = now() - interval '10 minutes'",
+            "source.heartbeat",
+            "600 s old",
+        ),
+        (
+            "INSERT INTO hlf_sync.halt (reason) VALUES ('dead_letter_limit')",
+            "fleet.halts",
+            "dead_letter_limit for 0 s",
+        ),
     ],
 )
-async def test_each_harm_is_found_and_named(patient: Patient, harm: str, check: str, word: str) -> None:
+async def test_each_harm_is_found_and_named(
+    patient: Patient, harm: str, check: str, word: str
+) -> None:
     """With what to do about it."""
     for statement in harm.split(";"):
         patient.sql(statement)
@@ -117,16 +196,27 @@ async def test_each_harm_is_found_and_named(patient: Patient, harm: str, check: 
 @pytest.mark.parametrize(
     ("oddity", "check", "word"),
     [
-        ("INSERT INTO hlf_sync.schema_migration VALUES (9999, '9999_later.sql', 'x')", "postgres.schema", "9999_later.sql"),
+        (
+            "INSERT INTO hlf_sync.schema_migration VALUES (9999, '9999_later.sql', 'x')",
+            "postgres.schema",
+            "9999_later.sql",
+        ),
         ("ALTER ROLE hlf_cdc NOREPLICATION", "postgres.cdc_role", "lacks REPLICATION"),
-        ("UPDATE hlf_sync.dbz_heartbeat SET ts = now() - interval '1 minute'", "source.heartbeat", "60 s old"),
+        (
+            "UPDATE hlf_sync.dbz_heartbeat SET ts = now() - interval '1 minute'",
+            "source.heartbeat",
+            "60 s old",
+        ),
         (
             OPEN_CIRCUIT,
             "fleet.circuit",
             "open for 0 s after 3 failures (server_error)",
         ),
         (
-            "INSERT INTO hlf_sync.circuit (organization, retry_after_until) VALUES ('HLF', now() + interval '1 hour')",
+            (
+                "INSERT INTO hlf_sync.circuit (organization, retry_after_until) VALUES ('HLF',"
+                " now() + interval '1 hour')"
+            ),
             "fleet.circuit",
             "pause of 3600 s",
         ),
@@ -137,7 +227,9 @@ async def test_each_harm_is_found_and_named(patient: Patient, harm: str, check: 
         ),
     ],
 )
-async def test_what_works_and_wants_a_look_is_a_warning(patient: Patient, oddity: str, check: str, word: str) -> None:
+async def test_what_works_and_wants_a_look_is_a_warning(
+    patient: Patient, oddity: str, check: str, word: str
+) -> None:
     """No failure, and no exit code."""
     patient.sql(oddity)
     finding = (await patient.found())[check]
@@ -147,7 +239,9 @@ async def test_what_works_and_wants_a_look_is_a_warning(patient: Patient, oddity
 
 async def test_another_organisation_s_publication_is_found(patient: Patient) -> None:
     """The setting and the row filter must name the same one."""
-    assert "should name 'XYZ'" in (await patient.found(organization="XYZ"))["source.publication"].text
+    assert (
+        "should name 'XYZ'" in (await patient.found(organization="XYZ"))["source.publication"].text
+    )
 
 
 async def test_a_leader_is_seen_by_its_lock(patient: Patient) -> None:
@@ -164,7 +258,9 @@ async def test_before_the_first_set_up_it_says_where_to_begin(cluster: Cluster) 
     assert found["postgres"].verdict is Verdict.OK
     assert "hlf-sync migrate" in found["postgres.schema"].fix
     assert found["postgres.view"].text == "hlf_sync.mentor_facts does not exist"
-    assert {found[name].verdict for name in ("source.publication", "source.identities", "fleet.halts")} == {Verdict.FAIL}
+    assert {
+        found[name].verdict for name in ("source.publication", "source.identities", "fleet.halts")
+    } == {Verdict.FAIL}
 
 
 async def test_asking_changes_nothing(patient: Patient) -> None:
@@ -173,7 +269,8 @@ async def test_asking_changes_nothing(patient: Patient) -> None:
     def written() -> tuple[Any, ...] | None:
         with psycopg.connect(patient.cluster.dsn(patient.database), autocommit=True) as connection:
             return connection.execute(
-                "SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_all_tables WHERE schemaname IN ('app', 'hlf_sync')"
+                "SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_all_tables"
+                " WHERE schemaname IN ('app', 'hlf_sync')"
             ).fetchone()
 
     before = written()

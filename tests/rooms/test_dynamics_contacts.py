@@ -1,10 +1,9 @@
-"""The emulator's contacts: upsert semantics, versions, alternate keys, and the log that keeps them."""
+"""The emulator's contacts: upsert semantics, versions, alternate keys, and the log that keeps
+them.
+"""
 
 from pathlib import Path
 from random import Random
-
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hlf_sync_sandbox.dynamics.contact_log import replay
 from hlf_sync_sandbox.dynamics.contacts import ById, ByKey, Contacts, Precondition, Refusal, Written
@@ -14,6 +13,8 @@ from hlf_sync_sandbox.dynamics.journal import last_seq_of
 from hlf_sync_sandbox.dynamics.multipart import Malformed, read_batch
 from hlf_sync_sandbox.dynamics.overlaps import Overlaps
 from hlf_sync_sandbox.dynamics.servers import Servers
+from hypothesis import given
+from hypothesis import strategies as st
 
 ONE = "6f1a1f3c-0000-4000-8000-000000000001"
 MUST_EXIST = Precondition(must_exist=True)
@@ -34,9 +35,15 @@ def test_a_stale_version_is_refused_and_every_write_raises_it() -> None:
     contacts = Contacts()
     contacts.write(ById(ONE), {}, Precondition(), 1)
     version = contacts.by_id[ONE].version
-    assert isinstance(contacts.write(ById(ONE), {}, Precondition(must_exist=True, version=str(version)), 2), Written)
+    assert isinstance(
+        contacts.write(ById(ONE), {}, Precondition(must_exist=True, version=str(version)), 2),
+        Written,
+    )
     assert contacts.by_id[ONE].version > version
-    assert contacts.write(ById(ONE), {}, Precondition(must_exist=True, version=str(version)), 3) is Refusal.VERSION_DIFFERS
+    assert (
+        contacts.write(ById(ONE), {}, Precondition(must_exist=True, version=str(version)), 3)
+        is Refusal.VERSION_DIFFERS
+    )
 
 
 def test_an_alternate_key_finds_its_row_moves_with_it_and_is_unique() -> None:
@@ -55,7 +62,9 @@ def test_an_alternate_key_finds_its_row_moves_with_it_and_is_unique() -> None:
 def test_the_last_line_of_a_row_counts_and_a_deletion_deletes() -> None:
     """The log folds."""
     lines = b'["a",1,0,0,{}]\n["b",2,0,0,{}]\n["a",3,0,9,{"x":true}]\n["b",null]\n'
-    assert [(row.contact_id, row.version, row.columns) for row in replay(lines)] == [("a", 3, {"x": True})]
+    assert [(row.contact_id, row.version, row.columns) for row in replay(lines)] == [
+        ("a", 3, {"x": True})
+    ]
 
 
 @given(st.binary(max_size=300), st.integers(0, 40))
@@ -98,7 +107,12 @@ def test_the_cookie_pins_to_a_server_that_is_there() -> None:
     assert servers.pinned("ARRAffinity=zz", 4) is None
 
 
-@given(st.binary(max_size=300), st.sampled_from(["", "multipart/mixed", "multipart/mixed; boundary=b", 'multipart/mixed;boundary="b"']))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(
+        ["", "multipart/mixed", "multipart/mixed; boundary=b", 'multipart/mixed;boundary="b"']
+    ),
+)
 def test_any_batch_is_read_or_malformed(body: bytes, content_type: str) -> None:
     """Never another exception."""
     for stream in (body, b"--b\r\n" + body + b"\r\n--b--\r\n"):

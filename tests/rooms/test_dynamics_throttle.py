@@ -1,9 +1,10 @@
-"""The emulator's protection limits as a pure machine: sliding windows, concurrency, Retry-After, time scale."""
-
-from hypothesis import given
-from hypothesis import strategies as st
+"""The emulator's protection limits as a pure machine: sliding windows, concurrency, Retry-After,
+time scale.
+"""
 
 from hlf_sync_sandbox.dynamics.throttle import Limits, Throttle
+from hypothesis import given
+from hypothesis import strategies as st
 
 WINDOW = 300.0
 
@@ -20,7 +21,9 @@ def admitted(throttle: Throttle, times: list[float], *, execution_s: float = 0.0
 
 
 def test_the_request_after_the_limit_is_refused_until_the_window_has_slid() -> None:
-    """6,000 pass in 300 s, number 6,001 does not; half a window later the early ones have not left yet."""
+    """6,000 pass in 300 s, number 6,001 does not; half a window later the early ones have not left
+    yet.
+    """
     throttle = Throttle(Limits(count_refused=False))
     assert all(admitted(throttle, [index / 100 for index in range(6000)]))
     refused = throttle.admit("app", 0, 60.0)
@@ -32,11 +35,17 @@ def test_the_request_after_the_limit_is_refused_until_the_window_has_slid() -> N
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=200), st.integers(1, 10))
 def test_no_window_ever_holds_more_than_the_limit(gaps: list[float], limit: int) -> None:
     """Counted exactly over what was let in, up to the 1/600 of a window that a slot is wide."""
-    throttle = Throttle(Limits(requests=limit, execution_s=None, concurrency=None, count_refused=False))
+    throttle = Throttle(
+        Limits(requests=limit, execution_s=None, concurrency=None, count_refused=False)
+    )
     times = [sum(gaps[: index + 1]) for index in range(len(gaps))]
-    let_in = [now_s for now_s, passed in zip(times, admitted(throttle, times), strict=True) if passed]
+    let_in = [
+        now_s for now_s, passed in zip(times, admitted(throttle, times), strict=True) if passed
+    ]
     for now_s in let_in:
-        assert sum(1 for other in let_in if now_s - WINDOW * (1 - 1 / 600) < other <= now_s) <= limit
+        assert (
+            sum(1 for other in let_in if now_s - WINDOW * (1 - 1 / 600) < other <= now_s) <= limit
+        )
 
 
 @given(st.integers(1, 50))
@@ -80,7 +89,11 @@ def test_retry_after_grows_while_the_client_pushes_and_is_over_when_it_says() ->
     """Waiting as told lets the next one in; pushing makes each wait longer."""
     throttle = Throttle(Limits(requests=10, count_refused=False))
     admitted(throttle, [float(index) for index in range(10)])
-    waits = [int(refused.retry_after) for refused in (throttle.admit("app", 0, 250.0) for _ in range(6)) if refused is not None]
+    waits = [
+        int(refused.retry_after)
+        for refused in (throttle.admit("app", 0, 250.0) for _ in range(6))
+        if refused is not None
+    ]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
     assert throttle.admit("app", 0, 250.0 + waits[0] + 0.5) is None

@@ -1,4 +1,6 @@
-"""Tokens from Entra through the real msal, with the token endpoint played by `httpx.MockTransport`."""
+"""Tokens from Entra through the real msal, with the token endpoint played by
+`httpx.MockTransport`.
+"""
 
 import asyncio
 import json
@@ -16,8 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from pydantic import SecretStr
-
 from hlf_sync.dynamics.auth.credentials import AccessToken, TokenUnavailableError
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
@@ -30,6 +30,8 @@ from hlf_sync.dynamics.auth.entra import (
 )
 from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
 from hlf_sync.errors import AuthError, HlfSyncError, SettingsError
+from pydantic import SecretStr
+
 from tests.fixtures.certificates import certificate_pem, pem_of, self_signed
 
 pytestmark = pytest.mark.requirement("R23")
@@ -55,7 +57,11 @@ class Entra:
     @property
     def forms(self) -> list[dict[str, str]]:
         """The token requests' fields."""
-        return [{name: values[0] for name, values in parse_qs(r.content.decode()).items()} for r in self.requests if r.method == "POST"]
+        return [
+            {name: values[0] for name, values in parse_qs(r.content.decode()).items()}
+            for r in self.requests
+            if r.method == "POST"
+        ]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -78,19 +84,40 @@ class Entra:
 
 def granted(lifetime: object = 3599, token: object = TOKEN) -> httpx.Response:
     """A token answer."""
-    return httpx.Response(200, json={"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token})
+    return httpx.Response(
+        200,
+        json={
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": token,
+        },
+    )
 
 
-def refusal(error: str, status: int = 400, *, aadsts: int | None = 7000215, retry_after: str | None = None) -> httpx.Response:
+def refusal(
+    error: str, status: int = 400, *, aadsts: int | None = 7000215, retry_after: str | None = None
+) -> httpx.Response:
     """An error answer of Entra's shape."""
     codes = [] if aadsts is None else [aadsts]
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return httpx.Response(status, json={"error": error, "error_description": DESCRIPTION, "error_codes": codes, "trace_id": "t"}, headers=headers)
+    return httpx.Response(
+        status,
+        json={
+            "error": error,
+            "error_description": DESCRIPTION,
+            "error_codes": codes,
+            "trace_id": "t",
+        },
+        headers=headers,
+    )
 
 
 def source(entra: Entra, key: Key | None = None) -> EntraSource:
     """A source that asks that endpoint."""
-    return EntraSource(APPLICATION, key or ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(entra))
+    return EntraSource(
+        APPLICATION, key or ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(entra)
+    )
 
 
 async def test_a_secret_is_exchanged_for_a_token_of_the_one_resource() -> None:
@@ -103,7 +130,11 @@ async def test_a_secret_is_exchanged_for_a_token_of_the_one_resource() -> None:
         ("POST", f"/{TENANT}/oauth2/v2.0/token"),
     ]
     form = entra.forms[0]
-    assert (form["grant_type"], form["client_id"], form["client_secret"]) == ("client_credentials", "client-1", SECRET)
+    assert (form["grant_type"], form["client_id"], form["client_secret"]) == (
+        "client_credentials",
+        "client-1",
+        SECRET,
+    )
     assert form["scope"] == f"{RESOURCE}/.default"
 
 
@@ -122,7 +153,9 @@ async def test_in_the_public_cloud_no_other_host_is_asked() -> None:
     """No instance discovery, two requests."""
     entra = Entra(authority="https://login.microsoftonline.com")
     application = EntraApplication(TENANT, "client-1", RESOURCE)
-    await EntraSource(application, ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(entra)).fetch()
+    await EntraSource(
+        application, ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(entra)
+    ).fetch()
     assert {request.url.host for request in entra.requests} == {"login.microsoftonline.com"}
     assert len(entra.requests) == 2
 
@@ -141,7 +174,9 @@ async def test_in_the_public_cloud_no_other_host_is_asked() -> None:
         ("access_denied", 403, None),
     ],
 )
-async def test_refused_credentials_are_an_auth_error(error: str, status: int, aadsts: int | None) -> None:
+async def test_refused_credentials_are_an_auth_error(
+    error: str, status: int, aadsts: int | None
+) -> None:
     """By OAuth's word; Entra's number comes along as a hint, its text does not."""
     with pytest.raises(AuthError) as caught:
         await source(Entra(refusal(error, status, aadsts=aadsts))).fetch()
@@ -186,8 +221,12 @@ async def test_an_unknown_tenant_is_an_auth_error() -> None:
     ],
     ids=range(22),
 )
-async def test_no_answer_from_the_endpoint_is_no_refusal(answer: httpx.Response | Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """Outages, throttling, HTML, truncated or senseless answers: to be tried again, and nothing of a body is kept or logged."""
+async def test_no_answer_from_the_endpoint_is_no_refusal(
+    answer: httpx.Response | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Outages, throttling, HTML, truncated or senseless answers: to be tried again, and nothing of
+    a body is kept or logged.
+    """
     caplog.set_level(logging.DEBUG)
     with pytest.raises(HlfSyncError) as caught:
         await source(Entra(answer)).fetch()
@@ -213,9 +252,13 @@ async def test_a_certificate_that_is_not_to_be_trusted_is_an_auth_error() -> Non
 
 
 @pytest.mark.requirement("R25")
-@pytest.mark.parametrize("elsewhere", ["https://elsewhere.example", "http://sts.example", "https://sts.example.evil"])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://elsewhere.example", "http://sts.example", "https://sts.example.evil"]
+)
 async def test_the_secret_goes_to_the_authority_only(elsewhere: str) -> None:
-    """A discovery document that names another host, or plain http, is refused before anything is sent there."""
+    """A discovery document that names another host, or plain http, is refused before anything is
+    sent there.
+    """
     entra = Entra()
     entra.authority = elsewhere
     with pytest.raises(AuthError):  # plain http is refused by msal itself, another https host by us
@@ -251,7 +294,10 @@ async def test_a_secret_that_cannot_be_read_just_now_is_a_refusal() -> None:
 
     def read() -> SecretStr:
         if not readable[0]:
-            message = "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names a file that cannot be read: FileNotFoundError"
+            message = (
+                "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names a file that cannot be read:"
+                " FileNotFoundError"
+            )
             raise SettingsError(message)
         return SecretStr(SECRET)
 
@@ -266,7 +312,9 @@ def test_what_is_missing_is_refused_at_construction() -> None:
     """An empty secret, tenant or client, a plain http authority."""
     transport = httpx.MockTransport(Entra())
     with pytest.raises(SettingsError, match="CLIENT_SECRET"):
-        credentials_for(APPLICATION, ClientSecret(lambda: SecretStr("")), transport, auth_retry_s=30)
+        credentials_for(
+            APPLICATION, ClientSecret(lambda: SecretStr("")), transport, auth_retry_s=30
+        )
     with pytest.raises(SettingsError, match="TENANT_ID"):
         EntraApplication("", "client", RESOURCE)
     with pytest.raises(SettingsError, match="CLIENT_ID"):
@@ -282,18 +330,28 @@ def pair() -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
 
 
 @pytest.fixture(params=["pem", "encrypted pem", "pfx"])
-def key_file(request: pytest.FixtureRequest, tmp_path: Path, pair: tuple[rsa.RSAPrivateKey, x509.Certificate]) -> ClientCertificate:
+def key_file(
+    request: pytest.FixtureRequest, tmp_path: Path, pair: tuple[rsa.RSAPrivateKey, x509.Certificate]
+) -> ClientCertificate:
     """Key and certificate in each form of file."""
     path, password, (key, certificate) = tmp_path / "key", b"canary-password", pair
     if request.param == "pfx":
         encryption = serialization.BestAvailableEncryption(password)
-        path.write_bytes(pkcs12.serialize_key_and_certificates(b"x", key, certificate, None, encryption))
+        path.write_bytes(
+            pkcs12.serialize_key_and_certificates(b"x", key, certificate, None, encryption)
+        )
     else:
-        path.write_bytes(certificate_pem(certificate) + pem_of(key, None if request.param == "pem" else password))
-    return ClientCertificate(path, lambda: None if request.param == "pem" else SecretStr(password.decode()))
+        path.write_bytes(
+            certificate_pem(certificate) + pem_of(key, None if request.param == "pem" else password)
+        )
+    return ClientCertificate(
+        path, lambda: None if request.param == "pem" else SecretStr(password.decode())
+    )
 
 
-async def test_a_certificate_signs_an_assertion_and_the_key_stays_here(key_file: ClientCertificate) -> None:
+async def test_a_certificate_signs_an_assertion_and_the_key_stays_here(
+    key_file: ClientCertificate,
+) -> None:
     """PEM, encrypted PEM, PFX."""
     entra = Entra()
     await source(entra, key_file).fetch()
@@ -303,7 +361,9 @@ async def test_a_certificate_signs_an_assertion_and_the_key_stays_here(key_file:
     assert "client_secret" not in form
 
 
-async def test_a_certificate_with_the_wrong_password_is_a_refusal(key_file: ClientCertificate) -> None:
+async def test_a_certificate_with_the_wrong_password_is_a_refusal(
+    key_file: ClientCertificate,
+) -> None:
     """Not an outage: it does not heal by waiting."""
     wrong = ClientCertificate(key_file.path, lambda: SecretStr("canary-wrong"))
     with pytest.raises(AuthError) as caught:
@@ -323,7 +383,9 @@ def test_a_certificate_file_must_hold_both_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("client_id", [None, "client-2"])
-async def test_a_managed_identity_needs_no_secret(client_id: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_managed_identity_needs_no_secret(
+    client_id: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The platform's endpoint gives the token; plain http is right there."""
     monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:41234/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", "header-1")
@@ -331,7 +393,15 @@ async def test_a_managed_identity_needs_no_secret(client_id: str | None, monkeyp
 
     def platform(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, json={"access_token": TOKEN, "expires_on": "4102444800", "resource": RESOURCE, "token_type": "Bearer"})
+        return httpx.Response(
+            200,
+            json={
+                "access_token": TOKEN,
+                "expires_on": "4102444800",
+                "resource": RESOURCE,
+                "token_type": "Bearer",
+            },
+        )
 
     asking = ManagedIdentitySource(client_id, RESOURCE, httpx.MockTransport(platform))
     grant = await asking.fetch()
@@ -343,11 +413,15 @@ async def test_a_managed_identity_needs_no_secret(client_id: str | None, monkeyp
     assert not asking.has_changed()
 
 
-async def test_an_identity_that_does_not_exist_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_identity_that_does_not_exist_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The instance metadata service says invalid_request."""
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "MSI_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    answer = httpx.Response(400, json={"error": "invalid_request", "error_description": "Identity not found"})
+    answer = httpx.Response(
+        400, json={"error": "invalid_request", "error_description": "Identity not found"}
+    )
     with pytest.raises(AuthError, match="invalid_request"):
         await ManagedIdentitySource(None, RESOURCE, httpx.MockTransport(lambda _: answer)).fetch()
 
@@ -355,20 +429,28 @@ async def test_an_identity_that_does_not_exist_is_a_refusal(monkeypatch: pytest.
 async def test_a_challenge_reaches_msal() -> None:
     """Azure Arc's 401 is passed on where the platform may give one, and judged where not."""
     endpoint = TokenEndpoint(
-        httpx.MockTransport(lambda _: httpx.Response(401, headers={"WWW-Authenticate": "Basic realm=/x"})),
+        httpx.MockTransport(
+            lambda _: httpx.Response(401, headers={"WWW-Authenticate": "Basic realm=/x"})
+        ),
         asyncio.get_running_loop(),
         origin=None,
         challenge_statuses=frozenset({401}),
         now_s=0.0,
     )
     reply = await asyncio.to_thread(endpoint.get, "http://127.0.0.1/x")
-    assert (reply.status_code, reply.text, reply.headers["www-authenticate"]) == (401, "", "Basic realm=/x")
+    assert (reply.status_code, reply.text, reply.headers["www-authenticate"]) == (
+        401,
+        "",
+        "Basic realm=/x",
+    )
     reply.raise_for_status()
     endpoint.close()
 
 
 async def test_a_fetch_that_nobody_waits_for_ends_quietly() -> None:
-    """Cancelled after its two seconds: the thread finds nobody, and the late answer goes nowhere."""
+    """Cancelled after its two seconds: the thread finds nobody, and the late answer
+    goes nowhere.
+    """
     arrived, gate = asyncio.Event(), asyncio.Event()
 
     async def slow(request: httpx.Request) -> httpx.Response:
@@ -376,7 +458,9 @@ async def test_a_fetch_that_nobody_waits_for_ends_quietly() -> None:
         await gate.wait()
         return Entra()(request)
 
-    asking = EntraSource(APPLICATION, ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(slow))
+    asking = EntraSource(
+        APPLICATION, ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(slow)
+    )
     task = asyncio.create_task(asking.fetch())
     await arrived.wait()
     task.cancel()
@@ -401,12 +485,20 @@ async def test_no_secret_shows_in_what_is_printed(caplog: pytest.LogCaptureFixtu
     """Not in a repr, not in an error's traceback, not in any log at debug level."""
     caplog.set_level(logging.DEBUG)
     entra = Entra(refusal("invalid_client", 401), granted())
-    credentials = credentials_for(APPLICATION, ClientSecret(lambda: SecretStr(SECRET)), httpx.MockTransport(entra), auth_retry_s=0.0)
+    credentials = credentials_for(
+        APPLICATION,
+        ClientSecret(lambda: SecretStr(SECRET)),
+        httpx.MockTransport(entra),
+        auth_retry_s=0.0,
+    )
     with pytest.raises(AuthError) as caught:
         await credentials.token()
     token = await credentials.token()
     assert isinstance(token, AccessToken)
-    printed = f"{credentials!r} {vars(credentials)!r} {token!r} {''.join(traceback.format_exception(caught.value))} {caplog.text}"
+    printed = (
+        f"{credentials!r} {vars(credentials)!r} {token!r}"
+        f" {''.join(traceback.format_exception(caught.value))} {caplog.text}"
+    )
     assert "canary" not in printed
     assert json.dumps(entra.forms).count(SECRET) == 2
     assert msal.__version__

@@ -6,18 +6,32 @@ from types import ModuleType
 
 import httpx
 import pytest
-
 from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.verdict import judge
 from hlf_sync.dynamics.http.failures import FAILURES, HTTPX_ERRORS, classify
 
-NOT_SENT = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError}
+NOT_SENT = {
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+}
 
 
 def exceptions_of(module: ModuleType, package: str) -> list[type[Exception]]:
     """Every exception class that a module shows and that is the package's own."""
-    classes = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, Exception)]
-    return [kind for kind in classes if kind.__module__.startswith(package) and not issubclass(kind, Warning)]
+    classes = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Exception)
+    ]
+    return [
+        kind
+        for kind in classes
+        if kind.__module__.startswith(package) and not issubclass(kind, Warning)
+    ]
 
 
 HTTPX = exceptions_of(httpx, "httpx")
@@ -35,7 +49,12 @@ def test_every_exception_of_httpx_is_mapped_itself(kind: type[Exception]) -> Non
 @pytest.mark.parametrize("kind", HTTPX)
 def test_only_what_comes_before_sending_proves_that_nothing_was_sent(kind: type[Exception]) -> None:
     """In doubt, it was sent."""
-    proof = {TransportFailure.CONNECT, TransportFailure.CONNECT_TIMEOUT, TransportFailure.POOL_TIMEOUT, TransportFailure.NOT_SENT}
+    proof = {
+        TransportFailure.CONNECT,
+        TransportFailure.CONNECT_TIMEOUT,
+        TransportFailure.POOL_TIMEOUT,
+        TransportFailure.NOT_SENT,
+    }
     own_faults = {httpx.InvalidURL, httpx.CookieConflict, httpx.RequestNotRead}
     assert (classify(made(kind)) in proof) == (kind in NOT_SENT | own_faults)
 
@@ -50,7 +69,9 @@ def test_only_what_comes_before_sending_proves_that_nothing_was_sent(kind: type[
     ],
 )
 @pytest.mark.parametrize("is_chained_by_from", [True, False])
-def test_a_tls_failure_is_found_in_the_causes(cause: Exception, expected: TransportFailure, *, is_chained_by_from: bool) -> None:
+def test_a_tls_failure_is_found_in_the_causes(
+    cause: Exception, expected: TransportFailure, *, is_chained_by_from: bool
+) -> None:
     """httpx has no class of its own for it."""
     error = httpx.ConnectError("failed")
     if is_chained_by_from:

@@ -1,4 +1,6 @@
-"""What the leader sees of ledger, listing, slot, connector and heartbeat, on a real PostgreSQL; Kafka and Connect are plain values."""
+"""What the leader sees of ledger, listing, slot, connector and heartbeat, on a real PostgreSQL;
+Kafka and Connect are plain values.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -7,12 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
-
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.watch.fleet_watch import SLOT, FleetWatch, Sight
+
 from tests.fakes.overseen import Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
@@ -112,7 +114,13 @@ async def test_a_missing_slot_is_seen_though_the_lag_is_nothing(seen: Seen) -> N
     """Its sizes are absent, not 0; the verdict says where it stops."""
     page = await seen.look()
     assert page['hlf_sync_slot_wal_status{status="missing"}'] == 1
-    assert [name for name in page if name.startswith(("hlf_sync_slot_lag", "hlf_sync_slot_retained", "hlf_sync_slot_inactive"))] == []
+    assert [
+        name
+        for name in page
+        if name.startswith(
+            ("hlf_sync_slot_lag", "hlf_sync_slot_retained", "hlf_sync_slot_inactive")
+        )
+    ] == []
     assert seen.verdict() == "slot_lost"
 
 
@@ -130,23 +138,46 @@ async def test_a_slot_that_nobody_reads_is_inactive_and_holds_back_log(seen: See
     ("answer", "states", "reason"),
     [
         (RUNNING, {"connector": "running", "task": "running"}, "caught_up"),
-        ({**RUNNING, "tasks": [{"state": "FAILED"}]}, {"connector": "running", "task": "failed"}, "connector_failed"),
-        ({"connector": {"state": "PAUSED"}, "tasks": []}, {"connector": "paused"}, "connector_failed"),
+        (
+            {**RUNNING, "tasks": [{"state": "FAILED"}]},
+            {"connector": "running", "task": "failed"},
+            "connector_failed",
+        ),
+        (
+            {"connector": {"state": "PAUSED"}, "tasks": []},
+            {"connector": "paused"},
+            "connector_failed",
+        ),
         (None, {"connector": "missing", "task": "missing"}, "connector_failed"),
-        (DependencyError("Kafka Connect", "ConnectError"), {"connector": "unknown", "task": "unknown"}, "caught_up"),
+        (
+            DependencyError("Kafka Connect", "ConnectError"),
+            {"connector": "unknown", "task": "unknown"},
+            "caught_up",
+        ),
     ],
 )
 async def test_connector_and_task_are_told_by_their_states(
     seen: Seen, answer: Mapping[str, Any] | Exception | None, states: dict[str, str], reason: str
 ) -> None:
-    """A failed one stops the source; a Connect that does not answer is unknown, and the heartbeat tells."""
+    """A failed one stops the source; a Connect that does not answer is unknown, and the heartbeat
+    tells.
+    """
     seen.connect = answer
     seen.overseen.bench.worker.assigned([0])
     await seen.overseen.measure()
     page = await seen.look()
-    shown = {name: value for name, value in page.items() if name.startswith("hlf_sync_connector_state") and value}
-    assert shown == {f'hlf_sync_connector_state{{part="{part}",state="{state}"}}': 1 for part, state in states.items()}
-    assert page['hlf_sync_dependency_up{dependency="kafka_connect"}'] == (0 if isinstance(answer, Exception) else 1)
+    shown = {
+        name: value
+        for name, value in page.items()
+        if name.startswith("hlf_sync_connector_state") and value
+    }
+    assert shown == {
+        f'hlf_sync_connector_state{{part="{part}",state="{state}"}}': 1
+        for part, state in states.items()
+    }
+    assert page['hlf_sync_dependency_up{dependency="kafka_connect"}'] == (
+        0 if isinstance(answer, Exception) else 1
+    )
     assert seen.verdict() == reason
 
 
@@ -165,7 +196,9 @@ async def test_a_registry_that_is_down_is_seen_though_nobody_needs_it(seen: Seen
 
 @pytest.mark.usefixtures("slot")
 async def test_a_heartbeat_that_no_longer_comes_out_at_kafka_stalls_the_source(seen: Seen) -> None:
-    """Though the connector is said to run and the lag is 0; an absent heartbeat topic says nothing."""
+    """Though the connector is said to run and the lag is 0; an absent heartbeat topic says
+    nothing.
+    """
     seen.overseen.bench.worker.assigned([0])
     await seen.overseen.measure()
     page = await seen.look()
@@ -195,45 +228,80 @@ async def test_ledger_leases_letters_and_held_removals_are_counted(seen: Seen) -
     seen.sql(f"INSERT INTO hlf_sync.held_removal (mentor_id) VALUES ('{MENTOR.format(1)}')")
     page = await seen.look()
     shown = {
-        state: page[f'hlf_sync_ledger_mentors{{state="{state}"}}'] for state in ("in_sync", "pending", "in_doubt", "dead_lettered", "out_of_scope")
+        state: page[f'hlf_sync_ledger_mentors{{state="{state}"}}']
+        for state in ("in_sync", "pending", "in_doubt", "dead_lettered", "out_of_scope")
     }
-    assert shown == {"in_sync": 1, "pending": 0, "in_doubt": 2, "dead_lettered": 0, "out_of_scope": 1}
-    assert [page[f'hlf_sync_ledger_applied_mentors{{applied="{word}"}}'] for word in ("visible", "hidden", "unknown")] == [2, 1, 1]
+    assert shown == {
+        "in_sync": 1,
+        "pending": 0,
+        "in_doubt": 2,
+        "dead_lettered": 0,
+        "out_of_scope": 1,
+    }
+    assert [
+        page[f'hlf_sync_ledger_applied_mentors{{applied="{word}"}}']
+        for word in ("visible", "hidden", "unknown")
+    ] == [2, 1, 1]
     assert [page[f'hlf_sync_leases{{state="{state}"}}'] for state in ("held", "expired")] == [1, 1]
     assert (page["hlf_sync_dead_letters_superseded"], page["hlf_sync_held_removals"]) == (1, 1)
     assert page['hlf_sync_replay_lag_records{topic="hlf.mentor.dead-letters"}'] == 7
 
 
 async def test_who_is_listed_wrongly_is_decided_from_the_facts_now(seen: Seen) -> None:
-    """Only those whose facts still ask for a call, by what the listing should show, with how long they have stood so."""
+    """Only those whose facts still ask for a call, by what the listing should show, with how long
+    they have stood so.
+    """
     for number, status in ((1, "paused"), (2, "active"), (3, "active"), (4, "vacationing")):
-        seen.sql(f"INSERT INTO app.mentor (id, organization_code, status) VALUES ('{MENTOR.format(number)}', 'HLF', '{status}')")
-        seen.sql(f"INSERT INTO app.certification VALUES (gen_random_uuid(), '{MENTOR.format(number)}', 'valid', now() + interval '1 year')")
-    seen.sql(
-        f"""INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, updated_at) VALUES
+        seen.sql(
+            "INSERT INTO app.mentor (id, organization_code, status) VALUES"
+            f" ('{MENTOR.format(number)}', 'HLF', '{status}')"
+        )
+        seen.sql(
+            f"INSERT INTO app.certification VALUES (gen_random_uuid(), '{MENTOR.format(number)}',"
+            " 'valid', now() + interval '1 year')"
+        )
+    seen.sql(f"""INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, updated_at) VALUES
             ('{MENTOR.format(1)}', 'visible', 'dead_lettered', now() - interval '10 min'),
             ('{MENTOR.format(2)}', 'hidden', 'pending', now() - interval '2 min'),
             ('{MENTOR.format(3)}', 'visible', 'dead_lettered', now() - interval '1 day'),
-            ('{MENTOR.format(4)}', 'visible', 'dead_lettered', now())"""
-    )
+            ('{MENTOR.format(4)}', 'visible', 'dead_lettered', now())""")
     seen.sql(
-        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id, attempted_at)"
-        f" VALUES ('{MENTOR.format(1)}', 'rejected', 1, 'a', now() - interval '1 hour')"
+        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+        f" dead_letter_id, attempted_at) VALUES ('{MENTOR.format(1)}', 'rejected', 1, 'a', now() -"
+        " interval '1 hour')"
     )
     page = await seen.look()
-    assert [page[f'hlf_sync_listing_wrong_mentors{{wanted="{word}"}}'] for word in ("hidden", "visible", "unknown")] == [1, 1, 1]
-    ages = [round(page[f'hlf_sync_listing_wrong_oldest_seconds{{wanted="{word}"}}'] / 60) for word in ("hidden", "visible", "unknown")]
+    assert [
+        page[f'hlf_sync_listing_wrong_mentors{{wanted="{word}"}}']
+        for word in ("hidden", "visible", "unknown")
+    ] == [1, 1, 1]
+    ages = [
+        round(page[f'hlf_sync_listing_wrong_oldest_seconds{{wanted="{word}"}}'] / 60)
+        for word in ("hidden", "visible", "unknown")
+    ]
     assert ages == [60, 2, 0]
 
 
 @pytest.mark.requirement("R60")
-async def test_attempts_make_nobody_s_wrong_listing_younger(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each claim touches the ledger's row: throttled again and again, the alert would never come. A call that succeeded begins anew."""
+async def test_attempts_make_nobody_s_wrong_listing_younger(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each claim touches the ledger's row: throttled again and again, the alert would never come. A
+    call that succeeded begins anew.
+    """
     mentor, page_s = MENTOR.format(1), 0.0
-    seen.sql(f"INSERT INTO app.mentor (id, organization_code, status) VALUES ('{mentor}', 'HLF', 'paused')")
-    seen.sql(f"INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state) VALUES ('{mentor}', 'visible', 'pending')")
+    seen.sql(
+        f"INSERT INTO app.mentor (id, organization_code, status) VALUES ('{mentor}', 'HLF',"
+        " 'paused')"
+    )
+    seen.sql(
+        f"INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state) VALUES ('{mentor}',"
+        " 'visible', 'pending')"
+    )
     real_s = asyncio.get_running_loop().time
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: real_s() + page_s, raising=False)
+    monkeypatch.setattr(
+        asyncio.get_running_loop(), "time", lambda: real_s() + page_s, raising=False
+    )
 
     async def oldest_s() -> float:
         seen.sql("UPDATE hlf_sync.mentor_ledger SET updated_at = now()")
@@ -245,8 +313,9 @@ async def test_attempts_make_nobody_s_wrong_listing_younger(seen: Seen, monkeypa
     page_s = 400
     assert 400 <= await oldest_s() < 405
     seen.sql(
-        "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms, outcome)"
-        f" VALUES ('{mentor}', 1, 1, 'remove', 'expiry', now(), 5, 'applied')"
+        "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation,"
+        f" triggered_by, started_at, duration_ms, outcome) VALUES ('{mentor}', 1, 1, 'remove',"
+        " 'expiry', now(), 5, 'applied')"
     )
     assert await oldest_s() < 5
 

@@ -1,10 +1,11 @@
-"""The reader of HTTP/1.1 responses: exact about where an answer ends, whatever pieces it comes in."""
+"""The reader of HTTP/1.1 responses: exact about where an answer ends, whatever pieces
+it comes in.
+"""
 
 import pytest
+from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\n\r\n"
 
@@ -27,7 +28,11 @@ def head_of(reader: ResponseReader) -> Head:
 def test_an_answer_without_a_body_is_complete_with_its_head() -> None:
     """204: the connection is free at once."""
     reader, body = read(NO_CONTENT)
-    assert (head_of(reader).status, head_of(reader).fields, body) == (204, [(b"OData-Version", b"4.0")], b"")
+    assert (head_of(reader).status, head_of(reader).fields, body) == (
+        204,
+        [(b"OData-Version", b"4.0")],
+        b"",
+    )
     assert reader.is_complete
     assert reader.is_reusable
 
@@ -44,11 +49,32 @@ def test_some_statuses_have_no_body_whatever_they_announce(status: int) -> None:
     ("answer", "body"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nbody", b"body"),
-        (b"HTTP/1.1 404 Not Found\r\ncontent-length:4\r\nContent-Length:  4\t\r\n\r\nbody", b"body"),
+        (
+            b"HTTP/1.1 404 Not Found\r\ncontent-length:4\r\nContent-Length:  4\t\r\n\r\nbody",
+            b"body",
+        ),
         (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", b""),
-        (b"HTTP/1.1 500 X\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nbod\r\n1;ext=1\r\ny\r\n0\r\n\r\n", b"body"),
-        (b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n4 ;a\r\nbody\r\n000\r\nTrailer: x\r\n\r\n", b"body"),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", b"body"),
+        (
+            (
+                b"HTTP/1.1 500 X\r\nTransfer-Encoding:"
+                b" Chunked\r\n\r\n3\r\nbod\r\n1;ext=1\r\ny\r\n0\r\n\r\n"
+            ),
+            b"body",
+        ),
+        (
+            (
+                b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n4"
+                b" ;a\r\nbody\r\n000\r\nTrailer: x\r\n\r\n"
+            ),
+            b"body",
+        ),
+        (
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1"
+                b" 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+            ),
+            b"body",
+        ),
     ],
 )
 def test_a_body_ends_where_its_framing_says(answer: bytes, body: bytes) -> None:
@@ -60,7 +86,12 @@ def test_a_body_ends_where_its_framing_says(answer: bytes, body: bytes) -> None:
         assert not slow.is_complete
         slow.receive(answer[number : number + 1])
         parts.append(slow.take())
-    assert (b"".join(parts), slow.is_complete, slow.is_reusable, slow.head) == (body, True, True, reader.head)
+    assert (b"".join(parts), slow.is_complete, slow.is_reusable, slow.head) == (
+        body,
+        True,
+        True,
+        reader.head,
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +108,9 @@ def test_a_connection_that_is_closing_serves_no_other_request(head: bytes) -> No
     assert (body, reader.is_complete, reader.is_reusable) == (b"body", True, False)
 
 
-@pytest.mark.parametrize("answer", [NO_CONTENT, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"])
+@pytest.mark.parametrize(
+    "answer", [NO_CONTENT, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"]
+)
 def test_more_than_was_announced_spoils_the_connection(answer: bytes) -> None:
     """Nobody knows what the rest is; it is never handed to the next request."""
     reader, body = read(answer + b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -88,7 +121,12 @@ def test_more_than_was_announced_spoils_the_connection(answer: bytes) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbody", b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbo"],
+    [
+        b"",
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbody",
+        b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbo",
+    ],
 )
 def test_closing_in_the_middle_is_an_error(answer: bytes) -> None:
     """A truncated answer is none."""
@@ -150,7 +188,8 @@ def test_bytes_wait_until_they_are_taken() -> None:
 statuses = st.integers(100, 599)
 fields = st.lists(
     st.tuples(
-        st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Connection", b"A"]), st.sampled_from([b"0", b"3", b"chunked", b"close", b"x"])
+        st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Connection", b"A"]),
+        st.sampled_from([b"0", b"3", b"chunked", b"close", b"x"]),
     )
 )
 
@@ -158,8 +197,16 @@ fields = st.lists(
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
     """Bytes that are more or less an answer."""
-    lines = [b"HTTP/1.%d %d X" % (draw(st.integers(0, 1)), draw(statuses)), *(name + b": " + value for name, value in draw(fields))]
-    tail = draw(st.one_of(st.binary(max_size=20), st.sampled_from([b"abc", b"3\r\nabc\r\n0\r\n\r\n", b"0\r\nA: b\r\n\r\n"])))
+    lines = [
+        b"HTTP/1.%d %d X" % (draw(st.integers(0, 1)), draw(statuses)),
+        *(name + b": " + value for name, value in draw(fields)),
+    ]
+    tail = draw(
+        st.one_of(
+            st.binary(max_size=20),
+            st.sampled_from([b"abc", b"3\r\nabc\r\n0\r\n\r\n", b"0\r\nA: b\r\n\r\n"]),
+        )
+    )
     return b"\r\n".join(lines) + b"\r\n\r\n" + tail
 
 
@@ -177,7 +224,9 @@ def outcome(pieces: list[bytes]) -> tuple[object, ...]:
 
 @given(st.one_of(answers(), st.binary(max_size=60)), st.data())
 def test_pieces_do_not_matter(data: bytes, draw: st.DataObject) -> None:
-    """All at once, byte by byte, or cut anywhere: the same answer, or an error in each; never another exception."""
+    """All at once, byte by byte, or cut anywhere: the same answer, or an error in each; never
+    another exception.
+    """
     cut = draw.draw(st.integers(0, len(data)))
     bytewise = outcome([data[number : number + 1] for number in range(len(data))])
     assert outcome([data]) == bytewise
@@ -190,8 +239,18 @@ def test_what_a_server_wrote_is_what_is_read(status: int, body: bytes, size: int
     if status in {204, 304}:
         body = b""
     plain = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
-    chunks = b"".join(b"%x\r\n" % len(body[i : i + size]) + body[i : i + size] + b"\r\n" for i in range(0, len(body), size))
-    chunked = b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n" % status + (b"" if status in {204, 304} else chunks + b"0\r\n\r\n")
+    chunks = b"".join(
+        b"%x\r\n" % len(body[i : i + size]) + body[i : i + size] + b"\r\n"
+        for i in range(0, len(body), size)
+    )
+    chunked = b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n" % status + (
+        b"" if status in {204, 304} else chunks + b"0\r\n\r\n"
+    )
     for answer in (plain, chunked):
         reader, read_body = read(answer)
-        assert (head_of(reader).status, read_body, reader.is_complete, reader.is_reusable) == (status, body, True, True)
+        assert (head_of(reader).status, read_body, reader.is_complete, reader.is_reusable) == (
+            status,
+            body,
+            True,
+            True,
+        )

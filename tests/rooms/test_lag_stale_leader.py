@@ -1,4 +1,6 @@
-"""The lag's reader after a partition's leader has changed: Kafka's client goes on asking with what it remembers, and must be told to look again."""
+"""The lag's reader after a partition's leader has changed: Kafka's client goes on asking with what
+it remembers, and must be told to look again.
+"""
 
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -6,13 +8,14 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-
 from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.lag_reader import LagReader
 
 
 class StaleAdmin:
-    """An admin client that remembers an old leader until it is asked for the topic: librdkafka's, on a broker that was frozen for 25 s."""
+    """An admin client that remembers an old leader until it is asked for the topic: librdkafka's,
+    on a broker that was frozen for 25 s.
+    """
 
     def __init__(self, error: int, *, is_healed_by_looking: bool = True) -> None:
         self._error: int | None = error
@@ -42,9 +45,18 @@ def reader(admin: Any) -> LagReader:
     return LagReader({}, "changes", "group", admin=admin)
 
 
-@pytest.mark.parametrize("error", [KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    ],
+)
 async def test_a_leader_that_changed_is_looked_for_and_asked_again(error: int) -> None:
-    """Not 'Kafka does not answer' for a quarter of an hour: seen on the sandbox after a broker was frozen."""
+    """Not 'Kafka does not answer' for a quarter of an hour: seen on the sandbox after a broker was
+    frozen.
+    """
     admin = StaleAdmin(error)
     assert await reader(admin).log_ends([0, 1]) == {0: 7, 1: 7}
     assert admin.looks == 1

@@ -1,6 +1,8 @@
-"""The letters' schema may grow, and never breaks: every version that was ever released reads every other one's letters.
+"""The letters' schema may grow, and never breaks: every version that was ever released reads every
+other one's letters.
 
-tests/fixtures/letter_schemas keeps the released versions. A change of schemas/dead_letter.avsc goes along with the next number there; none is edited.
+tests/fixtures/letter_schemas keeps the released versions. A change of schemas/dead_letter.avsc goes
+along with the next number there; none is edited.
 """
 
 import io
@@ -12,18 +14,21 @@ from typing import Any
 import fastavro
 import httpx
 import pytest
-
 from hlf_sync.core.dead_letter import DeadLetter, Source
 from hlf_sync.core.model import LetterKind, MentorId, Operation, Trigger
-from hlf_sync.registry.client import COMPATIBILITY, Registry
-from hlf_sync.errors import DependencyError
 from hlf_sync.decode.dead_letter_codec import decode, encode, schema_text
+from hlf_sync.errors import DependencyError
+from hlf_sync.registry.client import COMPATIBILITY, Registry
 from hlf_sync.registry.schemas import register_guarded
 
 pytestmark = pytest.mark.requirement("R40")
 
 RELEASED = [
-    json.loads(path.read_text()) for path in sorted(Path(__file__).parents[1].glob("fixtures/letter_schemas/*.avsc"), key=lambda path: int(path.stem))
+    json.loads(path.read_text())
+    for path in sorted(
+        Path(__file__).parents[1].glob("fixtures/letter_schemas/*.avsc"),
+        key=lambda path: int(path.stem),
+    )
 ]
 
 LETTER = DeadLetter(
@@ -46,7 +51,9 @@ LETTER = DeadLetter(
 
 
 def test_the_schema_is_the_last_released_one() -> None:
-    """Whoever changes more than its words adds a version here, and the tests below say whether it may."""
+    """Whoever changes more than its words adds a version here, and the tests below say whether it
+    may.
+    """
     assert _wordless(json.loads(schema_text())) == _wordless(RELEASED[-1])
 
 
@@ -69,9 +76,15 @@ def test_our_reader_takes_the_letters_of_every_version() -> None:
         assert decode(b"\0\0\0\0\1" + body.getvalue(), json.dumps(released)).id == LETTER.id
 
 
-@pytest.mark.parametrize(("level", "is_guarded"), [(COMPATIBILITY, True), ("NONE", False), (None, False)])
-async def test_a_schema_is_registered_under_a_rule_that_is_set_and_verified(level: str | None, is_guarded: bool) -> None:
-    """First the rule, then the schema; a registry that does not let us set it holds no letter back."""
+@pytest.mark.parametrize(
+    ("level", "is_guarded"), [(COMPATIBILITY, True), ("NONE", False), (None, False)]
+)
+async def test_a_schema_is_registered_under_a_rule_that_is_set_and_verified(
+    level: str | None, is_guarded: bool
+) -> None:
+    """First the rule, then the schema; a registry that does not let us set it holds no letter
+    back.
+    """
     asked: list[tuple[str, str]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -80,17 +93,27 @@ async def test_a_schema_is_registered_under_a_rule_that_is_set_and_verified(leve
             return httpx.Response(200, json={"id": 42})
         if request.method == "PUT":
             return httpx.Response(200 if is_guarded else 403, json=json.loads(request.content))
-        return httpx.Response(404, json={"error_code": 40408}) if level is None else httpx.Response(200, json={"compatibilityLevel": level})
+        return (
+            httpx.Response(404, json={"error_code": 40408})
+            if level is None
+            else httpx.Response(200, json={"compatibilityLevel": level})
+        )
 
     async with Registry("http://registry", transport=httpx.MockTransport(answer)) as client:
         assert await register_guarded(client, "letters-value", "{}") == 42
         assert await client.guard("letters-value") is is_guarded
-    assert asked[:3] == [("PUT", "/config/letters-value"), ("GET", "/config/letters-value"), ("POST", "/subjects/letters-value/versions")]
+    assert asked[:3] == [
+        ("PUT", "/config/letters-value"),
+        ("GET", "/config/letters-value"),
+        ("POST", "/subjects/letters-value/versions"),
+    ]
 
 
 async def test_a_registry_that_fails_while_the_rule_is_set_is_waited_for() -> None:
     """Not taken for a refusal."""
-    async with Registry("http://registry", transport=httpx.MockTransport(lambda _: httpx.Response(503, json={}))) as client:
+    async with Registry(
+        "http://registry", transport=httpx.MockTransport(lambda _: httpx.Response(503, json={}))
+    ) as client:
         with pytest.raises(DependencyError):
             await client.guard("letters-value")
 
@@ -103,6 +126,8 @@ def _wordless(schema: Any) -> Any:
 
 
 def _read(body: bytes, writer: dict[str, Any], reader: dict[str, Any]) -> dict[str, Any]:
-    found: Any = fastavro.schemaless_reader(io.BytesIO(body), fastavro.parse_schema(writer), fastavro.parse_schema(reader))
+    found: Any = fastavro.schemaless_reader(
+        io.BytesIO(body), fastavro.parse_schema(writer), fastavro.parse_schema(reader)
+    )
     assert isinstance(found, dict)
     return found

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-
 from hlf_sync.core.dead_letter import DeadLetter, Source
 from hlf_sync.core.model import LetterKind
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
@@ -36,10 +35,16 @@ async def writes() -> AsyncIterator[list[asyncio.Task[None]]]:
     await asyncio.gather(*started, return_exceptions=True)
 
 
-async def test_a_flood_of_first_letters_asks_for_the_schema_once(writes: list[asyncio.Task[None]]) -> None:
-    """Two thousand that each asked kept the registry's answers from coming in time, and none was ever written."""
+async def test_a_flood_of_first_letters_asks_for_the_schema_once(
+    writes: list[asyncio.Task[None]],
+) -> None:
+    """Two thousand that each asked kept the registry's answers from coming in time, and none was
+    ever written.
+    """
     registry = _Registry()
-    topic = LetterTopic(producer_config(bootstrap_servers="127.0.0.1:1", options={}), "letters", registry.schema_id)
+    topic = LetterTopic(
+        producer_config(bootstrap_servers="127.0.0.1:1", options={}), "letters", registry.schema_id
+    )
     writes += [asyncio.create_task(topic.write(_letter(number))) for number in range(_FLOOD)]
     await asyncio.sleep(0)  # each of them begins
     registry.may_answer.set()
@@ -48,4 +53,12 @@ async def test_a_flood_of_first_letters_asks_for_the_schema_once(writes: list[as
 
 
 def _letter(number: int) -> DeadLetter:
-    return DeadLetter(f"t-0-{number}", LetterKind.UNDECODABLE, "decode_error", "the record cannot be read", Source("t", 0, number, 0), 0, "a-worker")
+    return DeadLetter(
+        f"t-0-{number}",
+        LetterKind.UNDECODABLE,
+        "decode_error",
+        "the record cannot be read",
+        Source("t", 0, number, 0),
+        0,
+        "a-worker",
+    )

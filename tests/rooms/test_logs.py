@@ -1,4 +1,6 @@
-"""Logs: keys by allow-list, canonical lines, and a reader that is stuck, gone or absent stops nothing."""
+"""Logs: keys by allow-list, canonical lines, and a reader that is stuck, gone or absent stops
+nothing.
+"""
 
 import ast
 import logging
@@ -12,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import structlog
-
 from hlf_sync.telemetry.logs import ALLOWED, Writer, _for_people, arrange
+
 from tests.fixtures.log_lines import LogLines, captured
 
 _TALKS = """
@@ -37,7 +39,13 @@ def lines() -> Iterator[LogLines]:
 @pytest.mark.requirement("R45")
 def test_a_key_that_is_not_on_the_list_is_left_out(lines: LogLines) -> None:
     """Nobody's name gets in by accident."""
-    structlog.get_logger().warning("retry", mentor_id="m", full_name="Jane Canary", delay_ms=2000, authorization="Bearer canary")
+    structlog.get_logger().warning(
+        "retry",
+        mentor_id="m",
+        full_name="Jane Canary",
+        delay_ms=2000,
+        authorization="Bearer canary",
+    )
     (line,) = lines.wait()
     assert {key: line[key] for key in ("level", "event", "mentor_id", "delay_ms")} == {
         "level": "warning",
@@ -74,30 +82,54 @@ def test_every_key_that_the_code_says_is_on_the_list_and_no_other() -> None:
     for path in (Path(__file__).parents[2] / "consumer").rglob("*.py"):
         module = ast.parse(path.read_text(encoding="utf-8"))
         for call in (node for node in ast.walk(module) if isinstance(node, ast.Call)):
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            name = (
+                call.func.attr
+                if isinstance(call.func, ast.Attribute)
+                else getattr(call.func, "id", "")
+            )
             if name in {"debug", "info", "warning", "error", "critical", "tell"}:
                 said |= {keyword.arg for keyword in call.keywords if keyword.arg}
-                said |= _fields_of(module, {keyword.value for keyword in call.keywords if keyword.arg is None})
+                said |= _fields_of(
+                    module, {keyword.value for keyword in call.keywords if keyword.arg is None}
+                )
     assert (said - {"exc_info"}) - ALLOWED == set()
     assert ALLOWED - said == {"exception"}
 
 
 def _fields_of(module: ast.Module, spread: set[ast.expr]) -> set[str]:
     """The keys of the function that `**fields(…)` calls."""
-    names = {value.func.id for value in spread if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)}
-    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name in names]
-    dicts = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)]
+    names = {
+        value.func.id
+        for value in spread
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)
+    }
+    functions = [
+        node
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef) and node.name in names
+    ]
+    dicts = [
+        node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)
+    ]
     return {key.value for found in dicts for key in found.keys if isinstance(key, ast.Constant)}
 
 
 @pytest.mark.parametrize("reader", ["stuck", "gone", "absent"])
 def test_a_reader_that_is_stuck_gone_or_absent_stops_nothing(reader: str) -> None:
-    """30,000 lines into a pipe that nobody reads, that is closed, and without any stdout: the process works on, counts, and ends in order."""
+    """30,000 lines into a pipe that nobody reads, that is closed, and without any stdout: the
+    process works on, counts, and ends in order.
+    """
     ours, theirs = os.pipe()
     if reader == "gone":
         os.close(ours)
     command = f'exec "{sys.executable}" -c "$TALKS" ' + (">&-" if reader == "absent" else "")
-    process = subprocess.Popen(["/bin/sh", "-c", command], stdout=theirs, stderr=subprocess.PIPE, text=True, env={**os.environ, "TALKS": _TALKS})
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TALKS": _TALKS},
+    )
     os.close(theirs)
     try:
         _, errors = process.communicate(timeout=30)
@@ -137,7 +169,11 @@ def test_a_thread_that_ends_by_an_error_is_told_by_its_name(lines: LogLines) -> 
     thread.start()
     thread.join()
     (line,) = lines.wait()
-    assert (line["event"], line["level"], line["detail"]) == ("thread_ended", "error", "kafka-consumer")
+    assert (line["event"], line["level"], line["detail"]) == (
+        "thread_ended",
+        "error",
+        "kafka-consumer",
+    )
     assert "canary" not in lines.text
 
 
@@ -153,4 +189,7 @@ def test_on_a_terminal_a_line_is_for_people() -> None:
     """Time, level, what, and the rest as words; partitions as ranges."""
     arranged = arrange(None, "info", {"event": "partitions_assigned", "partitions": [0, 1, 2, 5]})
     text = _for_people(None, "info", arranged)
-    assert re.sub(r"\x1b\[\d*m", "", text).split(None, 1)[1] == "info    partitions_assigned  partitions 0-2,5"
+    assert (
+        re.sub(r"\x1b\[\d*m", "", text).split(None, 1)[1]
+        == "info    partitions_assigned  partitions 0-2,5"
+    )

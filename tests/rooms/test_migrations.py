@@ -1,9 +1,10 @@
-"""Which migrations are due, and which sets are refused (tests/integration/test_migrate.py runs them)."""
+"""Which migrations are due, and which sets are refused (tests/integration/test_migrate.py runs
+them).
+"""
 
 from pathlib import Path
 
 import pytest
-
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 
 
@@ -17,7 +18,10 @@ def test_what_was_not_applied_is_due_in_order(tmp_path: Path) -> None:
     """Version order, whatever order the folder lists."""
     migrations = read_migrations(_write(tmp_path, **{"0002_b": "B", "0001_a": "A", "0003_c": "C"}))
     recorded = {1: (migrations[0].name, migrations[0].digest)}
-    assert [migration.name for migration in due(migrations, recorded)] == ["0002_b.sql", "0003_c.sql"]
+    assert [migration.name for migration in due(migrations, recorded)] == [
+        "0002_b.sql",
+        "0003_c.sql",
+    ]
 
 
 def test_an_applied_file_that_changed_is_refused_by_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.schemas import Denied, Schemas
+
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
 
 _IDS = 300
@@ -29,7 +30,9 @@ class DenyingRegistry:
 
 
 async def test_records_of_many_unknown_schemas_end_and_ask_a_few_at_once() -> None:
-    """Thousands that all asked together waited for each other's connections, and none was ever answered."""
+    """Thousands that all asked together waited for each other's connections, and none was ever
+    answered.
+    """
     registry, given_up = DenyingRegistry(), set[int]()
     intake = Intake(ScriptedDecoder(), Assignment(), MentorQueue(), CountingMeter())
     intake.on_undecodable = lambda record, _position, _found: given_up.add(record.offset)

@@ -1,4 +1,6 @@
-"""Rules, alerts and dashboard of deploy/monitoring against the table of metrics, the runbook and, where it is installed, promtool."""
+"""Rules, alerts and dashboard of deploy/monitoring against the table of metrics, the runbook and,
+where it is installed, promtool.
+"""
 
 import json
 import re
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.telemetry.metric_table import TABLE, Kind, Metric
 from hlf_sync.top.headline import ALERTS
+
 from tests.alerts.runbook import rows
 from tests.alerts.stories import STORIES
 from tests.rooms.promql import Selector, groupings, selectors
@@ -21,20 +23,28 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/monitoring"
 RULES = (FOLDER / "prometheus/hlf-sync.rules.yml").read_text(encoding="utf-8")
 ALERT_RULES = (FOLDER / "prometheus/hlf-sync.alerts.yml").read_text(encoding="utf-8")
-UNIT_TESTS = "".join(file.read_text(encoding="utf-8") for file in sorted((FOLDER / "prometheus/tests").glob("*.yml")))
-BOARD: dict[str, Any] = json.loads((FOLDER / "grafana/dashboards/hlf-sync.json").read_text(encoding="utf-8"))
+UNIT_TESTS = "".join(
+    file.read_text(encoding="utf-8") for file in sorted((FOLDER / "prometheus/tests").glob("*.yml"))
+)
+BOARD: dict[str, Any] = json.loads(
+    (FOLDER / "grafana/dashboards/hlf-sync.json").read_text(encoding="utf-8")
+)
 RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
 
 # Prometheus' own, and what a scrape adds.
 _ALWAYS = {"instance", "job"}
 _FOREIGN = {"up": set[str](), "ALERTS": {"alertname", "alertstate", "severity"}}
 PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)"
+)
 
 
 def blocks(text: str, word: str) -> dict[str, str]:
     """The rules of a file by name: each from its `- alert:` or `- record:` on."""
-    found = re.findall(rf"^ +- {word}: (\S+)\n(.*?)(?=^ +- |^ +# |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        rf"^ +- {word}: (\S+)\n(.*?)(?=^ +- |^ +# |\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return dict(found)
 
 
@@ -88,7 +98,11 @@ def labels_of(name: str) -> set[str] | None:
     if name in RECORDED:
         return groupings(expression(RECORDED[name])) - {"le"}
     row = metric(name)
-    return None if row is None else {*row.labels, *_ALWAYS, *(["le"] if name.endswith("_bucket") else [])}
+    return (
+        None
+        if row is None
+        else {*row.labels, *_ALWAYS, *(["le"] if name.endswith("_bucket") else [])}
+    )
 
 
 def complaints(selector: Selector) -> Iterator[str]:
@@ -105,7 +119,11 @@ def complaints(selector: Selector) -> Iterator[str]:
         known = row.labels.get(label) if row is not None else None
         if row is not None and row.only is not None and label in row.labels:
             known = tuple({combination[list(row.labels).index(label)] for combination in row.only})
-        yield from (f"{selector.name}: {label} is never {value!r}" for value in values if known is not None and value not in known)
+        yield from (
+            f"{selector.name}: {label} is never {value!r}"
+            for value in values
+            if known is not None and value not in known
+        )
 
 
 @pytest.mark.requirement("R60")
@@ -123,7 +141,11 @@ def test_every_expression_names_metrics_and_label_values_of_the_table(where: str
 def test_a_legend_names_labels_that_its_query_keeps() -> None:
     """`{{label}}` of a label that was summed away is empty."""
     for title, query, legend in panel_queries():
-        kept = groupings(query) if re.search(r"\b(sum|max|min|avg|count)\b", query) else labels_of(next(selectors(query)).name) or set()
+        kept = (
+            groupings(query)
+            if re.search(r"\b(sum|max|min|avg|count)\b", query)
+            else labels_of(next(selectors(query)).name) or set()
+        )
         assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= kept, title
 
 
@@ -131,12 +153,17 @@ def test_the_unit_tests_feed_series_that_exist() -> None:
     """Otherwise they prove rules about figures that nobody sends."""
     series = re.findall(r"- series: '(.*)'", UNIT_TESTS)
     assert len(series) > 50
-    assert [line for text in series for selector in selectors(text) for line in complaints(selector)] == []
+    assert [
+        line for text in series for selector in selectors(text) for line in complaints(selector)
+    ] == []
 
 
 def test_a_metric_or_value_that_does_not_exist_is_noticed() -> None:
     """The test of the test."""
-    wrong = 'hlf_sync_lagg_records + hlf_sync_halted{reason="tired"} + hlf_sync_halted{why="x"} + hlf_sync_verdict{reason=~"auth|tired"}'
+    wrong = (
+        'hlf_sync_lagg_records + hlf_sync_halted{reason="tired"} + hlf_sync_halted{why="x"} +'
+        ' hlf_sync_verdict{reason=~"auth|tired"}'
+    )
     assert [line for selector in selectors(wrong) for line in complaints(selector)] == [
         "no metric hlf_sync_lagg_records",
         "hlf_sync_halted: reason is never 'tired'",
@@ -147,7 +174,9 @@ def test_a_metric_or_value_that_does_not_exist_is_noticed() -> None:
 
 @pytest.mark.parametrize("name", ALERT_BLOCKS)
 def test_every_alert_says_how_bad_it_is_and_where_the_runbook_has_it(name: str) -> None:
-    """Severity, two sentences, and a section under its own name that says what to look at, to do and not to do."""
+    """Severity, two sentences, and a section under its own name that says what to look at, to do
+    and not to do.
+    """
     block = ALERT_BLOCKS[name]
     assert word(block, "severity") in {"page", "ticket"}
     assert word(block, "summary")
@@ -202,7 +231,11 @@ def test_no_panel_lies_on_another_and_each_says_what_it_shows() -> None:
     cells: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:
         place = panel["gridPos"]
-        taken = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        taken = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not taken & cells, panel["title"]
         assert max(x for x, _ in taken) < 24
         cells |= taken
@@ -215,8 +248,15 @@ def test_no_panel_lies_on_another_and_each_says_what_it_shows() -> None:
 def test_the_files_refer_to_each_other() -> None:
     """Prometheus' rule files, the job that the rules ask for, Grafana's folder."""
     config = (FOLDER / "prometheus/prometheus.yml").read_text(encoding="utf-8")
-    assert re.findall(r"^  - (hlf-sync\.\w+\.yml)$", config, re.MULTILINE) == ["hlf-sync.rules.yml", "hlf-sync.alerts.yml"]
-    assert set(re.findall(r'job="([^"]*)"', ALERT_RULES)) == {"hlf-sync"} == set(re.findall(r"job_name: (\S+)", config))
+    assert re.findall(r"^  - (hlf-sync\.\w+\.yml)$", config, re.MULTILINE) == [
+        "hlf-sync.rules.yml",
+        "hlf-sync.alerts.yml",
+    ]
+    assert (
+        set(re.findall(r'job="([^"]*)"', ALERT_RULES))
+        == {"hlf-sync"}
+        == set(re.findall(r"job_name: (\S+)", config))
+    )
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     provider = (FOLDER / "grafana/provisioning/dashboards/hlf-sync.yml").read_text(encoding="utf-8")
     assert "deploy/monitoring/grafana/dashboards:/var/lib/grafana/dashboards" in compose
@@ -227,17 +267,27 @@ def test_the_files_refer_to_each_other() -> None:
 def test_promtool_accepts_the_configuration_and_every_rule() -> None:
     """Syntax of YAML, PromQL and templates."""
     assert PROMTOOL is not None
-    subprocess.run([PROMTOOL, "check", "config", "prometheus.yml"], cwd=FOLDER / "prometheus", check=True, capture_output=True)
+    subprocess.run(
+        [PROMTOOL, "check", "config", "prometheus.yml"],
+        cwd=FOLDER / "prometheus",
+        check=True,
+        capture_output=True,
+    )
 
 
 @needs_promtool
 def test_every_panel_is_promql(tmp_path: Path) -> None:
     """As recording rules, which is what promtool can read."""
     assert PROMTOOL is not None
-    rules = "".join(f"      - record: panel{number}\n        expr: {json.dumps(query)}\n" for number, (_, query, _) in enumerate(panel_queries()))
+    rules = "".join(
+        f"      - record: panel{number}\n        expr: {json.dumps(query)}\n"
+        for number, (_, query, _) in enumerate(panel_queries())
+    )
     file = tmp_path / "panels.yml"
     file.write_text(f"groups:\n  - name: panels\n    rules:\n{rules}", encoding="utf-8")
-    found = subprocess.run([PROMTOOL, "check", "rules", file], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [PROMTOOL, "check", "rules", file], capture_output=True, text=True, check=False
+    )
     assert found.returncode == 0, found.stderr
 
 
@@ -248,5 +298,7 @@ def test_every_alert_fires_and_clears_by_promtools_unit_tests() -> None:
     """The rules as Prometheus itself evaluates them."""
     assert PROMTOOL is not None
     files = sorted((FOLDER / "prometheus/tests").glob("*.yml"))
-    found = subprocess.run([PROMTOOL, "test", "rules", *files], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [PROMTOOL, "test", "rules", *files], capture_output=True, text=True, check=False
+    )
     assert found.returncode == 0, found.stdout + found.stderr

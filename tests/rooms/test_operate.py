@@ -1,4 +1,6 @@
-"""The commands that steer a fleet, as a person calls them: what ends their waiting, what they say, and their exit codes."""
+"""The commands that steer a fleet, as a person calls them: what ends their waiting, what they say,
+and their exit codes.
+"""
 
 import sys
 from collections.abc import Callable
@@ -7,16 +9,22 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-
 from hlf_sync.__main__ import main
 from hlf_sync.commands import steer as cli_operate
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
 PAUSED = "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'paused')"
-LISTED = "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation) VALUES (%s, 'visible', 'in_sync', 1)"
-HIDDEN = "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation) VALUES (%s, 'hidden', 'in_sync', 1)"
+LISTED = (
+    "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation) VALUES (%s,"
+    " 'visible', 'in_sync', 1)"
+)
+HIDDEN = (
+    "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation) VALUES (%s,"
+    " 'hidden', 'in_sync', 1)"
+)
 HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, 'for the test')"
 LOOKED = "UPDATE hlf_sync.mentor_ledger SET updated_at = now() + interval '1 s'"
 
@@ -54,7 +62,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk(cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+def desk(
+    cluster: Cluster,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Desk:
     """The sync role's command line on a fresh database."""
     monkeypatch.setenv("HLF_SYNC_POSTGRES_DSN", cluster.dsn(database, "hlf_sync"))
     monkeypatch.setenv("COLUMNS", "80")
@@ -71,29 +84,46 @@ def someone(desk: Desk, *statements: str) -> str:
 
 @pytest.mark.parametrize("command", ["force", "sweep"])
 @pytest.mark.parametrize("reason", ["auth", "dead_letter_limit", "mass_removal"])
-def test_a_halt_that_stands_in_the_way_ends_the_waiting(desk: Desk, command: str, reason: str) -> None:
+def test_a_halt_that_stands_in_the_way_ends_the_waiting(
+    desk: Desk, command: str, reason: str
+) -> None:
     """Exit code 3, and what halts: a removal waits for the guard, and everything for the others."""
-    mentor_id = someone(desk, PAUSED, LISTED, "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)")
+    mentor_id = someone(
+        desk, PAUSED, LISTED, "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)"
+    )
     desk.sql(HALT, reason)
-    code, said = desk.run(command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait")
+    code, said = desk.run(
+        command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait"
+    )
     assert (code, said) == (3, f"hlf-sync: halted: {reason} (for the test)\n")
 
 
 @pytest.mark.parametrize("command", ["force", "sweep"])
-def test_the_guard_does_not_end_the_waiting_for_who_is_not_to_be_removed(desk: Desk, command: str) -> None:
+def test_the_guard_does_not_end_the_waiting_for_who_is_not_to_be_removed(
+    desk: Desk, command: str
+) -> None:
     """It stops removals only."""
     mentor_id = someone(desk, PAUSED, HIDDEN)
     desk.sql(HALT, "mass_removal")
     desk.once_it_waits(lambda: desk.sql(LOOKED))
-    assert desk.run(command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait") == (0, "")
+    assert desk.run(
+        command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait"
+    ) == (0, "")
 
 
 def test_without_a_terminal_removals_are_confirmed_by_an_option_only(desk: Desk) -> None:
     """A script that forgot it gets exit code 2 and the remedy, and nothing is let through."""
-    mentor_id = someone(desk, PAUSED, LISTED, "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)")
+    mentor_id = someone(
+        desk, PAUSED, LISTED, "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)"
+    )
     arguments = ["confirm-removals", "--reason", "meant so"]
-    assert desk.run(*arguments) == (2, "hlf-sync: there is no terminal to ask at: --yes is needed\n")
-    assert desk.sql("SELECT mentor_id::text, confirmed_at FROM hlf_sync.held_removal") == [(mentor_id, None)]
+    assert desk.run(*arguments) == (
+        2,
+        "hlf-sync: there is no terminal to ask at: --yes is needed\n",
+    )
+    assert desk.sql("SELECT mentor_id::text, confirmed_at FROM hlf_sync.held_removal") == [
+        (mentor_id, None)
+    ]
     assert desk.run(*arguments, "--yes") == (0, "")
     assert desk.sql("SELECT confirmed_by IS NOT NULL FROM hlf_sync.held_removal") == [(True,)]
 
@@ -104,11 +134,16 @@ def test_brackets_in_what_a_person_typed_are_shown_as_typed(desk: Desk) -> None:
     assert (code, said.splitlines()[0][:38]) == (2, "hlf-sync: '[/b]' is no mentor id (a UU")
 
 
-@pytest.mark.parametrize("command", [["force", str(uuid4())], ["sweep"], ["confirm-removals", "--yes"]])
+@pytest.mark.parametrize(
+    "command", [["force", str(uuid4())], ["sweep"], ["confirm-removals", "--yes"]]
+)
 def test_a_reason_that_says_nothing_is_refused(desk: Desk, command: list[str]) -> None:
     """It is kept as the record of why."""
     code, said = desk.run(*command, "--reason", " ")
-    assert (code, said) == (2, "hlf-sync: --reason says nothing: why? It is kept with the request\n")
+    assert (code, said) == (
+        2,
+        "hlf-sync: --reason says nothing: why? It is kept with the request\n",
+    )
     assert desk.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(0,)]
 
 

@@ -1,18 +1,30 @@
-"""The connector and the SQL beside it say the same: one column more in any of them would be a leak or a failing snapshot."""
+"""The connector and the SQL beside it say the same: one column more in any of them would be a leak
+or a failing snapshot.
+"""
 
 import re
 from collections.abc import Mapping
 
 import pytest
-
 from hlf_sync.connect.connector import places, read_connector
 from hlf_sync.packaged import read
 
-_PERSONAL = {"full_name", "email", "phone", "notes", "updated_at", "requested_by", "reason", "contact_id"}
+_PERSONAL = {
+    "full_name",
+    "email",
+    "phone",
+    "notes",
+    "updated_at",
+    "requested_by",
+    "reason",
+    "contact_id",
+}
 
 
 def _config() -> Mapping[str, str]:
-    values = places(organization="HLF", changes_topic="hlf.mentor.changes", source_file="/source.properties")
+    values = places(
+        organization="HLF", changes_topic="hlf.mentor.changes", source_file="/source.properties"
+    )
     return read_connector(None, values).config
 
 
@@ -20,11 +32,17 @@ def _included() -> dict[str, set[str]]:
     """The table → columns of column.include.list."""
     pattern = r"(\w+)\\\.(\w+)\\\.(?:\(([\w|]+)\)|(\w+))"
     found = re.findall(pattern, _config()["column.include.list"])
-    return {f"{schema}.{table}": set((several or one).split("|")) for schema, table, several, one in found}
+    return {
+        f"{schema}.{table}": set((several or one).split("|"))
+        for schema, table, several, one in found
+    }
 
 
 def _listed(pattern: str) -> dict[str, set[str]]:
-    return {table: set(re.split(r",\s*", columns)) for columns, table in re.findall(pattern, read("sql/02_source.sql"))}
+    return {
+        table: set(re.split(r",\s*", columns))
+        for columns, table in re.findall(pattern, read("sql/02_source.sql"))
+    }
 
 
 @pytest.mark.requirement("R45")
@@ -32,7 +50,10 @@ def test_included_columns_published_columns_and_granted_columns_are_the_same() -
     """Three lists, one content, for the four tables with mentors."""
     granted = _listed(r"GRANT SELECT \(([\w, ]+)\) ON ([\w.]+) TO hlf_cdc")
     published = {
-        table: set(columns.split(", ")) for table, columns in re.findall(r"^ {8}([\w.]+) \(([\w, ]+)\)", read("sql/02_source.sql"), re.MULTILINE)
+        table: set(columns.split(", "))
+        for table, columns in re.findall(
+            r"^ {8}([\w.]+) \(([\w, ]+)\)", read("sql/02_source.sql"), re.MULTILINE
+        )
     }
     assert len(_included()) == 4
     assert _included() == published
@@ -44,13 +65,19 @@ def test_no_personal_column_is_named() -> None:
     """Neither included, nor in the snapshot's own statement."""
     config = _config()
     assert not _PERSONAL & set().union(*_included().values())
-    assert not [word for word in _PERSONAL if word in config["snapshot.select.statement.overrides.app.mentor"]]
+    assert not [
+        word
+        for word in _PERSONAL
+        if word in config["snapshot.select.statement.overrides.app.mentor"]
+    ]
 
 
 def test_the_snapshot_statement_reads_the_included_columns() -> None:
     """Otherwise snapshot and stream would differ."""
     statement = _config()["snapshot.select.statement.overrides.app.mentor"]
-    selected = re.fullmatch(r"SELECT ([\w, ]+) FROM app\.mentor WHERE organization_code = 'HLF'", statement)
+    selected = re.fullmatch(
+        r"SELECT ([\w, ]+) FROM app\.mentor WHERE organization_code = 'HLF'", statement
+    )
     assert selected
     assert set(selected[1].split(", ")) == _included()["app.mentor"]
 
@@ -63,7 +90,9 @@ def test_every_captured_table_with_a_mentor_has_a_key_and_goes_to_one_topic() ->
     for table in keyed:
         assert re.fullmatch(config["transforms.route.regex"], f"hlf.{table}")
         patterns = [config["predicates.isMentor.pattern"], config["predicates.isOfMentor.pattern"]]
-        assert [bool(re.fullmatch(pattern, f"hlf.{table}")) for pattern in patterns].count(True) == 1
+        assert [bool(re.fullmatch(pattern, f"hlf.{table}")) for pattern in patterns].count(
+            True
+        ) == 1
     assert not re.fullmatch(config["transforms.route.regex"], "hlf.app.certification_type")
 
 

@@ -1,4 +1,6 @@
-"""A whole worker on a real PostgreSQL; Kafka and Dynamics are scripts. What the design promises, in seconds."""
+"""A whole worker on a real PostgreSQL; Kafka and Dynamics are scripts. What the design promises, in
+seconds.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +9,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-
 from hlf_sync.core.answer import NoResponse, Response, TransportFailure
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.limiter import LimitPolicy
@@ -15,6 +16,7 @@ from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import LetterKind, Operation, Position, Record
 from hlf_sync.core.visibility import VisibilityPolicy
 from hlf_sync.postgres.connections import Pool, open_pool
+
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
 
@@ -39,21 +41,43 @@ class World:
             cursor = connection.execute(statement, values)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
-    def mentor(self, status: str = "active", organization: str = "HLF", certificate: str | None = "1 year", *, is_mapped: bool = True) -> str:
+    def mentor(
+        self,
+        status: str = "active",
+        organization: str = "HLF",
+        certificate: str | None = "1 year",
+        *,
+        is_mapped: bool = True,
+    ) -> str:
         """A mentor whose contact id equals its own."""
         mentor_id = str(uuid4())
-        self.execute("INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, %s, %s)", mentor_id, organization, status)
+        self.execute(
+            "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, %s, %s)",
+            mentor_id,
+            organization,
+            status,
+        )
         if certificate is not None:
-            self.execute("INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() + %s::interval)", mentor_id, certificate)
+            self.execute(
+                "INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() +"
+                " %s::interval)",
+                mentor_id,
+                certificate,
+            )
         if is_mapped:
-            self.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", mentor_id, mentor_id)
+            self.execute(
+                "INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", mentor_id, mentor_id
+            )
         return mentor_id
 
     def status(self, mentor_id: str, status: str) -> None:
         self.execute("UPDATE app.mentor SET status = %s WHERE id = %s", status, mentor_id)
 
     def ledger(self, mentor_id: str) -> tuple[Any, ...]:
-        rows = self.execute("SELECT applied, state, attempt_count FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", mentor_id)
+        rows = self.execute(
+            "SELECT applied, state, attempt_count FROM hlf_sync.mentor_ledger WHERE mentor_id = %s",
+            mentor_id,
+        )
         return rows[0] if rows else ()
 
 
@@ -104,7 +128,11 @@ async def test_another_organisations_mentor_causes_no_call_and_no_row(world: Wor
     someone, bench = world.mentor("paused", "OTHER"), world.worker()
     bench.change(someone)
     await until(lambda: bench.is_done)
-    assert (world.dynamics.calls, world.ledger(someone), bench.meter.outcomes["out_of_scope"]) == ([], (), 1)
+    assert (world.dynamics.calls, world.ledger(someone), bench.meter.outcomes["out_of_scope"]) == (
+        [],
+        (),
+        1,
+    )
 
 
 @pytest.mark.requirement("R07")
@@ -128,11 +156,18 @@ async def test_ten_thousand_changes_of_a_hundred_mentors_collapse(world: World) 
     await until(lambda: bench.is_done, 30)
     assert bench.meter.evaluations <= 300
     assert len(world.dynamics.calls) == 100
-    assert bench.meter.outcomes["collapsed"] + bench.meter.outcomes["applied"] + bench.meter.outcomes["no_call"] == 10_000
+    assert (
+        bench.meter.outcomes["collapsed"]
+        + bench.meter.outcomes["applied"]
+        + bench.meter.outcomes["no_call"]
+        == 10_000
+    )
 
 
 @pytest.mark.requirement("R21")
-async def test_a_mentor_without_a_mapping_becomes_a_dead_letter_and_is_delivered_once_mapped(world: World) -> None:
+async def test_a_mentor_without_a_mapping_becomes_a_dead_letter_and_is_delivered_once_mapped(
+    world: World,
+) -> None:
     """Kind unmapped; the mapping's own change heals it."""
     someone, bench = world.mentor("paused", is_mapped=False), world.worker()
     bench.change(someone)
@@ -146,7 +181,9 @@ async def test_a_mentor_without_a_mapping_becomes_a_dead_letter_and_is_delivered
     bench.change(someone, "reconciliation")
     await until(lambda: bench.is_done)
     assert world.ledger(someone) == ("hidden", "in_sync", 0)
-    assert world.execute("SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL") == [(0,)]
+    assert world.execute(
+        "SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL"
+    ) == [(0,)]
 
 
 @pytest.mark.requirement("R10")
@@ -156,7 +193,9 @@ async def test_an_unknown_status_is_refused(world: World) -> None:
     for _ in range(3):
         bench.change(someone)
         await until(lambda: bench.is_done)
-    assert [(letter.kind, letter.error_code) for letter in bench.letters.letters] == [(LetterKind.REFUSED, "unknown_status")]
+    assert [(letter.kind, letter.error_code) for letter in bench.letters.letters] == [
+        (LetterKind.REFUSED, "unknown_status")
+    ]
     assert world.dynamics.calls == []
 
 
@@ -167,7 +206,9 @@ async def test_three_503_for_one_mentor_open_the_circuit_and_make_one_letter(wor
     world.dynamics.script[someone] = [Response(503)] * 3
     bench.change(someone)
     await until(lambda: bench.is_done)
-    assert [(letter.kind, letter.attempt_count, letter.error_code) for letter in bench.letters.letters] == [(LetterKind.EXHAUSTED, 3, "server_error")]
+    assert [
+        (letter.kind, letter.attempt_count, letter.error_code) for letter in bench.letters.letters
+    ] == [(LetterKind.EXHAUSTED, 3, "server_error")]
     assert world.execute("SELECT state, failure_count FROM hlf_sync.circuit") == [("open", 3)]
     other = world.mentor("paused")
     bench.change(other)
@@ -177,7 +218,9 @@ async def test_three_503_for_one_mentor_open_the_circuit_and_make_one_letter(wor
 
 
 async def test_an_outage_burns_nobodys_attempts(world: World) -> None:
-    """40 mentors meet an outage: at most three letters' worth of attempts, then probes only, then everything is delivered."""
+    """40 mentors meet an outage: at most three letters' worth of attempts, then probes only, then
+    everything is delivered.
+    """
     mentors, bench = [world.mentor("paused") for _ in range(40)], world.worker()
     world.dynamics.default = Response(503)
     for someone in mentors:
@@ -197,7 +240,9 @@ async def test_a_rejected_call_becomes_a_letter_at_once(world: World) -> None:
     world.dynamics.script[someone] = [Response(404)]
     bench.change(someone)
     await until(lambda: bench.is_done)
-    assert [(letter.kind, letter.error_code, letter.http_status) for letter in bench.letters.letters] == [(LetterKind.REJECTED, "not_found", 404)]
+    assert [
+        (letter.kind, letter.error_code, letter.http_status) for letter in bench.letters.letters
+    ] == [(LetterKind.REJECTED, "not_found", 404)]
     assert world.ledger(someone)[:2] == (None, "dead_lettered")
 
 
@@ -221,7 +266,11 @@ async def test_an_undecodable_record_becomes_a_letter_and_the_worker_lives_on(wo
     bench.change(someone)
     await until(lambda: bench.is_done)
     letter = bench.letters.letters[0]
-    assert (letter.kind, letter.source.value_bytes, letter.id.startswith("hlf.mentor.changes-")) == (LetterKind.UNDECODABLE, 2, True)
+    assert (
+        letter.kind,
+        letter.source.value_bytes,
+        letter.id.startswith("hlf.mentor.changes-"),
+    ) == (LetterKind.UNDECODABLE, 2, True)
     assert world.dynamics.shown == {someone: False}
 
 
@@ -230,7 +279,9 @@ async def test_a_flood_of_letters_halts_and_goes_on_when_an_operator_says_so(wor
     bench = world.worker(Options(limit=LimitPolicy(0, 100, 5)))
     for number in range(12):
         bench.raw(b"%d" % number, b"poison")
-    await until(lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)])
+    await until(
+        lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)]
+    )
     assert len(bench.letters.letters) < 5
     assert not bench.is_done
     world.execute("DELETE FROM hlf_sync.halt")
@@ -243,7 +294,9 @@ async def test_who_waits_behind_a_flood_is_looked_at_again_once_it_is_lifted(wor
     bench = world.worker(Options(limit=LimitPolicy(0, 100, 5)))
     for mentor_id in mentors:
         bench.change(mentor_id)
-    await until(lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)])
+    await until(
+        lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)]
+    )
     written = len(bench.letters.letters)
     for mentor_id in mentors:
         world.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", mentor_id, mentor_id)
@@ -258,9 +311,15 @@ async def test_a_view_that_fails_for_one_mentor_holds_up_that_one_only(world: Wo
     broken, others = world.mentor("paused"), [world.mentor("paused") for _ in range(5)]
     ((view,),) = world.execute("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)")
     view = view.rstrip("; ")
-    columns = "mentor_id, organization, CASE WHEN mentor_id = '{}' THEN status::int::text ELSE status END AS status"
+    columns = (
+        "mentor_id, organization, CASE WHEN mentor_id = '{}' THEN status::int::text ELSE status END"
+        " AS status"
+    )
     rest = "certification_id, certificate_expires_at, certificate_status"
-    world.execute(f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS SELECT {columns.format(broken)}, {rest} FROM ({view}) v")
+    world.execute(
+        f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS SELECT {columns.format(broken)}, {rest}"
+        f" FROM ({view}) v"
+    )
     try:
         bench = world.worker()
         for mentor_id in (*others[:3], broken, *others[3:]):
@@ -300,8 +359,12 @@ async def test_a_flood_of_letters_is_written_a_bounded_number_at_once(world: Wor
 
 
 @pytest.mark.requirement("R07")
-async def test_removed_then_killed_before_recording_then_reinstated_ends_restored(world: World) -> None:
-    """The in-doubt case of design section 3: 'visible' equals the stored 'visible', and yet the mentor must be restored."""
+async def test_removed_then_killed_before_recording_then_reinstated_ends_restored(
+    world: World,
+) -> None:
+    """The in-doubt case of design section 3: 'visible' equals the stored 'visible', and yet the
+    mentor must be restored.
+    """
     someone, first = world.mentor("active"), world.worker()
     first.change(someone)
     await until(lambda: first.is_done)
@@ -324,13 +387,19 @@ async def test_removed_then_killed_before_recording_then_reinstated_ends_restore
     assert world.dynamics.shown == {someone: True}
 
 
-async def test_a_worker_that_sleeps_between_look_and_claim_does_not_deliver_what_others_have_overtaken(world: World) -> None:
-    """Look at 'paused'; reinstated meanwhile, and another worker found nothing to do; the claim's own look must notice."""
+async def test_a_worker_that_sleeps_between_look_and_claim_does_not_deliver_what_others_have_overtaken(
+    world: World,
+) -> None:
+    """Look at 'paused'; reinstated meanwhile, and another worker found nothing to do; the claim's
+    own look must notice.
+    """
     someone, first = world.mentor("active"), world.worker()
     first.change(someone)
     await until(lambda: first.is_done)
     gate, shut = first.worker.stages.gate, world.execute
-    shut("INSERT INTO hlf_sync.halt (reason) VALUES ('auth')")  # holds the job between look and claim
+    shut(
+        "INSERT INTO hlf_sync.halt (reason) VALUES ('auth')"
+    )  # holds the job between look and claim
     await gate.refresh()
     world.status(someone, "paused")
     first.change(someone)
@@ -344,18 +413,23 @@ async def test_a_worker_that_sleeps_between_look_and_claim_does_not_deliver_what
     assert world.dynamics.calls == [(someone, Operation.RESTORE)]
 
 
-async def test_a_mentor_that_somebody_else_calls_for_is_finished_soon_after_they_are(world: World) -> None:
+async def test_a_mentor_that_somebody_else_calls_for_is_finished_soon_after_they_are(
+    world: World,
+) -> None:
     """And not only at the end of their lease: until then it would count as stale."""
     mentor = world.mentor("paused")
     world.execute(
-        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, generation, lease_owner, lease_until)"
-        " VALUES (%s, 'hidden', 'in_doubt', 1, 'library', now() + interval '60 s')",
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, generation, lease_owner,"
+        " lease_until) VALUES (%s, 'hidden', 'in_doubt', 1, 'library', now() + interval '60 s')",
         mentor,
     )
     bench = world.worker()
     bench.change(mentor)
     await until(lambda: bench.meter.evaluations)
-    statement = "UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', intended = NULL, state = 'in_sync', lease_owner = NULL, lease_until = NULL"
+    statement = (
+        "UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', intended = NULL, state = 'in_sync',"
+        " lease_owner = NULL, lease_until = NULL"
+    )
     world.execute(statement)
     await until(lambda: bench.is_done, 5)
     assert world.dynamics.calls == []
@@ -367,7 +441,9 @@ async def test_a_change_whose_transaction_is_not_visible_yet_is_waited_for(world
     bench.change(someone)
     await until(lambda: bench.is_done)
     with psycopg.connect(world.dsn) as open_transaction:
-        open_transaction.execute("UPDATE app.mentor SET status = 'paused' WHERE id = %s", (someone,))
+        open_transaction.execute(
+            "UPDATE app.mentor SET status = 'paused' WHERE id = %s", (someone,)
+        )
         row = open_transaction.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
         assert row is not None
         bench.change(someone, xid=row[0] % 2**32)
@@ -379,15 +455,21 @@ async def test_a_change_whose_transaction_is_not_visible_yet_is_waited_for(world
 
 
 @pytest.mark.requirement("R32")
-async def test_a_transaction_of_no_such_database_is_given_up_on_and_the_mentor_comes_back_later(world: World) -> None:
-    """After a restore an id can lie in the future for ever: the facts as they are must do, and a request asks for one more look."""
+async def test_a_transaction_of_no_such_database_is_given_up_on_and_the_mentor_comes_back_later(
+    world: World,
+) -> None:
+    """After a restore an id can lie in the future for ever: the facts as they are must do, and a
+    request asks for one more look.
+    """
     someone = world.mentor("paused")
     bench = world.worker(Options(visibility=VisibilityPolicy(patience_s=0.05)))
     next_id = world.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0]
     bench.change(someone, xid=(next_id + 1_000_000) % 2**32)
     await until(lambda: bench.is_done)
     assert world.dynamics.shown[someone] is False
-    assert world.execute("SELECT mentor_id::text, triggered_by FROM hlf_sync.sync_request") == [(someone, "reconciliation")]
+    assert world.execute("SELECT mentor_id::text, triggered_by FROM hlf_sync.sync_request") == [
+        (someone, "reconciliation")
+    ]
 
 
 async def test_shadow_calls_nothing_and_keeps_what_is_due(world: World) -> None:
@@ -424,7 +506,11 @@ async def test_a_lost_answer_is_asserted_again_after_its_late_effect(world: Worl
     bench.change(someone)
     await until(lambda: bench.is_done)
     assert world.ledger(someone) == ("hidden", "in_doubt", 0)
-    await until(lambda: world.execute("SELECT reevaluate_at <= now() FROM hlf_sync.mentor_ledger") == [(True,)])
+    await until(
+        lambda: (
+            world.execute("SELECT reevaluate_at <= now() FROM hlf_sync.mentor_ledger") == [(True,)]
+        )
+    )
     bench.change(someone, "reconciliation")
     await until(lambda: bench.is_done)
     assert world.ledger(someone) == ("hidden", "in_sync", 0)
@@ -437,7 +523,9 @@ async def test_a_stop_finishes_the_calls_under_way_and_starts_no_more(world: Wor
         bench.change(someone)
     await until(lambda: len(world.dynamics.calls) > 5)
     await bench.end()
-    assert world.execute("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE lease_owner IS NOT NULL") == [(0,)]
+    assert world.execute(
+        "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE lease_owner IS NOT NULL"
+    ) == [(0,)]
 
 
 async def test_a_revoked_partition_commits_only_what_is_finished(world: World) -> None:
@@ -458,7 +546,9 @@ async def test_a_revoked_partition_commits_only_what_is_finished(world: World) -
     assert partition not in bench.worker.stages.assignment
 
 
-async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_there(world: World) -> None:
+async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_there(
+    world: World,
+) -> None:
     """A defect once: nothing woke the screening, and they waited for the next record."""
     someone, bench = world.mentor("paused"), world.worker()
     intake = bench.worker.stages.intake
@@ -472,7 +562,9 @@ async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_the
     await until(lambda: world.ledger(someone) == ("hidden", "in_sync", 0), 5)
 
 
-async def test_a_letter_that_fails_by_a_mistake_of_ours_ends_the_worker_loudly(world: World) -> None:
+async def test_a_letter_that_fails_by_a_mistake_of_ours_ends_the_worker_loudly(
+    world: World,
+) -> None:
     """Swallowed, the error would leave the record's position open for ever."""
     bench = world.worker()
     bench.letters.write = None  # type: ignore[assignment, method-assign]
@@ -493,8 +585,12 @@ async def test_a_flood_halt_does_not_keep_a_worker_from_stopping(world: World) -
     assert not bench.is_done
 
 
-async def test_a_corrected_mapping_hides_the_former_contact_and_then_brings_the_new_one(world: World) -> None:
-    """M was shown on contact A, which was somebody else's; now it is mapped to B: A leaves the listing, B enters it."""
+async def test_a_corrected_mapping_hides_the_former_contact_and_then_brings_the_new_one(
+    world: World,
+) -> None:
+    """M was shown on contact A, which was somebody else's; now it is mapped to B: A leaves the
+    listing, B enters it.
+    """
     someone, other = world.mentor(), str(uuid4())
     bench = world.worker()
     bench.change(someone)
@@ -512,7 +608,9 @@ async def test_a_corrected_mapping_hides_the_former_contact_and_then_brings_the_
     assert len(world.dynamics.calls) == 3
 
 
-async def test_a_former_contact_that_is_gone_does_not_keep_the_new_one_waiting(world: World) -> None:
+async def test_a_former_contact_that_is_gone_does_not_keep_the_new_one_waiting(
+    world: World,
+) -> None:
     """Dynamics knows it no more: nobody is listed there."""
     someone, other = world.mentor(), str(uuid4())
     bench = world.worker()
@@ -536,13 +634,18 @@ async def test_an_unreadable_record_that_names_its_mentor_is_an_open_failure(wor
     await until(lambda: bench.is_done)
     letter = next(letter for letter in bench.letters.letters if letter.mentor_id == someone)
     assert len(bench.letters.letters) == 2
-    assert world.execute("SELECT mentor_id::text, error_code, retry_count, resolved_at, dead_letter_id FROM hlf_sync.dynamics_sync_failures") == [
-        (someone, "decode_error", 0, None, letter.id)
-    ]
+    assert world.execute(
+        "SELECT mentor_id::text, error_code, retry_count, resolved_at, dead_letter_id FROM"
+        " hlf_sync.dynamics_sync_failures"
+    ) == [(someone, "decode_error", 0, None, letter.id)]
 
 
-async def test_a_group_without_offsets_sweeps_before_it_commits_when_somebody_was_delivered_before(world: World) -> None:
-    """A topic made anew takes its offsets with it; what was unread in the old one is found by looking at everybody. A first start asks nobody."""
+async def test_a_group_without_offsets_sweeps_before_it_commits_when_somebody_was_delivered_before(
+    world: World,
+) -> None:
+    """A topic made anew takes its offsets with it; what was unread in the old one is found by
+    looking at everybody. A first start asks nobody.
+    """
     bench, someone = world.worker(), world.mentor("paused")
     bench.worker.never_committed([0, 1, 2, 3])
     await until(lambda: not bench.worker._errands)

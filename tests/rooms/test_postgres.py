@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hlf_sync.config.settings import load
+from hlf_sync.postgres.connections import connect, open_pool
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from hlf_sync.postgres.connections import connect, open_pool
-from hlf_sync.config.settings import load
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -19,7 +19,9 @@ async def _user(connection: AsyncConnection[TupleRow]) -> str:
 
 
 @pytest.mark.requirement("R23")
-async def test_a_replaced_dsn_file_counts_for_every_new_connection(cluster: Cluster, database: str, tmp_path: Path) -> None:
+async def test_a_replaced_dsn_file_counts_for_every_new_connection(
+    cluster: Cluster, database: str, tmp_path: Path
+) -> None:
     """Of an open pool and of those beside it, without a restart; who is connected stays."""
     dsn_file = tmp_path / "dsn"
     dsn_file.write_text(cluster.dsn(database), encoding="utf-8")
@@ -35,14 +37,27 @@ async def test_a_replaced_dsn_file_counts_for_every_new_connection(cluster: Clus
             assert await _user(first) == "postgres"
             dsn_file.write_text(cluster.dsn(database, "hlf_sync"), encoding="utf-8")
             async with pool.connection() as second, await connect(dsn) as third:
-                assert [await _user(first), await _user(second), await _user(third)] == ["postgres", "hlf_sync", "hlf_sync"]
+                assert [await _user(first), await _user(second), await _user(third)] == [
+                    "postgres",
+                    "hlf_sync",
+                    "hlf_sync",
+                ]
     finally:
         await pool.close()
 
 
 async def test_the_server_gives_up_a_client_that_vanished(cluster: Cluster, database: str) -> None:
-    """Its side of the connection looks after ours too: else a leader whose machine lost its power would lead for two hours."""
-    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    """Its side of the connection looks after ours too: else a leader whose machine lost its power
+    would lead for two hours.
+    """
+    names = (
+        "tcp_keepalives_idle",
+        "tcp_keepalives_interval",
+        "tcp_keepalives_count",
+        "tcp_user_timeout",
+    )
     async with await connect(cluster.dsn(database)) as connection:
-        rows = [await (await connection.execute(f"SHOW {name}".encode())).fetchone() for name in names]
+        rows = [
+            await (await connection.execute(f"SHOW {name}".encode())).fetchone() for name in names
+        ]
         assert [row and row[0] for row in rows] == ["5", "2", "3", "10000"]

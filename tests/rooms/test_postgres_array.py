@@ -2,10 +2,10 @@
 
 import psycopg
 import pytest
+from hlf_sync.postgres.connections import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlf_sync.postgres.connections import array
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres

@@ -8,21 +8,29 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.errors import DeadLetterError, DependencyError
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
-_DENIAL = json.loads((Path(__file__).parent.parent / "fixtures" / "captured.json").read_text(encoding="utf-8"))["denial"]
+_DENIAL = json.loads(
+    (Path(__file__).parent.parent / "fixtures" / "captured.json").read_text(encoding="utf-8")
+)["denial"]
 
 
-_TLS = ssl.create_default_context()  # once: reading the system's certificates takes longer than a test
+_TLS = (
+    ssl.create_default_context()
+)  # once: reading the system's certificates takes longer than a test
 
 
 def registry(answer: Answer) -> Registry:
     """A registry that answers so."""
-    return Registry("https://registry.example/apis/ccompat/v7/", transport=httpx.MockTransport(answer), tls=_TLS, timeout_s=0.2)
+    return Registry(
+        "https://registry.example/apis/ccompat/v7/",
+        transport=httpx.MockTransport(answer),
+        tls=_TLS,
+        timeout_s=0.2,
+    )
 
 
 def always(status: int, body: object = None, **headers: str) -> Answer:
@@ -46,11 +54,15 @@ async def test_a_schema_is_its_text() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, json={"schema": '"string"', "schemaType": "AVRO", "references": []})
+        return httpx.Response(
+            200, json={"schema": '"string"', "schemaType": "AVRO", "references": []}
+        )
 
     async with registry(answer) as client:
         assert SchemaText('"string"') == await client.fetch(17)
-    assert [(one.method, one.url.path) for one in asked] == [("GET", "/apis/ccompat/v7/schemas/ids/17")]
+    assert [(one.method, one.url.path) for one in asked] == [
+        ("GET", "/apis/ccompat/v7/schemas/ids/17")
+    ]
     assert asked[0].headers["Accept-Encoding"] == "identity"
 
 
@@ -60,7 +72,11 @@ async def test_a_schema_is_its_text() -> None:
         (200, {"schema": '"int"'}, SchemaText('"int"')),
         (200, {"schema": "{}", "schemaType": "JSON"}, Unusable("the schema is not Avro")),
         (200, {"schema": "syntax", "schemaType": "PROTOBUF"}, Unusable("the schema is not Avro")),
-        (200, {"schema": "{}", "references": [{"name": "a", "subject": "b", "version": 1}]}, Unusable("the schema refers to other schemas")),
+        (
+            200,
+            {"schema": "{}", "references": [{"name": "a", "subject": "b", "version": 1}]},
+            Unusable("the schema refers to other schemas"),
+        ),
         (200, {"schema": 5}, Unreachable("unexpected_answer_200")),
         (200, [], Unreachable("unexpected_answer_200")),
         (200, b"<html>", Unreachable("no_json_200")),
@@ -68,7 +84,11 @@ async def test_a_schema_is_its_text() -> None:
         (200, b"x" * (2 << 20), Unreachable("answer_too_large")),
         (404, {"error_code": 40403, "message": "Schema not found"}, Denied()),
         (_DENIAL["status"], _DENIAL["body"], Denied()),
-        (404, {"error_code": 404, "message": "HTTP 404 Not Found"}, Unreachable("unexpected_answer_404")),
+        (
+            404,
+            {"error_code": 404, "message": "HTTP 404 Not Found"},
+            Unreachable("unexpected_answer_404"),
+        ),
         (404, b"<html>no such page</html>", Unreachable("no_json_404")),
         (401, {"error_code": 40101}, Unreachable("credentials_refused")),
         (403, {}, Unreachable("credentials_refused")),
@@ -79,12 +99,17 @@ async def test_a_schema_is_its_text() -> None:
     ],
 )
 async def test_every_answer_means_one_thing(status: int, body: object, expected: object) -> None:
-    """Only a registry's own 'no such schema' is a denial: a wrong address must not turn records into dead letters."""
+    """Only a registry's own 'no such schema' is a denial: a wrong address must not turn records
+    into dead letters.
+    """
     async with registry(always(status, body)) as client:
         assert expected == await client.fetch(1)
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.PoolTimeout, OSError])
+@pytest.mark.parametrize(
+    "error",
+    [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.PoolTimeout, OSError],
+)
 async def test_no_answer_is_unreachable_and_quotes_nothing(error: type[Exception]) -> None:
     """The name of the error is enough for the log."""
     async with registry(raising(error)) as client:
@@ -106,7 +131,9 @@ async def test_an_answer_that_trickles_is_given_up() -> None:
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     """We ask for none; so what comes packed could be a bomb."""
     async with registry(
-        lambda _request: httpx.Response(200, stream=httpx.ByteStream(b"\x1f\x8b..."), headers={"Content-Encoding": "gzip"})
+        lambda _request: httpx.Response(
+            200, stream=httpx.ByteStream(b"\x1f\x8b..."), headers={"Content-Encoding": "gzip"}
+        )
     ) as client:
         assert Unreachable("answer_encoded") == await client.fetch(1)
 
@@ -119,7 +146,12 @@ async def test_credentials_are_sent_and_redirects_not_followed() -> None:
         asked.append(request)
         return httpx.Response(307, headers={"Location": "https://elsewhere.example/"}, json={})
 
-    async with Registry("https://registry.example", auth=("user", "pass"), tls=_TLS, transport=httpx.MockTransport(answer)) as client:
+    async with Registry(
+        "https://registry.example",
+        auth=("user", "pass"),
+        tls=_TLS,
+        transport=httpx.MockTransport(answer),
+    ) as client:
         assert Unreachable("unexpected_answer_307") == await client.fetch(1)
     assert [request.url.host for request in asked] == ["registry.example"]
     assert asked[0].headers["Authorization"] == "Basic dXNlcjpwYXNz"
@@ -131,7 +163,9 @@ async def test_ping_is_silent_when_a_registry_lets_us_in() -> None:
         await client.ping()
 
 
-@pytest.mark.parametrize("answer", [always(200, {}), always(401, {}), always(500, {}), raising(httpx.ConnectError)])
+@pytest.mark.parametrize(
+    "answer", [always(200, {}), always(401, {}), always(500, {}), raising(httpx.ConnectError)]
+)
 async def test_ping_tells_when_it_does_not(answer: Answer) -> None:
     """At start this is waited for."""
     async with registry(answer) as client:
@@ -162,7 +196,16 @@ async def test_a_schema_that_the_registry_refuses_halts(status: int) -> None:
             await client.register("s", "{}")
 
 
-@pytest.mark.parametrize("answer", [always(200, {"id": "x"}), always(200, []), always(401, {}), always(503, {}), raising(httpx.ReadTimeout)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        always(200, {"id": "x"}),
+        always(200, []),
+        always(401, {}),
+        always(503, {}),
+        raising(httpx.ReadTimeout),
+    ],
+)
 async def test_a_registry_that_is_away_is_waited_for_when_registering(answer: Answer) -> None:
     """Tried again by the caller."""
     async with registry(answer) as client:
@@ -179,7 +222,9 @@ async def test_a_registry_that_is_away_is_waited_for_when_registering(answer: An
         (404, {"error_code": 40402}, True),
     ],
 )
-async def test_compatibility_is_the_registrys_word(status: int, body: object, expected: bool) -> None:
+async def test_compatibility_is_the_registrys_word(
+    status: int, body: object, expected: bool
+) -> None:
     """A subject without versions takes anything."""
     async with registry(always(status, body)) as client:
         assert expected == await client.is_compatible("s", "{}")
@@ -201,7 +246,9 @@ async def test_compatibility_is_unknown_while_no_registry_answers(answer: Answer
         (404, {"error_code": 40403}, None),
     ],
 )
-async def test_a_schema_is_found_under_its_subject_or_not(status: int, body: object, found: int | None) -> None:
+async def test_a_schema_is_found_under_its_subject_or_not(
+    status: int, body: object, found: int | None
+) -> None:
     """Asked, and not registered by asking."""
     asked: list[httpx.Request] = []
 
@@ -211,10 +258,14 @@ async def test_a_schema_is_found_under_its_subject_or_not(status: int, body: obj
 
     async with registry(answer) as client:
         assert await client.find("s/1", '"string"') == found
-    assert [(one.method, one.url.raw_path.decode()) for one in asked] == [("POST", "/apis/ccompat/v7/subjects/s%2F1")]
+    assert [(one.method, one.url.raw_path.decode()) for one in asked] == [
+        ("POST", "/apis/ccompat/v7/subjects/s%2F1")
+    ]
 
 
-@pytest.mark.parametrize(("status", "body"), [(404, {}), (500, {"error_code": 50001}), (200, {"id": "7"}), (401, {})])
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, {}), (500, {"error_code": 50001}), (200, {"id": "7"}), (401, {})]
+)
 async def test_no_word_on_a_schema_is_no_denial(status: int, body: object) -> None:
     """A registry in trouble must not look like one without our schema."""
     async with registry(always(status, body)) as client:

@@ -1,4 +1,6 @@
-"""A replay's run on a real PostgreSQL, with a scripted fleet: what is asked for, what is not, and what ends it."""
+"""A replay's run on a real PostgreSQL, with a scripted fleet: what is asked for, what is not, and
+what ends it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,16 +9,16 @@ from dataclasses import dataclass, field
 
 import psycopg
 import pytest
-
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
-from hlf_sync.replay.judgement import Letter, ReplayVerdict
-from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.errors import HaltError
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.replay.applying import Applying, ReplayStoppedError, Tally, Wish
 from hlf_sync.replay.desk import Desk, ReplayHeldError
+from hlf_sync.replay.judgement import Letter, ReplayVerdict
+from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.standings import Standings
+
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
 
@@ -57,10 +59,14 @@ class Office:
         async with Desk(self.dsn, purpose, "HLF") as desk:
             yield desk
 
-    async def apply(self, mentor_ids: list[str], reason: str = "why not", policy: RolloutPolicy = FAST) -> Tally:
+    async def apply(
+        self, mentor_ids: list[str], reason: str = "why not", policy: RolloutPolicy = FAST
+    ) -> Tally:
         async with self.desk() as desk:
             letters = [letter(mentor_id) for mentor_id in mentor_ids]
-            await Applying(desk, self.standings, Wish(letters, reason), policy, self.notes, self.tally).run()
+            await Applying(
+                desk, self.standings, Wish(letters, reason), policy, self.notes, self.tally
+            ).run()
         return self.tally
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -81,7 +87,17 @@ async def office(cluster: Cluster, database: str) -> AsyncIterator[Office]:
 
 def letter(mentor_id: str, generation: int = 4) -> Letter:
     """The exhausted letter of a mentor that `dead_lettered` made."""
-    return Letter(0, 0, f"{mentor_id}:{generation}", LetterKind.EXHAUSTED, "server_error", 0, MentorId(mentor_id), generation, 3)
+    return Letter(
+        0,
+        0,
+        f"{mentor_id}:{generation}",
+        LetterKind.EXHAUSTED,
+        "server_error",
+        0,
+        MentorId(mentor_id),
+        generation,
+        3,
+    )
 
 
 async def test_letters_go_out_one_then_ten_then_all_with_who_and_why(office: Office) -> None:
@@ -90,11 +106,18 @@ async def test_letters_go_out_one_then_ten_then_all_with_who_and_why(office: Off
     async with Fleet(office.dsn) as fleet:
         tally = await office.apply(mentors, "the outage is over")
     assert (tally.requests, tally.counts["delivered"]) == (15, 15)
-    assert fleet.requests[:1] == mentors[:1] and sorted(fleet.requests[1:11]) == sorted(mentors[1:11])
+    assert fleet.requests[:1] == mentors[:1] and sorted(fleet.requests[1:11]) == sorted(
+        mentors[1:11]
+    )
     assert office.notes.stages[0] == "canary of 1"
-    assert (await office.apply(mentors)).counts == {"delivered": 15}, "a run that begins anew counts nothing twice"
+    assert (await office.apply(mentors)).counts == {"delivered": 15}, (
+        "a run that begins anew counts nothing twice"
+    )
     assert set(
-        office.sql("SELECT triggered_by, reason, requested_by IS NOT NULL, dead_letter_id = mentor_id || ':4' FROM hlf_sync.sync_request")
+        office.sql(
+            "SELECT triggered_by, reason, requested_by IS NOT NULL, dead_letter_id = mentor_id ||"
+            " ':4' FROM hlf_sync.sync_request"
+        )
     ) == {("dead_letter_replay", "the outage is over", True, True)}
 
 
@@ -132,7 +155,9 @@ async def test_what_was_asked_for_before_a_kill_is_not_asked_for_again(office: O
     assert office.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(3,)]
 
 
-async def test_a_request_that_failed_does_not_keep_its_mentor_from_being_asked_for_again(office: Office) -> None:
+async def test_a_request_that_failed_does_not_keep_its_mentor_from_being_asked_for_again(
+    office: Office,
+) -> None:
     """The new letter is another one."""
     (mentor,) = dead_lettered(office.admin, 1)
     async with Fleet(office.dsn, lambda _: True) as fleet:
@@ -147,7 +172,11 @@ async def test_a_request_that_failed_does_not_keep_its_mentor_from_being_asked_f
 async def test_what_is_due_no_longer_is_left_out_at_once(office: Office) -> None:
     """Delivered since the plan was made, or a person's matter by now."""
     mentors = dead_lettered(office.admin, 3)
-    office.sql("UPDATE hlf_sync.mentor_ledger SET state = 'in_sync', generation = 5, dead_letter_id = NULL WHERE mentor_id = %s", mentors[0])
+    office.sql(
+        "UPDATE hlf_sync.mentor_ledger SET state = 'in_sync', generation = 5, dead_letter_id = NULL"
+        " WHERE mentor_id = %s",
+        mentors[0],
+    )
     office.sql("DELETE FROM hlf_sync.contact_mapping WHERE mentor_id = %s", mentors[1])
     async with Fleet(office.dsn) as fleet:
         tally = await office.apply(mentors)
@@ -166,7 +195,9 @@ async def test_without_workers_it_says_so_and_waits(office: Office) -> None:
         assert (await waiting).counts["delivered"] == 1
 
 
-async def test_an_open_circuit_is_waited_for_and_a_half_open_one_gets_one_letter(office: Office) -> None:
+async def test_an_open_circuit_is_waited_for_and_a_half_open_one_gets_one_letter(
+    office: Office,
+) -> None:
     """That one is the probe."""
     mentors = dead_lettered(office.admin, 3)
     office.sql("INSERT INTO hlf_sync.circuit (organization, state) VALUES ('HLF', 'open')")
@@ -191,7 +222,9 @@ async def test_a_halt_ends_it_and_is_named(office: Office, reason: str) -> None:
             await running
 
 
-async def test_the_guard_ends_it_only_when_it_holds_a_removal_of_this_replay(office: Office) -> None:
+async def test_the_guard_ends_it_only_when_it_holds_a_removal_of_this_replay(
+    office: Office,
+) -> None:
     """Others' removals are others' matter."""
     mentors = dead_lettered(office.admin, 2)
     office.sql("INSERT INTO hlf_sync.halt (reason) VALUES ('mass_removal')")
@@ -225,7 +258,9 @@ async def test_closing_keeps_who_and_why_and_has_the_named_mentor_looked_at(offi
     judged = await office.standings.judge([named, nameless])
     assert {one.judgement.verdict for one in judged} == {ReplayVerdict.SUPERSEDED}
     assert all(one.judgement.reason.endswith("somebody's test") for one in judged)
-    assert office.sql("SELECT mentor_id::text, dead_letter_id, reason FROM hlf_sync.sync_request") == [(mentor, "t-0-1", "closed: somebody's test")]
+    assert office.sql(
+        "SELECT mentor_id::text, dead_letter_id, reason FROM hlf_sync.sync_request"
+    ) == [(mentor, "t-0-1", "closed: somebody's test")]
 
 
 async def _until(is_so: Callable[[], bool]) -> None:

@@ -1,4 +1,6 @@
-"""Following the topic: what is replayed by itself and when, and where the group's offsets stand. Kafka is a list, PostgreSQL is real."""
+"""Following the topic: what is replayed by itself and when, and where the group's offsets stand.
+Kafka is a list, PostgreSQL is real.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -7,20 +9,20 @@ from typing import Any, cast
 
 import psycopg
 import pytest
-
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
-from hlf_sync.replay.judgement import Letter
-from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.errors import HaltError
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
+from hlf_sync.replay.judgement import Letter
 from hlf_sync.replay.letter_log import Extent, Layout
+from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.standings import Standings
 from hlf_sync.replay.watching import Watching, WatchPolicy
 from hlf_sync.replay.workplace import Workplace
+
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
 from tests.rooms.test_replay_applying import Notes
@@ -43,10 +45,17 @@ class ListedLog:
         return placed
 
     async def layout(self) -> Layout:
-        return Layout(self.topic_id, {number: Extent(0, len(letters)) for number, letters in enumerate(self.partitions)})
+        return Layout(
+            self.topic_id,
+            {number: Extent(0, len(letters)) for number, letters in enumerate(self.partitions)},
+        )
 
     async def committed(self, partitions: list[int]) -> dict[int, int]:
-        return {partition: self.offsets[partition] for partition in partitions if partition in self.offsets}
+        return {
+            partition: self.offsets[partition]
+            for partition in partitions
+            if partition in self.offsets
+        }
 
     async def commit(self, positions: Mapping[int, int]) -> None:
         self.offsets |= positions
@@ -78,9 +87,26 @@ class World:
             row = connection.execute("SELECT extract(epoch FROM now()) * 1000").fetchone()
         return int(row[0]) if row else 0
 
-    def letter(self, mentor_id: str, *, age_s: float = 600, kind: LetterKind = LetterKind.EXHAUSTED, generation: int = 4) -> Letter:
+    def letter(
+        self,
+        mentor_id: str,
+        *,
+        age_s: float = 600,
+        kind: LetterKind = LetterKind.EXHAUSTED,
+        generation: int = 4,
+    ) -> Letter:
         created_at_ms = self.database_ms() - int(age_s * 1000)
-        return Letter(0, 0, f"{mentor_id}:{generation}", kind, "server_error", created_at_ms, MentorId(mentor_id), generation, 3)
+        return Letter(
+            0,
+            0,
+            f"{mentor_id}:{generation}",
+            kind,
+            "server_error",
+            created_at_ms,
+            MentorId(mentor_id),
+            generation,
+            3,
+        )
 
 
 @pytest.fixture
@@ -90,7 +116,9 @@ async def world(cluster: Cluster, database: str) -> AsyncIterator[World]:
     pool = open_pool(dsn, size=1)
     await pool.open()
     log, standings = ListedLog(), Standings(pool, Rules())
-    place: Any = SimpleNamespace(log=log, reader=log, standings=standings, desk=lambda purpose: Desk(dsn, purpose, "HLF"))
+    place: Any = SimpleNamespace(
+        log=log, reader=log, standings=standings, desk=lambda purpose: Desk(dsn, purpose, "HLF")
+    )
     yield World(dsn, cluster.dsn(database), log, cast("Workplace", place), Notes())
     await pool.close()
 
@@ -108,7 +136,9 @@ async def test_offsets_pass_only_what_is_resolved_in_each_partition(world: World
     backlog = Backlog(world.place)
     await backlog.catch_up()
     assert await backlog.commit() == Standstill(4, {"due": 3, "investigate": 1})
-    world.sql("UPDATE hlf_sync.mentor_ledger SET state = 'in_sync', generation = 5, dead_letter_id = NULL")
+    world.sql(
+        "UPDATE hlf_sync.mentor_ledger SET state = 'in_sync', generation = 5, dead_letter_id = NULL"
+    )
     await backlog.catch_up()
     assert await backlog.commit() == Standstill(1, {"investigate": 1})
     assert world.log.offsets == {0: 2, 1: 1}
@@ -186,4 +216,7 @@ async def test_nothing_is_replayed_into_an_outage(world: World) -> None:
         async with world.place.desk("apply"):
             pass
         assert fleet.requests == []
-    assert [line.split(";")[0] for line in world.notes.said] == ["no worker runs", "the circuit is open"]
+    assert [line.split(";")[0] for line in world.notes.said] == [
+        "no worker runs",
+        "the circuit is open",
+    ]

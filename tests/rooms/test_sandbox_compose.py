@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 from hlf_sync_sandbox import jars
-from hlf_sync_sandbox.parts import connect
-from hlf_sync_sandbox.parts import kafka
+from hlf_sync_sandbox.parts import connect, kafka
 
 TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
 
@@ -23,9 +22,17 @@ def test_the_images_have_the_versions_of_the_lock_file() -> None:
 
 def test_the_settings_that_tests_rely_on_are_the_same() -> None:
     """Sessions, rebalances, topics; what a connector may override."""
-    for name in ("group.consumer.session.timeout.ms", "group.initial.rebalance.delay.ms", "auto.create.topics.enable"):
+    for name in (
+        "group.consumer.session.timeout.ms",
+        "group.initial.rebalance.delay.ms",
+        "auto.create.topics.enable",
+    ):
         assert f'KAFKA_{name.upper().replace(".", "_")}: "{kafka._SETTINGS[name]}"' in TEXT
-    for name in ("group.id", "connector.client.config.override.allowlist", "offset.flush.interval.ms"):
+    for name in (
+        "group.id",
+        "connector.client.config.override.allowlist",
+        "offset.flush.interval.ms",
+    ):
         assert f"{name}={connect._SETTINGS[name]}\n" in TEXT
 
 

@@ -1,4 +1,6 @@
-"""The sandbox's files: what is written must be read alike by a shell, by dotenv and by the next `up`."""
+"""The sandbox's files: what is written must be read alike by a shell, by dotenv and by the next
+`up`.
+"""
 
 import json
 import stat
@@ -7,21 +9,25 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hlf_sync_sandbox.account import Account
 from hlf_sync_sandbox.errors import ArgumentError
 from hlf_sync_sandbox.layout import Layout, check_name, keep_passwords, read_env, tail, write_env
 from hlf_sync_sandbox.process import Process
 from hlf_sync_sandbox.roster import Roster
+from hypothesis import given
+from hypothesis import strategies as st
 
 SHELL = 'set -a; . "$0"; printf %s "$NAME"'
-WRITABLE = st.text(st.characters(blacklist_categories=("C", "Zl", "Zp"), blacklist_characters='\\,:{}$`"'), max_size=30).filter(str.isprintable)
+WRITABLE = st.text(
+    st.characters(blacklist_categories=("C", "Zl", "Zp"), blacklist_characters='\\,:{}$`"'),
+    max_size=30,
+).filter(str.isprintable)
 
 
 @given(WRITABLE)
-def test_any_folder_that_is_allowed_survives_the_env_file(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_any_folder_that_is_allowed_survives_the_env_file(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     """For our own reader and for dotenv; an apostrophe too."""
     check_name(Path(f"/{name}"), "the folder")
     file = tmp_path_factory.mktemp("env") / "sandbox.env"
@@ -29,12 +35,16 @@ def test_any_folder_that_is_allowed_survives_the_env_file(tmp_path_factory: pyte
     assert dotenv_values(file, interpolate=False)["NAME"] == read_env(file)["NAME"] == f"/{name}"
 
 
-@pytest.mark.parametrize("value", ["/plain", "/with space", "/a person's", "https://x/?a=b&c=%20", ""])
+@pytest.mark.parametrize(
+    "value", ["/plain", "/with space", "/a person's", "https://x/?a=b&c=%20", ""]
+)
 def test_a_shell_reads_the_env_file_alike(tmp_path: Path, value: str) -> None:
     """Sourced by /bin/sh."""
     file = tmp_path / "sandbox.env"
     write_env(file, {"NAME": value})
-    shell = subprocess.run(["/bin/sh", "-c", SHELL, str(file)], capture_output=True, text=True, check=True)
+    shell = subprocess.run(
+        ["/bin/sh", "-c", SHELL, str(file)], capture_output=True, text=True, check=True
+    )
     assert shell.stdout == value
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

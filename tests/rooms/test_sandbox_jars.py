@@ -6,19 +6,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from rich.console import Console
-
-from hlf_sync_sandbox import download
-from hlf_sync_sandbox import jars
-from hlf_sync_sandbox import mirror
+from hlf_sync_sandbox import download, jars, mirror
 from hlf_sync_sandbox.cache import VARIABLE, cache_root
 from hlf_sync_sandbox.errors import ArgumentError, DownloadError
 from hlf_sync_sandbox.jar_lock import SECTIONS, read_listing, write_pom
 from hlf_sync_sandbox.jars import Jar
 from hlf_sync_sandbox.screen import Screen
+from rich.console import Console
 
 CONTENT = b"bytes of a jar"
-JAR = Jar("org.example", "thing", "1.0", "", "jar", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+JAR = Jar(
+    "org.example", "thing", "1.0", "", "jar", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)
+)
 URL = "https://mirror.example.org/maven2"
 QUIET = Screen(Console(quiet=True))
 
@@ -34,10 +33,15 @@ def fetch(cache: Path, answer: Callable[[httpx.Request], httpx.Response]) -> Non
 
 
 def test_the_lock_file_names_every_section_and_no_address() -> None:
-    """Versions as the design has them, each file once per section, nothing of where it comes from."""
+    """Versions as the design has them, each file once per section, nothing of where it
+    comes from.
+    """
     locked = jars.load()
     assert set(locked) == {section.name for section in SECTIONS}
-    assert locked["debezium"][0].coordinate == "io.debezium:debezium-connector-postgres:3.7.0.Final:plugin:tar.gz"
+    assert (
+        locked["debezium"][0].coordinate
+        == "io.debezium:debezium-connector-postgres:3.7.0.Final:plugin:tar.gz"
+    )
     assert locked["registry"][0].coordinate == "io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz"
     assert {jar.version for jar in locked["kafka"] if jar.group == "org.apache.kafka"} == {"4.3.1"}
     assert not [jar for jar in locked["converter"] if jar.group == "org.apache.kafka"]
@@ -52,7 +56,15 @@ def test_a_line_of_the_lock_file_is_read_as_it_was_written() -> None:
         assert all(jars.read_line(jars.write_line(jar)) == jar for jar in section)
 
 
-@pytest.mark.parametrize("line", ["a:b:1:jar md5:00 1", "a:b:1:jar sha256:00 1", f"a:b:c:d:e:f sha256:{'0' * 64} 1", f"a:b:1:jar sha256:{'0' * 64}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a:b:1:jar md5:00 1",
+        "a:b:1:jar sha256:00 1",
+        f"a:b:c:d:e:f sha256:{'0' * 64} 1",
+        f"a:b:1:jar sha256:{'0' * 64}",
+    ],
+)
 def test_a_line_that_is_none_is_refused(line: str) -> None:
     """Rather than fetching something unverified."""
     with pytest.raises(ValueError, match=r"jars\.lock|unpack"):
@@ -61,14 +73,20 @@ def test_a_line_that_is_none_is_refused(line: str) -> None:
 
 def test_mavens_listing_becomes_coordinates_without_twins() -> None:
     """The packaging stands elsewhere in Maven's order."""
-    text = "The following files have been resolved:\n   a.b:c:jar:1.0:compile -- module x\n   a.b:c:tar.gz:all:2:runtime\n   a.b:c:jar:1.0:compile\n"
+    text = (
+        "The following files have been resolved:\n   a.b:c:jar:1.0:compile -- module x\n  "
+        " a.b:c:tar.gz:all:2:runtime\n   a.b:c:jar:1.0:compile\n"
+    )
     assert read_listing(text) == ["a.b:c:1.0:jar", "a.b:c:2:all:tar.gz"]
 
 
 def test_the_project_for_maven_leaves_out_what_a_section_must_not_bring() -> None:
     """Kafka's clients in the converter's folder would hide Connect's own."""
     poms = {section.name: write_pom(section) for section in SECTIONS}
-    assert "<exclusion><groupId>org.apache.kafka</groupId><artifactId>*</artifactId></exclusion>" in poms["converter"]
+    assert (
+        "<exclusion><groupId>org.apache.kafka</groupId><artifactId>*</artifactId></exclusion>"
+        in poms["converter"]
+    )
     assert "exclusion" not in poms["kafka"]
 
 
@@ -95,7 +113,9 @@ def test_a_wrong_file_is_refused_and_not_kept(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "maven").rglob("*") if path.is_file()]
 
 
-def test_a_stumbling_repository_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stumbling_repository_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A 503 and a broken connection, then the file."""
     monkeypatch.setattr(download, "_PAUSE_S", 0)
     asked: list[None] = []
@@ -171,7 +191,9 @@ def test_a_mirror_of_the_users_settings_brings_its_credentials() -> None:
 @pytest.mark.parametrize("mirror_of", ["*,!central", "internal"])
 def test_a_mirror_of_something_else_is_not_taken(mirror_of: str) -> None:
     """Central stays central."""
-    assert mirror.read_settings(SETTINGS.replace(">*<", f">{mirror_of}<"), "settings.xml", {}) is None
+    assert (
+        mirror.read_settings(SETTINGS.replace(">*<", f">{mirror_of}<"), "settings.xml", {}) is None
+    )
 
 
 @pytest.mark.parametrize("text", ["<settings>", "no xml"])
@@ -187,7 +209,9 @@ def test_a_mirror_must_be_an_address() -> None:
         mirror.choose("mirror.example.org", {})
 
 
-def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_the_variable_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else in the user's cache folder."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert cache_root() == tmp_path

@@ -1,4 +1,6 @@
-"""What the leader does by the clock, on a real PostgreSQL: open letters are counted and resolved, old attempts are deleted."""
+"""What the leader does by the clock, on a real PostgreSQL: open letters are counted and resolved,
+old attempts are deleted.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,21 +10,30 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.worker import leader as module
 from hlf_sync.worker.leader import Scheduler
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
-FAILURE = "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id) VALUES (%s, 'decode_error', 0, %s)"
-AT_REST = "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, updated_at) VALUES (%s, 'hidden', %s, 1, now() + %s::interval)"
+FAILURE = (
+    "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+    " dead_letter_id) VALUES (%s, 'decode_error', 0, %s)"
+)
+AT_REST = (
+    "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, updated_at) VALUES"
+    " (%s, 'hidden', %s, 1, now() + %s::interval)"
+)
 ATTEMPT = """
 INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms, outcome)
 SELECT %s, n, 1, 'remove', 'status_change', now() - make_interval(days => %s), 5, 'applied' FROM generate_series(1, %s) n
 """
-OPEN = "SELECT mentor_id::text FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL ORDER BY id"
+OPEN = (
+    "SELECT mentor_id::text FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL ORDER"
+    " BY id"
+)
 ATTEMPTS = "SELECT count(*) FROM hlf_sync.delivery_attempt"
 
 
@@ -50,11 +61,16 @@ class Room:
 
 
 @pytest.fixture
-async def room(cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+async def room(
+    cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Room]:
     """A leader in a hurry."""
     monkeypatch.setattr(module, "TURN_S", 0.02)
     monkeypatch.setattr(module, "_ATTEMPTS_AT_ONCE", 10)
-    room = Room(cluster.dsn(database), Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True))
+    room = Room(
+        cluster.dsn(database),
+        Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True),
+    )
     yield room
     if room.task is not None:
         room.task.cancel()
@@ -63,7 +79,9 @@ async def room(cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.requirement("R44")
-async def test_an_unreadable_records_failure_is_open_until_its_mentor_is_at_rest_again(room: Room) -> None:
+async def test_an_unreadable_records_failure_is_open_until_its_mentor_is_at_rest_again(
+    room: Room,
+) -> None:
     """Counted until then; an older rest, or a mentor who is not at rest, resolves nothing."""
     room.lead()
     healed, older, pending, closed = (str(uuid4()) for _ in range(4))
@@ -71,7 +89,11 @@ async def test_an_unreadable_records_failure_is_open_until_its_mentor_is_at_rest
     for mentor_id in (healed, older, pending, closed):
         room.sql(FAILURE, mentor_id, f"topic-0-{mentor_id}")
     await room.until(lambda: room.scheduler.open_letters == 4)
-    room.sql("INSERT INTO hlf_sync.closed_letter (letter_id, closed_by, reason) VALUES (%s, 'me', 'seen to')", f"topic-0-{closed}")
+    room.sql(
+        "INSERT INTO hlf_sync.closed_letter (letter_id, closed_by, reason) VALUES (%s, 'me', 'seen"
+        " to')",
+        f"topic-0-{closed}",
+    )
     room.sql(AT_REST, pending, "dead_lettered", "1 second")
     room.sql(AT_REST, healed, "in_sync", "1 second")
     await room.until(lambda: room.scheduler.open_letters == 2)
@@ -85,4 +107,6 @@ async def test_old_attempts_are_deleted_in_batches_but_for_each_mentors_last(roo
         room.sql(ATTEMPT, mentor_id, days, count)
     room.lead()
     await room.until(lambda: room.sql(ATTEMPTS) == [(5,)])
-    assert room.sql("SELECT generation FROM hlf_sync.delivery_attempt WHERE mentor_id = %s", quiet) == [(3,)]
+    assert room.sql(
+        "SELECT generation FROM hlf_sync.delivery_attempt WHERE mentor_id = %s", quiet
+    ) == [(3,)]

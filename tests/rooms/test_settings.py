@@ -1,13 +1,14 @@
-"""Settings: where they come from, what is refused and with which words, and that no secret is ever shown."""
+"""Settings: where they come from, what is refused and with which words, and that no secret is ever
+shown.
+"""
 
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
-
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
+from hlf_sync.errors import SettingsError
+from pydantic import ValidationError
 
 SECRET = "s3cr3t-that-nobody-may-see"
 TENANT = "00000000-0000-0000-0000-000000000001"
@@ -30,7 +31,9 @@ def refused(**values: str) -> str:
     """The message with which these are refused."""
     with pytest.raises(SettingsError) as caught:
         loaded(**values)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__, "pydantic's own error may quote the input"
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__, (
+        "pydantic's own error may quote the input"
+    )
     return str(caught.value)
 
 
@@ -77,20 +80,54 @@ def test_the_process_environment_is_the_default_source(monkeypatch: pytest.Monke
         ("DYNAMICS_MANAGED_IDENTITY", "perhaps", ("boolean", "")),
         ("KAFKA_OPTIONS", "security.protocol=SSL", ("is not a JSON object", "security.protocol")),
         ("KAFKA_OPTIONS", "[1]", ("is not a JSON object", "security.protocol")),
-        ("DYNAMICS_BASE_URL", "http://contoso.crm.dynamics.com", ("must be an https:// address", "'https://contoso")),
-        ("DYNAMICS_BASE_URL", "contoso.crm.dynamics.com", ("must be an https:// address", "'https://contoso")),
+        (
+            "DYNAMICS_BASE_URL",
+            "http://contoso.crm.dynamics.com",
+            ("must be an https:// address", "'https://contoso"),
+        ),
+        (
+            "DYNAMICS_BASE_URL",
+            "contoso.crm.dynamics.com",
+            ("must be an https:// address", "'https://contoso"),
+        ),
         ("DYNAMICS_BASE_URL", "https://", ("must be an https:// address", "'https://contoso")),
-        ("DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com/api/data", ("scheme and host only", "'https://contoso")),
-        ("DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com?a=1", ("scheme and host only", "'https://contoso")),
-        ("DYNAMICS_BASE_URL", f"https://me:{SECRET}@contoso.crm.dynamics.com", ("scheme and host only", "'https://contoso")),
-        ("DYNAMICS_AUTHORITY", "http://login.example.org", ("must be an https:// address", "'https://login")),
+        (
+            "DYNAMICS_BASE_URL",
+            "https://contoso.crm.dynamics.com/api/data",
+            ("scheme and host only", "'https://contoso"),
+        ),
+        (
+            "DYNAMICS_BASE_URL",
+            "https://contoso.crm.dynamics.com?a=1",
+            ("scheme and host only", "'https://contoso"),
+        ),
+        (
+            "DYNAMICS_BASE_URL",
+            f"https://me:{SECRET}@contoso.crm.dynamics.com",
+            ("scheme and host only", "'https://contoso"),
+        ),
+        (
+            "DYNAMICS_AUTHORITY",
+            "http://login.example.org",
+            ("must be an https:// address", "'https://login"),
+        ),
         ("SCHEMA_REGISTRY_URL", "registry:8081", ("http:// or https://", "'https://registry")),
         ("CONNECT_URL", "http://", ("http:// or https://", "'https://connect")),
-        ("CONNECT_URL", f"https://me:{SECRET}@connect:8083", ("must not hold user and password", "'https://connect")),
-        ("SCHEMA_REGISTRY_URL", f"https://me:{SECRET}@registry", ("must not hold user and password", "'https://registry")),
+        (
+            "CONNECT_URL",
+            f"https://me:{SECRET}@connect:8083",
+            ("must not hold user and password", "'https://connect"),
+        ),
+        (
+            "SCHEMA_REGISTRY_URL",
+            f"https://me:{SECRET}@registry",
+            ("must not hold user and password", "'https://registry"),
+        ),
     ],
 )
-def test_a_wrong_value_is_refused_by_name_with_what_is_wrong_and_an_example(name: str, value: str, words: tuple[str, str]) -> None:
+def test_a_wrong_value_is_refused_by_name_with_what_is_wrong_and_an_example(
+    name: str, value: str, words: tuple[str, str]
+) -> None:
     """And without quoting the value."""
     message = refused(**{name: value})
     assert message.startswith(f"HLF_SYNC_{name}: ")
@@ -117,13 +154,18 @@ def test_https_is_required_of_dynamics_and_of_the_token_service_only() -> None:
 
 def test_the_lease_must_exceed_one_attempt() -> None:
     """Else a second worker could call meanwhile."""
-    assert refused(LEASE_S="10", REQUEST_TIMEOUT_S="10") == "HLF_SYNC_LEASE_S must exceed HLF_SYNC_REQUEST_TIMEOUT_S (10)"
+    assert (
+        refused(LEASE_S="10", REQUEST_TIMEOUT_S="10")
+        == "HLF_SYNC_LEASE_S must exceed HLF_SYNC_REQUEST_TIMEOUT_S (10)"
+    )
     assert loaded(LEASE_S="10.5", REQUEST_TIMEOUT_S="10").lease_s == 10.5
 
 
 def test_kafka_options_are_a_json_object() -> None:
     """Handed to librdkafka."""
-    assert loaded(KAFKA_OPTIONS='{"security.protocol": "SSL"}').kafka_options == {"security.protocol": "SSL"}
+    assert loaded(KAFKA_OPTIONS='{"security.protocol": "SSL"}').kafka_options == {
+        "security.protocol": "SSL"
+    }
     assert Settings(kafka_options={"a": 1}).kafka_options == {"a": 1}
 
 
@@ -136,7 +178,10 @@ def test_words_may_be_written_in_any_case() -> None:
 def test_an_env_file_fills_in_what_the_environment_leaves_open(tmp_path: Path) -> None:
     """Quoted as a shell would, nothing interpolated; the environment rules."""
     file = tmp_path / "hlf.env"
-    file.write_text("HLF_SYNC_ORGANIZATION='from $FILE'\nHLF_SYNC_KAFKA_GROUP_ID=file\nOTHER\n", encoding="utf-8")
+    file.write_text(
+        "HLF_SYNC_ORGANIZATION='from $FILE'\nHLF_SYNC_KAFKA_GROUP_ID=file\nOTHER\n",
+        encoding="utf-8",
+    )
     settings = load(file, {"HLF_SYNC_KAFKA_GROUP_ID": "environment"})
     assert (settings.organization, settings.kafka_group_id) == ("from $FILE", "environment")
 
@@ -172,10 +217,14 @@ def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R23")
-def test_a_secret_file_of_the_environment_rules_over_the_secret_of_an_env_file(tmp_path: Path) -> None:
+def test_a_secret_file_of_the_environment_rules_over_the_secret_of_an_env_file(
+    tmp_path: Path,
+) -> None:
     """The environment first, in either form; else a rotated file would never be read."""
     (secret := tmp_path / "secret").write_text("rotated", encoding="utf-8")
-    (env_file := tmp_path / "hlf.env").write_text("HLF_SYNC_DYNAMICS_CLIENT_SECRET=old\n", encoding="utf-8")
+    (env_file := tmp_path / "hlf.env").write_text(
+        "HLF_SYNC_DYNAMICS_CLIENT_SECRET=old\n", encoding="utf-8"
+    )
     environ = {"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE": str(secret)}
     assert load(env_file, environ).secret("dynamics_client_secret") == "rotated"
     assert secret_file("dynamics_client_secret", env_file, environ) == secret
@@ -184,10 +233,15 @@ def test_a_secret_file_of_the_environment_rules_over_the_secret_of_an_env_file(t
 def test_a_secret_file_that_cannot_be_read_is_said_by_name(tmp_path: Path) -> None:
     """The kind of failure, never the content."""
     file = tmp_path / "secret"
-    with pytest.raises(SettingsError, match=r"^HLF_SYNC_POSTGRES_DSN_FILE names a file that cannot be read: FileNotFoundError$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^HLF_SYNC_POSTGRES_DSN_FILE names a file that cannot be read: FileNotFoundError$",
+    ):
         load(environ={"HLF_SYNC_POSTGRES_DSN_FILE": str(file)})
     file.write_bytes(SECRET.encode() + b"\xff")
-    with pytest.raises(SettingsError, match=r"^X names a file that cannot be read: UnicodeDecodeError$") as caught:
+    with pytest.raises(
+        SettingsError, match=r"^X names a file that cannot be read: UnicodeDecodeError$"
+    ) as caught:
         read_secret(file, "X")
     assert caught.value.__suppress_context__
 
@@ -198,14 +252,19 @@ def test_an_empty_secret_file_is_refused_by_name(content: str, tmp_path: Path) -
     """A secret cannot be null; a mount that is not there yet looks like this."""
     file = tmp_path / "secret"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"^HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names an empty file: put the secret into it"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names an empty file: put the secret into it",
+    ):
         load(environ={"HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE": str(file)})
 
 
 @pytest.mark.requirement("R23")
 def test_a_blank_secret_is_refused_wherever_it_comes_from() -> None:
     """It would be sent, and look like a refusal."""
-    assert refused(DYNAMICS_CLIENT_SECRET=" ").startswith("HLF_SYNC_DYNAMICS_CLIENT_SECRET: is empty")
+    assert refused(DYNAMICS_CLIENT_SECRET=" ").startswith(
+        "HLF_SYNC_DYNAMICS_CLIENT_SECRET: is empty"
+    )
 
 
 @pytest.mark.requirement("R81")
@@ -214,14 +273,23 @@ def test_a_blank_secret_is_refused_wherever_it_comes_from() -> None:
 def test_user_and_password_belong_together(part: str, name: str) -> None:
     """One alone would be sent as no login at all."""
     message = refused(**{f"{part}_{name}": "x"})
-    assert message == f"HLF_SYNC_{part}_USER and HLF_SYNC_{part}_PASSWORD belong together: one of them is not set"
+    assert (
+        message
+        == f"HLF_SYNC_{part}_USER and HLF_SYNC_{part}_PASSWORD belong together: one of them is"
+        " not set"
+    )
 
 
 @pytest.mark.requirement("R45")
 def test_a_secret_is_in_no_text_form_of_the_settings() -> None:
     """Neither repr, str, nor a dump to JSON."""
     settings = Settings.model_validate(USERS | dict.fromkeys(SECRETS, f"password={SECRET}"))
-    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+    for text in (
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        str(settings.model_dump()),
+    ):
         assert SECRET not in text
 
 
@@ -229,8 +297,18 @@ def test_a_secret_is_in_no_text_form_of_the_settings() -> None:
 def test_a_secret_is_in_no_message() -> None:
     """Also when something else is wrong, or when it was put into the wrong variable."""
     dsn = f"postgresql://hlf:{SECRET}@db/mentors"
-    for wrong in ("LEASE_S", "KAFKA_OPTIONS", "DELIVERY", "DYNAMICS_BASE_URL", "SCHEMA_REGISTRY_URL", "HTTP_PORT", "DYNAMICS_API_VERSION"):
-        assert SECRET not in refused(POSTGRES_DSN=dsn, DYNAMICS_CLIENT_SECRET=SECRET, **{wrong: dsn})
+    for wrong in (
+        "LEASE_S",
+        "KAFKA_OPTIONS",
+        "DELIVERY",
+        "DYNAMICS_BASE_URL",
+        "SCHEMA_REGISTRY_URL",
+        "HTTP_PORT",
+        "DYNAMICS_API_VERSION",
+    ):
+        assert SECRET not in refused(
+            POSTGRES_DSN=dsn, DYNAMICS_CLIENT_SECRET=SECRET, **{wrong: dsn}
+        )
     assert SECRET not in refused(POSTGRES_DSN=dsn, LEASE_S="1")
 
 
@@ -245,10 +323,14 @@ def test_pydantics_own_error_quotes_no_value_either() -> None:
 def test_a_missing_setting_is_said_with_its_meaning_and_an_example() -> None:
     """By the command that needs it."""
     with pytest.raises(SettingsError) as caught:
-        loaded(KAFKA_BOOTSTRAP_SERVERS="b:9092").require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn")
-    assert str(caught.value) == (
-        "HLF_SYNC_SCHEMA_REGISTRY_URL is not set: Confluent-compatible root: {url}/schemas/ids/N answers"
-        " (example: HLF_SYNC_SCHEMA_REGISTRY_URL='https://registry.example.org/apis/ccompat/v7')"
+        loaded(KAFKA_BOOTSTRAP_SERVERS="b:9092").require(
+            "kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn"
+        )
+    assert (
+        str(caught.value)
+        == "HLF_SYNC_SCHEMA_REGISTRY_URL is not set: Confluent-compatible root: {url}/schemas/ids/N"
+        " answers (example:"
+        " HLF_SYNC_SCHEMA_REGISTRY_URL='https://registry.example.org/apis/ccompat/v7')"
     )
     loaded(POSTGRES_DSN="host=x").require("postgres_dsn")
 
@@ -261,7 +343,9 @@ def test_a_missing_setting_is_said_with_its_meaning_and_an_example() -> None:
         ({"DYNAMICS_TENANT_ID": TENANT, "DYNAMICS_CLIENT_ID": TENANT}, "DYNAMICS_CLIENT_SECRET"),
     ],
 )
-def test_without_credentials_the_first_missing_one_is_named(values: dict[str, str], missing: str) -> None:
+def test_without_credentials_the_first_missing_one_is_named(
+    values: dict[str, str], missing: str
+) -> None:
     """Tenant, application, secret."""
     with pytest.raises(SettingsError, match=f"^HLF_SYNC_{missing} is not set: "):
         loaded(**values).require_credentials()
@@ -282,7 +366,10 @@ def test_a_slip_of_the_pen_is_named_with_what_was_meant() -> None:
             "HLF_SYNC_RETRY_MAX_ATEMPTS": "3", "HLF_SYNC_ZZZ": "1", "HLF_SYNC_CACHE": "x", "HLF_SYNC_POSTGRES_DSN_FILE": "x", "PATH": "x",
         }
     )  # fmt: skip
-    assert lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is no setting of hlf-sync; did you mean HLF_SYNC_RETRY_MAX_ATTEMPTS?"
+    assert (
+        lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is no setting of hlf-sync; did you mean"
+        " HLF_SYNC_RETRY_MAX_ATTEMPTS?"
+    )
     assert [line.split()[0] for line in lines] == ["HLF_SYNC_RETRY_MAX_ATEMPTS", "HLF_SYNC_ZZZ"]
 
 
@@ -293,7 +380,10 @@ def test_a_replaced_secret_file_is_read_at_the_next_use(name: str, tmp_path: Pat
     file = tmp_path / "secret"
     file.write_text("password=first\n", encoding="utf-8")
     user = name.replace("_password", "_user")
-    settings = load(environ={variable(name) + "_FILE": str(file)} | ({variable(user): USERS[user]} if user in USERS else {}))
+    settings = load(
+        environ={variable(name) + "_FILE": str(file)}
+        | ({variable(user): USERS[user]} if user in USERS else {})
+    )
     assert settings.secret(name) == "password=first"
     file.write_text("password=second\n", encoding="utf-8")
     assert settings.secret(name) == "password=second"

@@ -1,4 +1,6 @@
-"""What a worker says of itself: lag and freshness, alive and ready, and a page that is exactly the metrics' table."""
+"""What a worker says of itself: lag and freshness, alive and ready, and a page that is exactly the
+metrics' table.
+"""
 
 import asyncio
 import json
@@ -9,8 +11,6 @@ from queue import Queue
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
 from hlf_sync.core.breaker import Circuit, State
 from hlf_sync.core.lag import Extent
 from hlf_sync.core.model import Change, HaltReason, MentorId, Operation, Position, Trigger
@@ -20,6 +20,8 @@ from hlf_sync.postgres.connections import open_pool
 from hlf_sync.telemetry.metric_table import TABLE, By, Kind
 from hlf_sync.telemetry.metrics import Distribution
 from hlf_sync.watch.status_server import serve
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.fakes.overseen import TOPIC, Overseen
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.log_lines import LogLines, captured
@@ -44,12 +46,19 @@ def said() -> Iterator[LogLines]:
 
 def lag_of(page: dict[str, float]) -> dict[int, float]:
     """The page's lag by partition."""
-    lags = {partition: page.get(f'hlf_sync_consumer_lag_records{{partition="{partition}",topic="{TOPIC}"}}') for partition in range(4)}
+    lags = {
+        partition: page.get(
+            f'hlf_sync_consumer_lag_records{{partition="{partition}",topic="{TOPIC}"}}'
+        )
+        for partition in range(4)
+    }
     return {partition: lag for partition, lag in lags.items() if lag is not None}
 
 
 @pytest.mark.requirement("R60")
-async def test_lag_is_told_before_the_first_record_and_not_after_a_revocation(overseen: Overseen) -> None:
+async def test_lag_is_told_before_the_first_record_and_not_after_a_revocation(
+    overseen: Overseen,
+) -> None:
     """By the owner only, from the moment it owns, whatever is read or paused."""
     overseen.lag.found = {0: Extent(5, 12), 1: Extent(0, 0), 2: Extent(3, 3), 3: Extent(0, 100)}
     overseen.thread.paused_count = 4
@@ -97,7 +106,12 @@ async def test_freshness_is_the_age_of_the_oldest_change_held(overseen: Overseen
     """By its commit, whichever came first; 0 when it has its outcome."""
     now_ms = int(overseen.stages.gate.database_now_s * 1000)
     for offset, age_s in enumerate((30, 700, 10)):
-        change = Change(MentorId(f"m{offset}"), Trigger.STATUS_CHANGE, Position(0, offset, 1), now_ms - age_s * 1000)
+        change = Change(
+            MentorId(f"m{offset}"),
+            Trigger.STATUS_CHANGE,
+            Position(0, offset, 1),
+            now_ms - age_s * 1000,
+        )
         overseen.stages.assignment.receive(change.position)
         overseen.stages.queue.add(change, 0)
     assert 700 <= overseen.page()["hlf_sync_freshness_seconds"] < 705
@@ -119,7 +133,9 @@ async def test_freshness_goes_by_the_clock_that_commits_go_by(overseen: Overseen
 
 async def test_ready_is_who_owns_partitions_and_has_read_what_was_there(overseen: Overseen) -> None:
     """Once: a later backlog makes nobody unready."""
-    overseen.lag.found = {partition: Extent(0, 2 if partition == 1 else 0) for partition in range(4)}
+    overseen.lag.found = {
+        partition: Extent(0, 2 if partition == 1 else 0) for partition in range(4)
+    }
     await overseen.measure()
     assert overseen.status.missing() == ["not caught up since the start"]
     for offset in range(2):
@@ -136,12 +152,17 @@ async def test_ready_is_who_owns_partitions_and_has_read_what_was_there(overseen
     ("fleet", "missing"),
     [
         (replace(FLEET, halts=frozenset({HaltReason.AUTH})), ["halted: auth"]),
-        (replace(FLEET, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})), ["halted: dead_letter_limit"]),
+        (
+            replace(FLEET, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
+            ["halted: dead_letter_limit"],
+        ),
         (replace(FLEET, halts=frozenset({HaltReason.MASS_REMOVAL})), []),
         (replace(FLEET, circuit=Circuit(State.OPEN, opened_at_s=1.0)), []),
     ],
 )
-async def test_halts_of_all_calls_make_unready_and_an_outage_of_dynamics_does_not(overseen: Overseen, fleet: Fleet, missing: list[str]) -> None:
+async def test_halts_of_all_calls_make_unready_and_an_outage_of_dynamics_does_not(
+    overseen: Overseen, fleet: Fleet, missing: list[str]
+) -> None:
     """The mass change guard stops removals only; polling goes on in any case."""
     await overseen.measure()
     overseen.stages.gate._take(fleet)
@@ -153,7 +174,11 @@ async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:
     await overseen.measure()
     overseen.stages.dependencies.failed("schema registry", "ConnectError", 0)
     assert overseen.status.missing() == ["schema registry does not answer"]
-    assert [overseen.status.snapshot()[key] for key in ("verdict", "reason", "stage")] == ["stalled", "registry_down", "decode"]
+    assert [overseen.status.snapshot()[key] for key in ("verdict", "reason", "stage")] == [
+        "stalled",
+        "registry_down",
+        "decode",
+    ]
 
 
 async def test_each_change_of_the_verdict_is_said_once(overseen: Overseen, said: LogLines) -> None:
@@ -169,20 +194,28 @@ async def test_each_change_of_the_verdict_is_said_once(overseen: Overseen, said:
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
-    assert [(line["level"], line["verdict"], line["reason"], line["stage"]) for line in said.of("verdict")] == [
+    assert [
+        (line["level"], line["verdict"], line["reason"], line["stage"])
+        for line in said.of("verdict")
+    ] == [
         ("info", "ok", "caught_up", "none"),
         ("warning", "stalled", "kafka_down", "consume"),
     ]
 
 
-async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(overseen: Overseen) -> None:
+async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(
+    overseen: Overseen,
+) -> None:
     """Four pages; a stuck or ended consumer thread is no longer alive."""
     await overseen.measure()
     runner = await serve(overseen.status, overseen.scrape, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
-            answers = {path: await client.get(url + path) for path in ("/livez", "/readyz", "/status", "/metrics")}
+            answers = {
+                path: await client.get(url + path)
+                for path in ("/livez", "/readyz", "/status", "/metrics")
+            }
             overseen.thread.last_turn_s -= 61
             stuck = await client.get(url + "/livez")
             overseen.thread.last_turn_s += 61
@@ -192,12 +225,18 @@ async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(ove
             unready = await client.get(url + "/readyz")
     finally:
         await runner.cleanup()
-    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(
+        answers, 200
+    )
     assert answers["/metrics"].headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert (stuck.status_code, ended.status_code) == (503, 503)
     assert (unready.status_code, unready.text) == (503, "PostgreSQL does not answer\n")
     said = json.loads(answers["/status"].text)
-    assert (said["verdict"], said["assignment"], said["lag"]) == ("ok", [0, 1, 2, 3], {f"{TOPIC}-{number}": 0 for number in range(4)})
+    assert (said["verdict"], said["assignment"], said["lag"]) == (
+        "ok",
+        [0, 1, 2, 3],
+        {f"{TOPIC}-{number}": 0 for number in range(4)},
+    )
 
 
 def test_livez_fails_when_the_loop_is_stuck() -> None:
@@ -230,15 +269,24 @@ def test_livez_fails_when_the_loop_is_stuck() -> None:
         thread.join(10)
 
 
-async def test_the_page_shows_what_the_table_lists_with_every_label_value_from_the_start(overseen: Overseen) -> None:
+async def test_the_page_shows_what_the_table_lists_with_every_label_value_from_the_start(
+    overseen: Overseen,
+) -> None:
     """And nothing else; no label is a mentor's id."""
-    families = {family.name: family for family in text_string_to_metric_families(overseen.scrape.page().decode())}
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(overseen.scrape.page().decode())
+    }
     assert {metric.full_name.removesuffix("_total") for metric in TABLE} == set(families)
     for metric in TABLE:
         family = families[metric.full_name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind, metric.meaning)
         found = {tuple(sample.labels[name] for name in metric.labels) for sample in family.samples}
-        if metric.by is By.WORKER and None not in metric.labels.values() and metric.name != "measured_age_seconds":
+        if (
+            metric.by is By.WORKER
+            and None not in metric.labels.values()
+            and metric.name != "measured_age_seconds"
+        ):
             assert found == set(metric.combinations()), metric.name
     assert "mentor_id" not in overseen.scrape.page().decode()
 
@@ -252,7 +300,10 @@ async def test_what_only_the_leader_knows_is_absent_at_the_others(overseen: Over
     overseen.scheduler.is_leader = False
     await overseen.measure()
     following = overseen.page()
-    assert (leading[f'hlf_sync_group_lag_records{{topic="{TOPIC}"}}'], leading["hlf_sync_dead_letters_open"]) == (20, 3)
+    assert (
+        leading[f'hlf_sync_group_lag_records{{topic="{TOPIC}"}}'],
+        leading["hlf_sync_dead_letters_open"],
+    ) == (20, 3)
     only = {metric.full_name for metric in TABLE if metric.by is By.LEADER}
     assert [name for name in following if name.partition("{")[0] in only] == []
     assert (leading["hlf_sync_leader"], following["hlf_sync_leader"]) == (1, 0)
@@ -276,26 +327,61 @@ async def test_what_the_pipeline_counts_is_on_the_page(overseen: Overseen) -> No
     assert page['hlf_sync_changes_total{outcome="collapsed"}'] == 9
     assert page["hlf_sync_evaluations_total"] == 4
     assert page['hlf_sync_dynamics_requests_total{operation="remove",outcome="server_error"}'] == 1
-    assert page['hlf_sync_dynamics_request_seconds_bucket{le="0.25"}'] - page['hlf_sync_dynamics_request_seconds_bucket{le="0.1"}'] == 1
-    assert page['hlf_sync_commit_to_crm_seconds_bucket{le="2.5"}'] - page['hlf_sync_commit_to_crm_seconds_bucket{le="1"}'] == 1
-    assert [page[f'hlf_sync_stage_seconds_count{{stage="{stage}"}}'] for stage in ("kafka", "decoded", "decided", "called", "recorded")] == [
+    assert (
+        page['hlf_sync_dynamics_request_seconds_bucket{le="0.25"}']
+        - page['hlf_sync_dynamics_request_seconds_bucket{le="0.1"}']
+        == 1
+    )
+    assert (
+        page['hlf_sync_commit_to_crm_seconds_bucket{le="2.5"}']
+        - page['hlf_sync_commit_to_crm_seconds_bucket{le="1"}']
+        == 1
+    )
+    assert [
+        page[f'hlf_sync_stage_seconds_count{{stage="{stage}"}}']
+        for stage in ("kafka", "decoded", "decided", "called", "recorded")
+    ] == [
         1,
         1,
         0,
         1,
         0,
     ]
-    assert page["hlf_sync_leases_lost_total"] == page["hlf_sync_pauses_total"] == page["hlf_sync_transactions_unknown_total"] == 1
-    assert page['hlf_sync_sweeps_total{reason="truncated"}'] == page['hlf_sync_rebalances_total{kind="lost"}'] == 1
+    assert (
+        page["hlf_sync_leases_lost_total"]
+        == page["hlf_sync_pauses_total"]
+        == page["hlf_sync_transactions_unknown_total"]
+        == 1
+    )
+    assert (
+        page['hlf_sync_sweeps_total{reason="truncated"}']
+        == page['hlf_sync_rebalances_total{kind="lost"}']
+        == 1
+    )
 
 
 async def test_circuit_halts_pace_and_token_are_on_the_page(overseen: Overseen) -> None:
     """As the fleet's state says."""
-    overseen.stages.gate._take(replace(FLEET, circuit=Circuit(State.OPEN, 3, 1_699_999_990.0, "server_error"), halts=frozenset({HaltReason.AUTH})))
+    overseen.stages.gate._take(
+        replace(
+            FLEET,
+            circuit=Circuit(State.OPEN, 3, 1_699_999_990.0, "server_error"),
+            halts=frozenset({HaltReason.AUTH}),
+        )
+    )
     page = overseen.page()
-    assert [page[f'hlf_sync_circuit_state{{state="{state}"}}'] for state in ("closed", "open", "half_open")] == [0, 1, 0]
-    assert (page["hlf_sync_circuit_opened_timestamp_seconds"], page["hlf_sync_circuit_failures"]) == (1_699_999_990, 3)
-    assert [page[f'hlf_sync_halted{{reason="{reason}"}}'] for reason in ("auth", "dead_letter_limit", "mass_removal")] == [1, 0, 0]
+    assert [
+        page[f'hlf_sync_circuit_state{{state="{state}"}}']
+        for state in ("closed", "open", "half_open")
+    ] == [0, 1, 0]
+    assert (
+        page["hlf_sync_circuit_opened_timestamp_seconds"],
+        page["hlf_sync_circuit_failures"],
+    ) == (1_699_999_990, 3)
+    assert [
+        page[f'hlf_sync_halted{{reason="{reason}"}}']
+        for reason in ("auth", "dead_letter_limit", "mass_removal")
+    ] == [1, 0, 0]
     assert page["hlf_sync_token_expires_seconds"] == 3000
     assert page["hlf_sync_ready"] == 0
 
@@ -310,8 +396,12 @@ def test_a_value_on_a_buckets_bound_belongs_to_it_and_one_below_nothing_is_nothi
 
 
 def test_counters_and_histograms_are_named_as_prometheus_wants_them() -> None:
-    """`_total` for counters and for nothing else; buckets for histograms and for nothing else, ascending."""
-    assert [m.name for m in TABLE if m.name.endswith("_total") is not (m.kind is Kind.COUNTER)] == []
+    """`_total` for counters and for nothing else; buckets for histograms and for nothing else,
+    ascending.
+    """
+    assert [
+        m.name for m in TABLE if m.name.endswith("_total") is not (m.kind is Kind.COUNTER)
+    ] == []
     assert [m.name for m in TABLE if bool(m.buckets) is not (m.kind is Kind.HISTOGRAM)] == []
     assert [m.name for m in TABLE if list(m.buckets) != sorted(set(m.buckets))] == []
     assert len({m.name for m in TABLE}) == len(TABLE)
@@ -322,7 +412,13 @@ async def test_a_port_that_is_taken_is_said_by_its_setting(overseen: Overseen) -
     first = await serve(overseen.status, overseen.scrape, "127.0.0.1", 0)
     port = first.addresses[0][1]
     try:
-        with pytest.raises(SettingsError, match=rf"^HLF_SYNC_HTTP_PORT: cannot listen on 127\.0\.0\.1 port {port} \(in use already\); take another"):
+        with pytest.raises(
+            SettingsError,
+            match=(
+                rf"^HLF_SYNC_HTTP_PORT: cannot listen on 127\.0\.0\.1 port {port} \(in use"
+                r" already\); take another"
+            ),
+        ):
             await serve(overseen.status, overseen.scrape, "127.0.0.1", port)
     finally:
         await first.cleanup()

@@ -3,9 +3,8 @@
 from io import StringIO
 from typing import Any
 
-from rich.console import Console
-
 from hlf_sync.watch.status_page import duration, render
+from rich.console import Console
 
 FINE: dict[str, Any] = {
     "verdict": "ok",
@@ -38,8 +37,16 @@ def drawn(found: dict[str, Any], width: int = 80) -> list[str]:
 def test_a_fine_worker_is_few_lines() -> None:
     """It owes nothing, and another one leads."""
     text = drawn(FINE, 120)
-    assert text[0] == "verdict    ok  every change that reached this worker is reflected, or on its way in time"
-    assert text[1:4] == ["ready      yes", "freshness  nothing that reached Kafka is owed", "lag        0 records in 2 partitions"]
+    assert (
+        text[0]
+        == "verdict    ok  every change that reached this worker is reflected, or on its way in"
+        " time"
+    )
+    assert text[1:4] == [
+        "ready      yes",
+        "freshness  nothing that reached Kafka is owed",
+        "lag        0 records in 2 partitions",
+    ]
     assert text[-1] == "fleet      (another worker leads, and knows)"
 
 
@@ -50,7 +57,9 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "verdict": "halted",
         "stage": "deliver",
         "because": "unusually many mentors would leave the listing",
-        "advice": "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom",
+        "advice": (
+            "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom"
+        ),
         "circuit": {"state": "half_open", "last_error_code": "server_error"},
         "freshness_s": 4000,
         "leader": True,
@@ -58,7 +67,10 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "dead_letters_open": 2,
         "held_removals": 40,
         "not_ready": ["halted: auth"],
-        "wrong": {"hidden": {"mentors": 40, "oldest_s": 4000}, "visible": {"mentors": 0, "oldest_s": 0}},
+        "wrong": {
+            "hidden": {"mentors": 40, "oldest_s": 4000},
+            "visible": {"mentors": 0, "oldest_s": 0},
+        },
         "source": {
             "connector": {"connector": "running", "task": "failed"},
             "slot": {"status": "extended", "lag_bytes": 2048},
@@ -86,10 +98,26 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
 
 def test_a_leader_that_has_not_looked_yet_says_so() -> None:
     """Instead of a comforting zero."""
-    found = {**FINE, "leader": True, "wrong": {}, "source": {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}}}
-    assert drawn(found)[-3:] == ["listing       not seen yet", "dead letters  0 open", "source        not seen yet"]
+    found = {
+        **FINE,
+        "leader": True,
+        "wrong": {},
+        "source": {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}},
+    }
+    assert drawn(found)[-3:] == [
+        "listing       not seen yet",
+        "dead letters  0 open",
+        "source        not seen yet",
+    ]
 
 
 def test_durations_are_for_people() -> None:
     """Tenths, seconds, minutes, hours."""
-    assert [duration(seconds) for seconds in (0.04, 9.96, 59, 119, 120, 7260)] == ["0.0 s", "10.0 s", "59 s", "119 s", "2 min", "2 h 1 min"]
+    assert [duration(seconds) for seconds in (0.04, 9.96, 59, 119, 120, 7260)] == [
+        "0.0 s",
+        "10.0 s",
+        "59 s",
+        "119 s",
+        "2 min",
+        "2 h 1 min",
+    ]

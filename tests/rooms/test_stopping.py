@@ -1,4 +1,6 @@
-"""How a worker ends when something hangs: never later than its deadline, and at once at a second signal. In processes of their own."""
+"""How a worker ends when something hangs: never later than its deadline, and at once at a second
+signal. In processes of their own.
+"""
 
 import signal
 import subprocess

@@ -1,4 +1,6 @@
-"""`hlf-sync top` as a person meets it: on a terminal and without one, narrow, for scripts, with workers that go away, and its end."""
+"""`hlf-sync top` as a person meets it: on a terminal and without one, narrow, for scripts, with
+workers that go away, and its end.
+"""
 
 import fcntl
 import io
@@ -18,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner, Result
-
 from hlf_sync.commands.app import app
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.settings import load
+from hlf_sync.errors import SettingsError
 from hlf_sync.top.journal import Event
 from hlf_sync.top.look import addresses_of, looker
 from hlf_sync.top.paint import paint
 from hlf_sync.top.screen import Past, draw, sparkline
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
 from tests.fakes.pages import OPEN, Pages, metrics, status, worker
 
-COMMAND = [sys.executable, "-m", "consumer", "top"]
+COMMAND = [sys.executable, "-m", "hlf_sync", "top"]
 BUSY = {
     'hlf_sync_group_lag_records{topic="t"}': 4321,
     'hlf_sync_dynamics_requests_total{operation="remove",outcome="ok"}': 12,
@@ -64,7 +66,15 @@ def ran(*arguments: str) -> Result:
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command without a terminal."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")}
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -78,12 +88,29 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_important_is_cut(width: 
     """With everything on it at once, long addresses and large figures."""
     with worker() as busy, looker() as eyes:
         lag = {f"hlf.mentor.changes-{number}": number * 12_345 for number in range(12)}
-        busy.status = status(verdict="stalled", circuit=OPEN, lag=lag, freshness_s=5_000, dead_letters_open=17, assignment=list(range(12)))
+        busy.status = status(
+            verdict="stalled",
+            circuit=OPEN,
+            lag=lag,
+            freshness_s=5_000,
+            dead_letters_open=17,
+            assignment=list(range(12)),
+        )
         busy.metrics = metrics(BUSY)
-        looks = eyes.look([busy.address, "http://a-worker-with-a-very-long-name.internal.invalid:18080"], 10.0)
+        looks = eyes.look(
+            [busy.address, "http://a-worker-with-a-very-long-name.internal.invalid:18080"], 10.0
+        )
     console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
     events = [Event(0, "act", "something long happened " * 6)]
-    console.print(draw(paint(looks, [], {}), at_ms=0, past=Past([1, 2, 5_000] * 13, [0, 3, 1] * 13), events=events, width=width))
+    console.print(
+        draw(
+            paint(looks, [], {}),
+            at_ms=0,
+            past=Past([1, 2, 5_000] * 13, [0, 3, 1] * 13),
+            events=events,
+            width=width,
+        )
+    )
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= width
     flat = " ".join(re.sub(r"[┃┏┓┗┛━]", " ", text).split())
@@ -116,11 +143,19 @@ def test_json_is_clean_and_says_the_same() -> None:
         busy.status, busy.metrics = status(verdict="stalled", circuit=OPEN), metrics(BUSY)
         found = ran("--json", "--worker", busy.address)
     said: dict[str, Any] = json.loads(found.stdout)
-    assert (found.exit_code, said["verdict"], said["group_lag"], said["circuit"]["state"]) == (0, "stalled", 4321, "open")
+    assert (found.exit_code, said["verdict"], said["group_lag"], said["circuit"]["state"]) == (
+        0,
+        "stalled",
+        4321,
+        "open",
+    )
     assert said["reasons"] == ["registry_down", "circuit_open"]
     assert said["wrong"] == {"mentors": {"hidden": 1234}, "oldest_s": 5000.0}
     assert said["pace"]["calls"] == 0
-    assert {line["section"] for line in said["headlines"]} == {"HlfSyncDependencyDown", "HlfSyncCircuitOpen"}
+    assert {line["section"] for line in said["headlines"]} == {
+        "HlfSyncDependencyDown",
+        "HlfSyncCircuitOpen",
+    }
 
 
 def test_one_of_two_workers_away_is_shown_and_is_no_failure_of_the_command() -> None:
@@ -151,7 +186,9 @@ def test_with_no_worker_at_all_it_says_what_to_do_and_exits_4(tmp_path: Path) ->
         (None, "", "is no worker of hlf-sync"),
     ],
 )
-def test_something_else_that_listens_there_is_told_apart(said: object, metrics_page: str, trouble: str) -> None:
+def test_something_else_that_listens_there_is_told_apart(
+    said: object, metrics_page: str, trouble: str
+) -> None:
     """A web server, another program, half an answer."""
     with worker() as other, looker() as eyes:
         other.status, other.metrics = said, metrics_page
@@ -185,11 +222,15 @@ def test_a_worker_may_be_named_in_several_ways(given: list[str], root: list[str]
 
 def test_a_worker_that_listens_everywhere_is_asked_on_this_machine() -> None:
     """0.0.0.0 is an address to listen on, not to call."""
-    assert addresses_of([], load(environ={"HLF_SYNC_HTTP_HOST": "0.0.0.0"})) == ["http://127.0.0.1:8080"]  # noqa: S104 - never bound
+    assert addresses_of([], load(environ={"HLF_SYNC_HTTP_HOST": "0.0.0.0"})) == [  # noqa: S104 - never bound
+        "http://127.0.0.1:8080"
+    ]
     assert addresses_of([], load(environ={"HLF_SYNC_HTTP_HOST": "::"})) == ["http://[::1]:8080"]
 
 
-@pytest.mark.parametrize("text", ["", "foo:bar", "ftp://host:1", "host:99999", "user:secret@host:1", "http://"])
+@pytest.mark.parametrize(
+    "text", ["", "foo:bar", "ftp://host:1", "host:99999", "user:secret@host:1", "http://"]
+)
 def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     """Exit 2, before anything is asked."""
     with pytest.raises(SettingsError, match=r"--worker 127\.0\.0\.1:8080"):
@@ -214,9 +255,18 @@ class Terminal:
     def __init__(self, *arguments: str, folder: Path) -> None:
         self._own, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_") and name not in {"COLUMNS", "LINES"}}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("HLF_SYNC_") and name not in {"COLUMNS", "LINES"}
+        }
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env={**clean, "TERM": "xterm-256color"}
+            [*COMMAND, *arguments],
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**clean, "TERM": "xterm-256color"},
         )
         os.close(theirs)
         self.text = ""
@@ -254,7 +304,9 @@ class Terminal:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_on_a_terminal_it_lives_until_it_is_ended_and_gives_the_screen_back(tmp_path: Path, number: signal.Signals) -> None:
+def test_on_a_terminal_it_lives_until_it_is_ended_and_gives_the_screen_back(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     """A worker that goes away meanwhile is shown so, with how long; nothing of Python is seen."""
     with worker() as pages:
         terminal = Terminal("--worker", pages.address, "--every", "0.2", folder=tmp_path)
@@ -267,7 +319,9 @@ def test_on_a_terminal_it_lives_until_it_is_ended_and_gives_the_screen_back(tmp_
     assert "Traceback" not in terminal.text
     assert "\x1b[?1049h" in terminal.text, "the alternate screen"
     assert terminal.text.rindex("\x1b[?1049l") > terminal.text.rindex("\x1b[?1049h")
-    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l"), "the cursor is back"
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l"), (
+        "the cursor is back"
+    )
     assert "AWAY" in terminal.text[terminal.text.rindex("\x1b[?1049l") :], "the last picture stays"
 
 

@@ -1,4 +1,6 @@
-"""`hlf-sync top`, what it makes of the workers' pages: figures, picture, first lines, journal. No worker, no terminal."""
+"""`hlf-sync top`, what it makes of the workers' pages: figures, picture, first lines, journal. No
+worker, no terminal.
+"""
 
 import math
 import re
@@ -7,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason
 from hlf_sync.telemetry.metric_table import TABLE, Kind
 from hlf_sync.top import paint as painting
@@ -19,15 +18,25 @@ from hlf_sync.top.journal import happened
 from hlf_sync.top.look import Look, Said
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.fakes.pages import OPEN, metrics, status
 
 A, B = "http://a:8080", "http://b:8080"
 NAME_A, NAME_B = "a:8080", "b:8080"
 
 
-def look(address: str = A, at_s: float = 100.0, samples: Mapping[str, float] | None = None, **changed: Any) -> Look:
+def look(
+    address: str = A,
+    at_s: float = 100.0,
+    samples: Mapping[str, float] | None = None,
+    **changed: Any,
+) -> Look:
     """A worker that answers."""
-    return Look(address, at_s, Said.model_validate(status(**changed)), parse(metrics(samples or {})))
+    return Look(
+        address, at_s, Said.model_validate(status(**changed)), parse(metrics(samples or {}))
+    )
 
 
 def gone(address: str = A, at_s: float = 100.0) -> Look:
@@ -43,7 +52,9 @@ def whys(picture: Picture) -> list[str]:
 def test_every_metric_that_is_asked_for_is_in_the_table() -> None:
     """With its suffix where it is a histogram's."""
     source = Path(painting.__file__).read_text(encoding="utf-8")
-    known = {row.full_name for row in TABLE} | {f"{row.full_name}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM}
+    known = {row.full_name for row in TABLE} | {
+        f"{row.full_name}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM
+    }
     assert set(re.findall(r'"(hlf_sync_\w+)"', source)) <= known
 
 
@@ -52,13 +63,29 @@ def test_what_workers_say_of_their_partitions_is_added_and_of_the_fleet_told_onc
     picture = paint(
         [
             look(
-                A, lag={"t-10": 3, "t-2": 4}, queue={"dirty": 1, "in_progress": 2, "waiting": 3}, samples={'hlf_sync_group_lag_records{topic="t"}': 9}
+                A,
+                lag={"t-10": 3, "t-2": 4},
+                queue={"dirty": 1, "in_progress": 2, "waiting": 3},
+                samples={'hlf_sync_group_lag_records{topic="t"}': 9},
             ),
-            look(B, lag={"t-1": 2}, leader=False, freshness_s=7.5, halted=["auth"], verdict="halted", dead_letters_open=0),
+            look(
+                B,
+                lag={"t-1": 2},
+                leader=False,
+                freshness_s=7.5,
+                halted=["auth"],
+                verdict="halted",
+                dead_letters_open=0,
+            ),
         ]
     )
     assert list(picture.lag) == ["t-1", "t-2", "t-10"]
-    assert (picture.group_lag, picture.freshness_s, picture.queue.waiting, picture.halted) == (9, 7.5, 3, ["auth"])
+    assert (picture.group_lag, picture.freshness_s, picture.queue.waiting, picture.halted) == (
+        9,
+        7.5,
+        3,
+        ["auth"],
+    )
     assert picture.verdict == "halted"
     assert [member.is_leader for member in picture.members] == [True, False]
 
@@ -72,7 +99,10 @@ def test_paces_are_per_second_between_two_looks_and_survive_a_restart() -> None:
     """A counter that fell belongs to a worker that started anew."""
     calls = 'hlf_sync_dynamics_requests_total{operation="remove",outcome="ok"}'
     before = [look(A, 100, {calls: 10}), look(B, 100, {calls: 50})]
-    now = [look(A, 104, {calls: 30, "hlf_sync_pace_requests_per_second": 9}), look(B, 104, {calls: 4, "hlf_sync_pace_requests_per_second": 9})]
+    now = [
+        look(A, 104, {calls: 30, "hlf_sync_pace_requests_per_second": 9}),
+        look(B, 104, {calls: 4, "hlf_sync_pace_requests_per_second": 9}),
+    ]
     pace = paint(now, before).pace
     assert pace is not None
     assert (pace.calls, pace.allowed) == ((20 + 4) / 4, 18)
@@ -89,7 +119,11 @@ def test_stages_are_those_of_the_last_looks_and_else_of_all_time() -> None:
 
     def page(fast: int, slow: int) -> dict[str, float]:
         name = "hlf_sync_commit_to_crm_seconds_bucket"
-        return {f'{name}{{le="0.1"}}': fast, f'{name}{{le="1.0"}}': fast + slow, f'{name}{{le="+Inf"}}': fast + slow}
+        return {
+            f'{name}{{le="0.1"}}': fast,
+            f'{name}{{le="1.0"}}': fast + slow,
+            f'{name}{{le="+Inf"}}': fast + slow,
+        }
 
     lately = paint([look(at_s=102, samples=page(100, 10))], [look(samples=page(100, 0))]).stages
     assert [(stage.name, stage.count) for stage in lately] == [("the whole way", 10)]
@@ -99,12 +133,23 @@ def test_stages_are_those_of_the_last_looks_and_else_of_all_time() -> None:
     assert ever[0].p50_s == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in {Reason.CAUGHT_UP, Reason.STANDBY}])
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if reason not in {Reason.CAUGHT_UP, Reason.STANDBY}]
+)
 def test_every_reason_of_a_verdict_becomes_a_first_line(reason: Reason) -> None:
     """With the words and the advice that every part uses."""
     meaning = MEANINGS[reason]
     sample = f'hlf_sync_verdict{{verdict="{meaning.standing}",stage="{meaning.stage}",reason="{reason}"}}'
-    lines = headlines(paint([look(verdict=meaning.standing.value, samples={sample: 1, 'hlf_sync_verdict{reason="caught_up"}': 0})]))
+    lines = headlines(
+        paint(
+            [
+                look(
+                    verdict=meaning.standing.value,
+                    samples={sample: 1, 'hlf_sync_verdict{reason="caught_up"}': 0},
+                )
+            ]
+        )
+    )
     assert [line.why for line in lines] == [meaning.text]
     assert lines[0].do
 
@@ -117,7 +162,10 @@ def test_a_halt_does_not_hide_what_else_is_wrong() -> None:
                 verdict="halted",
                 halted=["auth"],
                 circuit=OPEN,
-                samples={'hlf_sync_dependency_up{dependency="kafka"}': 0, 'hlf_sync_dependency_up{dependency="postgresql"}': 1},
+                samples={
+                    'hlf_sync_dependency_up{dependency="kafka"}': 0,
+                    'hlf_sync_dependency_up{dependency="postgresql"}': 1,
+                },
             )
         ]
     )
@@ -126,7 +174,9 @@ def test_a_halt_does_not_hide_what_else_is_wrong() -> None:
 
 def test_a_reason_of_a_newer_worker_is_no_error() -> None:
     """It says what it says; the verdict is shown all the same."""
-    picture = paint([look(verdict="sleepy", halted=["tired"], samples={'hlf_sync_verdict{reason="bored"}': 1})])
+    picture = paint(
+        [look(verdict="sleepy", halted=["tired"], samples={'hlf_sync_verdict{reason="bored"}': 1})]
+    )
     assert (picture.verdict, picture.reasons) == ("sleepy", [])
 
 
@@ -134,7 +184,10 @@ def test_a_worker_that_goes_away_is_shown_with_how_long() -> None:
     """The others go on; the fleet's verdict is theirs."""
     picture = paint([gone(A, 130), look(B, 130)], seen_at_s={A: 118.0, B: 130.0})
     assert picture.verdict == "ok"
-    assert [(member.verdict, member.away_s) for member in picture.members] == [(AWAY, 12.0), ("ok", None)]
+    assert [(member.verdict, member.away_s) for member in picture.members] == [
+        (AWAY, 12.0),
+        ("ok", None),
+    ]
     assert whys(picture) == [f"{NAME_A} refuses connections: is it running?"]
 
 
@@ -147,18 +200,28 @@ def test_without_any_worker_nothing_is_claimed() -> None:
 
 
 def test_who_is_wrongly_listed_is_said_first() -> None:
-    """By the ledger, by what waits, by dead letters where the ledger's figures are not there, and in shadow."""
+    """By the ledger, by what waits, by dead letters where the ledger's figures are not there, and
+    in shadow.
+    """
     wrong = {
         'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 3,
         'hlf_sync_listing_wrong_mentors{wanted="visible"}': 0,
         'hlf_sync_listing_wrong_oldest_seconds{wanted="hidden"}': 200,
     }
-    assert wrongly_listed(paint([look(samples=wrong)])) == "perhaps 3 should be hidden, for up to 3 min"
+    assert (
+        wrongly_listed(paint([look(samples=wrong)]))
+        == "perhaps 3 should be hidden, for up to 3 min"
+    )
     assert wrongly_listed(paint([look()])) == "nobody that we know of"
     assert wrongly_listed(paint([look(dead_letters_open=1)])) == "1 mentor with an open dead letter"
     assert wrongly_listed(paint([look(lag={"t-0": 1_200})])) == "1,200 records not finished yet"
-    waiting = look(freshness_s=83.2, queue={"dirty": 0, "in_progress": 1, "waiting": 2}, delivery="shadow")
-    assert wrongly_listed(paint([waiting])) == "3 mentors waiting, a change from 83 s ago the oldest; shadow: nothing is delivered"
+    waiting = look(
+        freshness_s=83.2, queue={"dirty": 0, "in_progress": 1, "waiting": 2}, delivery="shadow"
+    )
+    assert (
+        wrongly_listed(paint([waiting]))
+        == "3 mentors waiting, a change from 83 s ago the oldest; shadow: nothing is delivered"
+    )
 
 
 def test_the_journal_tells_what_changed_worst_first() -> None:
@@ -168,7 +231,14 @@ def test_the_journal_tells_what_changed_worst_first() -> None:
     before = paint([look(A, samples={failed: 1, letters: 0}), look(B, leader=False)])
     after = paint(
         [
-            look(A, samples={failed: 4, letters: 1}, circuit=OPEN, halted=["auth"], verdict="halted", dependencies_down=["Kafka"]),
+            look(
+                A,
+                samples={failed: 4, letters: 1},
+                circuit=OPEN,
+                halted=["auth"],
+                verdict="halted",
+                dependencies_down=["Kafka"],
+            ),
             gone(B),
         ]
     )
@@ -183,13 +253,21 @@ def test_the_journal_tells_what_changed_worst_first() -> None:
         ("watch", "server_error: 3 calls"),
     ]
     back = [event.text for event in happened(after, before, 6)]
-    assert back == [f"{NAME_A}: halted → ok", f"{NAME_B} answers again", "circuit open → closed", "halt lifted: auth", "Kafka answers again"]
+    assert back == [
+        f"{NAME_A}: halted → ok",
+        f"{NAME_B} answers again",
+        "circuit open → closed",
+        "halt lifted: auth",
+        "Kafka answers again",
+    ]
 
 
 def test_when_everybody_goes_away_no_halt_is_said_to_be_lifted() -> None:
     """Nobody said so."""
     before = paint([look(halted=["auth"], verdict="halted", dependencies_down=["Kafka"])])
-    assert [event.text for event in happened(before, paint([gone()]), 5)] == [f"{NAME_A} refuses connections: is it running?"]
+    assert [event.text for event in happened(before, paint([gone()]), 5)] == [
+        f"{NAME_A} refuses connections: is it running?"
+    ]
 
 
 def test_a_leader_that_changes_is_news() -> None:
@@ -217,7 +295,9 @@ def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.floats(0.01, 1))
-def test_a_quantile_lies_within_the_buckets_that_have_something(counts: list[int], part: float) -> None:
+def test_a_quantile_lies_within_the_buckets_that_have_something(
+    counts: list[int], part: float
+) -> None:
     """As Prometheus estimates it; None when nothing was observed."""
     bounds = [*(2.0**number for number in range(len(counts) - 1)), math.inf]
     total, buckets = 0, {}

@@ -1,7 +1,6 @@
 """What a topic lacks (tests/integration/test_topics.py asks a real cluster)."""
 
 import pytest
-
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.topics import Found, Topic, compare, inspect_topics, read_topics
 
@@ -15,7 +14,9 @@ def test_a_topic_as_wanted_has_no_difference() -> None:
 
 def test_only_what_differs_is_altered() -> None:
     """The sentence says both values."""
-    settings, sentences = compare(_TOPIC, Found(12, 3, {"cleanup.policy": "compact", "retention.ms": "1"}))
+    settings, sentences = compare(
+        _TOPIC, Found(12, 3, {"cleanup.policy": "compact", "retention.ms": "1"})
+    )
     assert settings == {"cleanup.policy": "delete"}
     assert sentences == ("cleanup.policy is compact, should be delete",)
 
@@ -29,8 +30,13 @@ def test_partitions_and_replicas_are_told_and_not_altered(found: Found) -> None:
 
 
 def test_the_contract_of_the_changes_topic_is_kept() -> None:
-    """12 partitions, delete policy, at least 14 days, and not less than the dead letters that point into it."""
-    topics = {topic.name: topic for topic in read_topics(changes_topic="changes", dead_letters_topic="letters")}
+    """12 partitions, delete policy, at least 14 days, and not less than the dead letters that point
+    into it.
+    """
+    topics = {
+        topic.name: topic
+        for topic in read_topics(changes_topic="changes", dead_letters_topic="letters")
+    }
     changes, letters = topics["changes"], topics["letters"]
     assert (changes.partitions, changes.config["cleanup.policy"]) == (12, "delete")
     assert int(changes.config["retention.ms"]) >= 14 * 86_400_000
@@ -47,7 +53,9 @@ def test_a_small_cluster_still_lets_producers_write() -> None:
 def test_kafka_away_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be waited for; librdkafka's word for it is enough."""
     monkeypatch.setattr("hlf_sync.kafka.topics._TIMEOUT_S", 0.5)
-    with pytest.raises(DependencyError, match=r"Kafka cannot be reached \(_(TRANSPORT|TIMED_OUT)\)"):
+    with pytest.raises(
+        DependencyError, match=r"Kafka cannot be reached \(_(TRANSPORT|TIMED_OUT)\)"
+    ):
         inspect_topics({"bootstrap.servers": "127.0.0.1:1"}, [_TOPIC])
 
 

@@ -1,4 +1,6 @@
-"""Tracing's switch: off it costs nothing, on without the extra it says what to install, and a collector that fails stops nobody."""
+"""Tracing's switch: off it costs nothing, on without the extra it says what to install, and a
+collector that fails stops nobody.
+"""
 
 import os
 import subprocess
@@ -9,19 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hlf_sync.config.settings import Settings, load
+from hlf_sync.core.mentor_queue import Entry
+from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
+from hlf_sync.errors import SettingsError
+from hlf_sync.kafka.consumer_thread import _traced_record
+from hlf_sync.ports import Known
+from hlf_sync.telemetry.tracing.export import Export, open_export
+from hlf_sync.telemetry.tracing.traces import Traces
+from hlf_sync.telemetry.tracing_switch import open_tracing
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hlf_sync.core.mentor_queue import Entry
-from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
-from hlf_sync.errors import SettingsError
-from hlf_sync.ports import Known
-from hlf_sync.config.settings import Settings, load
-from hlf_sync.kafka.consumer_thread import _traced_record
-from hlf_sync.telemetry.tracing.export import Export, open_export
-from hlf_sync.telemetry.tracing.traces import Traces
-from hlf_sync.telemetry.tracing_switch import open_tracing
 from tests.fakes.spans import PLACES
 from tests.fixtures.log_lines import LogLines, captured
 
@@ -75,17 +77,29 @@ def spans(export: Export, count: int) -> None:
 
 
 def run(program: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("HLF_SYNC_", "OTEL_"))}
-    return subprocess.run([sys.executable, "-c", program], env={**environ, **more}, capture_output=True, text=True, timeout=60, check=False)
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HLF_SYNC_", "OTEL_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environ, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_off_imports_nothing_of_it() -> None:
     """Off is the default, whatever OTEL_ variables a platform puts into every container."""
     found = run(
-        "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\n"
-        "from hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import open_tracing\n"
-        "assert open_tracing(load(), 'worker-1') is None\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.', 'google.protobuf'))])",
+        "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\nfrom"
+        " hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import"
+        " open_tracing\nassert open_tracing(load(), 'worker-1') is None\nprint([name for name in"
+        " sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.',"
+        " 'google.protobuf'))])",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
     )
     assert (found.stdout, found.stderr) == ("[]\n", "")
@@ -93,32 +107,54 @@ def test_off_imports_nothing_of_it() -> None:
 
 def test_on_without_the_extra_is_exit_2_and_the_command_that_installs_it() -> None:
     """Before anything is connected to."""
-    program = "import sys\nsys.modules['opentelemetry'] = None\nsys.argv = ['hlf-sync', 'run']\nfrom hlf_sync.__main__ import main\nmain()"
+    program = (
+        "import sys\nsys.modules['opentelemetry'] = None\nsys.argv = ['hlf-sync', 'run']\nfrom"
+        " hlf_sync.__main__ import main\nmain()"
+    )
     found = run(program, **WORKER_SETTINGS, HLF_SYNC_TRACING="otlp")
     assert found.returncode == 2
-    wanted = "HLF_SYNC_TRACING=otlp needs OpenTelemetry, which is not installed: pip install 'hlf-sync[tracing]'"
+    wanted = (
+        "HLF_SYNC_TRACING=otlp needs OpenTelemetry, which is not installed: pip install"
+        " 'hlf-sync[tracing]'"
+    )
     assert wanted in found.stderr
     assert "Traceback" not in found.stderr
 
 
-def test_the_env_file_speaks_to_opentelemetry_too_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_speaks_to_opentelemetry_too_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One file for all of a worker's settings."""
     file = tmp_path / "worker.env"
-    file.write_text("HLF_SYNC_TRACING='OTLP'\nOTEL_SERVICE_NAME='of the file'\nOTEL_TRACES_SAMPLER='always_off'\n", encoding="utf-8")
+    file.write_text(
+        "HLF_SYNC_TRACING='OTLP'\nOTEL_SERVICE_NAME='of the"
+        " file'\nOTEL_TRACES_SAMPLER='always_off'\n",
+        encoding="utf-8",
+    )
     settings = load(file, {"OTEL_SERVICE_NAME": "of the environment"})
     assert settings.tracing == "otlp"
-    assert settings.otel == {"OTEL_SERVICE_NAME": "of the environment", "OTEL_TRACES_SAMPLER": "always_off"}
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "set")  # so that monkeypatch takes away what is set by default below
+    assert settings.otel == {
+        "OTEL_SERVICE_NAME": "of the environment",
+        "OTEL_TRACES_SAMPLER": "always_off",
+    }
+    monkeypatch.setenv(
+        "OTEL_SERVICE_NAME", "set"
+    )  # so that monkeypatch takes away what is set by default below
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "")
     monkeypatch.delenv("OTEL_TRACES_SAMPLER")
     tracing = open_tracing(settings, "worker-1")
     assert tracing is not None
     tracing.close()
-    assert (os.environ["OTEL_SERVICE_NAME"], os.environ.pop("OTEL_TRACES_SAMPLER")) == ("set", "always_off")
+    assert (os.environ["OTEL_SERVICE_NAME"], os.environ.pop("OTEL_TRACES_SAMPLER")) == (
+        "set",
+        "always_off",
+    )
 
 
 def test_grpc_is_refused_rather_than_spoken_to_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would need another package; whatever else the variables say, OpenTelemetry copes with by itself."""
+    """It would need another package; whatever else the variables say, OpenTelemetry copes with by
+    itself.
+    """
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     with pytest.raises(SettingsError, match="is grpc: hlf-sync speaks http/protobuf only"):
         open_export({}, version="1", worker="worker-1")
@@ -132,7 +168,9 @@ def test_any_other_word_is_refused() -> None:
 
 
 def test_a_collector_that_hangs_costs_spans_and_no_time() -> None:
-    """The queue is bounded, what finds no room is counted, and the end waits for a second at most."""
+    """The queue is bounded, what finds no room is counted, and the end waits for a
+    second at most.
+    """
     release = threading.Event()
     collector = Collector(lambda: release.wait(30))
     export = Export(collector, version="1", worker="worker-1", room=16, schedule_delay_millis=5)
@@ -148,7 +186,9 @@ def test_a_collector_that_hangs_costs_spans_and_no_time() -> None:
 def test_a_failing_collector_is_said_once_and_its_recovery_once(said: LogLines) -> None:
     """However many batches it did not take."""
     answers = iter([False, False, True, True, False])
-    export = Export(Collector(lambda: next(answers)), version="1", worker="worker-1", schedule_delay_millis=5)
+    export = Export(
+        Collector(lambda: next(answers)), version="1", worker="worker-1", schedule_delay_millis=5
+    )
     for number in range(1, 6):
         spans(export, 1)
         until(lambda number=number: export.queue.exported + export.queue.lost == number)  # type: ignore[misc]
@@ -194,7 +234,12 @@ def test_a_fault_in_telling_stops_nobody(said: LogLines) -> None:
 
     traces = Traces(Broken(), PLACES)  # type: ignore[arg-type]
     for _ in range(3):
-        traces.looked(Entry(SOMEONE, 1), Known(None, LedgerRow(), has_ledger=True, contact_id=None), NoCall("gone"), 0)
+        traces.looked(
+            Entry(SOMEONE, 1),
+            Known(None, LedgerRow(), has_ledger=True, contact_id=None),
+            NoCall("gone"),
+            0,
+        )
     traces.ended(SOMEONE, "no_call")
     assert [line["event"] for line in said.wait()] == ["tracing_failed"]
 
@@ -235,6 +280,8 @@ class Message:
         ([("traceparent", b"\xff")], "\ufffd"),
     ],
 )
-def test_the_source_reads_the_traceparent_of_a_record(headers: list[tuple[str, str | bytes | None]] | None, found: str | None) -> None:
+def test_the_source_reads_the_traceparent_of_a_record(
+    headers: list[tuple[str, str | bytes | None]] | None, found: str | None
+) -> None:
     """Whoever wrote the record may have written anything there."""
     assert _traced_record(Message(headers)) == Record(3, 7, b"k", b"v", 1_700_000_000_000, found)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Our transport on real sockets: what a hostile or broken server can do, TLS, the environment's proxy, and what really goes over the wire."""
+"""Our transport on real sockets: what a hostile or broken server can do, TLS, the environment's
+proxy, and what really goes over the wire.
+"""
 
 import asyncio
 import ssl
@@ -10,16 +12,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from multidict import CIMultiDict
-
 from hlf_sync.core.answer import TransportFailure
 from hlf_sync.dynamics.http.exchange import MAX_BODY_BYTES, Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
 from hlf_sync.dynamics.http.transport import PooledTransport, open_transport, trust
 from hlf_sync.errors import SettingsError
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -56,7 +57,11 @@ async def serving(serve: Serving, context: ssl.SSLContext | None = None) -> Asyn
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     """One whole request."""
     head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    lengths = [
+        line.split(b":")[1]
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length")
+    ]
     return head + (await reader.readexactly(int(lengths[0])) if lengths else b"")
 
 
@@ -79,13 +84,24 @@ def answering(answer: bytes, *, then: str = "keep") -> Serving:
 
 def patch(port: int, scheme: str = "http") -> PlainRequest:
     """A request as the client makes it."""
-    fields = CIMultiDict({"Authorization": "Bearer t", "If-Match": "*", "Accept-Encoding": "identity", "User-Agent": "hlf-sync/0"})
+    fields = CIMultiDict(
+        {
+            "Authorization": "Bearer t",
+            "If-Match": "*",
+            "Accept-Encoding": "identity",
+            "User-Agent": "hlf-sync/0",
+        }
+    )
     fields["Accept"] = fields["Content-Type"] = "application/json"
-    return PlainRequest("PATCH", f"{scheme}://127.0.0.1:{port}/api/data/v9.2/contacts(1)", fields, b'{"a":false}')
+    return PlainRequest(
+        "PATCH", f"{scheme}://127.0.0.1:{port}/api/data/v9.2/contacts(1)", fields, b'{"a":false}'
+    )
 
 
 @asynccontextmanager
-async def opened(ca_file: Path | None = None, connections: int = 2) -> AsyncIterator[PooledTransport]:
+async def opened(
+    ca_file: Path | None = None, connections: int = 2
+) -> AsyncIterator[PooledTransport]:
     """A transport, closed at the end."""
     transport = open_transport(ca_file=ca_file, connections=connections, request_timeout_s=2.0)
     try:
@@ -102,9 +118,20 @@ async def ask(serve: Serving, *, timeout_s: float = 2.0) -> Exchange | Transport
 
 @pytest.mark.requirement("R22")
 @pytest.mark.requirement("R25")
-async def test_the_bytes_on_the_wire_are_the_request_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cookie that was set before, no header of a library, no proxy of the environment, one connection for both requests."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+async def test_the_bytes_on_the_wire_are_the_request_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No cookie that was set before, no header of a library, no proxy of the environment, one
+    connection for both requests.
+    """
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     seen: list[bytes] = []
     connections = 0
@@ -114,11 +141,17 @@ async def test_the_bytes_on_the_wire_are_the_request_and_nothing_else(monkeypatc
         connections += 1
         while True:
             seen.append(await read_request(reader))
-            writer.write(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: ARRAffinity=abc; path=/; HttpOnly\r\n\r\n"))
+            writer.write(
+                OK.replace(
+                    b"\r\n\r\n", b"\r\nSet-Cookie: ARRAffinity=abc; path=/; HttpOnly\r\n\r\n"
+                )
+            )
 
     async with serving(serve) as port, opened() as transport:
         for _ in range(2):
-            assert await exchange(transport, patch(port), timeout_s=2.0) is not TransportFailure.RESET
+            assert (
+                await exchange(transport, patch(port), timeout_s=2.0) is not TransportFailure.RESET
+            )
     assert seen[0] == seen[1]
     head, body = seen[0].split(b"\r\n\r\n")
     assert head.decode().split("\r\n") == [
@@ -138,8 +171,15 @@ async def test_the_bytes_on_the_wire_are_the_request_and_nothing_else(monkeypatc
 
 async def test_an_ordinary_request_of_httpx_goes_out_as_well() -> None:
     """What the token endpoint sends: the transport is a transport like any other."""
-    async with serving(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as port, opened() as transport:
-        outcome = await exchange(transport, httpx.Request("POST", f"http://127.0.0.1:{port}/x?a=b", content=b"y=z"), timeout_s=2.0)
+    async with (
+        serving(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as port,
+        opened() as transport,
+    ):
+        outcome = await exchange(
+            transport,
+            httpx.Request("POST", f"http://127.0.0.1:{port}/x?a=b", content=b"y=z"),
+            timeout_s=2.0,
+        )
     assert isinstance(outcome, Exchange)
     assert (outcome.status, outcome.body) == (200, b"{}")
 
@@ -154,11 +194,17 @@ async def test_an_ordinary_request_of_httpx_goes_out_as_well() -> None:
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "keep", TransportFailure.PROTOCOL),
         (b"garbage\r\n\r\n", "close", TransportFailure.PROTOCOL),
         (b"HTTP/1.1 204 No Content\r\nbroken header\r\n\r\n", "close", TransportFailure.PROTOCOL),
-        (b"HTTP/1.1 204 No Content\r\nA: " + b"x" * 40_000 + b"\r\n\r\n", "close", TransportFailure.PROTOCOL),
+        (
+            b"HTTP/1.1 204 No Content\r\nA: " + b"x" * 40_000 + b"\r\n\r\n",
+            "close",
+            TransportFailure.PROTOCOL,
+        ),
         (b"\x16\x03\x01\x00\x05hello", "close", TransportFailure.PROTOCOL),
     ],
 )
-async def test_a_broken_answer_is_a_failure_after_sending(answer: bytes, then: str, expected: TransportFailure) -> None:
+async def test_a_broken_answer_is_a_failure_after_sending(
+    answer: bytes, then: str, expected: TransportFailure
+) -> None:
     """The outcome is unknown: never 'not sent'."""
     assert await ask(answering(answer, then=then)) is expected
 
@@ -166,7 +212,9 @@ async def test_a_broken_answer_is_a_failure_after_sending(answer: bytes, then: s
 @pytest.mark.parametrize("then", ["close", "reset"])
 async def test_a_body_that_breaks_off_keeps_its_status(then: str) -> None:
     """The head was whole."""
-    outcome = await ask(answering(b'HTTP/1.1 404 Not Found\r\nContent-Length: 500\r\n\r\n{"error"', then=then))
+    outcome = await ask(
+        answering(b'HTTP/1.1 404 Not Found\r\nContent-Length: 500\r\n\r\n{"error"', then=then)
+    )
     assert isinstance(outcome, Exchange)
     assert (outcome.status, outcome.body) == (404, None)
 
@@ -232,9 +280,13 @@ async def test_a_pool_without_a_free_connection_is_not_sent() -> None:
         await held.wait()
 
     async with serving(hold) as port, opened(connections=0) as transport:  # 0 + the spare ones
-        busy = [asyncio.create_task(exchange(transport, patch(port), timeout_s=5.0)) for _ in range(4)]
+        busy = [
+            asyncio.create_task(exchange(transport, patch(port), timeout_s=5.0)) for _ in range(4)
+        ]
         await asyncio.sleep(0.05)
-        assert await exchange(transport, patch(port), timeout_s=2.0) is TransportFailure.POOL_TIMEOUT
+        assert (
+            await exchange(transport, patch(port), timeout_s=2.0) is TransportFailure.POOL_TIMEOUT
+        )
         for task in busy:
             task.cancel()
         held.set()
@@ -331,13 +383,24 @@ async def test_a_server_that_sends_faster_than_is_read_is_held_back() -> None:
         ("PATCH", "http://" + "a" * 70 + ".example/", {}, TransportFailure.CONNECT),
     ],
 )
-async def test_nothing_can_be_slipped_into_a_request(method: str, address: str, fields: dict[str, str], expected: TransportFailure) -> None:
-    """A line break in a header, a blank in an address, another scheme: refused before anything is sent."""
+async def test_nothing_can_be_slipped_into_a_request(
+    method: str, address: str, fields: dict[str, str], expected: TransportFailure
+) -> None:
+    """A line break in a header, a blank in an address, another scheme: refused before anything is
+    sent.
+    """
     async with opened() as transport:
-        assert await exchange(transport, PlainRequest(method, address, CIMultiDict(fields)), timeout_s=2.0) is expected
+        assert (
+            await exchange(
+                transport, PlainRequest(method, address, CIMultiDict(fields)), timeout_s=2.0
+            )
+            is expected
+        )
 
 
-async def test_a_connection_that_takes_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_takes_too_long_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A name lookup that hangs."""
 
     async def hang(*_arguments: object, **_options: object) -> None:
@@ -346,7 +409,9 @@ async def test_a_connection_that_takes_too_long_is_not_sent(monkeypatch: pytest.
     async with opened() as transport:
         monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", hang)
         transport._connect_timeout_s = 0.01
-        assert await exchange(transport, patch(1), timeout_s=2.0) is TransportFailure.CONNECT_TIMEOUT
+        assert (
+            await exchange(transport, patch(1), timeout_s=2.0) is TransportFailure.CONNECT_TIMEOUT
+        )
 
 
 async def test_an_attempt_that_is_given_up_costs_no_slot() -> None:
@@ -362,7 +427,10 @@ async def test_an_attempt_that_is_given_up_costs_no_slot() -> None:
 
     async with serving(serve) as port, opened(connections=1) as transport:
         for _ in range(10):
-            assert await exchange(transport, patch(port), timeout_s=0.01) in {TransportFailure.READ_TIMEOUT, TransportFailure.CONNECT_TIMEOUT}
+            assert await exchange(transport, patch(port), timeout_s=0.01) in {
+                TransportFailure.READ_TIMEOUT,
+                TransportFailure.CONNECT_TIMEOUT,
+            }
         is_silent = False
         assert isinstance(await exchange(transport, patch(port), timeout_s=2.0), Exchange)
 
@@ -384,13 +452,20 @@ def leaf(directory: Path) -> ssl.SSLContext:
 
 @pytest.mark.requirement("R81")
 async def test_a_certificate_of_the_given_ca_is_trusted_and_no_other(authority: Path) -> None:
-    """With the CA file it works; without it, or under another name, the certificate is invalid and nothing is sent."""
+    """With the CA file it works; without it, or under another name, the certificate is invalid and
+    nothing is sent.
+    """
     async with serving(answering(OK), leaf(authority)) as port:
         async with opened(ca_path(authority)) as transport:
-            assert isinstance(await exchange(transport, patch(port, "https"), timeout_s=2.0), Exchange)
+            assert isinstance(
+                await exchange(transport, patch(port, "https"), timeout_s=2.0), Exchange
+            )
             other_name = PlainRequest("GET", f"https://127.0.0.2:{port}/", CIMultiDict())
         async with opened(None) as transport:
-            assert await exchange(transport, patch(port, "https"), timeout_s=2.0) is TransportFailure.TLS_INVALID
+            assert (
+                await exchange(transport, patch(port, "https"), timeout_s=2.0)
+                is TransportFailure.TLS_INVALID
+            )
         async with opened(ca_path(authority)) as transport:
             outcome = await exchange(transport, other_name, timeout_s=2.0)
             assert outcome in {TransportFailure.TLS_INVALID, TransportFailure.CONNECT}
@@ -405,7 +480,10 @@ async def test_tls_below_1_2_is_refused(authority: Path) -> None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with serving(answering(OK), context) as port, opened(ca_path(authority)) as transport:
         outcome = await exchange(transport, patch(port, "https"), timeout_s=2.0)
-    assert outcome in {TransportFailure.TLS_HANDSHAKE, TransportFailure.CONNECT}  # an alert, or the connection closed while shaking hands
+    assert outcome in {
+        TransportFailure.TLS_HANDSHAKE,
+        TransportFailure.CONNECT,
+    }  # an alert, or the connection closed while shaking hands
     assert trust(None).minimum_version is ssl.TLSVersion.TLSv1_2
 
 
@@ -418,7 +496,10 @@ async def test_a_server_that_speaks_no_tls_is_a_handshake_failure(authority: Pat
         await writer.drain()
 
     async with serving(plain) as port, opened(ca_path(authority)) as transport:
-        assert await exchange(transport, patch(port, "https"), timeout_s=2.0) is TransportFailure.TLS_HANDSHAKE
+        assert (
+            await exchange(transport, patch(port, "https"), timeout_s=2.0)
+            is TransportFailure.TLS_HANDSHAKE
+        )
 
 
 def test_session_keys_are_written_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -437,8 +518,17 @@ def test_a_ca_file_that_is_none_is_a_settings_error(tmp_path: Path, content: str
         trust(path)
 
 
-headers = st.lists(st.tuples(st.sampled_from([b"Content-Length", b"Transfer-Encoding", b"Connection", b"Set-Cookie", b"X"]), st.binary(max_size=20)))
-status_lines = st.one_of(st.binary(max_size=30), st.integers(0, 1200).map(lambda status: b"HTTP/1.1 %d X" % status))
+headers = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [b"Content-Length", b"Transfer-Encoding", b"Connection", b"Set-Cookie", b"X"]
+        ),
+        st.binary(max_size=20),
+    )
+)
+status_lines = st.one_of(
+    st.binary(max_size=30), st.integers(0, 1200).map(lambda status: b"HTTP/1.1 %d X" % status)
+)
 
 
 @st.composite
@@ -449,20 +539,38 @@ def answers(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.requirement("R28")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.one_of(answers(), st.binary(max_size=100)), min_size=1, max_size=3), st.sampled_from(["close", "reset"]))
-def test_any_bytes_of_a_server_are_an_exchange_or_a_failure_after_sending(chunks: list[bytes], then: str) -> None:
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.one_of(answers(), st.binary(max_size=100)), min_size=1, max_size=3),
+    st.sampled_from(["close", "reset"]),
+)
+def test_any_bytes_of_a_server_are_an_exchange_or_a_failure_after_sending(
+    chunks: list[bytes], then: str
+) -> None:
     """No exception, and never 'not sent' once a connection stood."""
     outcome = asyncio.run(ask(answering(b"".join(chunks), then=then)))
-    proofs = {TransportFailure.CONNECT, TransportFailure.CONNECT_TIMEOUT, TransportFailure.POOL_TIMEOUT, TransportFailure.NOT_SENT}
+    proofs = {
+        TransportFailure.CONNECT,
+        TransportFailure.CONNECT_TIMEOUT,
+        TransportFailure.POOL_TIMEOUT,
+        TransportFailure.NOT_SENT,
+    }
     assert isinstance(outcome, Exchange) or outcome not in proofs
 
 
 async def test_a_request_reads_like_one_of_httpx() -> None:
     """Address, headers, body and stream, for whoever asks."""
     request = patch(8443, "https")
-    expected = httpx.Request("PATCH", request.address, headers=list(request.fields.items()), content=request.body)
-    assert (request.url, request.content, await request.aread()) == (expected.url, expected.content, expected.content)
+    expected = httpx.Request(
+        "PATCH", request.address, headers=list(request.fields.items()), content=request.body
+    )
+    assert (request.url, request.content, await request.aread()) == (
+        expected.url,
+        expected.content,
+        expected.content,
+    )
     assert sorted(request.headers.raw) == sorted(expected.headers.raw)
     assert b"".join([chunk async for chunk in request.stream]) == request.body
     assert "content-length" not in PlainRequest("GET", "https://x.example/", CIMultiDict()).headers

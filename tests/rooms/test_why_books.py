@@ -1,4 +1,6 @@
-"""A mentor's story from a real PostgreSQL, with Kafka left out: every kind of moment, what blocks a call, and how it is shown."""
+"""A mentor's story from a real PostgreSQL, with Kafka left out: every kind of moment, what blocks a
+call, and how it is shown.
+"""
 
 import io
 from collections.abc import AsyncIterator
@@ -7,13 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from rich.console import Console
-
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, open_pool
-from hlf_sync.config.settings import Settings
 from hlf_sync.why.page import show
 from hlf_sync.why.story import Story, iso, tell
+from rich.console import Console
+
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -34,7 +36,9 @@ class Books:
             connection.execute(statement.encode(), values)
 
     async def story(self, **settings: Any) -> Story:
-        return await tell(Settings.model_validate(settings), self.pool, MENTOR, None, lambda _done, _total: None)
+        return await tell(
+            Settings.model_validate(settings), self.pool, MENTOR, None, lambda _done, _total: None
+        )
 
 
 @pytest.fixture
@@ -48,10 +52,14 @@ async def books(cluster: Cluster, database: str) -> AsyncIterator[Books]:
 
 def paused(books: Books, state: str = "in_sync") -> None:
     """A mentor with a name, who is listed and should not be."""
-    books.execute("INSERT INTO app.mentor (id, organization_code, status, full_name) VALUES (%s, 'HLF', 'paused', 'Erika Mustermann')", MENTOR)
     books.execute(
-        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation, last_error_code, dead_letter_id)"
-        " VALUES (%s, 'visible', %s, 3, 'server_error', %s)",
+        "INSERT INTO app.mentor (id, organization_code, status, full_name) VALUES (%s, 'HLF',"
+        " 'paused', 'Erika Mustermann')",
+        MENTOR,
+    )
+    books.execute(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, generation,"
+        " last_error_code, dead_letter_id) VALUES (%s, 'visible', %s, 3, 'server_error', %s)",
         MENTOR,
         state,
         LETTER if state == "dead_lettered" else None,
@@ -66,41 +74,69 @@ def drawn(story: Story, width: int = 160, most: int | None = 60) -> str:
 
 
 async def test_every_table_tells_its_part_in_order(books: Books) -> None:
-    """A request, the guard, a call that failed, a dead letter, its closing and its end, a replay: by time, with who and why."""
+    """A request, the guard, a call that failed, a dead letter, its closing and its end, a replay:
+    by time, with who and why.
+    """
     paused(books, "dead_lettered")
     books.execute(
-        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, created_at)"
-        " VALUES (%s, 'manual_coordinator_action', 'anna', 'asked [by] phone', '2026-01-01 08:00Z')",
+        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason,"
+        " created_at) VALUES (%s, 'manual_coordinator_action', 'anna', 'asked [by] phone',"
+        " '2026-01-01 08:00Z')",
         MENTOR,
     )
     books.execute(
-        "INSERT INTO hlf_sync.held_removal VALUES (%s, '2026-01-01 09:00Z', '2026-01-01 10:00Z', 'otto', 'as planned')",
+        "INSERT INTO hlf_sync.held_removal VALUES (%s, '2026-01-01 09:00Z', '2026-01-01 10:00Z',"
+        " 'otto', 'as planned')",
         MENTOR,
     )
     books.execute(
-        "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms, outcome,"
-        " error_code, http_status, reason)"
-        " VALUES (%s, 3, 3, 'remove', 'status_change', '2026-01-01 11:00Z', 5, 'unknown', 'server_error', 503, 'paused')",
+        "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation,"
+        " triggered_by, started_at, duration_ms, outcome, error_code, http_status, reason) VALUES"
+        " (%s, 3, 3, 'remove', 'status_change', '2026-01-01 11:00Z', 5, 'unknown', 'server_error',"
+        " 503, 'paused')",
         MENTOR,
     )
     books.execute(
-        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, attempted_at, error_code, retry_count, dead_letter_id, resolved_at)"
-        " VALUES (%s, '2026-01-01 12:00Z', 'server_error', 3, %s, '2026-01-01 14:00Z')",
+        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, attempted_at, error_code,"
+        " retry_count, dead_letter_id, resolved_at) VALUES (%s, '2026-01-01 12:00Z',"
+        " 'server_error', 3, %s, '2026-01-01 14:00Z')",
         MENTOR,
         LETTER,
     )
     books.execute(
-        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, attempted_at, error_code, retry_count, dead_letter_id)"
-        " VALUES (%s, '2026-01-01 15:00Z', 'mentor_mapping', 0, 'other')",
+        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, attempted_at, error_code,"
+        " retry_count, dead_letter_id) VALUES (%s, '2026-01-01 15:00Z', 'mentor_mapping', 0,"
+        " 'other')",
         MENTOR,
     )
-    books.execute("INSERT INTO hlf_sync.closed_letter VALUES (%s, %s, '2026-01-01 13:00Z', 'ida', 'not ours')", LETTER, MENTOR)
+    books.execute(
+        "INSERT INTO hlf_sync.closed_letter VALUES (%s, %s, '2026-01-01 13:00Z', 'ida', 'not"
+        " ours')",
+        LETTER,
+        MENTOR,
+    )
     story = await books.story()
     kinds = [moment.kind.value for moment in story.timeline]
-    told = ["request", "held", "confirmed", "decision", "attempt", "dead_letter", "closed", "resolved", "decision", "dead_letter", "missing"]
+    told = [
+        "request",
+        "held",
+        "confirmed",
+        "decision",
+        "attempt",
+        "dead_letter",
+        "closed",
+        "resolved",
+        "decision",
+        "dead_letter",
+        "missing",
+    ]
     assert kinds == told
     text = drawn(story)
-    for words in ('anna asked for a look, manual_coordinator_action: "asked [by] phone"', "503 server_error", "otto let the removal through"):
+    for words in (
+        'anna asked for a look, manual_coordinator_action: "asked [by] phone"',
+        "503 server_error",
+        "otto let the removal through",
+    ):
         assert words in text
     assert "refuse: no Dynamics contact is mapped to the mentor" in text
     assert "not told: changes" in text
@@ -113,8 +149,9 @@ async def test_what_blocks_a_call_is_told_beside_the_decision(books: Books) -> N
     paused(books, "dead_lettered")
     books.execute("INSERT INTO hlf_sync.halt (reason, detail) VALUES ('mass_removal', 'too many')")
     books.execute(
-        "INSERT INTO hlf_sync.circuit (organization, state, opened_at, last_error_code, retry_after_until)"
-        " VALUES ('HLF', 'half_open', now(), 'server_error', now() + interval '1 minute')"
+        "INSERT INTO hlf_sync.circuit (organization, state, opened_at, last_error_code,"
+        " retry_after_until) VALUES ('HLF', 'half_open', now(), 'server_error', now() + interval '1"
+        " minute')"
     )
     story = await books.story(delivery="shadow")
     assert story.decision["decision"] == "remove"
@@ -134,22 +171,32 @@ async def test_what_blocks_a_call_is_told_beside_the_decision(books: Books) -> N
 async def test_a_lease_and_doubt_are_shown(books: Books) -> None:
     """Who delivers, until when, and what is intended."""
     paused(books, "in_doubt")
-    books.execute("INSERT INTO app.certification VALUES (%s, %s, 'valid', '2020-01-01Z')", MENTOR, MENTOR)
     books.execute(
-        "UPDATE hlf_sync.mentor_ledger SET intended = 'hidden', attempt_count = 2, lease_owner = 'worker-1', lease_until = '2100-01-01Z',"
-        " reevaluate_at = '2100-01-02Z'"
+        "INSERT INTO app.certification VALUES (%s, %s, 'valid', '2020-01-01Z')", MENTOR, MENTOR
+    )
+    books.execute(
+        "UPDATE hlf_sync.mentor_ledger SET intended = 'hidden', attempt_count = 2, lease_owner ="
+        " 'worker-1', lease_until = '2100-01-01Z', reevaluate_at = '2100-01-02Z'"
     )
     story = await books.story()
     assert "worker-1 is delivering it now" in story.decision["blocked_by"]
     text = drawn(story)
-    for words in ("intended: hidden", "attempt 2: server_error", "leased by worker-1 until 2100-01-01", f"certificate {MENTOR} ended 2020-01-01"):
+    for words in (
+        "intended: hidden",
+        "attempt 2: server_error",
+        "leased by worker-1 until 2100-01-01",
+        f"certificate {MENTOR} ended 2020-01-01",
+    ):
         assert words in text
 
 
 async def test_the_trace_of_an_open_delivery_is_named_and_a_broken_one_is_not(books: Books) -> None:
     """What one pastes into the tracing tool."""
     paused(books, "pending")
-    books.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'")
+    books.execute(
+        "UPDATE hlf_sync.mentor_ledger SET trace_parent ="
+        " '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'"
+    )
     story = await books.story()
     assert story.ledger is not None
     assert story.ledger["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
@@ -163,7 +210,10 @@ async def test_a_corrected_mapping_is_said_beside_the_decision(books: Books) -> 
     """What the ledger says is about another contact."""
     paused(books)
     books.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", MENTOR, MENTOR)
-    books.execute("UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', contact_id = '6f1a1f3c-0000-4000-8000-000000000002'")
+    books.execute(
+        "UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', contact_id ="
+        " '6f1a1f3c-0000-4000-8000-000000000002'"
+    )
     story = await books.story()
     assert (story.decision["decision"], story.decision["is_remapped"]) == ("remove", True)
     assert "went to another contact" in drawn(story)
@@ -189,4 +239,9 @@ async def test_who_is_unknown_everywhere_is_told_what_to_check(books: Books) -> 
 
 def test_times_are_utc_and_infinite_ones_have_names() -> None:
     """PostgreSQL has infinite times; JSON has none."""
-    assert [iso(at_s) for at_s in (0.0, float("inf"), float("-inf"), None)] == ["1970-01-01T00:00:00.000Z", "infinity", "-infinity", None]
+    assert [iso(at_s) for at_s in (0.0, float("inf"), float("-inf"), None)] == [
+        "1970-01-01T00:00:00.000Z",
+        "infinity",
+        "-infinity",
+        None,
+    ]

@@ -1,4 +1,6 @@
-"""A capture of the bytes themselves: what leaves this process for Dynamics and for the token endpoint, request by request (R22, R24, R45)."""
+"""A capture of the bytes themselves: what leaves this process for Dynamics and for the token
+endpoint, request by request (R22, R24, R45).
+"""
 
 import asyncio
 import re
@@ -11,23 +13,28 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 import pytest
-
 from hlf_sync import clients
 from hlf_sync.clock import epoch_ms
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, Operation
 from hlf_sync.core.verdict import Course
 from hlf_sync.dynamics.client import DynamicsClient
-from hlf_sync.config.settings import Settings
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 
-TENANT, APP, SECRET = "7c0ffee0-0000-4000-8000-000000000000", "c1c1c1c1-0000-4000-8000-000000000000", "s3cr3t"
+TENANT, APP, SECRET = (
+    "7c0ffee0-0000-4000-8000-000000000000",
+    "c1c1c1c1-0000-4000-8000-000000000000",
+    "s3cr3t",
+)
 CONTACT = ContactId("6f1a1f3c-0000-4000-8000-000000000001")
 TOKEN = '{"token_type":"Bearer","expires_in":3599,"access_token":"t0k3n"}'
 
 
 @dataclass
 class Tap:
-    """A TLS server that keeps every byte and answers like the service. `statuses` are given to the next PATCHes, then 204."""
+    """A TLS server that keeps every byte and answers like the service. `statuses` are given to the
+    next PATCHes, then 204.
+    """
 
     requests: list[bytes] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -61,9 +68,14 @@ class Tap:
             status = self.statuses.pop(0) if self.statuses else 204
             cookie = "Set-Cookie: ARRAffinity=abc; secure\r\nSet-Cookie: ReqClientId=def\r\n"
             return (
-                f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{cookie}\r\n".encode() if status != 204 else f"HTTP/1.1 204 X\r\n{cookie}\r\n".encode()
+                f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{cookie}\r\n".encode()
+                if status != 204
+                else f"HTTP/1.1 204 X\r\n{cookie}\r\n".encode()
             )
-        return f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        return (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:"
+            f" {len(body)}\r\n\r\n{body}".encode()
+        )
 
 
 @pytest.fixture
@@ -89,7 +101,9 @@ async def client(tap: Tap, tmp_path: Path) -> AsyncIterator[DynamicsClient]:
         }
     )  # fmt: skip
     transport = clients.open_dynamics_transport(settings, 4)
-    client = clients.dynamics_client(settings, clients.dynamics_credentials(settings, None, transport), transport)
+    client = clients.dynamics_client(
+        settings, clients.dynamics_credentials(settings, None, transport), transport
+    )
     yield client
     await client.aclose()
 
@@ -113,7 +127,11 @@ async def test_a_write_is_these_bytes_and_no_others(tap: Tap, client: DynamicsCl
     for operation in (Operation.REMOVE, Operation.RESTORE, Operation.REMOVE):
         await client.call(CONTACT, operation)
     writes = [parsed(request) for request in tap.requests if request.startswith(b"PATCH")]
-    assert [body for _, _, body in writes] == [b'{"new_showonwebsite":false}', b'{"new_showonwebsite":true}', *[b'{"new_showonwebsite":false}'] * 2]
+    assert [body for _, _, body in writes] == [
+        b'{"new_showonwebsite":false}',
+        b'{"new_showonwebsite":true}',
+        *[b'{"new_showonwebsite":false}'] * 2,
+    ]
     ids = []
     for first, fields, body in writes:
         assert first == f"PATCH /api/data/v9.2/contacts({CONTACT}) HTTP/1.1"
@@ -135,17 +153,23 @@ async def test_a_write_is_these_bytes_and_no_others(tap: Tap, client: DynamicsCl
     assert all(UUID(one).version == 4 for one in ids)
 
 
-async def test_whoami_and_the_verifying_read_ask_for_nothing_more(tap: Tap, client: DynamicsClient) -> None:
+async def test_whoami_and_the_verifying_read_ask_for_nothing_more(
+    tap: Tap, client: DynamicsClient
+) -> None:
     """No body; of the contact one column."""
     assert (await client.who_am_i()).verdict.course is Course.DONE
     await client.read_visibility(CONTACT)
-    reads = [parsed(request) for request in tap.requests if b"/api/data/" in request.split(b"\r\n")[0]]
+    reads = [
+        parsed(request) for request in tap.requests if b"/api/data/" in request.split(b"\r\n")[0]
+    ]
     assert [first for first, _, _ in reads] == [
         "GET /api/data/v9.2/WhoAmI HTTP/1.1",
         f"GET /api/data/v9.2/contacts({CONTACT})?$select=new_showonwebsite HTTP/1.1",
     ]
     assert [body for _, _, body in reads] == [b"", b""]
-    assert not {"cookie", "if-match", "content-type", "prefer"} & {name for _, fields, _ in reads for name in fields}
+    assert not {"cookie", "if-match", "content-type", "prefer"} & {
+        name for _, fields, _ in reads for name in fields
+    }
 
 
 @pytest.mark.requirement("R23")

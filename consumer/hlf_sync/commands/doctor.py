@@ -1,4 +1,6 @@
-"""The command `doctor`: reads settings, lets every part be examined, prints what was found. Thin."""
+"""The command `doctor`: reads settings, lets every part be examined, prints what was
+found. Thin.
+"""
 
 import json
 from pathlib import Path
@@ -7,19 +9,22 @@ import typer
 from rich.console import Console
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.settings import secret_file, unknown
+from hlf_sync.errors import SettingsError
 
 _out = Console(soft_wrap=False, highlight=False)
 _error = Console(stderr=True)
 
 
 def doctor(env_file: EnvFile = None, as_json: Json = False) -> None:
-    """Check every part end to end and say what to do: one line per check, ok, warn, fail or skipped.
+    """Check every part end to end and say what to do: one line per check, ok, warn, fail or
+    skipped.
 
-    Changes nothing, sends no change to Dynamics (`WhoAmI` only), shows no secret. Parts are asked side by side; a dead one costs five seconds.
+    Changes nothing, sends no change to Dynamics (`WhoAmI` only), shows no secret. Parts are asked
+    side by side; a dead one costs five seconds.
 
-    Exit codes: 0 nothing failed · 1 a check failed · 2 the settings are missing or wrong · 4 PostgreSQL, Kafka or the registry does not answer.
+    Exit codes: 0 nothing failed · 1 a check failed · 2 the settings are missing or wrong · 4
+    PostgreSQL, Kafka or the registry does not answer.
     """
     from hlf_sync.doctor import report  # noqa: PLC0415 - brings in every client
     from hlf_sync.doctor.checkup import Checkup, check_up_now, without_settings  # noqa: PLC0415

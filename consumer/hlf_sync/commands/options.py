@@ -8,12 +8,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.settings import Settings, load, unknown
+from hlf_sync.errors import SettingsError
 
 EnvFile = Annotated[
     Path | None,
-    typer.Option("--env-file", metavar="FILE", help="Settings as NAME='value' lines; the environment wins. Default: .env when there is one."),
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help=(
+            "Settings as NAME='value' lines; the environment wins. Default: .env when there is one."
+        ),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -37,7 +43,9 @@ def said(line: str, style: str) -> Text:
 
 
 def must_agree(question: str) -> None:
-    """Ask, and end with exit code 2 unless the answer is yes. Raises `SettingsError` where there is nobody to ask."""
+    """Ask, and end with exit code 2 unless the answer is yes. Raises `SettingsError` where there is
+    nobody to ask.
+    """
     if not sys.stdin.isatty():
         raise SettingsError("there is no terminal to ask at: --yes is needed")
     try:

@@ -1,4 +1,6 @@
-"""`hlf-sync reconcile`: what was delivered against what should be. Thin: reads settings, opens the parts, prints. Progress goes to stderr."""
+"""`hlf-sync reconcile`: what was delivered against what should be. Thin: reads settings, opens the
+parts, prints. Progress goes to stderr.
+"""
 
 import asyncio
 import json
@@ -12,22 +14,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hlf_sync import clients
-from hlf_sync.postgres import delivery_blockers as surroundings
-from hlf_sync import operate
+from hlf_sync import clients, operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.core.breaker import BreakerPolicy
 from hlf_sync.core.decide import Rules
-from hlf_sync.reconcile.difference import Patience
 from hlf_sync.core.pacing import PacingPolicy
+from hlf_sync.postgres import delivery_blockers as surroundings
 from hlf_sync.postgres.connections import Pool, connect, open_pool
+from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.reconcile import roll
 from hlf_sync.reconcile.column import Column, ColumnPolicy
+from hlf_sync.reconcile.difference import Patience
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.reconcile.page import show
 from hlf_sync.reconcile.report import Report
-from hlf_sync.postgres.fleet_state import FleetTable
-from hlf_sync.config.settings import Settings, secret_file
 
 _out = Console(highlight=False)
 _aside = Console(stderr=True, highlight=False)
@@ -35,13 +36,49 @@ _aside = Console(stderr=True, highlight=False)
 _DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
 
-Mentors = Annotated[list[str] | None, typer.Option("--mentor", metavar="MENTOR", help="Only this mentor; may be given several times.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Also read the one column of each contact in Dynamics, at the pace that the workers leave.")]
-Repair = Annotated[bool, typer.Option("--repair", help="Put what differs in doubt, and ask for its delivery.")]
-Days = Annotated[int, typer.Option("--days", metavar="DAYS", min=1, max=3650, help="How far back to look for duplicate calls.")]
-Settle = Annotated[float, typer.Option("--settle", metavar="SECONDS", min=0, max=600, help="Between the first look and the second one.")]
+Mentors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mentor", metavar="MENTOR", help="Only this mentor; may be given several times."
+    ),
+]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help=(
+            "Also read the one column of each contact in Dynamics, at the pace that the workers"
+            " leave."
+        ),
+    ),
+]
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Put what differs in doubt, and ask for its delivery.")
+]
+Days = Annotated[
+    int,
+    typer.Option(
+        "--days", metavar="DAYS", min=1, max=3650, help="How far back to look for duplicate calls."
+    ),
+]
+Settle = Annotated[
+    float,
+    typer.Option(
+        "--settle",
+        metavar="SECONDS",
+        min=0,
+        max=600,
+        help="Between the first look and the second one.",
+    ),
+]
 GatePatience = Annotated[
-    float, typer.Option("--patience", metavar="SECONDS", min=0, help="How long --verify waits while the circuit is open or a halt holds.")
+    float,
+    typer.Option(
+        "--patience",
+        metavar="SECONDS",
+        min=0,
+        help="How long --verify waits while the circuit is open or a halt holds.",
+    ),
 ]
 
 
@@ -55,15 +92,17 @@ def reconcile(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the ledger with what would be decided now, for every mentor in the view and in the ledger.
+    """Compare the ledger with what would be decided now, for every mentor in the view and in the
+    ledger.
 
-    Safe beside running workers: who is being delivered or waits for an attempt is 'in motion' and no difference, and nothing is told before a second
-    look. `--verify` reads Dynamics; without it only our own books are compared. `--repair` never calls Dynamics: the workers deliver.
+    Safe beside running workers: who is being delivered or waits for an attempt is 'in motion' and
+    no difference, and nothing is told before a second look. `--verify` reads Dynamics; without it
+    only our own books are compared. `--repair` never calls Dynamics: the workers deliver.
 
     Reports duplicates too: calls that succeeded twice within one certification's period.
 
-    Exit codes: 0 no differences, or all repaired · 1 differences that were not repaired · 2 wrong settings · 3 `--verify` could not read everything ·
-    4 PostgreSQL cannot be reached.
+    Exit codes: 0 no differences, or all repaired · 1 differences that were not repaired · 2 wrong
+    settings · 3 `--verify` could not read everything · 4 PostgreSQL cannot be reached.
     """
     settings = settings_from(env_file)
     settings.require("postgres_dsn")
@@ -72,7 +111,14 @@ def reconcile(
         settings.require_credentials()
     only = [operate.mentor(text) for text in mentors or []]
     wish = Wish(only, repair, days, settle, _patience(settings))
-    report = asyncio.run(_reported(settings, wish, patience if verify else None, secret_file("dynamics_client_secret", env_file)))
+    report = asyncio.run(
+        _reported(
+            settings,
+            wish,
+            patience if verify else None,
+            secret_file("dynamics_client_secret", env_file),
+        )
+    )
     if as_json:
         typer.echo(json.dumps(report.content()))
     else:
@@ -83,36 +129,67 @@ def reconcile(
         raise typer.Exit(_INCOMPLETE)
 
 
-async def _reported(settings: Settings, wish: Wish, gate_patience_s: float | None, secret: Path | None) -> Report:
+async def _reported(
+    settings: Settings, wish: Wish, gate_patience_s: float | None, secret: Path | None
+) -> Report:
     dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
     async with await connect(dsn):
         pass  # a refused connection says so at once, a pool only after its time-out
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it would print libpq's text
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(dsn, size=_POOL_SIZE))
         total = len(wish.only) or await roll.count(pool)
-        bar = stack.enter_context(Progress(*columns, console=_aside, transient=True, disable=not _aside.is_terminal))
-        task = bar.add_task("reading Dynamics" if gate_patience_s is not None else "comparing", total=total)
+        bar = stack.enter_context(
+            Progress(*columns, console=_aside, transient=True, disable=not _aside.is_terminal)
+        )
+        task = bar.add_task(
+            "reading Dynamics" if gate_patience_s is not None else "comparing", total=total
+        )
         column = None
         if gate_patience_s is not None:
             column = _column(settings, pool, gate_patience_s, secret, _Sayer())
             stack.push_async_callback(column.client.aclose)
-        return await Inspection(settings, pool, wish, column, lambda count: bar.advance(task, count)).run()
+        return await Inspection(
+            settings, pool, wish, column, lambda count: bar.advance(task, count)
+        ).run()
 
 
-def _column(settings: Settings, pool: Pool, patience_s: float, secret: Path | None, say: Callable[[str], None]) -> Column:
+def _column(
+    settings: Settings,
+    pool: Pool,
+    patience_s: float,
+    secret: Path | None,
+    say: Callable[[str], None],
+) -> Column:
     transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
-    client = clients.dynamics_client(settings, clients.dynamics_credentials(settings, secret, transport), transport)
-    breaker = BreakerPolicy(settings.breaker_failure_threshold, settings.breaker_cool_down_s, probe_s=settings.lease_s)
-    pace = PacingPolicy(settings.pace_requests_per_s, settings.pace_burst, settings.pace_concurrency)
-    policy = ColumnPolicy(patience_s, settings.breaker_failure_threshold, settings.retry_max_attempts, pace)
+    client = clients.dynamics_client(
+        settings, clients.dynamics_credentials(settings, secret, transport), transport
+    )
+    breaker = BreakerPolicy(
+        settings.breaker_failure_threshold, settings.breaker_cool_down_s, probe_s=settings.lease_s
+    )
+    pace = PacingPolicy(
+        settings.pace_requests_per_s, settings.pace_burst, settings.pace_concurrency
+    )
+    policy = ColumnPolicy(
+        patience_s, settings.breaker_failure_threshold, settings.retry_max_attempts, pace
+    )
     fleet = FleetTable(pool, settings.organization, breaker)
-    return Column(client, fleet, pool, lambda: surroundings.read(pool, settings.organization), policy, say)
+    return Column(
+        client, fleet, pool, lambda: surroundings.read(pool, settings.organization), policy, say
+    )
 
 
 def _patience(settings: Settings) -> Patience:
-    """Ordinary times as the settings have them: what a delivery may take, a late effect, and some for good measure."""
+    """Ordinary times as the settings have them: what a delivery may take, a late effect, and some
+    for good measure.
+    """
     stall_s = settings.delivery_deadline_s + settings.lease_s + settings.late_effect_s + 15.0
     return Patience(stall_s=stall_s, rules=Rules(organization=settings.organization))
 

@@ -1,6 +1,8 @@
-"""The commands `hlf-sync replay plan | apply | show | watch | close`. Thin: reads arguments, calls the replay room, prints.
+"""The commands `hlf-sync replay plan | apply | show | watch | close`. Thin: reads arguments, calls
+the replay room, prints.
 
-The answer goes to stdout, progress and notes to stderr. Exceptions pass through: the command line turns them into exit codes.
+The answer goes to stdout, progress and notes to stderr. Exceptions pass through: the command line
+turns them into exit codes.
 """
 
 import asyncio
@@ -16,20 +18,23 @@ import orjson
 import typer
 from rich.console import Console
 
-from hlf_sync.clock import epoch_ms
 from hlf_sync import operate
+from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LetterKind
+from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.replay.judgement import UNREADABLE
 from hlf_sync.replay.rollout import RolloutPolicy
-from hlf_sync.errors import HaltError, SettingsError
-from hlf_sync.config.settings import Settings
 
 replay_app = typer.Typer(
     no_args_is_help=True,
-    help="Drain the dead letters: `plan` looks and changes nothing, `apply` asks the workers for what is due.\n\n"
-    "A letter is never applied as it was: it names a mentor, and what is due for the mentor is decided from the facts of now. "
-    "So an old letter does no harm, and a mentor that was delivered since needs nothing.",
+    help=(
+        "Drain the dead letters: `plan` looks and changes nothing, `apply` asks the workers for"
+        " what is due.\n\nA letter is never applied as it was: it names a mentor, and what is due"
+        " for the mentor is decided from the facts of now. So an old letter does no harm, and a"
+        " mentor that was delivered since needs nothing."
+    ),
 )
 
 T = TypeVar("T")
@@ -43,51 +48,112 @@ _PACE = "Pace"
 
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", min=0.01, metavar="N", help="Requests per second at most. Default: the pace of the fleet.", rich_help_panel=_PACE),
+    typer.Option(
+        "--rate",
+        min=0.01,
+        metavar="N",
+        help="Requests per second at most. Default: the pace of the fleet.",
+        rich_help_panel=_PACE,
+    ),
 ]
 FailureRatio = Annotated[
     float,
-    typer.Option("--failure-ratio", min=0, max=1, help="Stop when more than this part of the last letters failed again.", rich_help_panel=_PACE),
+    typer.Option(
+        "--failure-ratio",
+        min=0,
+        max=1,
+        help="Stop when more than this part of the last letters failed again.",
+        rich_help_panel=_PACE,
+    ),
 ]
-LetterIds = Annotated[list[str], typer.Argument(metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False)]
+LetterIds = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False
+    ),
+]
 
 
 @replay_app.command()
 def plan(
     *,
-    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help=f"Only these: {', '.join(_KINDS)}.", rich_help_panel=_FILTERS)] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help=f"Only these: {', '.join(_KINDS)}.", rich_help_panel=_FILTERS
+        ),
+    ] = None,
     error_code: Annotated[
-        list[str] | None, typer.Option(metavar="CODE", help="Only these: server_error, not_found, …", rich_help_panel=_FILTERS)
+        list[str] | None,
+        typer.Option(
+            metavar="CODE", help="Only these: server_error, not_found, …", rich_help_panel=_FILTERS
+        ),
     ] = None,
-    mentor: Annotated[list[str] | None, typer.Option(metavar="UUID", help="Only letters about these mentors.", rich_help_panel=_FILTERS)] = None,
+    mentor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UUID", help="Only letters about these mentors.", rich_help_panel=_FILTERS
+        ),
+    ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Written since: 2026-03-01T12:00, or an age: 90m, 2h, 3d.", rich_help_panel=_FILTERS)
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Written since: 2026-03-01T12:00, or an age: 90m, 2h, 3d.",
+            rich_help_panel=_FILTERS,
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Written before.", rich_help_panel=_FILTERS)] = None,
-    partition: Annotated[list[int] | None, typer.Option(metavar="N", help="Only these partitions.", rich_help_panel=_FILTERS)] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Written before.", rich_help_panel=_FILTERS)
+    ] = None,
+    partition: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Only these partitions.", rich_help_panel=_FILTERS),
+    ] = None,
     from_offset: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="From this offset of each partition. Default: the first not resolved.", rich_help_panel=_FILTERS),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="From this offset of each partition. Default: the first not resolved.",
+            rich_help_panel=_FILTERS,
+        ),
     ] = None,
     to_offset: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Up to this offset of each partition, exclusive.", rich_help_panel=_FILTERS)
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Up to this offset of each partition, exclusive.",
+            rich_help_panel=_FILTERS,
+        ),
     ] = None,
     repaired: Annotated[
-        bool, typer.Option("--repaired", help="What Dynamics refused (404, 400 …) has been repaired there: count it as due.")
+        bool,
+        typer.Option(
+            "--repaired",
+            help="What Dynamics refused (404, 400 …) has been repaired there: count it as due.",
+        ),
     ] = False,
     rate: Rate = None,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to write the plan. Default: replay-plan-TIME.json.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Where to write the plan. Default: replay-plan-TIME.json.",
+        ),
+    ] = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
     """Look at the dead letters, and write down what a replay would do. Changes nothing.
 
-    Each letter gets a verdict with its reason: **due** (apply asks for it), **superseded** (the mentor was delivered since, or a newer letter
-    stands for it), **duplicate**, **investigate** (a person must repair something first; `replay show ID` says what).
+    Each letter gets a verdict with its reason: **due** (apply asks for it), **superseded** (the
+    mentor was delivered since, or a newer letter stands for it), **duplicate**, **investigate** (a
+    person must repair something first; `replay show ID` says what).
     """
-    from hlf_sync.replay import plan_file  # noqa: PLC0415 - Kafka's client and Avro are not loaded for --help
-    from hlf_sync.replay import plan_page  # noqa: PLC0415 - Kafka's client and Avro are not loaded for --help
-    from hlf_sync.replay import planning  # noqa: PLC0415 - Kafka's client and Avro are not loaded for --help
+    from hlf_sync.replay import plan_file, plan_page, planning  # noqa: PLC0415
 
     settings = settings_from(env_file)
     filters = planning.Filters(
@@ -102,9 +168,13 @@ def plan(
     )
     found = _work(
         settings,
-        lambda place: planning.make_plan(place, filters, is_repaired=repaired, rate_per_s=rate or settings.pace_requests_per_s),
+        lambda place: planning.make_plan(
+            place, filters, is_repaired=repaired, rate_per_s=rate or settings.pace_requests_per_s
+        ),
     )
-    file = output or Path(f"replay-plan-{datetime.fromtimestamp(epoch_ms() // 1000, UTC):%Y%m%dT%H%M%SZ}.json")
+    file = output or Path(
+        f"replay-plan-{datetime.fromtimestamp(epoch_ms() // 1000, UTC):%Y%m%dT%H%M%SZ}.json"
+    )
     plan_file.write(found, file)
     if as_json:
         typer.echo(orjson.dumps(found.content(), option=orjson.OPT_INDENT_2).decode())
@@ -113,7 +183,10 @@ def plan(
     if found.due:
         _say(f"The plan is in {file}. Apply it: hlf-sync replay apply {file}")
     elif found.letters:
-        _say(f"The plan is in {file}. Nothing is due; applying it moves the group's offsets past what is resolved.")
+        _say(
+            f"The plan is in {file}. Nothing is due; applying it moves the group's offsets past"
+            " what is resolved."
+        )
     else:
         _say(f"The (empty) plan is in {file}.")
 
@@ -121,34 +194,46 @@ def plan(
 @replay_app.command()
 def apply(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A plan of `replay plan`.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept with each request.")] = None,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A plan of `replay plan`.", show_default=False)
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why; kept with each request.")
+    ] = None,
     rate: Rate = None,
     failure_ratio: FailureRatio = 0.2,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the workers for what is due in a plan: one letter, then ten, then all; and follow them to their end.
+    """Ask the workers for what is due in a plan: one letter, then ten, then all; and follow them to
+    their end.
 
-    Each letter is judged again before it is asked for. Stops when too many fail again, or when a halt stands in the way (exit 3). It may be killed at
-    any point: apply the same file again, and it goes on. A plan that was edited, or whose topic was created anew, is refused (exit 2), and so is a
-    second replay at the same time.
+    Each letter is judged again before it is asked for. Stops when too many fail again, or when a
+    halt stands in the way (exit 3). It may be killed at any point: apply the same file again, and
+    it goes on. A plan that was edited, or whose topic was created anew, is refused (exit 2), and so
+    is a second replay at the same time.
     """
-    from hlf_sync.replay import plan_file  # noqa: PLC0415 - as above
-    from hlf_sync.replay import run_view  # noqa: PLC0415 - as above
-    from hlf_sync.replay import session  # noqa: PLC0415 - as above
+    from hlf_sync.replay import plan_file, run_view, session  # noqa: PLC0415
 
     settings = settings_from(env_file)
     found = plan_file.read(file)
     if settings.delivery == "shadow":
-        raise SettingsError("HLF_SYNC_DELIVERY is shadow: nothing is delivered, so nothing can be replayed")
+        raise SettingsError(
+            "HLF_SYNC_DELIVERY is shadow: nothing is delivered, so nothing can be replayed"
+        )
     _ask_first(found, yes=yes)
     policy = RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio)
     outcome = session.Outcome()
     try:
         with run_view.view_for(_error) as view:
-            _work(settings, lambda place: session.apply(place, found, policy, view, outcome, reason=reason), say=view.say)
+            _work(
+                settings,
+                lambda place: session.apply(place, found, policy, view, outcome, reason=reason),
+                say=view.say,
+            )
     except SettingsError:  # refused: nothing was done
         raise
     except BaseException:
@@ -162,17 +247,21 @@ def apply(
 @replay_app.command()
 def show(
     *,
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="A letter's id, as `replay plan` shows it.", show_default=False)],
+    letter_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A letter's id, as `replay plan` shows it.", show_default=False
+        ),
+    ],
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
     """Explain one letter: what failed, where its mentor stands now, what follows, who asked for it.
 
-    For a record that could not be read, the record itself is fetched and described: sizes, framing, schema, whether the bytes are the same, what is
-    wrong today. Its values are never shown.
+    For a record that could not be read, the record itself is fetched and described: sizes, framing,
+    schema, whether the bytes are the same, what is wrong today. Its values are never shown.
     """
-    from hlf_sync.replay import inspection  # noqa: PLC0415 - as above
-    from hlf_sync.replay import letter_page  # noqa: PLC0415 - as above
+    from hlf_sync.replay import inspection, letter_page  # noqa: PLC0415
 
     found = _work(settings_from(env_file), lambda place: inspection.explain(place, letter_id))
     if as_json:
@@ -185,28 +274,42 @@ def show(
 def watch(
     *,
     settle: Annotated[
-        float, typer.Option("--settle", min=0, metavar="S", help="Seconds that an exhausted letter waits before its first replay.")
+        float,
+        typer.Option(
+            "--settle",
+            min=0,
+            metavar="S",
+            help="Seconds that an exhausted letter waits before its first replay.",
+        ),
     ] = 15,
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="S", help="Seconds between two looks.")] = 5,
-    once: Annotated[bool, typer.Option("--once", help="Take one look, replay what is due, and end (for a timer).")] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, metavar="S", help="Seconds between two looks.")
+    ] = 5,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Take one look, replay what is due, and end (for a timer)."),
+    ] = False,
     rate: Rate = None,
     failure_ratio: FailureRatio = 0.2,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Follow the dead letters, and replay by itself what became deliverable, for example after an outage. Ctrl-C ends it.
+    """Follow the dead letters, and replay by itself what became deliverable, for example after an
+    outage. Ctrl-C ends it.
 
-    Only what needs no person, and only while workers run, nothing is halted and the circuit is not open. A mentor that fails again waits twice as
-    long before the next time, up to an hour.
+    Only what needs no person, and only while workers run, nothing is halted and the circuit is not
+    open. A mentor that fails again waits twice as long before the next time, up to an hour.
     """
-    from hlf_sync.replay import run_view  # noqa: PLC0415 - as above
-    from hlf_sync.replay import session  # noqa: PLC0415 - as above
-    from hlf_sync.replay import watching  # noqa: PLC0415 - as above
+    from hlf_sync.replay import run_view, session, watching  # noqa: PLC0415
 
     settings = settings_from(env_file)
-    policy = watching.WatchPolicy(RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio), settle, every)
+    policy = watching.WatchPolicy(
+        RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio), settle, every
+    )
     with run_view.view_for(_error) as view:
-        outcome = _work(settings, lambda place: session.watch(place, policy, view, is_once=once), say=view.say)
+        outcome = _work(
+            settings, lambda place: session.watch(place, policy, view, is_once=once), say=view.say
+        )
     _show_outcome(None, outcome, as_json=as_json)
 
 
@@ -214,14 +317,17 @@ def watch(
 def close(
     *,
     letter_ids: LetterIds,
-    reason: Annotated[str, typer.Option("--reason", help="What was found and done; kept with your name.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="What was found and done; kept with your name.")
+    ],
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Close letters that were investigated: nothing is left to do about them, so the replay group's offset may pass.
+    """Close letters that were investigated: nothing is left to do about them, so the replay group's
+    offset may pass.
 
-    For records that nobody can read, above all. A mentor that the letter names is looked at once more. Letters that are due cannot be closed:
-    apply them.
+    For records that nobody can read, above all. A mentor that the letter names is looked at once
+    more. Letters that are due cannot be closed: apply them.
     """
     from hlf_sync.replay import session  # noqa: PLC0415 - as above
 
@@ -229,16 +335,26 @@ def close(
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
-    _out.print(f"{len(found.closed)} closed, {len(found.resolved)} were resolved before; lag of the replay group: {found.lag}", highlight=False)
+    _out.print(
+        f"{len(found.closed)} closed, {len(found.resolved)} were resolved before; lag of the replay"
+        f" group: {found.lag}",
+        highlight=False,
+    )
 
 
-def _work(settings: Settings, work: Callable[[Any], Awaitable[T]], say: Callable[[str], None] | None = None) -> T:
+def _work(
+    settings: Settings,
+    work: Callable[[Any], Awaitable[T]],
+    say: Callable[[str], None] | None = None,
+) -> T:
     """Open the parts, and do it; what cannot be reached at first is waited for."""
     from hlf_sync.replay import workplace  # noqa: PLC0415 - as above
 
     async def main() -> T:
         async with workplace.opened(settings) as place:
-            return await workplace.patiently(lambda: work(place), deadline_s=settings.startup_deadline_s, say=say or _say)
+            return await workplace.patiently(
+                lambda: work(place), deadline_s=settings.startup_deadline_s, say=say or _say
+            )
 
     return asyncio.run(main())
 
@@ -276,7 +392,9 @@ def _time(option: str, text: str | None) -> int | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{option} {text}: neither a time (2026-03-01T12:00) nor an age (90m, 2h, 3d)") from None
+        raise SettingsError(
+            f"{option} {text}: neither a time (2026-03-01T12:00) nor an age (90m, 2h, 3d)"
+        ) from None
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

@@ -26,8 +26,13 @@ def _says_something(reason: str) -> str:
     return reason
 
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)
+]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -53,8 +58,20 @@ def force(
             )
         row = operate.ledger_row(connection, mentor_id)
         if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
-            _err.print(f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the ledger have it[/yellow]", highlight=False)
-    _say({"mentor_id": mentor_id, "request_id": request, "state": row and row["state"], "applied": row and row["applied"]}, as_json=as_json)
+            _err.print(
+                f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the"
+                " ledger have it[/yellow]",
+                highlight=False,
+            )
+    _say(
+        {
+            "mentor_id": mentor_id,
+            "request_id": request,
+            "state": row and row["state"],
+            "applied": row and row["applied"],
+        },
+        as_json=as_json,
+    )
 
 
 def sweep(
@@ -63,7 +80,9 @@ def sweep(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times at once)."""
+    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times
+    at once).
+    """
     settings = settings_from(env_file)
     rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
     with operate.connected(settings) as connection:
@@ -78,7 +97,9 @@ def sweep(
 
 
 def resume(
-    reason: Annotated[str, typer.Argument(metavar="REASON", help="What halted: dead-letter-limit, auth.")],
+    reason: Annotated[
+        str, typer.Argument(metavar="REASON", help="What halted: dead-letter-limit, auth.")
+    ],
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +109,10 @@ def resume(
         message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
         raise SettingsError(message)
     if word == HaltReason.MASS_REMOVAL:
-        message = "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which shows who waits"
+        message = (
+            "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which"
+            " shows who waits"
+        )
         raise SettingsError(message)
     with operate.connected(settings_from(env_file)) as connection:
         is_lifted = operate.lift(connection, HaltReason(word))
@@ -101,7 +125,9 @@ def confirm_removals(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Let through the removals that the mass change guard holds back: shows how many and whom, asks, and confirms exactly those."""
+    """Let through the removals that the mass change guard holds back: shows how many and whom,
+    asks, and confirms exactly those.
+    """
     settings = settings_from(env_file)
     with operate.connected(settings) as connection:
         waiting = operate.held_removals(connection, Rules(organization=settings.organization))
@@ -117,17 +143,28 @@ def confirm_removals(
     _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
 
 
-def _await_rest(connection: operate.Connection, is_done: Callable[[], bool], needs_removal: Callable[[], bool]) -> None:
-    """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when nobody seems to be at work."""
+def _await_rest(
+    connection: operate.Connection, is_done: Callable[[], bool], needs_removal: Callable[[], bool]
+) -> None:
+    """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when
+    nobody seems to be at work.
+    """
     started_s, has_said = time.monotonic(), False
     while not is_done():
-        halts = [row for row in operate.halts(connection) if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()]
+        halts = [
+            row
+            for row in operate.halts(connection)
+            if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
+        ]
         if halts:
             message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
             raise HaltError(message)
         if not has_said and time.monotonic() - started_s > _PATIENCE_S:
             has_said = True
-            _err.print(f"not done after {_PATIENCE_S:.0f} s; still waiting. Does a worker run, and is the circuit closed? See `hlf-sync status`.")
+            _err.print(
+                f"not done after {_PATIENCE_S:.0f} s; still waiting. Does a worker run, and is the"
+                " circuit closed? See `hlf-sync status`."
+            )
         time.sleep(_LOOK_S)
 
 
@@ -135,7 +172,11 @@ def _say(answer: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         _out.print_json(data=answer)
     else:
-        _out.print("  ".join(f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)))
+        _out.print(
+            "  ".join(
+                f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)
+            )
+        )
 
 
 def mount(app: typer.Typer) -> None:

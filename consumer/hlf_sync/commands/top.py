@@ -1,4 +1,6 @@
-"""`hlf-sync top`: a live view of the workers. Thin: reads settings, looks, draws; what it shows is decided in `consumer/top`."""
+"""`hlf-sync top`: a live view of the workers. Thin: reads settings, looks, draws; what it shows is
+decided in `consumer/top`.
+"""
 
 import json
 import signal
@@ -37,15 +39,38 @@ Workers = Annotated[
     typer.Option(
         "--worker",
         metavar="ADDRESS",
-        help="Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default: HLF_SYNC_HTTP_HOST and _HTTP_PORT.",
+        help=(
+            "Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default:"
+            " HLF_SYNC_HTTP_HOST and _HTTP_PORT."
+        ),
     ),
 ]
-Every = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, max=3600, help="Seconds between two looks.")]
-Once = Annotated[bool, typer.Option("--once", help="Print one picture and end (so it does without a terminal). Exit 4: no worker answered.")]
+Every = Annotated[
+    float,
+    typer.Option(
+        "--every", metavar="SECONDS", min=0.2, max=3600, help="Seconds between two looks."
+    ),
+]
+Once = Annotated[
+    bool,
+    typer.Option(
+        "--once",
+        help=(
+            "Print one picture and end (so it does without a terminal). Exit 4: no worker answered."
+        ),
+    ),
+]
 
 
-def top(workers: Workers = None, every: Every = 2.0, once: Once = False, env_file: EnvFile = None, as_json: Json = False) -> None:
-    """Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag, queue, pace, stages, errors.
+def top(
+    workers: Workers = None,
+    every: Every = 2.0,
+    once: Once = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag,
+    queue, pace, stages, errors.
 
     Reads each worker's `/status` and `/metrics`, changes nothing. Ctrl-C ends it.
 
@@ -86,7 +111,9 @@ class _Watch:
     @property
     def past(self) -> Past:
         """Earlier figures."""
-        return Past([freshness_s for freshness_s, _ in self._past], [calls for _, calls in self._past])
+        return Past(
+            [freshness_s for freshness_s, _ in self._past], [calls for _, calls in self._past]
+        )
 
 
 def _print_once(watch: _Watch, *, as_json: bool) -> None:
@@ -100,7 +127,8 @@ def _print_once(watch: _Watch, *, as_json: bool) -> None:
         _out.print(_drawn(watch))
     if picture.verdict == AWAY:
         raise DependencyError(
-            "the worker" if len(picture.members) == 1 else "every worker", "; ".join(f"{m.address} {m.trouble}" for m in picture.members)
+            "the worker" if len(picture.members) == 1 else "every worker",
+            "; ".join(f"{m.address} {m.trouble}" for m in picture.members),
         )
 
 
@@ -134,7 +162,9 @@ def _follow(watch: _Watch, every_s: float) -> None:
 def _drawn(watch: _Watch) -> RenderableType:
     if watch.picture is None:
         return ""
-    return draw(watch.picture, at_ms=epoch_ms(), past=watch.past, events=watch.events, width=_out.width)
+    return draw(
+        watch.picture, at_ms=epoch_ms(), past=watch.past, events=watch.events, width=_out.width
+    )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""A secret that lies in a file and may be replaced at any time: read anew whenever it is needed, so that a rotation needs no restart.
+"""A secret that lies in a file and may be replaced at any time: read anew whenever it is needed, so
+that a rotation needs no restart.
 
-Used by the settings. While the file is being replaced, or holds what cannot be a secret, the last good one serves: it is refused soon enough
-where it is used. Says nothing of the content, ever.
+Used by the settings. While the file is being replaced, or holds what cannot be a secret, the last
+good one serves: it is refused soon enough where it is used. Says nothing of the content, ever.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from hlf_sync.errors import SettingsError
 
 
 class SecretFile:
-    """One file; `name` is the variable that names it. Read once at the start, where every mistake is a `SettingsError`."""
+    """One file; `name` is the variable that names it. Read once at the start, where every mistake
+    is a `SettingsError`.
+    """
 
     def __init__(self, path: Path, name: str, is_usable: Callable[[str], bool] = bool) -> None:
         self._path = path
@@ -33,7 +36,9 @@ class SecretFile:
 
 
 def read_secret(path: Path, name: str) -> str:
-    """A secret file's content without the final line break. An empty one is refused: a secret cannot be null (R23)."""
+    """A secret file's content without the final line break. An empty one is refused: a secret
+    cannot be null (R23).
+    """
     try:
         secret = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +51,9 @@ def read_secret(path: Path, name: str) -> str:
 
 
 def is_dsn(text: str) -> bool:
-    """Whether PostgreSQL's driver can read it. One that it cannot is quoted by its error, password and all, so it must never get that far."""
+    """Whether PostgreSQL's driver can read it. One that it cannot is quoted by its error, password
+    and all, so it must never get that far.
+    """
     try:
         conninfo_to_dict(text)
     except ProgrammingError:

@@ -1,6 +1,8 @@
-"""Settings: from the environment, then from an env file; each secret also as NAME_FILE. The one place that reads either.
+"""Settings: from the environment, then from an env file; each secret also as NAME_FILE. The one
+place that reads either.
 
-A wrong or missing one is a `SettingsError` that names the variable, what is wrong, and an example. docs/settings.md is generated from here.
+A wrong or missing one is a `SettingsError` that names the variable, what is wrong, and an example.
+docs/settings.md is generated from here.
 """
 
 import os
@@ -11,11 +13,20 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, from_json
 
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.secret_file import SecretFile, is_dsn
+from hlf_sync.errors import SettingsError
 
 PREFIX = "HLF_SYNC_"
 
@@ -46,69 +57,138 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    kafka_bootstrap_servers: str | None = Field(None, description="Kafka brokers, host:port, comma-separated")
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka brokers, host:port, comma-separated"
+    )
     kafka_group_id: str = Field("hlf-sync", description="consumer group of the workers")
     kafka_options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="JSON object handed to librdkafka (security, tuning)"
     )
     changes_topic: str = Field("hlf.mentor.changes", description="topic of the changes")
-    dead_letters_topic: str = Field("hlf.mentor.dead-letters", description="topic of what could not be delivered")
-    schema_registry_url: str | None = Field(None, description="Confluent-compatible root: {url}/schemas/ids/N answers")
-    schema_registry_user: str | None = Field(None, description="the registry's user, for HTTP Basic (Confluent Cloud: the API key)")
-    schema_registry_password: SecretStr | None = Field(None, description="the registry user's password")
-    schema_registry_ca_file: Path | None = Field(None, description="added to the system's trust, for the registry")
-    schema_patience_s: Seconds = Field(60, description="how long a reachable registry may deny an id before its record is a dead letter")
+    dead_letters_topic: str = Field(
+        "hlf.mentor.dead-letters", description="topic of what could not be delivered"
+    )
+    schema_registry_url: str | None = Field(
+        None, description="Confluent-compatible root: {url}/schemas/ids/N answers"
+    )
+    schema_registry_user: str | None = Field(
+        None, description="the registry's user, for HTTP Basic (Confluent Cloud: the API key)"
+    )
+    schema_registry_password: SecretStr | None = Field(
+        None, description="the registry user's password"
+    )
+    schema_registry_ca_file: Path | None = Field(
+        None, description="added to the system's trust, for the registry"
+    )
+    schema_patience_s: Seconds = Field(
+        60,
+        description=(
+            "how long a reachable registry may deny an id before its record is a dead letter"
+        ),
+    )
     postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the sync role")
-    connect_url: str | None = Field(None, description="Kafka Connect; only for `connector apply`, `doctor` and monitoring")
+    connect_url: str | None = Field(
+        None, description="Kafka Connect; only for `connector apply`, `doctor` and monitoring"
+    )
     connect_user: str | None = Field(None, description="Kafka Connect's user, for HTTP Basic")
     connect_password: SecretStr | None = Field(None, description="the Connect user's password")
-    connect_ca_file: Path | None = Field(None, description="added to the system's trust, for Connect")
+    connect_ca_file: Path | None = Field(
+        None, description="added to the system's trust, for Connect"
+    )
     connect_source_file: str = Field(
         "/run/secrets/hlf-source.properties",
-        description="file on Connect's machine that names the source database and its password; only for `connector apply`",
+        description=(
+            "file on Connect's machine that names the source database and its password; only for"
+            " `connector apply`"
+        ),
     )
     dynamics_base_url: str | None = Field(None, description="https://org…, without /api/data")
-    dynamics_api_version: str = Field("v9.2", pattern=r"^v\d+\.\d+$", description="Dataverse Web API version")
-    dynamics_authority: str = Field("https://login.microsoftonline.com", description="scheme and host of the token service, without the tenant")
+    dynamics_api_version: str = Field(
+        "v9.2", pattern=r"^v\d+\.\d+$", description="Dataverse Web API version"
+    )
+    dynamics_authority: str = Field(
+        "https://login.microsoftonline.com",
+        description="scheme and host of the token service, without the tenant",
+    )
     dynamics_tenant_id: str | None = Field(None, description="Entra tenant")
-    dynamics_client_id: str | None = Field(None, description="app registration; with managed identity the user-assigned one's, or none")
+    dynamics_client_id: str | None = Field(
+        None, description="app registration; with managed identity the user-assigned one's, or none"
+    )
     dynamics_client_secret: SecretStr | None = Field(None, description="client secret")
-    dynamics_client_certificate_file: Path | None = Field(None, description="PFX or PEM with key and certificate, instead of a secret")
-    dynamics_client_certificate_password: SecretStr | None = Field(None, description="the certificate file's password")
-    dynamics_managed_identity: bool = Field(default=False, description="use the machine's managed identity instead of secret or certificate")
-    dynamics_ca_file: Path | None = Field(None, description="added to the system's trust, for both hosts")
-    dynamics_entity_set: str = Field("contacts", pattern=r"^[A-Za-z_]\w*$", description="entity set of the mentor's record")
-    dynamics_visibility_column: str = Field("new_showonwebsite", pattern=r"^[A-Za-z_]\w*$", description="the one column that is written")
-    organization: str = Field("HLF", min_length=1, description="exact match; anything else is another organisation")
-    delivery: Literal["live", "shadow"] = Field("live", description="shadow: decide and record, call nothing")
+    dynamics_client_certificate_file: Path | None = Field(
+        None, description="PFX or PEM with key and certificate, instead of a secret"
+    )
+    dynamics_client_certificate_password: SecretStr | None = Field(
+        None, description="the certificate file's password"
+    )
+    dynamics_managed_identity: bool = Field(
+        default=False,
+        description="use the machine's managed identity instead of secret or certificate",
+    )
+    dynamics_ca_file: Path | None = Field(
+        None, description="added to the system's trust, for both hosts"
+    )
+    dynamics_entity_set: str = Field(
+        "contacts", pattern=r"^[A-Za-z_]\w*$", description="entity set of the mentor's record"
+    )
+    dynamics_visibility_column: str = Field(
+        "new_showonwebsite", pattern=r"^[A-Za-z_]\w*$", description="the one column that is written"
+    )
+    organization: str = Field(
+        "HLF", min_length=1, description="exact match; anything else is another organisation"
+    )
+    delivery: Literal["live", "shadow"] = Field(
+        "live", description="shadow: decide and record, call nothing"
+    )
     request_timeout_s: Seconds = Field(10, description="one attempt")
     delivery_deadline_s: Seconds = Field(45, description="all of one delivery's attempts and waits")
     lease_s: Seconds = Field(60, description="must exceed the longest call")
     retry_max_attempts: int = Field(3, ge=1, le=100, description="attempts per delivery")
-    retry_base_delay_s: float = Field(2, ge=0, description="wait before the second attempt; doubles")
+    retry_base_delay_s: float = Field(
+        2, ge=0, description="wait before the second attempt; doubles"
+    )
     retry_max_delay_s: float = Field(16, ge=0, description="longest wait between attempts")
     retry_jitter_s: float = Field(0.5, ge=0, description="random addition to each wait")
-    late_effect_s: float = Field(120, ge=0, description="how long a call whose answer never came may still take effect")
-    breaker_failure_threshold: int = Field(3, ge=1, description="failures in a row that open the circuit")
+    late_effect_s: float = Field(
+        120, ge=0, description="how long a call whose answer never came may still take effect"
+    )
+    breaker_failure_threshold: int = Field(
+        3, ge=1, description="failures in a row that open the circuit"
+    )
     breaker_cool_down_s: Seconds = Field(60, description="from open to half-open")
     pace_requests_per_s: Seconds = Field(18, description="requests per second of the whole fleet")
     pace_burst: int = Field(20, ge=1, description="requests at once of the whole fleet")
     pace_concurrency: int = Field(16, ge=1, description="calls in flight of the whole fleet")
     auth_retry_s: Seconds = Field(30, description="between tries while credentials are refused")
-    dead_letter_limit_ratio: Ratio = Field(0.5, description="part of the last WINDOW outcomes that may be dead letters; 0 = off")
+    dead_letter_limit_ratio: Ratio = Field(
+        0.5, description="part of the last WINDOW outcomes that may be dead letters; 0 = off"
+    )
     dead_letter_limit_window: int = Field(100, ge=1, description="outcomes looked at")
-    dead_letter_limit_run: int = Field(50, ge=0, description="dead letters in a row that halt; 0 = off")
-    mass_removal_ratio: Ratio = Field(0.1, description="part of the listed mentors that may be removed within WINDOW_S; 0 = off")
-    mass_removal_min: int = Field(20, ge=0, description="removals within WINDOW_S that are always allowed")
+    dead_letter_limit_run: int = Field(
+        50, ge=0, description="dead letters in a row that halt; 0 = off"
+    )
+    mass_removal_ratio: Ratio = Field(
+        0.1, description="part of the listed mentors that may be removed within WINDOW_S; 0 = off"
+    )
+    mass_removal_min: int = Field(
+        20, ge=0, description="removals within WINDOW_S that are always allowed"
+    )
     mass_removal_window_s: Seconds = Field(600, description="window of the mass change guard")
     http_host: str = Field("127.0.0.1", description="address of /metrics /livez /readyz /status")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the same; 0 = a free one")
-    startup_deadline_s: Seconds = Field(60, description="how long PostgreSQL, Kafka and the registry may be away at start")
+    startup_deadline_s: Seconds = Field(
+        60, description="how long PostgreSQL, Kafka and the registry may be away at start"
+    )
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe level that is logged"
+    )
     tracing: Literal["off", "otlp"] = Field(
         "off",
-        description="otlp: OpenTelemetry traces (docs/tracing.md; needs `hlf-sync[tracing]`), to where `OTEL_EXPORTER_OTLP_ENDPOINT` says",
+        description=(
+            "otlp: OpenTelemetry traces (docs/tracing.md; needs `hlf-sync[tracing]`), to where"
+            " `OTEL_EXPORTER_OTLP_ENDPOINT` says"
+        ),
     )
 
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
@@ -147,10 +227,18 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value.rstrip("/")
 
-    @field_validator("postgres_dsn", "dynamics_client_secret", "dynamics_client_certificate_password", "schema_registry_password", "connect_password")
+    @field_validator(
+        "postgres_dsn",
+        "dynamics_client_secret",
+        "dynamics_client_certificate_password",
+        "schema_registry_password",
+        "connect_password",
+    )
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
-        """R23: a secret cannot be null, and a blank one is a mistake that would look like a refusal later."""
+        """R23: a secret cannot be null, and a blank one is a mistake that would look like a refusal
+        later.
+        """
         if value is not None and not value.get_secret_value().strip():
             message = "is empty"
             raise ValueError(message)
@@ -167,27 +255,42 @@ class Settings(BaseModel):
     @field_validator("schema_registry_url", "connect_url")
     @classmethod
     def _require_http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+        if value is not None and (
+            urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname
+        ):
             message = "must be an http:// or https:// address"
             raise ValueError(message)
         if value is not None and "@" in urlsplit(value).netloc:
-            message = "must not hold user and password, which would be shown; they have settings of their own (…_USER, …_PASSWORD)"
+            message = (
+                "must not hold user and password, which would be shown; they have settings of their"
+                " own (…_USER, …_PASSWORD)"
+            )
             raise ValueError(message)
         return value and value.rstrip("/")
 
     @model_validator(mode="after")
     def _compare(self) -> Self:
         if self.lease_s <= self.request_timeout_s:
-            message = f"{PREFIX}LEASE_S must exceed {PREFIX}REQUEST_TIMEOUT_S ({self.request_timeout_s:g})"
+            message = (
+                f"{PREFIX}LEASE_S must exceed {PREFIX}REQUEST_TIMEOUT_S"
+                f" ({self.request_timeout_s:g})"
+            )
             raise ValueError(message)
         for part in ("schema_registry", "connect"):
-            if (getattr(self, f"{part}_user") is None) != (getattr(self, f"{part}_password") is None):
-                message = f"{variable(part)}_USER and {variable(part)}_PASSWORD belong together: one of them is not set"
+            if (getattr(self, f"{part}_user") is None) != (
+                getattr(self, f"{part}_password") is None
+            ):
+                message = (
+                    f"{variable(part)}_USER and {variable(part)}_PASSWORD belong together: one of"
+                    " them is not set"
+                )
                 raise ValueError(message)
         return self
 
     def secret(self, name: str) -> str:
-        """A secret as it is now: from its file, which may have been replaced, where it has one; empty when it is not set. Ask for it at each use."""
+        """A secret as it is now: from its file, which may have been replaced, where it has one;
+        empty when it is not set. Ask for it at each use.
+        """
         if name in self._files:
             return self._files[name].read()
         value: SecretStr | None = getattr(self, name)
@@ -195,7 +298,9 @@ class Settings(BaseModel):
 
     @property
     def otel(self) -> dict[str, str]:
-        """What the env file says to OpenTelemetry itself; may hold secrets (OTEL_EXPORTER_OTLP_HEADERS)."""
+        """What the env file says to OpenTelemetry itself; may hold secrets
+        (OTEL_EXPORTER_OTLP_HEADERS).
+        """
         return self._otel
 
     def require(self, *names: str) -> None:
@@ -214,7 +319,13 @@ class Settings(BaseModel):
             self.require("dynamics_client_secret")
 
 
-SECRETS = ("postgres_dsn", "dynamics_client_secret", "dynamics_client_certificate_password", "schema_registry_password", "connect_password")
+SECRETS = (
+    "postgres_dsn",
+    "dynamics_client_secret",
+    "dynamics_client_certificate_password",
+    "schema_registry_password",
+    "connect_password",
+)
 
 
 def variable(name: str) -> str:
@@ -223,24 +334,38 @@ def variable(name: str) -> str:
 
 
 def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises `SettingsError`."""
+    """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises
+    `SettingsError`.
+    """
     values = _values(env_file, environ)
-    found = {name: values[variable(name)] for name in Settings.model_fields if values.get(variable(name)) not in {None, ""}}
+    found = {
+        name: values[variable(name)]
+        for name in Settings.model_fields
+        if values.get(variable(name)) not in {None, ""}
+    }
     files = {
-        name: SecretFile(Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool)
+        name: SecretFile(
+            Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool
+        )
         for name in SECRETS
         if name not in found and (path := values.get(variable(name) + "_FILE"))
     }
     try:
-        settings = Settings.model_validate({**found, **{name: file.read() for name, file in files.items()}})
+        settings = Settings.model_validate(
+            {**found, **{name: file.read() for name, file in files.items()}}
+        )
     except ValidationError as error:
-        raise SettingsError(_explain(error.errors(include_url=False, include_input=False, include_context=False)[0])) from None
+        raise SettingsError(
+            _explain(error.errors(include_url=False, include_input=False, include_context=False)[0])
+        ) from None
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
     settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
     return settings
 
 
-def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
+def secret_file(
+    name: str, env_file: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Path | None:
     """The file that a secret is read from, if it comes from one: watched for rotation."""
     values = _values(env_file, environ)
     path = values.get(variable(name) + "_FILE")
@@ -248,10 +373,19 @@ def secret_file(name: str, env_file: Path | None = None, environ: Mapping[str, s
 
 
 def _values(env_file: Path | None, environ: Mapping[str, str] | None) -> dict[str, str]:
-    """Every variable by its name. A secret that the environment gives, as text or as a file, hides both forms in the env file."""
+    """Every variable by its name. A secret that the environment gives, as text or as a file, hides
+    both forms in the env file.
+    """
     outside = dict(os.environ if environ is None else environ)
-    hidden = {form for name in SECRETS for form in _forms(name) if any(one in outside for one in _forms(name))}
-    return {name: value for name, value in _from_file(env_file).items() if name not in hidden} | outside
+    hidden = {
+        form
+        for name in SECRETS
+        for form in _forms(name)
+        if any(one in outside for one in _forms(name))
+    }
+    return {
+        name: value for name, value in _from_file(env_file).items() if name not in hidden
+    } | outside
 
 
 def _forms(name: str) -> tuple[str, str]:
@@ -265,16 +399,33 @@ def _from_file(env_file: Path | None) -> dict[str, str]:
     if not path.is_file():
         message = f"--env-file {path}: no such file"
         raise SettingsError(message)
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
+    return {
+        name: value
+        for name, value in dotenv_values(path, interpolate=False).items()
+        if value is not None
+    }
 
 
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each variable with our prefix that is no setting: most likely a slip of the pen."""
-    known = {variable(name) for name in Settings.model_fields} | {variable(name) + "_FILE" for name in SECRETS} | {PREFIX + "CACHE"}
+    """One line for each variable with our prefix that is no setting: most likely a slip of the
+    pen.
+    """
+    known = (
+        {variable(name) for name in Settings.model_fields}
+        | {variable(name) + "_FILE" for name in SECRETS}
+        | {PREFIX + "CACHE"}
+    )
     values = _values(env_file, environ)
-    names = sorted(name for name in values if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS))
+    names = sorted(
+        name
+        for name in values
+        if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
+    )
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
-    return [f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "") for name, near in nearest.items()]
+    return [
+        f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
+        for name, near in nearest.items()
+    ]
 
 
 def _explain(error: ErrorDetails) -> str:
@@ -282,7 +433,9 @@ def _explain(error: ErrorDetails) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     wrong = str(error["msg"]).removeprefix("Value error, ")
-    return f"{variable(name)}: {wrong[:1].lower() + wrong[1:]}: {_description(name)}{_example(name)}"
+    return (
+        f"{variable(name)}: {wrong[:1].lower() + wrong[1:]}: {_description(name)}{_example(name)}"
+    )
 
 
 def _description(name: str) -> str:

@@ -1,7 +1,9 @@
-"""`hlf-sync connector apply`: gives Connect the packaged connector (or a file's) and waits until it runs. Called by the command line and the sandbox.
+"""`hlf-sync connector apply`: gives Connect the packaged connector (or a file's) and waits until it
+runs. Called by the command line and the sandbox.
 
-Validate, show the difference, PUT only what differs, wait for RUNNING. Decisions are pure functions of what Connect answers.
-Must not show a secret: differences hide them, Connect's answers are never quoted, traces are redacted (connector_trace).
+Validate, show the difference, PUT only what differs, wait for RUNNING. Decisions are pure functions
+of what Connect answers. Must not show a secret: differences hide them, Connect's answers are never
+quoted, traces are redacted (connector_trace).
 """
 
 import json
@@ -16,9 +18,9 @@ from typing import Any
 
 import httpx
 
-from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
-from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.connect.connector_trace import causes, find_cause
+from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
 from hlf_sync.packaged import fill, packaged
 from hlf_sync.waiting import Say, until_reachable
 
@@ -28,12 +30,16 @@ _SECRET = re.compile(r"(?i)password|secret|token|credential|jaas|user\.info|\.ke
 # A value that only says where the secret is may be shown.
 _REFERENCE = re.compile(r"\$\{\w+:[^}]*\}")
 # Debezium asks the database while it validates; this is all it says when that is down or starting.
-_AWAY = re.compile(r"validating connector config: .*(refused|connection attempt failed|starting up|shutting down)")
+_AWAY = re.compile(
+    r"validating connector config: .*(refused|connection attempt failed|starting up|shutting down)"
+)
 _UNFILLED = (
-    "\nConnect could not fill a ${…}: the file must exist on each worker, be readable for it, and lie below config.providers.file.param.allowed.paths"
+    "\nConnect could not fill a ${…}: the file must exist on each worker, be readable for it, and"
+    " lie below config.providers.file.param.allowed.paths"
 )
 _POLL_S = 0.25
-# Connect reports the state from before a new configuration for a moment; and a task that runs may still fail at its first query.
+# Connect reports the state from before a new configuration for a moment; and a task that runs may
+# still fail at its first query.
 _SETTLE_S = 2.0
 
 
@@ -80,12 +86,20 @@ class Report:
 
 
 def places(*, organization: str, changes_topic: str, source_file: str) -> dict[str, str]:
-    """What fills the places of a connector's file. `organization` ends up inside a quoted SQL literal."""
-    return {"organization": organization.replace("'", "''"), "changes_topic": changes_topic, "source_file": source_file}
+    """What fills the places of a connector's file. `organization` ends up inside a quoted SQL
+    literal.
+    """
+    return {
+        "organization": organization.replace("'", "''"),
+        "changes_topic": changes_topic,
+        "source_file": source_file,
+    }
 
 
 def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
-    """The connector of a file (None: the packaged one) with its places filled. Raises `SettingsError`."""
+    """The connector of a file (None: the packaged one) with its places filled. Raises
+    `SettingsError`.
+    """
     path = file or packaged(PACKAGED)
     try:
         parsed = json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +108,10 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config": {{…}}}}') from error
+        raise SettingsError(
+            f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
+            " {…}}"
+        ) from error
     if not isinstance(name, str) or not filled.get("connector.class"):
         raise SettingsError(f"{path} lacks a name or connector.class")
     return Connector(name, filled)
@@ -104,7 +121,11 @@ def compare(running: Mapping[str, str] | None, wanted: Mapping[str, str]) -> tup
     """What would change, by key. Connect adds the name to a configuration; it is no difference."""
     before = running or {}
     keys = sorted((before.keys() | wanted.keys()) - {"name"})
-    return tuple(Difference(key, shown(key, before.get(key)), shown(key, wanted.get(key))) for key in keys if before.get(key) != wanted.get(key))
+    return tuple(
+        Difference(key, shown(key, before.get(key)), shown(key, wanted.get(key)))
+        for key in keys
+        if before.get(key) != wanted.get(key)
+    )
 
 
 def shown(key: str, value: str | None) -> str | None:
@@ -120,13 +141,17 @@ def problems(validation: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     An objection to a secret may quote it: those lines only name the key.
     """
     lines = (
-        f"{entry['name']}: {'is refused' if _SECRET.search(entry['name']) else error}" for entry in validation for error in entry.get("errors") or ()
+        f"{entry['name']}: {'is refused' if _SECRET.search(entry['name']) else error}"
+        for entry in validation
+        for error in entry.get("errors") or ()
     )
     return tuple(dict.fromkeys(lines))
 
 
 def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
-    """The error that a validation's objections come to; a database that is merely away is waited for."""
+    """The error that a validation's objections come to; a database that is merely away is waited
+    for.
+    """
     if not lines:
         return None
     if all(_AWAY.search(line) for line in lines):
@@ -165,24 +190,43 @@ def apply_connector(
     tls: ssl.SSLContext | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Report:
-    """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and once for the connector to run.
+    """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and
+    once for the connector to run.
 
     `auth` and `tls` as ConnectRest takes them.
 
-    Raises `SettingsError` for what Connect refuses, `DependencyError` when it stays away; a connector that fails is a `Report` that says so.
+    Raises `SettingsError` for what Connect refuses, `DependencyError` when it stays away; a
+    connector that fails is a `Report` that says so.
     """
     with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         until_reachable(lambda: _validate(connect, connector), deadline_s=deadline_s, say=say)
-        running = until_reachable(lambda: connect.config(connector.name), deadline_s=deadline_s, say=say)
+        running = until_reachable(
+            lambda: connect.config(connector.name), deadline_s=deadline_s, say=say
+        )
         differences = compare(running, connector.config)
         if dry_run:
-            return Report(connector.name, "dry-run", differences, judge(connect.status(connector.name)) if running else None)
+            return Report(
+                connector.name,
+                "dry-run",
+                differences,
+                judge(connect.status(connector.name)) if running else None,
+            )
         action = until_reachable(
-            lambda: _bring(connect, connector, is_new=running is None, is_different=bool(differences)),
+            lambda: _bring(
+                connect, connector, is_new=running is None, is_different=bool(differences)
+            ),
             deadline_s=deadline_s,
             say=say,
         )
-        return _await_running(connect, connector.name, action, differences, deadline_s, settle_s if action != "unchanged" else 0, say)
+        return _await_running(
+            connect,
+            connector.name,
+            action,
+            differences,
+            deadline_s,
+            settle_s if action != "unchanged" else 0,
+            say,
+        )
 
 
 def revive(
@@ -193,9 +237,11 @@ def revive(
     tls: ssl.SSLContext | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Standing:
-    """Restart what failed for a cause that passes by itself (the registry was away, say); the standing before.
+    """Restart what failed for a cause that passes by itself (the registry was away, say); the
+    standing before.
 
-    Connect restarts no failed task. A lost slot or a missing right is left alone: a person must look. Raises `DependencyError`.
+    Connect restarts no failed task. A lost slot or a missing right is left alone: a person must
+    look. Raises `DependencyError`.
     """
     with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         status = connect.status(name)
@@ -211,14 +257,25 @@ def _validate(connect: ConnectRest, connector: Connector) -> None:
 
 
 def _bring(connect: ConnectRest, connector: Connector, *, is_new: bool, is_different: bool) -> str:
-    """PUT what differs and restart what had failed; says which. Safe to repeat after a refusal in between."""
+    """PUT what differs and restart what had failed; says which. Safe to repeat after a refusal in
+    between.
+    """
     had_failed = not is_new and judge(connect.status(connector.name)) is Standing.FAILED
     if is_different or is_new:
         connect.put_config(connector.name, connector.config)
     if had_failed:
-        # A new configuration alone does not wake a failed task whose own part of it stayed the same.
+        # A new configuration alone does not wake a failed task whose own part of it stayed the
+        # same.
         connect.restart_failed(connector.name)
-    return "created" if is_new else "updated" if is_different else "restarted" if had_failed else "unchanged"
+    return (
+        "created"
+        if is_new
+        else "updated"
+        if is_different
+        else "restarted"
+        if had_failed
+        else "unchanged"
+    )
 
 
 def _await_running(
@@ -244,12 +301,21 @@ def _await_running(
 
 
 _ADVICE = {
-    Standing.STARTING: "It does not run yet. Look again with `hlf-sync doctor`, and into the Connect worker's log.",
-    Standing.PAUSED: "Somebody paused or stopped it. When that is over: PUT /connectors/{name}/resume at Connect.",
+    Standing.STARTING: (
+        "It does not run yet. Look again with `hlf-sync doctor`, and into the Connect worker's log."
+    ),
+    Standing.PAUSED: (
+        "Somebody paused or stopped it. When that is over: PUT /connectors/{name}/resume at"
+        " Connect."
+    ),
 }
 
 
-def _report(name: str, action: str, differences: tuple[Difference, ...], standing: Standing, trace: str) -> Report:
+def _report(
+    name: str, action: str, differences: tuple[Difference, ...], standing: Standing, trace: str
+) -> Report:
     if standing is Standing.FAILED:
         return Report(name, action, differences, standing, causes(trace), find_cause(trace).advice)
-    return Report(name, action, differences, standing, (), _ADVICE.get(standing, "").format(name=name))
+    return Report(
+        name, action, differences, standing, (), _ADVICE.get(standing, "").format(name=name)
+    )

@@ -1,6 +1,8 @@
-"""A failed task's trace, made fit to be shown: its causes without the frames, secrets or row values, and what to do. Pure; used by `connector apply`.
+"""A failed task's trace, made fit to be shown: its causes without the frames, secrets or row
+values, and what to do. Pure; used by `connector apply`.
 
-Must not let through anything that a driver quotes from a row ("Detail: Key (email)=(…)") or from an address.
+Must not let through anything that a driver quotes from a row ("Detail: Key (email)=(…)") or from an
+address.
 """
 
 import re
@@ -11,7 +13,10 @@ _MOST_LINES = 12
 _MOST_CHARACTERS = 400
 
 _HIDDEN = (
-    (re.compile(r"(?i)(password|passwd|secret|token|credential)(\"?\s*[=:]\s*)[^\s,;}]+"), r"\1\2(hidden)"),
+    (
+        re.compile(r"(?i)(password|passwd|secret|token|credential)(\"?\s*[=:]\s*)[^\s,;}]+"),
+        r"\1\2(hidden)",
+    ),
     (re.compile(r"://[^/\s@]+@"), "://(hidden)@"),
     # PostgreSQL quotes whole rows and keys; Debezium quotes records as Struct{…}.
     (re.compile(r"(?i)\b(detail|where|value)(: ).*"), r"\1\2(hidden)"),
@@ -21,7 +26,9 @@ _HIDDEN = (
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a trace says, what to do about it, and whether it passes by itself: then a restart is all that is needed."""
+    """What a trace says, what to do about it, and whether it passes by itself: then a restart is
+    all that is needed.
+    """
 
     pattern: str
     advice: str
@@ -32,21 +39,55 @@ _UNKNOWN = Cause("", "Look into the log of the Connect worker that runs the task
 # The first that fits; the order is from the special to the general.
 _CAUSES = (
     Cause(
-        r"replication slot .*(does not exist|invalidat)|no longer available on the server|trying to read change stream",
-        "The replication slot does not fit what was read; changes in between are lost to the stream. See 'The slot is lost' in connectors/README.md.",
+        r"replication slot .*(does not exist|invalidat)|no longer available on the server|trying to"
+        r" read change stream",
+        "The replication slot does not fit what was read; changes in between are lost to the"
+        " stream. See 'The slot is lost' in connectors/README.md.",
     ),
-    Cause(r"replication slot .* is active", "Another connector, or the old task, still reads the slot: stop it, or wait a minute.", passes=True),
-    Cause(r"publication", "The publication is missing or wrong: run connectors/sql/02_source.sql as an administrator."),
-    Cause(r"wal_level", "PostgreSQL must run with wal_level=logical."),
-    Cause(r"password authentication failed|no password|pg_hba", "PostgreSQL refuses hlf_cdc: look at the source file and pg_hba.conf."),
-    Cause(r"permission denied|must be superuser|row-level security", "hlf_cdc lacks a right: run connectors/sql/02_source.sql as an administrator."),
-    Cause(r"guardrail", "More tables would be captured than should be: compare table.include.list with the packaged file."),
-    # The bare class without a text is the converter's word for 'no answer'.
-    Cause(r"RestClientException\s*$", "The schema registry cannot be reached from Connect: look at registry_url in the source file.", passes=True),
-    Cause(r"apicurio|registry", "The schema registry refuses the schema: look at its log, and at registry_url in the source file."),
-    Cause(r"not present in metadata|UnknownTopicOrPartition", "A topic is missing: create all of connectors/topics.json.", passes=True),
     Cause(
-        r"connection .*refused|could not connect|UnknownHost|connection attempt failed|starting up|shutting down|I/O error",
+        r"replication slot .* is active",
+        "Another connector, or the old task, still reads the slot: stop it, or wait a minute.",
+        passes=True,
+    ),
+    Cause(
+        r"publication",
+        "The publication is missing or wrong: run connectors/sql/02_source.sql as an"
+        " administrator.",
+    ),
+    Cause(r"wal_level", "PostgreSQL must run with wal_level=logical."),
+    Cause(
+        r"password authentication failed|no password|pg_hba",
+        "PostgreSQL refuses hlf_cdc: look at the source file and pg_hba.conf.",
+    ),
+    Cause(
+        r"permission denied|must be superuser|row-level security",
+        "hlf_cdc lacks a right: run connectors/sql/02_source.sql as an administrator.",
+    ),
+    Cause(
+        r"guardrail",
+        "More tables would be captured than should be: compare table.include.list with the packaged"
+        " file.",
+    ),
+    # The bare class without a text is the converter's word for 'no answer'.
+    Cause(
+        r"RestClientException\s*$",
+        "The schema registry cannot be reached from Connect: look at registry_url in the source"
+        " file.",
+        passes=True,
+    ),
+    Cause(
+        r"apicurio|registry",
+        "The schema registry refuses the schema: look at its log, and at registry_url in the source"
+        " file.",
+    ),
+    Cause(
+        r"not present in metadata|UnknownTopicOrPartition",
+        "A topic is missing: create all of connectors/topics.json.",
+        passes=True,
+    ),
+    Cause(
+        r"connection .*refused|could not connect|UnknownHost|connection attempt failed|starting"
+        r" up|shutting down|I/O error",
         "PostgreSQL cannot be reached from Connect.",
         passes=True,
     ),
@@ -68,7 +109,14 @@ def redacted(line: str) -> str:
 
 def find_cause(trace: str) -> Cause:
     """The known cause that a trace speaks of."""
-    return next((cause for cause in _CAUSES if re.search(cause.pattern, trace, re.IGNORECASE | re.MULTILINE)), _UNKNOWN)
+    return next(
+        (
+            cause
+            for cause in _CAUSES
+            if re.search(cause.pattern, trace, re.IGNORECASE | re.MULTILINE)
+        ),
+        _UNKNOWN,
+    )
 
 
 def _is_frame(line: str) -> bool:

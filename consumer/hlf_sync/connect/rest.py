@@ -1,7 +1,9 @@
-"""Kafka Connect's REST interface, as far as `connector apply` and `doctor` need it. Says what Connect answered; decides nothing.
+"""Kafka Connect's REST interface, as far as `connector apply` and `doctor` need it. Says what
+Connect answered; decides nothing.
 
-A worker that is starting or rebalancing refuses for some seconds (409, 5xx): that is `DependencyError`, to be tried again by whoever called.
-Answers are never quoted in errors: a validation echoes the configuration with its secrets filled in.
+A worker that is starting or rebalancing refuses for some seconds (409, 5xx): that is
+`DependencyError`, to be tried again by whoever called. Answers are never quoted in errors: a
+validation echoes the configuration with its secrets filled in.
 """
 
 import ssl
@@ -16,13 +18,16 @@ import httpx
 from hlf_sync.errors import DependencyError, SettingsError
 
 _WHO = "Kafka Connect"
-# Validating makes Connect load the plug-in and Debezium ask the database; Connect itself gives up after 90 s.
+# Validating makes Connect load the plug-in and Debezium ask the database; Connect itself gives up
+# after 90 s.
 _TIMEOUT_S = 95
 _CONNECT_TIMEOUT_S = 5
 
 
 class ConnectRest:
-    """One Connect cluster. `auth` is user and password; `tls` for a CA of its own; `transport` is for tests."""
+    """One Connect cluster. `auth` is user and password; `tls` for a CA of its own; `transport` is
+    for tests.
+    """
 
     def __init__(
         self,
@@ -47,22 +52,34 @@ class ConnectRest:
         """Open for as long as the `with` block lasts."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close the connections."""
         self._client.close()
 
     def ping(self) -> None:
-        """Raise unless it is Connect that answers: `DependencyError`, or `SettingsError` when something else does."""
+        """Raise unless it is Connect that answers: `DependencyError`, or `SettingsError` when
+        something else does.
+        """
         answer = self._ask("GET", "/")
         if not isinstance(answer, dict) or "version" not in answer:
             raise SettingsError(f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO}")
 
     def validate(self, config: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        """What Connect says of each key: name, value (with secrets filled in: never show it), errors."""
+        """What Connect says of each key: name, value (with secrets filled in: never show it),
+        errors.
+        """
         plugin = quote(config["connector.class"], safe="")
         answer = self._ask("PUT", f"/connector-plugins/{plugin}/config/validate", config)
         if answer is None:
-            raise SettingsError(f"Connect has no plug-in {config['connector.class']}: unpack it under the workers' plugin.path")
+            raise SettingsError(
+                f"Connect has no plug-in {config['connector.class']}: unpack it under the workers'"
+                " plugin.path"
+            )
         return [entry["value"] for entry in answer["configs"]]
 
     def config(self, name: str) -> dict[str, str] | None:
@@ -76,12 +93,16 @@ class ConnectRest:
 
     def status(self, name: str) -> Mapping[str, Any] | None:
         """State of connector and tasks; None for a connector that has none yet."""
-        answer: Mapping[str, Any] | None = self._ask("GET", f"/connectors/{quote(name, safe='')}/status")
+        answer: Mapping[str, Any] | None = self._ask(
+            "GET", f"/connectors/{quote(name, safe='')}/status"
+        )
         return answer
 
     def restart_failed(self, name: str) -> None:
         """Restart the connector and its tasks, as far as they have failed."""
-        self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true")
+        self._ask(
+            "POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
+        )
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         try:
@@ -93,12 +114,20 @@ class ConnectRest:
         if response.status_code == HTTPStatus.CONFLICT:
             raise DependencyError(_WHO, "rebalancing")
         if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise SettingsError(f"{_WHO} does not let us in (status {response.status_code}): see HLF_SYNC_CONNECT_USER and …_PASSWORD")
+            raise SettingsError(
+                f"{_WHO} does not let us in (status {response.status_code}): see"
+                " HLF_SYNC_CONNECT_USER and …_PASSWORD"
+            )
         if response.is_server_error:
             raise DependencyError(_WHO, f"status {response.status_code}")
         if not response.is_success:
-            raise SettingsError(f"{_WHO} refused {method} {path.partition('?')[0]} with status {response.status_code}")
+            raise SettingsError(
+                f"{_WHO} refused {method} {path.partition('?')[0]} with status"
+                f" {response.status_code}"
+            )
         try:
             return response.json() if response.content else {}
         except ValueError as error:
-            raise SettingsError(f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO} (its answer is no JSON)") from error
+            raise SettingsError(
+                f"HLF_SYNC_CONNECT_URL: what answers there is not {_WHO} (its answer is no JSON)"
+            ) from error

@@ -1,7 +1,8 @@
-"""What came back from Dynamics, reduced to what a verdict needs; and the parsers of the two fields that come as text.
+"""What came back from Dynamics, reduced to what a verdict needs; and the parsers of the two fields
+that come as text.
 
-Built by the Dynamics client, judged by `verdict.judge`. It never holds a body, an error text or an identifier. Pure: a date is read relative to a
-`now_s` that the caller gives.
+Built by the Dynamics client, judged by `verdict.judge`. It never holds a body, an error text or an
+identifier. Pure: a date is read relative to a `now_s` that the caller gives.
 """
 
 import re
@@ -17,18 +18,24 @@ _MAX_CODE = 0xFFFFFFFF
 _MIN_CODE = -0x80000000
 _CODE = re.compile(r"0x([0-9a-f]{1,8})|(-?[0-9]{1,10})", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?", re.ASCII)
-_GROUPED_NUMBER = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)  # Dataverse writes 1,200.00 in its other headers
+_GROUPED_NUMBER = re.compile(
+    r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII
+)  # Dataverse writes 1,200.00 in its other headers
 _MAX_HEADER_CHARS = 64
 
 
 class TransportFailure(StrEnum):
-    """Why no answer came. The first group proves that nothing was sent; after the second the outcome is unknown."""
+    """Why no answer came. The first group proves that nothing was sent; after the second the
+    outcome is unknown.
+    """
 
     CONNECT = "connect"  # refused, unreachable, name not found
     CONNECT_TIMEOUT = "connect_timeout"
     POOL_TIMEOUT = "pool_timeout"  # no connection became free
     TLS_HANDSHAKE = "tls_handshake"
-    TLS_INVALID = "tls_invalid"  # the certificate is not to be trusted: configuration, or somebody in between
+    TLS_INVALID = (  # the certificate is not to be trusted: configuration, or somebody in between
+        "tls_invalid"
+    )
     NO_TOKEN = "no_token"  # noqa: S105 - the token endpoint does not answer, so there was nothing to ask with
     NOT_SENT = "not_sent"  # our own transport refused the request
 
@@ -42,7 +49,8 @@ class TransportFailure(StrEnum):
 class Response:
     """An HTTP answer. `code` is Dynamics' own error code as an unsigned 32-bit integer.
 
-    `is_confirmed`: the body is the contact's representation and shows the value that was asked for (what makes a 200 a success).
+    `is_confirmed`: the body is the contact's representation and shows the value that was asked for
+    (what makes a 200 a success).
     """
 
     status: int
@@ -53,7 +61,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """No HTTP answer. `retry_after_s` only with NO_TOKEN: when the token endpoint is asked again."""
+    """No HTTP answer. `retry_after_s` only with NO_TOKEN: when the token endpoint is
+    asked again.
+    """
 
     failure: TransportFailure
     retry_after_s: float | None = None
@@ -61,7 +71,9 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class RefusedCredentials:
-    """The token endpoint refused us: there is nothing to ask Dynamics with until the credentials change."""
+    """The token endpoint refused us: there is nothing to ask Dynamics with until the credentials
+    change.
+    """
 
     retry_after_s: float | None = None
 
@@ -70,7 +82,8 @@ Answer = Response | NoResponse | RefusedCredentials
 
 
 def parse_code(text: str) -> int | None:
-    """Dataverse's error code from hexadecimal or (signed) decimal text, as an unsigned 32-bit integer; None when it says nothing.
+    """Dataverse's error code from hexadecimal or (signed) decimal text, as an unsigned 32-bit
+    integer; None when it says nothing.
 
     Microsoft: the code "is frequently empty"; older paths write `-2147015902` for 0x80072322.
     """
@@ -78,13 +91,17 @@ def parse_code(text: str) -> int | None:
     if match is None:
         return None
     value = int(match[1], 16) if match[1] else int(match[2])
-    return value & _MAX_CODE if value and _MIN_CODE <= value <= _MAX_CODE else None  # 0x0 is the OData parser's word for none
+    return (
+        value & _MAX_CODE if value and _MIN_CODE <= value <= _MAX_CODE else None
+    )  # 0x0 is the OData parser's word for none
 
 
 def parse_retry_after(text: str, now_s: float) -> float | None:
-    """Seconds to wait, in [0, MAX_RETRY_AFTER_S]; None when the header says nothing (RFC 9110 10.2.3: seconds or a date).
+    """Seconds to wait, in [0, MAX_RETRY_AFTER_S]; None when the header says nothing (RFC 9110
+    10.2.3: seconds or a date).
 
-    `now_s` is epoch seconds, best those of the answer's own `Date`. A date that has passed is 0; a negative number says nothing.
+    `now_s` is epoch seconds, best those of the answer's own `Date`. A date that has passed is 0; a
+    negative number says nothing.
     """
     text = text.strip()
     if not text or len(text) > _MAX_HEADER_CHARS:
@@ -103,7 +120,12 @@ def parse_http_date(text: str) -> float | None:
     try:
         parts = parsedate_tz(text)
         return None if parts is None else float(mktime_tz(parts))
-    except (ValueError, OverflowError, IndexError, TypeError):  # the parser's own ways to stumble over rubbish
+    except (
+        ValueError,
+        OverflowError,
+        IndexError,
+        TypeError,
+    ):  # the parser's own ways to stumble over rubbish
         return None
 
 

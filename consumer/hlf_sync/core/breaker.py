@@ -1,12 +1,15 @@
-"""The circuit breaker that the whole fleet shares: may a call start, and what does its outcome change (requirements R29, R30)?
+"""The circuit breaker that the whole fleet shares: may a call start, and what does its outcome
+change (requirements R29, R30)?
 
     closed ──threshold failures in a row──▶ open ──cool-down passed──▶ half-open ──its one probe succeeds──▶ closed
                                              ▲                             │
                                              └──────── its probe fails ────┘
 
-Pure transitions over a frozen `Circuit`: each returns the next one, or the very same object when nothing changes (then there is nothing to
-write). The record room keeps it as one row and changes it by compare-and-set, so two workers never both win a transition. Times are epoch seconds by
-PostgreSQL's clock; a state is told by timestamps alone, so a restart keeps it. Rules that are easy to get wrong:
+Pure transitions over a frozen `Circuit`: each returns the next one, or the very same object when
+nothing changes (then there is nothing to write). The record room keeps it as one row and changes it
+by compare-and-set, so two workers never both win a transition. Times are epoch seconds by
+PostgreSQL's clock; a state is told by timestamps alone, so a restart keeps it. Rules that are easy
+to get wrong:
 
 - Only the probe's owner moves a half-open circuit. An abandoned probe neither closes nor opens it. An owner that died is replaced after `probe_s`.
 - A call that began before the circuit opened may answer afterwards: it neither closes an open circuit, nor prolongs it, nor, after it has
@@ -29,7 +32,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """After how many failures in a row it opens, for how long, and how long a probe may take before another worker may try."""
+    """After how many failures in a row it opens, for how long, and how long a probe may take before
+    another worker may try.
+    """
 
     failure_threshold: int = 3
     cool_down_s: float = 60.0
@@ -38,9 +43,11 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """One organisation's circuit. `opened_at_s` is None while closed, `closed_at_s` None until it closed for the first time.
+    """One organisation's circuit. `opened_at_s` is None while closed, `closed_at_s` None until it
+    closed for the first time.
 
-    `retry_after_until_s`: until then nobody calls, whatever the state (a 429's pause, or a 503's word for the cool-down).
+    `retry_after_until_s`: until then nobody calls, whatever the state (a 429's pause, or a 503's
+    word for the cool-down).
     """
 
     state: State = State.CLOSED
@@ -83,24 +90,36 @@ def admit(circuit: Circuit, policy: BreakerPolicy, now_s: float) -> Admission:
 
 
 def take_probe(circuit: Circuit, policy: BreakerPolicy, owner: str, now_s: float) -> Circuit | None:
-    """The circuit with `owner` as its probe, or None when there is none to be had. `owner` names one call of one worker, never used again."""
+    """The circuit with `owner` as its probe, or None when there is none to be had. `owner` names
+    one call of one worker, never used again.
+    """
     if admit(circuit, policy, now_s) != _PROBE:
         return None
-    return replace(circuit, state=State.HALF_OPEN, probe_owner=owner, probe_until_s=now_s + policy.probe_s)
+    return replace(
+        circuit, state=State.HALF_OPEN, probe_owner=owner, probe_until_s=now_s + policy.probe_s
+    )
 
 
 def cooled(circuit: Circuit, policy: BreakerPolicy, now_s: float) -> Circuit:
-    """Open becomes half-open by time alone. Nothing waits for it: with nothing to deliver it stays half-open."""
+    """Open becomes half-open by time alone. Nothing waits for it: with nothing to deliver it stays
+    half-open.
+    """
     if circuit.state is State.OPEN and admit(circuit, policy, now_s) == _PROBE:
         return replace(circuit, state=State.HALF_OPEN)
     return circuit
 
 
 def succeeded(circuit: Circuit, owner: str | None, now_s: float, *, started_s: float) -> Circuit:
-    """A call proved that Dynamics works. `owner` as given to `take_probe`, None for an ordinary call; `started_s` is when the call began."""
+    """A call proved that Dynamics works. `owner` as given to `take_probe`, None for an ordinary
+    call; `started_s` is when the call began.
+    """
     if circuit.state is State.HALF_OPEN and _owns_probe(circuit, owner):
         return Circuit(retry_after_until_s=circuit.retry_after_until_s, closed_at_s=now_s)
-    if circuit.state is State.CLOSED and circuit.failure_count and _is_of_this_time(circuit, started_s):
+    if (
+        circuit.state is State.CLOSED
+        and circuit.failure_count
+        and _is_of_this_time(circuit, started_s)
+    ):
         return replace(circuit, failure_count=0)
     return circuit
 
@@ -121,7 +140,11 @@ def failed(
         return _opened(circuit, now_s, error_code, until_s)
     if circuit.state is not State.CLOSED:
         # A late answer. What it says of when to come back is still true; it changes nothing else.
-        return circuit if until_s == circuit.retry_after_until_s else replace(circuit, retry_after_until_s=until_s)
+        return (
+            circuit
+            if until_s == circuit.retry_after_until_s
+            else replace(circuit, retry_after_until_s=until_s)
+        )
     if not _is_of_this_time(circuit, started_s):
         return circuit
     if circuit.failure_count + 1 >= policy.failure_threshold:
@@ -130,23 +153,33 @@ def failed(
 
 
 def abandoned(circuit: Circuit, owner: str | None) -> Circuit:
-    """The probe came to no judgement (cancelled, a 401, no longer needed): half-open, and free for the next."""
+    """The probe came to no judgement (cancelled, a 401, no longer needed): half-open, and free for
+    the next.
+    """
     if circuit.state is State.HALF_OPEN and _owns_probe(circuit, owner):
         return replace(circuit, probe_owner=None, probe_until_s=None)
     return circuit
 
 
 def throttled(circuit: Circuit, until_s: float, owner: str | None = None) -> Circuit:
-    """Dynamics asked for a pause: nobody calls before `until_s`. A probe that met it is free for the next."""
+    """Dynamics asked for a pause: nobody calls before `until_s`. A probe that met it is free for
+    the next.
+    """
     circuit = abandoned(circuit, owner)
     later_s = _later(circuit.retry_after_until_s, until_s)
-    return circuit if later_s == circuit.retry_after_until_s else replace(circuit, retry_after_until_s=later_s)
+    return (
+        circuit
+        if later_s == circuit.retry_after_until_s
+        else replace(circuit, retry_after_until_s=later_s)
+    )
 
 
 def counts_attempt(circuit: Circuit, owner: str | None) -> bool:
-    """Whether a failure counts as an attempt of its mentor; `circuit` as it was before this failure.
+    """Whether a failure counts as an attempt of its mentor; `circuit` as it was before this
+    failure.
 
-    Those that open the circuit do; the calls that were in flight beside them, and probes, are the outage's.
+    Those that open the circuit do; the calls that were in flight beside them, and probes, are the
+    outage's.
     """
     return circuit.state is State.CLOSED and owner is None
 
@@ -173,7 +206,9 @@ def _owns_probe(circuit: Circuit, owner: str | None) -> bool:
 
 
 def _is_of_this_time(circuit: Circuit, started_s: float) -> bool:
-    """Whether the call began after the circuit closed last: one from before the outage says nothing about now."""
+    """Whether the call began after the circuit closed last: one from before the outage says nothing
+    about now.
+    """
     return circuit.closed_at_s is None or started_s >= circuit.closed_at_s
 
 

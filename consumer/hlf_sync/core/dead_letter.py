@@ -1,6 +1,8 @@
-"""A dead letter: what could not be delivered, as a pointer; never a payload, never a personal datum.
+"""A dead letter: what could not be delivered, as a pointer; never a payload, never a personal
+datum.
 
-Built by the pipeline, written by pipeline/letters, read by replay. Ids are deterministic, so that a letter written twice is one letter.
+Built by the pipeline, written by pipeline/letters, read by replay. Ids are deterministic, so that a
+letter written twice is one letter.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ class LetterStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The record that a letter points at. `value_sha256` and `value_bytes` only for an undecodable one."""
+    """The record that a letter points at. `value_sha256` and `value_bytes` only for an undecodable
+    one.
+    """
 
     topic: str
     partition: int

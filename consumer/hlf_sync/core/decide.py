@@ -1,13 +1,23 @@
 """What to do for a mentor: facts, ledger row and PostgreSQL's `now()` in, a decision out.
 
-The one place that knows HLF's rules (requirements R02–R06, R10; the table in ARCHITECTURE.md). Called by the pipeline for every evaluation
-and by `why`. A ladder of early returns, ordered by meaning: whose mentor is it, are the facts within the contract, what should be shown.
+The one place that knows HLF's rules (requirements R02–R06, R10; the table in ARCHITECTURE.md).
+Called by the pipeline for every evaluation and by `why`. A ladder of early returns, ordered by
+meaning: whose mentor is it, are the facts within the contract, what should be shown.
 """
 
 from dataclasses import dataclass, field
 from math import isinf
 
-from hlf_sync.core.model import Command, Decision, Facts, LedgerRow, NoCall, Operation, Refuse, Visibility
+from hlf_sync.core.model import (
+    Command,
+    Decision,
+    Facts,
+    LedgerRow,
+    NoCall,
+    Operation,
+    Refuse,
+    Visibility,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +27,30 @@ class Rules:
     organization: str = "HLF"
     hidden_statuses: frozenset[str] = field(default=frozenset({"paused", "expired_cert"}))
     visible_statuses: frozenset[str] = field(default=frozenset({"active", "reinstated"}))
-    # Of the visible ones: without a certificate and with nothing known of the listing, these say nothing (R05: one warning, no call).
+    # Of the visible ones: without a certificate and with nothing known of the listing, these say
+    # nothing (R05: one warning, no call).
     silent_statuses: frozenset[str] = field(default=frozenset({"reinstated"}))
 
 
 def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
-    """Decide for one mentor; `facts` is None when the view has no row. `now_s` is epoch seconds of the query that read the facts."""
+    """Decide for one mentor; `facts` is None when the view has no row. `now_s` is epoch seconds of
+    the query that read the facts.
+    """
     if facts is None:
         return _leave(ledger, "gone")
     if facts.organization != rules.organization:
-        return _leave(ledger, "other_organization", is_warning=is_lookalike(facts.organization, rules.organization))
+        return _leave(
+            ledger,
+            "other_organization",
+            is_warning=is_lookalike(facts.organization, rules.organization),
+        )
     return _refusal(facts, rules) or _of_ours(facts, ledger, now_s, rules)
 
 
 def is_lookalike(organization: str | None, ours: str) -> bool:
-    """Whether an organisation that is not ours may be meant to be ours (blank, other case, spaces): worth a warning, never a call."""
+    """Whether an organisation that is not ours may be meant to be ours (blank, other case, spaces):
+    worth a warning, never a call.
+    """
     return organization is None or organization.strip().casefold() in {"", ours.casefold()}
 
 
@@ -41,8 +60,14 @@ def has_valid_certificate(facts: Facts, now_s: float) -> bool:
 
 
 def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None:
-    """When time alone changes the decision: the certificate's end of a mentor who is shown because of it. Epoch seconds."""
-    if facts is None or facts.organization != rules.organization or facts.status not in rules.visible_statuses:
+    """When time alone changes the decision: the certificate's end of a mentor who is shown because
+    of it. Epoch seconds.
+    """
+    if (
+        facts is None
+        or facts.organization != rules.organization
+        or facts.status not in rules.visible_statuses
+    ):
         return None
     return facts.certificate_expires_s if has_valid_certificate(facts, now_s) else None
 

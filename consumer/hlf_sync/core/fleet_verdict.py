@@ -1,7 +1,9 @@
-"""What all the figures come to: ok, lagging, stalled, stopped or halted, because of what, and which stage holds things up (Burrow's idea).
+"""What all the figures come to: ok, lagging, stalled, stopped or halted, because of what, and which
+stage holds things up (Burrow's idea).
 
-A lag of 10,000 that shrinks is fine, one of 3 that has not moved for a minute is not: so the offsets are judged over a window, not by a
-threshold. Pure; called by the status page, shown by /status, `hlf-sync status`, `hlf-sync top` and one metric.
+A lag of 10,000 that shrinks is fine, one of 3 that has not moved for a minute is not: so the
+offsets are judged over a window, not by a threshold. Pure; called by the status page, shown by
+/status, `hlf-sync status`, `hlf-sync top` and one metric.
 """
 
 from collections.abc import Callable
@@ -12,7 +14,12 @@ from hlf_sync.core.breaker import State
 from hlf_sync.core.model import HaltReason
 
 # The dependencies, as the pipeline calls them.
-KAFKA, POSTGRESQL, REGISTRY, LETTER_TOPIC = "Kafka", "PostgreSQL", "schema registry", "dead-letter topic"
+KAFKA, POSTGRESQL, REGISTRY, LETTER_TOPIC = (
+    "Kafka",
+    "PostgreSQL",
+    "schema registry",
+    "dead-letter topic",
+)
 
 
 class Standing(StrEnum):
@@ -66,7 +73,9 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a reason stands for. `text` finishes the sentence 'it is so because …'; `advice` is the first thing to do, empty when nothing."""
+    """What a reason stands for. `text` finishes the sentence 'it is so because …'; `advice` is the
+    first thing to do, empty when nothing.
+    """
 
     standing: Standing
     stage: Stage
@@ -75,9 +84,20 @@ class Meaning:
 
 
 MEANINGS: dict[Reason, Meaning] = {
-    Reason.CAUGHT_UP: Meaning(Standing.OK, Stage.NONE, "every change that reached this worker is reflected, or on its way in time"),
-    Reason.STANDBY: Meaning(Standing.OK, Stage.NONE, "this worker owns no partition: others do the work"),
-    Reason.AUTH: Meaning(Standing.HALTED, Stage.DELIVER, "Dynamics or Entra refuses our credentials", "renew the credentials; it goes on by itself"),
+    Reason.CAUGHT_UP: Meaning(
+        Standing.OK,
+        Stage.NONE,
+        "every change that reached this worker is reflected, or on its way in time",
+    ),
+    Reason.STANDBY: Meaning(
+        Standing.OK, Stage.NONE, "this worker owns no partition: others do the work"
+    ),
+    Reason.AUTH: Meaning(
+        Standing.HALTED,
+        Stage.DELIVER,
+        "Dynamics or Entra refuses our credentials",
+        "renew the credentials; it goes on by itself",
+    ),
     Reason.DEAD_LETTER_LIMIT: Meaning(
         Standing.HALTED,
         Stage.RECORD,
@@ -91,26 +111,58 @@ MEANINGS: dict[Reason, Meaning] = {
         "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom",
     ),
     Reason.THREAD_STUCK: Meaning(
-        Standing.STOPPED, Stage.CONSUME, "the thread that reads Kafka has not turned for a minute", "restart this worker; keep its log"
+        Standing.STOPPED,
+        Stage.CONSUME,
+        "the thread that reads Kafka has not turned for a minute",
+        "restart this worker; keep its log",
     ),
     Reason.CONNECTOR_FAILED: Meaning(
-        Standing.STOPPED, Stage.SOURCE, "the Debezium connector or its task has failed, is paused or is missing", "`hlf-sync connector apply`"
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the Debezium connector or its task has failed, is paused or is missing",
+        "`hlf-sync connector apply`",
     ),
     Reason.SLOT_LOST: Meaning(
-        Standing.STOPPED, Stage.SOURCE, "the replication slot is missing or lost: changes are not captured", "see docs/runbook.md, slot lost"
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the replication slot is missing or lost: changes are not captured",
+        "see docs/runbook.md, slot lost",
     ),
-    Reason.KAFKA_DOWN: Meaning(Standing.STALLED, Stage.CONSUME, "no Kafka broker answers", "bring the brokers back; it goes on by itself"),
+    Reason.KAFKA_DOWN: Meaning(
+        Standing.STALLED,
+        Stage.CONSUME,
+        "no Kafka broker answers",
+        "bring the brokers back; it goes on by itself",
+    ),
     Reason.POSTGRESQL_DOWN: Meaning(
-        Standing.STALLED, Stage.DECIDE, "PostgreSQL does not answer, or refuses a statement", "bring it back; it goes on by itself"
+        Standing.STALLED,
+        Stage.DECIDE,
+        "PostgreSQL does not answer, or refuses a statement",
+        "bring it back; it goes on by itself",
     ),
-    Reason.REGISTRY_DOWN: Meaning(Standing.STALLED, Stage.DECODE, "the schema registry does not answer", "bring it back; it goes on by itself"),
+    Reason.REGISTRY_DOWN: Meaning(
+        Standing.STALLED,
+        Stage.DECODE,
+        "the schema registry does not answer",
+        "bring it back; it goes on by itself",
+    ),
     Reason.LETTERS_UNWRITABLE: Meaning(
-        Standing.STALLED, Stage.RECORD, "the dead-letter topic cannot be written", "see that the topic exists and may be written"
+        Standing.STALLED,
+        Stage.RECORD,
+        "the dead-letter topic cannot be written",
+        "see that the topic exists and may be written",
     ),
     Reason.CIRCUIT_OPEN: Meaning(
-        Standing.STALLED, Stage.DELIVER, "Dynamics fails: the circuit is not closed, one call at a time tries", "see whether Dynamics is down"
+        Standing.STALLED,
+        Stage.DELIVER,
+        "Dynamics fails: the circuit is not closed, one call at a time tries",
+        "see whether Dynamics is down",
     ),
-    Reason.THROTTLED: Meaning(Standing.STALLED, Stage.DELIVER, "Dynamics asked for a pause (429), or there is no token to ask with"),
+    Reason.THROTTLED: Meaning(
+        Standing.STALLED,
+        Stage.DELIVER,
+        "Dynamics asked for a pause (429), or there is no token to ask with",
+    ),
     Reason.NOTHING_COMMITTED: Meaning(
         Standing.STALLED,
         Stage.RECORD,
@@ -123,12 +175,24 @@ MEANINGS: dict[Reason, Meaning] = {
         "no heartbeat has come through Debezium for a minute: changes may be waiting in PostgreSQL",
         "see Kafka Connect and its log",
     ),
-    Reason.CATCHING_UP: Meaning(Standing.LAGGING, Stage.CONSUME, "it has not caught up since its start"),
-    Reason.BEHIND_UNREAD: Meaning(Standing.LAGGING, Stage.CONSUME, "changes wait in Kafka for longer than a minute"),
+    Reason.CATCHING_UP: Meaning(
+        Standing.LAGGING, Stage.CONSUME, "it has not caught up since its start"
+    ),
+    Reason.BEHIND_UNREAD: Meaning(
+        Standing.LAGGING, Stage.CONSUME, "changes wait in Kafka for longer than a minute"
+    ),
     Reason.BEHIND_SCHEMA: Meaning(Standing.LAGGING, Stage.DECODE, "records wait for their schema"),
-    Reason.BEHIND_DECIDING: Meaning(Standing.LAGGING, Stage.DECIDE, "mentors wait for their facts to be read"),
-    Reason.BEHIND_DELIVERING: Meaning(Standing.LAGGING, Stage.DELIVER, "mentors wait for their call: more is due than the pace allows"),
-    Reason.BEHIND_RETRYING: Meaning(Standing.LAGGING, Stage.DELIVER, "the oldest change waits for its mentor's next attempt"),
+    Reason.BEHIND_DECIDING: Meaning(
+        Standing.LAGGING, Stage.DECIDE, "mentors wait for their facts to be read"
+    ),
+    Reason.BEHIND_DELIVERING: Meaning(
+        Standing.LAGGING,
+        Stage.DELIVER,
+        "mentors wait for their call: more is due than the pace allows",
+    ),
+    Reason.BEHIND_RETRYING: Meaning(
+        Standing.LAGGING, Stage.DELIVER, "the oldest change waits for its mentor's next attempt"
+    ),
 }
 
 # From here on a change is late: requirement R06 allows 60 s.
@@ -139,7 +203,9 @@ _SILENT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SourceSigns:
-    """What the leader sees of the source; None where it cannot be seen (no Connect address, no heartbeat topic)."""
+    """What the leader sees of the source; None where it cannot be seen (no Connect address, no
+    heartbeat topic).
+    """
 
     is_connector_down: bool | None = None
     is_slot_lost: bool | None = None
@@ -148,10 +214,11 @@ class SourceSigns:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What one worker measured of itself. `freshness_s` is the age of the oldest change without an outcome, `held_s` of the oldest one in memory.
+    """What one worker measured of itself. `freshness_s` is the age of the oldest change without an
+    outcome, `held_s` of the oldest one in memory.
 
-    Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded, `calling` wait for their call, `retrying` for their next
-    attempt. `is_stuck`: see core/lag.
+    Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded,
+    `calling` wait for their call, `retrying` for their next attempt. `is_stuck`: see core/lag.
     """
 
     is_turning: bool
@@ -191,7 +258,9 @@ def reasons(signs: Signs) -> list[Reason]:
 
 
 def _behind(signs: Signs) -> Reason:
-    """Which stage the oldest change waits in, by where most mentors wait; what is older than all in memory has not been read, or not decoded."""
+    """Which stage the oldest change waits in, by where most mentors wait; what is older than all in
+    memory has not been read, or not decoded.
+    """
     if signs.held_s < signs.freshness_s - 1:
         return Reason.BEHIND_SCHEMA if signs.parked else Reason.BEHIND_UNREAD
     waiting = {
@@ -214,8 +283,11 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.KAFKA_DOWN: lambda signs: KAFKA in signs.down,
     Reason.REGISTRY_DOWN: lambda signs: REGISTRY in signs.down,
     Reason.LETTERS_UNWRITABLE: lambda signs: LETTER_TOPIC in signs.down,
-    # Half-open with nothing to deliver stays so until the next needed call: nothing is held up by it.
-    Reason.CIRCUIT_OPEN: lambda signs: signs.circuit is State.OPEN or (signs.circuit is State.HALF_OPEN and signs.waits),
+    # Half-open with nothing to deliver stays so until the next needed call: nothing is held up by
+    # it.
+    Reason.CIRCUIT_OPEN: lambda signs: (
+        signs.circuit is State.OPEN or (signs.circuit is State.HALF_OPEN and signs.waits)
+    ),
     Reason.THROTTLED: lambda signs: signs.pause_s > 0 and signs.waits,
     Reason.SOURCE_SILENT: lambda signs: (signs.source.heartbeat_age_s or 0.0) > _SILENT_S,
     Reason.NOTHING_COMMITTED: lambda signs: signs.is_stuck,

@@ -1,6 +1,8 @@
-"""Lag over time: is a partition worked off, is it stuck, and how old is what nobody has read yet? (Burrow's idea: judge a window, not a number.)
+"""Lag over time: is a partition worked off, is it stuck, and how old is what nobody has read yet?
+(Burrow's idea: judge a window, not a number.)
 
-Pure: the monitor notes each measurement, the status page asks. Times are monotonic seconds. Knows offsets only, and nothing of Kafka's client.
+Pure: the monitor notes each measurement, the status page asks. Times are monotonic seconds. Knows
+offsets only, and nothing of Kafka's client.
 """
 
 from collections import deque
@@ -8,27 +10,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _WINDOW_S = 60.0
-# Measurements of log ends kept per partition. When there are more, every second one goes and they are kept half as often from then on: ages become
-# too young by that spacing, a few hundredths of the outage's length.
+# Measurements of log ends kept per partition. When there are more, every second one goes and they
+# are kept half as often from then on: ages become too young by that spacing, a few hundredths of
+# the outage's length.
 _MOST_ENDS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """One partition as measured: `committed` is the next offset to read after a crash (the log's start when there is none)."""
+    """One partition as measured: `committed` is the next offset to read after a crash (the log's
+    start when there is none).
+    """
 
     committed: int
     end: int
 
     @property
     def lag(self) -> int:
-        """Records that are not handled; never below 0 (the two offsets are read one after the other)."""
+        """Records that are not handled; never below 0 (the two offsets are read one after the
+        other).
+        """
         return max(0, self.end - self.committed)
 
 
 @dataclass(slots=True)
 class _History:
-    """One partition's measurements: log ends with when they were first seen, and how long nothing was committed though records waited."""
+    """One partition's measurements: log ends with when they were first seen, and how long nothing
+    was committed though records waited.
+    """
 
     extent: Extent
     noted_at_s: float = 0.0
@@ -38,7 +47,9 @@ class _History:
 
 
 class LagHistory:
-    """The partitions that one worker owns; those that went away are forgotten, so that none is told by two workers."""
+    """The partitions that one worker owns; those that went away are forgotten, so that none is told
+    by two workers.
+    """
 
     def __init__(self) -> None:
         self._partitions: dict[int, _History] = {}
@@ -55,19 +66,34 @@ class LagHistory:
 
     def lag(self, owned: list[int]) -> dict[int, int]:
         """Lag per partition, of those owned now and measured."""
-        return {partition: self._partitions[partition].extent.lag for partition in owned if partition in self._partitions}
+        return {
+            partition: self._partitions[partition].extent.lag
+            for partition in owned
+            if partition in self._partitions
+        }
 
     def unhandled_s(self, positions: Mapping[int, int], owned: list[int], now_s: float) -> float:
-        """For how long, at least, the oldest record without an outcome has been in Kafka, read or not; 0 when there is none.
+        """For how long, at least, the oldest record without an outcome has been in Kafka, read or
+        not; 0 when there is none.
 
-        `positions` is what may be committed at this moment; of a partition of which nothing was received yet, the committed offset counts.
+        `positions` is what may be committed at this moment; of a partition of which nothing was
+        received yet, the committed offset counts.
         """
-        return max((self._unhandled_s(partition, positions, now_s) for partition in owned), default=0.0)
+        return max(
+            (self._unhandled_s(partition, positions, now_s) for partition in owned), default=0.0
+        )
 
     def is_stuck(self, owned: list[int]) -> bool:
-        """Whether a partition has had records in every measurement of the window, and nothing was committed."""
-        found = (self._partitions[partition] for partition in owned if partition in self._partitions)
-        return any(known.still_since_s is not None and known.noted_at_s - known.still_since_s >= _WINDOW_S for known in found)
+        """Whether a partition has had records in every measurement of the window, and nothing was
+        committed.
+        """
+        found = (
+            self._partitions[partition] for partition in owned if partition in self._partitions
+        )
+        return any(
+            known.still_since_s is not None and known.noted_at_s - known.still_since_s >= _WINDOW_S
+            for known in found
+        )
 
     def is_measured(self, owned: list[int]) -> bool:
         """Whether every partition owned has been measured."""
@@ -86,7 +112,9 @@ class LagHistory:
 
 def _extend(known: _History, extent: Extent, now_s: float) -> None:
     is_still = extent.lag > 0 and extent.committed == known.extent.committed
-    known.still_since_s = None if not is_still else now_s if known.still_since_s is None else known.still_since_s
+    known.still_since_s = (
+        None if not is_still else now_s if known.still_since_s is None else known.still_since_s
+    )
     if extent.end < known.extent.end:  # a recreated topic
         known.ends.clear()
     known.extent, known.noted_at_s = extent, now_s

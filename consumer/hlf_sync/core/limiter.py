@@ -1,4 +1,5 @@
-"""The dead-letter limiter: a misconfiguration must not empty the changes topic into the dead letters (design §5).
+"""The dead-letter limiter: a misconfiguration must not empty the changes topic into the dead
+letters (design §5).
 
 Pure; the pipeline feeds it every outcome and halts when it says so.
 """
@@ -11,7 +12,9 @@ _ROUNDING = 1e-9  # 0.29 * 100 is 28.999…, and 29 of 100 are not more than 29 
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """More than `ratio` of the last `window` outcomes, or `run` in a row, is a flood; 0 switches either off."""
+    """More than `ratio` of the last `window` outcomes, or `run` in a row, is a flood; 0 switches
+    either off.
+    """
 
     ratio: float = 0.5
     window: int = 100
@@ -41,7 +44,11 @@ class Limiter:
         if self._policy.run and self._run >= self._policy.run:
             return f"{self._run} dead letters in a row"
         is_full = len(self._recent) == self._policy.window
-        if self._policy.ratio and is_full and self._letters > self._policy.ratio * self._policy.window + _ROUNDING:
+        if (
+            self._policy.ratio
+            and is_full
+            and self._letters > self._policy.ratio * self._policy.window + _ROUNDING
+        ):
             return f"{self._letters} of the last {self._policy.window} outcomes were dead letters"
         return None
 

@@ -1,8 +1,10 @@
-"""Who is evaluated next: a mentor is dirty or in progress, never twice in progress (the work-queue rule of Kubernetes' client-go).
+"""Who is evaluated next: a mentor is dirty or in progress, never twice in progress (the work-queue
+rule of Kubernetes' client-go).
 
-Changes that arrive for a waiting mentor join it; those that arrive during an evaluation make it dirty again afterwards. The mentor with the
-oldest waiting change goes first. A retry is a due time: the mentor waits here and is evaluated from fresh facts. Pure: monotonic `now_s`
-comes in, mentors go out. Called by the pipeline only.
+Changes that arrive for a waiting mentor join it; those that arrive during an evaluation make it
+dirty again afterwards. The mentor with the oldest waiting change goes first. A retry is a due time:
+the mentor waits here and is evaluated from fresh facts. Pure: monotonic `now_s` comes in, mentors
+go out. Called by the pipeline only.
 """
 
 from collections import OrderedDict
@@ -15,7 +17,9 @@ from hlf_sync.core.model import Change, MentorId
 
 @dataclass(slots=True)
 class Entry:
-    """One mentor's waiting changes and their wait. `arrived` orders by age; `looks` counts evaluations that came too early for visibility."""
+    """One mentor's waiting changes and their wait. `arrived` orders by age; `looks` counts
+    evaluations that came too early for visibility.
+    """
 
     mentor_id: MentorId
     arrived: int
@@ -29,7 +33,9 @@ class Entry:
     looks: int = 0
     waits_since_s: float | None = None
     spent_s: float = 0.0  # attempts and backoffs of the delivery under way
-    first_attempt_ms: int | None = None  # when that delivery's first call was claimed, epoch milliseconds; None before it
+    first_attempt_ms: int | None = (
+        None  # when that delivery's first call was claimed, epoch milliseconds; None before it
+    )
 
     @property
     def all_changes(self) -> list[Change]:
@@ -37,7 +43,9 @@ class Entry:
         return self.changes + self.newer
 
     def absorb(self, is_covered: Callable[[Change], bool]) -> None:
-        """Facts were read again during the evaluation: newer changes that they cover belong to it from now on."""
+        """Facts were read again during the evaluation: newer changes that they cover belong to it
+        from now on.
+        """
         if self.newer:
             self.changes += [change for change in self.newer if is_covered(change)]
             self.newer = [change for change in self.newer if not is_covered(change)]
@@ -45,7 +53,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CollapsePolicy:
-    """A mentor who becomes dirty within `hot_gap_s` of the last look's beginning is hot: its next look waits until `hot_spacing_s` after it.
+    """A mentor who becomes dirty within `hot_gap_s` of the last look's beginning is hot: its next
+    look waits until `hot_spacing_s` after it.
 
     Bounds a hot mentor to two looks a second, and leaves one with ten changes a second undelayed.
     """
@@ -55,7 +64,9 @@ class CollapsePolicy:
 
 
 class MentorQueue:
-    """The dirty mentors. `size` counts waiting changes (what back-pressure looks at), `len()` mentors."""
+    """The dirty mentors. `size` counts waiting changes (what back-pressure looks at), `len()`
+    mentors.
+    """
 
     def __init__(self, policy: CollapsePolicy | None = None) -> None:
         self._policy = policy or CollapsePolicy()
@@ -73,11 +84,15 @@ class MentorQueue:
         return mentor_id in self._entries
 
     def add(self, change: Change, now_s: float) -> bool:
-        """Make the change's mentor dirty; False when the change joined one that waits already (it is collapsed)."""
+        """Make the change's mentor dirty; False when the change joined one that waits already (it
+        is collapsed).
+        """
         self.size += 1
         entry = self._entries.get(change.mentor_id)
         if entry is None:
-            entry = self._entries[change.mentor_id] = Entry(change.mentor_id, self._next(), [change])
+            entry = self._entries[change.mentor_id] = Entry(
+                change.mentor_id, self._next(), [change]
+            )
             entry.started_s = self._last_start.pop(change.mentor_id, float("-inf"))
             self._schedule(entry, self._earliest(entry, now_s), now_s)
             return True
@@ -90,7 +105,9 @@ class MentorQueue:
         return False
 
     def take(self, limit: int, now_s: float) -> list[Entry]:
-        """Up to `limit` mentors that are due, oldest waiting change first; they are in progress from now on."""
+        """Up to `limit` mentors that are due, oldest waiting change first; they are in progress
+        from now on.
+        """
         self._ripen(now_s)
         taken: list[Entry] = []
         while self._ready and len(taken) < limit:
@@ -103,10 +120,24 @@ class MentorQueue:
         return taken
 
     def finish(self, entry: Entry, now_s: float) -> list[Change]:
-        """The evaluation has a durable outcome: give back its changes, and queue the mentor again when newer ones came meanwhile."""
+        """The evaluation has a durable outcome: give back its changes, and queue the mentor again
+        when newer ones came meanwhile.
+        """
         finished, entry.changes, entry.newer = entry.changes, entry.newer, []
         self.size -= len(finished)
-        entry.in_progress, entry.looks, entry.waits_since_s, entry.spent_s, entry.first_attempt_ms = False, 0, None, 0.0, None
+        (
+            entry.in_progress,
+            entry.looks,
+            entry.waits_since_s,
+            entry.spent_s,
+            entry.first_attempt_ms,
+        ) = (
+            False,
+            0,
+            None,
+            0.0,
+            None,
+        )
         if entry.changes:
             entry.arrived = entry.newer_arrived  # it waits since then, not since now
             self._schedule(entry, self._earliest(entry, now_s), now_s)
@@ -116,7 +147,9 @@ class MentorQueue:
         return finished
 
     def postpone(self, entry: Entry, due_s: float, now_s: float) -> None:
-        """The evaluation ended without an outcome: look again at `due_s`. Newer changes join; the mentor keeps its age."""
+        """The evaluation ended without an outcome: look again at `due_s`. Newer changes join; the
+        mentor keeps its age.
+        """
         entry.changes += entry.newer
         entry.newer = []
         entry.in_progress = False
@@ -125,14 +158,20 @@ class MentorQueue:
         self._schedule(entry, due_s, now_s)
 
     def forget(self, partition: int) -> None:
-        """The partition is no longer ours: drop its waiting changes. What is in progress ends by itself, and keeps its changes until then."""
+        """The partition is no longer ours: drop its waiting changes. What is in progress ends by
+        itself, and keeps its changes until then.
+        """
         for entry in list(self._entries.values()):
             if not entry.in_progress:
                 self.size -= len(entry.changes)
-                entry.changes = [change for change in entry.changes if change.position.partition != partition]
+                entry.changes = [
+                    change for change in entry.changes if change.position.partition != partition
+                ]
                 self.size += len(entry.changes)
             self.size -= len(entry.newer)
-            entry.newer = [change for change in entry.newer if change.position.partition != partition]
+            entry.newer = [
+                change for change in entry.newer if change.position.partition != partition
+            ]
             self.size += len(entry.newer)
             if not entry.changes:
                 del self._entries[entry.mentor_id]
@@ -140,14 +179,18 @@ class MentorQueue:
     def is_busy(self, partition: int) -> bool:
         """Whether a mentor with a change of this partition is in progress."""
         entries = (entry for entry in self._entries.values() if entry.in_progress)
-        return any(change.position.partition == partition for entry in entries for change in entry.changes)
+        return any(
+            change.position.partition == partition for entry in entries for change in entry.changes
+        )
 
     def waiting(self) -> list[MentorId]:
         """The mentors not in progress."""
         return [entry.mentor_id for entry in self._entries.values() if not entry.in_progress]
 
     def next_due_s(self, now_s: float) -> float | None:
-        """When `take` can next give something; `now_s` or earlier means at once, None that nothing waits."""
+        """When `take` can next give something; `now_s` or earlier means at once, None that nothing
+        waits.
+        """
         self._ripen(now_s)
         while self._ready and not self._is_current(self._ready[0][2], self._ready[0][1]):
             heappop(self._ready)
@@ -158,15 +201,24 @@ class MentorQueue:
     def oldest_committed_ms(self) -> int | None:
         """The commit time of the oldest change that has no outcome yet, epoch milliseconds."""
         entries = self._entries.values()
-        oldest = min((change.committed_ms for entry in entries for change in entry.changes), default=None)
-        newer = min((change.committed_ms for entry in entries if entry.newer for change in entry.newer), default=None)
+        oldest = min(
+            (change.committed_ms for entry in entries for change in entry.changes), default=None
+        )
+        newer = min(
+            (change.committed_ms for entry in entries if entry.newer for change in entry.newer),
+            default=None,
+        )
         return min((found for found in (oldest, newer) if found is not None), default=None)
 
     def counts(self) -> dict[str, int]:
         """Mentors by place: dirty (due), in_progress, waiting (for a due time)."""
         in_progress = sum(entry.in_progress for entry in self._entries.values())
         waiting = sum(self._is_current(mentor_id, ticket) for _, ticket, mentor_id in self._later)
-        return {"dirty": len(self._entries) - in_progress - waiting, "in_progress": in_progress, "waiting": waiting}
+        return {
+            "dirty": len(self._entries) - in_progress - waiting,
+            "in_progress": in_progress,
+            "waiting": waiting,
+        }
 
     def _earliest(self, entry: Entry, now_s: float) -> float:
         if now_s - entry.started_s < self._policy.hot_gap_s:
@@ -181,7 +233,9 @@ class MentorQueue:
             heappush(self._later, (due_s, entry.ticket, entry.mentor_id))
 
     def _ripen(self, now_s: float) -> None:
-        while self._later and (self._later[0][0] <= now_s or not self._is_current(self._later[0][2], self._later[0][1])):
+        while self._later and (
+            self._later[0][0] <= now_s or not self._is_current(self._later[0][2], self._later[0][1])
+        ):
             _, ticket, mentor_id = heappop(self._later)
             if self._is_current(mentor_id, ticket):
                 heappush(self._ready, (self._entries[mentor_id].arrived, ticket, mentor_id))
@@ -193,7 +247,10 @@ class MentorQueue:
     def _remember(self, entry: Entry, now_s: float) -> None:
         """Keep when a mentor was last looked at, for as long as that can still make it hot."""
         self._last_start[entry.mentor_id] = entry.started_s
-        while self._last_start and now_s - next(iter(self._last_start.values())) >= self._policy.hot_gap_s:
+        while (
+            self._last_start
+            and now_s - next(iter(self._last_start.values())) >= self._policy.hot_gap_s
+        ):
             self._last_start.popitem(last=False)
 
     def _next(self) -> int:

@@ -1,6 +1,8 @@
-"""The values that travel through the rooms: a change, a mentor's facts, its ledger row, the decision, the outcome.
+"""The values that travel through the rooms: a change, a mentor's facts, its ledger row, the
+decision, the outcome.
 
-Everybody imports this; it imports nothing of ours. Times: `_ms` are epoch milliseconds, `_s` monotonic or epoch seconds as said.
+Everybody imports this; it imports nothing of ours. Times: `_ms` are epoch milliseconds, `_s`
+monotonic or epoch seconds as said.
 """
 
 from dataclasses import dataclass
@@ -45,7 +47,9 @@ class Trigger(StrEnum):
 
 
 class Position(NamedTuple):
-    """One record's place in the changes topic. `epoch` numbers the assignment, so that a finish from an old one changes nothing."""
+    """One record's place in the changes topic. `epoch` numbers the assignment, so that a finish
+    from an old one changes nothing.
+    """
 
     partition: int
     offset: int
@@ -53,7 +57,9 @@ class Position(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record of the changes topic as Kafka gave it. `timestamp_ms` is epoch milliseconds; `trace_parent` is read only while tracing is on."""
+    """One record of the changes topic as Kafka gave it. `timestamp_ms` is epoch milliseconds;
+    `trace_parent` is read only while tracing is on.
+    """
 
     partition: int
     offset: int
@@ -67,8 +73,9 @@ class Record(NamedTuple):
 class Change:
     """A record that says: look at this mentor. It never says what to do.
 
-    `transaction_id` is Debezium's 32-bit `source.txId`, None where the row was read by a snapshot and so is visible already.
-    `committed_ms` is `source.ts_ms`, clamped to the record's own timestamp when it lies in the future.
+    `transaction_id` is Debezium's 32-bit `source.txId`, None where the row was read by a snapshot
+    and so is visible already. `committed_ms` is `source.ts_ms`, clamped to the record's own
+    timestamp when it lies in the future.
     """
 
     mentor_id: MentorId
@@ -82,7 +89,9 @@ class Change:
 
 @dataclass(slots=True, frozen=True)
 class MarkedChange(Change):
-    """A change with what its trace must know, while tracing is on: when its record was in Kafka and came in, and whose trace it belongs to."""
+    """A change with what its trace must know, while tracing is on: when its record was in Kafka and
+    came in, and whose trace it belongs to.
+    """
 
     kafka_ms: int = 0
     taken_ns: int = 0
@@ -122,7 +131,9 @@ class Truncated:
 
 @dataclass(slots=True, frozen=True)
 class Undecodable:
-    """A record that can never become a change: a dead letter that points at it. `detail` names what is wrong without quoting bytes."""
+    """A record that can never become a change: a dead letter that points at it. `detail` names what
+    is wrong without quoting bytes.
+    """
 
     error_code: str
     detail: str
@@ -141,7 +152,8 @@ Decoded = Change | Ignored | OutOfScope | Truncated | Undecodable | UnknownSchem
 
 
 class Facts(NamedTuple):
-    """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not revoked.
+    """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not
+    revoked.
 
     `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity.
     """
@@ -164,10 +176,12 @@ class LedgerState(StrEnum):
 
 
 class LedgerRow(NamedTuple):
-    """What we last delivered for a mentor, and what is still open. A mentor without a row equals `LedgerRow()`.
+    """What we last delivered for a mentor, and what is still open. A mentor without a row equals
+    `LedgerRow()`.
 
-    `intended` is the write-ahead intent: while it is not None, a call may have taken effect without our knowing (in doubt).
-    Times are epoch seconds by PostgreSQL's clock. `lease_until_s` is None when nobody holds a lease.
+    `intended` is the write-ahead intent: while it is not None, a call may have taken effect without
+    our knowing (in doubt). Times are epoch seconds by PostgreSQL's clock. `lease_until_s` is None
+    when nobody holds a lease.
     """
 
     applied: Visibility | None = None
@@ -191,7 +205,9 @@ class LedgerRow(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class NoCall:
-    """Dynamics already shows what it should, or nothing is known that must be said. `is_warning` asks for one warning in the log."""
+    """Dynamics already shows what it should, or nothing is known that must be said. `is_warning`
+    asks for one warning in the log.
+    """
 
     reason: str
     is_warning: bool = False
@@ -208,7 +224,9 @@ class Command:
 
 @dataclass(slots=True, frozen=True)
 class Refuse:
-    """The facts lie outside the contract: never a call, a dead letter that asks for investigation."""
+    """The facts lie outside the contract: never a call, a dead letter that asks for
+    investigation.
+    """
 
     error_code: str
 

@@ -1,7 +1,8 @@
 """Which offset of a partition may be committed: never past a position without a durable outcome.
 
-One `Offsets` per assignment of a partition. It tracks only positions that were really received, so gaps from compaction or transaction
-markers never stall it. A committed offset means the *next* one to read. Called by the pipeline; knows nothing of Kafka's client.
+One `Offsets` per assignment of a partition. It tracks only positions that were really received, so
+gaps from compaction or transaction markers never stall it. A committed offset means the *next* one
+to read. Called by the pipeline; knows nothing of Kafka's client.
 """
 
 from collections import deque
@@ -19,7 +20,9 @@ class Offsets:
         self._finished: set[int] = set()  # finished out of order, still behind an open one
 
     def receive(self, offset: int) -> bool:
-        """Note a position that waits for an outcome; False when it was seen before (a re-fetch), which must not count twice."""
+        """Note a position that waits for an outcome; False when it was seen before (a re-fetch),
+        which must not count twice.
+        """
         if not self.see(offset):
             return False
         self._open.append(offset)
@@ -33,8 +36,14 @@ class Offsets:
         return True
 
     def finish(self, offset: int) -> None:
-        """The position has a durable outcome. One that was finished before, or never received, changes nothing."""
-        if self._open and self.next_offset is not None and self._open[0] <= offset < self.next_offset:
+        """The position has a durable outcome. One that was finished before, or never received,
+        changes nothing.
+        """
+        if (
+            self._open
+            and self.next_offset is not None
+            and self._open[0] <= offset < self.next_offset
+        ):
             self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.remove(self._open.popleft())

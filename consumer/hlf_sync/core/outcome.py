@@ -1,6 +1,8 @@
-"""How a delivery ends: the verdict on Dynamics' answer becomes what the ledger records and what happens to the mentor next.
+"""How a delivery ends: the verdict on Dynamics' answer becomes what the ledger records and what
+happens to the mentor next.
 
-Pure; called by the pipeline after each call. The doubt rules are the heart of 'never guess what was applied' (docs/adr/0002-ledger.md).
+Pure; called by the pipeline after each call. The doubt rules are the heart of 'never guess what was
+applied' (docs/adr/0002-ledger.md).
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from hlf_sync.core.verdict import Course, Effect, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A mentor to take for one call: the write-ahead intent. `generation` is the one that the decision was made on."""
+    """A mentor to take for one call: the write-ahead intent. `generation` is the one that the
+    decision was made on.
+    """
 
     mentor_id: MentorId
     generation: int
@@ -26,7 +30,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim that holds until its lease ends. `claimed_at_s` is PostgreSQL's clock, a lower bound of when the call begins."""
+    """A claim that holds until its lease ends. `claimed_at_s` is PostgreSQL's clock, a lower bound
+    of when the call begins.
+    """
 
     mentor_id: MentorId
     generation: int
@@ -37,7 +43,9 @@ class Claimed:
 class Ending(StrEnum):
     """What the ledger does with the intent."""
 
-    APPLIED = "applied"  # the intended value is what Dynamics shows; doubt ends unless an older call may still take effect
+    # the intended value is what Dynamics shows; doubt ends unless an older call may still take
+    # effect
+    APPLIED = "applied"
     REFUSED = "refused"  # definitely not applied: the old value stands, and so does older doubt
     UNKNOWN = "unknown"  # in doubt: it may have been applied
     LATE = "late"  # in doubt, and it may be applied later still
@@ -46,7 +54,9 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What follows from one call. `retry_in_s` is None when the evaluation is over; `counts` whether the attempt counts against the mentor."""
+    """What follows from one call. `retry_in_s` is None when the evaluation is over; `counts`
+    whether the attempt counts against the mentor.
+    """
 
     ending: Ending
     state: LedgerState
@@ -79,11 +89,15 @@ def conclude(
 ) -> Conclusion:
     """Conclude one call; `random` lies in [0, 1).
 
-    `counts_attempt` is false for a probe and for what an outage had in flight. `spent_s` is what attempts and our own waits of this delivery
-    took so far.
+    `counts_attempt` is false for a probe and for what an outage had in flight. `spent_s` is what
+    attempts and our own waits of this delivery took so far.
     """
     ending = _ENDINGS[verdict.effect]
-    open_state = LedgerState.IN_DOUBT if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE} else LedgerState.PENDING
+    open_state = (
+        LedgerState.IN_DOUBT
+        if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE}
+        else LedgerState.PENDING
+    )
     match verdict.course:
         case Course.DONE:
             state = LedgerState.OUT_OF_SCOPE if is_leaver else LedgerState.IN_SYNC
@@ -91,25 +105,50 @@ def conclude(
         case Course.THROTTLED | Course.HALT | Course.RENEW_TOKEN | Course.POSTPONED:
             return _wait(verdict, ending, open_state)
         case Course.REJECTED:
-            return Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.REJECTED)
+            return Conclusion(
+                ending,
+                LedgerState.DEAD_LETTERED,
+                counts=True,
+                error_code=verdict.error_code,
+                letter=LetterKind.REJECTED,
+            )
         case Course.RETRY:
             if not counts_attempt:
                 return _wait(verdict, ending, open_state)
-            delay_s = next_delay(policy, attempt_number, retry_after_s=verdict.retry_after_s, random=random, elapsed_s=spent_s)
+            delay_s = next_delay(
+                policy,
+                attempt_number,
+                retry_after_s=verdict.retry_after_s,
+                random=random,
+                elapsed_s=spent_s,
+            )
             if delay_s is None:
-                return Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True, error_code=verdict.error_code, letter=LetterKind.EXHAUSTED)
-            return Conclusion(ending, open_state, counts=True, error_code=verdict.error_code, retry_in_s=delay_s)
+                return Conclusion(
+                    ending,
+                    LedgerState.DEAD_LETTERED,
+                    counts=True,
+                    error_code=verdict.error_code,
+                    letter=LetterKind.EXHAUSTED,
+                )
+            return Conclusion(
+                ending, open_state, counts=True, error_code=verdict.error_code, retry_in_s=delay_s
+            )
         case _ as never:
             assert_never(never)
 
 
 def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:
-    """Nobody's fault: no attempt is counted. What all wait for (a pause, a halt, the circuit) stands at the gate; this is the least of it."""
+    """Nobody's fault: no attempt is counted. What all wait for (a pause, a halt, the circuit)
+    stands at the gate; this is the least of it.
+    """
     retry_in_s = verdict.retry_after_s
     if retry_in_s is None or verdict.course is Course.HALT:
-        # A halt is lifted as soon as its cause is repaired, and then all go on: when the credentials are tried next is not this mentor's wait.
+        # A halt is lifted as soon as its cause is repaired, and then all go on: when the
+        # credentials are tried next is not this mentor's wait.
         retry_in_s = _LEAST_WAIT_S
-    return Conclusion(ending, state, counts=False, error_code=verdict.error_code, retry_in_s=retry_in_s)
+    return Conclusion(
+        ending, state, counts=False, error_code=verdict.error_code, retry_in_s=retry_in_s
+    )
 
 
 RELEASED = Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0)

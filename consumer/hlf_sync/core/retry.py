@@ -1,7 +1,9 @@
-"""When a mentor whose delivery failed is looked at again: exponential backoff with jitter, within a deadline (requirement R27).
+"""When a mentor whose delivery failed is looked at again: exponential backoff with jitter, within a
+deadline (requirement R27).
 
-Pure; called by `outcome.conclude`. A retry is a due time in the mentor queue, never a sleep. Waits without jitter are
-base · 2^(attempt − 1), at most `max_delay_s`; with the defaults 2, 4, 8, 16, 16, … seconds.
+Pure; called by `outcome.conclude`. A retry is a due time in the mentor queue, never a sleep. Waits
+without jitter are base · 2^(attempt − 1), at most `max_delay_s`; with the defaults 2, 4, 8, 16, 16,
+… seconds.
 """
 
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ _MAX_DOUBLINGS = 64  # beyond any useful wait, and far from where a float overfl
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently. `deadline_s` bounds what attempts and our own waits of one delivery take together."""
+    """How often and how patiently. `deadline_s` bounds what attempts and our own waits of one
+    delivery take together.
+    """
 
     max_attempts: int = 3
     base_delay_s: float = 2.0
@@ -24,11 +28,20 @@ DEFAULT = RetryPolicy()
 FAST = RetryPolicy(base_delay_s=1.0, max_delay_s=4.0)
 
 
-def next_delay(policy: RetryPolicy, attempt_number: int, *, retry_after_s: float | None, random: float, elapsed_s: float) -> float | None:
-    """Seconds until the attempt after `attempt_number` (1 or more, just failed); None when it was the last one.
+def next_delay(
+    policy: RetryPolicy,
+    attempt_number: int,
+    *,
+    retry_after_s: float | None,
+    random: float,
+    elapsed_s: float,
+) -> float | None:
+    """Seconds until the attempt after `attempt_number` (1 or more, just failed); None when it was
+    the last one.
 
-    `random` lies in [0, 1). `elapsed_s` is what this delivery's attempts and our own waits took so far. The server's `retry_after_s` is a lower
-    bound and may reach past the deadline: who is told to wait does not give up because of it.
+    `random` lies in [0, 1). `elapsed_s` is what this delivery's attempts and our own waits took so
+    far. The server's `retry_after_s` is a lower bound and may reach past the deadline: who is told
+    to wait does not give up because of it.
     """
     if attempt_number >= policy.max_attempts:
         return None

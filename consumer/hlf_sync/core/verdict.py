@@ -1,7 +1,9 @@
-"""Answer → verdict: the one table that says what an answer of Dynamics means, by transport, then error code, then status.
+"""Answer → verdict: the one table that says what an answer of Dynamics means, by transport, then
+error code, then status.
 
-Called by the Dynamics client. Pure; docs/errors.md is printed from these tables (`hlf_sync.pages.errors`). Sources: Microsoft's error and
-service-protection pages as read in reference/dynamics-web-api.md section 4, and requirements R26–R28. Two rules stand above the tables:
+Called by the Dynamics client. Pure; docs/errors.md is printed from these tables
+(`hlf_sync.pages.errors`). Sources: Microsoft's error and service-protection pages as read in
+reference/dynamics-web-api.md section 4, and requirements R26–R28. Two rules stand above the tables:
 
 - Only a 204, or a 200 that shows the value we asked for, is a success. Anything else that looks friendly (a portal's HTML, a truncated
   body) proves nothing: in doubt, and tried again.
@@ -25,7 +27,8 @@ class Course(StrEnum):
 
     DONE = "done"
     RETRY = "retry"  # evaluate the mentor again at a due time; the attempt counts
-    POSTPONED = "postponed"  # nothing was asked of Dynamics: again after retry_after_s, no attempt counts, nobody else waits
+    # nothing was asked of Dynamics: again after retry_after_s, no attempt counts, nobody else waits
+    POSTPONED = "postponed"
     THROTTLED = "throttled"  # everybody waits for retry_after_s, no attempt counts
     REJECTED = "rejected"  # a dead letter at once
     RENEW_TOKEN = "renew_token"  # noqa: S105 - the client gets one new token and asks once more; never leaves the client
@@ -43,7 +46,9 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an answer means. `retry_after_s` is a lower bound for the next call; `code` Dynamics' own (pacing tells the limits by it)."""
+    """What an answer means. `retry_after_s` is a lower bound for the next call; `code` Dynamics'
+    own (pacing tells the limits by it).
+    """
 
     course: Course
     error_code: ErrorCode | None
@@ -54,13 +59,19 @@ class Verdict:
 
     @property
     def is_breaker_success(self) -> bool:
-        """Whether the answer proves that Dynamics works: it did what was asked, or refused it for this contact."""
-        return self.course is Course.DONE or (self.course is Course.REJECTED and not self.is_breaker_failure)
+        """Whether the answer proves that Dynamics works: it did what was asked, or refused it for
+        this contact.
+        """
+        return self.course is Course.DONE or (
+            self.course is Course.REJECTED and not self.is_breaker_failure
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: the course, the error code it is reported as, whether it counts for the breaker, and why."""
+    """One row: the course, the error code it is reported as, whether it counts for the breaker, and
+    why.
+    """
 
     course: Course
     error_code: ErrorCode | None
@@ -69,18 +80,37 @@ class Rule:
 
 
 _DONE: Final = Rule(Course.DONE, None, "written")
-_UNCONFIRMED: Final = Rule(Course.RETRY, ErrorCode.SERVER_ERROR, "success that proves nothing", is_breaker_failure=True)
-_NOT_AN_ANSWER: Final = Rule(Course.RETRY, ErrorCode.NETWORK_ERROR, "not a final answer", is_breaker_failure=True)
+_UNCONFIRMED: Final = Rule(
+    Course.RETRY, ErrorCode.SERVER_ERROR, "success that proves nothing", is_breaker_failure=True
+)
+_NOT_AN_ANSWER: Final = Rule(
+    Course.RETRY, ErrorCode.NETWORK_ERROR, "not a final answer", is_breaker_failure=True
+)
 _THROTTLED: Final = Rule(Course.THROTTLED, ErrorCode.RATE_LIMITED, "service protection limit")
 _RENEW: Final = Rule(Course.RENEW_TOKEN, ErrorCode.AUTH_FAILURE, "token not accepted")
 _HALT: Final = Rule(Course.HALT, ErrorCode.AUTH_FAILURE, "refused for every contact alike")
 _GONE: Final = Rule(Course.REJECTED, ErrorCode.NOT_FOUND, "no such contact, or a wrong mapping")
 _REJECTED: Final = Rule(Course.REJECTED, ErrorCode.REJECTED, "repeating it cannot help")
-_RETRY: Final = Rule(Course.RETRY, ErrorCode.SERVER_ERROR, "the server's trouble", is_breaker_failure=True)
-_NETWORK: Final = Rule(Course.RETRY, ErrorCode.NETWORK_ERROR, "the network's trouble", is_breaker_failure=True)
-_TLS: Final = Rule(Course.HALT, ErrorCode.NETWORK_ERROR, "certificate not to be trusted: configuration, or somebody in between")
-_NO_TOKEN: Final = Rule(Course.POSTPONED, ErrorCode.NETWORK_ERROR, "the token endpoint does not answer")
-_OURS: Final = Rule(Course.REJECTED, ErrorCode.REJECTED, "our own transport refused the request", is_breaker_failure=True)
+_RETRY: Final = Rule(
+    Course.RETRY, ErrorCode.SERVER_ERROR, "the server's trouble", is_breaker_failure=True
+)
+_NETWORK: Final = Rule(
+    Course.RETRY, ErrorCode.NETWORK_ERROR, "the network's trouble", is_breaker_failure=True
+)
+_TLS: Final = Rule(
+    Course.HALT,
+    ErrorCode.NETWORK_ERROR,
+    "certificate not to be trusted: configuration, or somebody in between",
+)
+_NO_TOKEN: Final = Rule(
+    Course.POSTPONED, ErrorCode.NETWORK_ERROR, "the token endpoint does not answer"
+)
+_OURS: Final = Rule(
+    Course.REJECTED,
+    ErrorCode.REJECTED,
+    "our own transport refused the request",
+    is_breaker_failure=True,
+)
 
 FAILURES: Final = MappingProxyType(
     {
@@ -145,15 +175,21 @@ STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     }
 )
 
-_HUNDREDS: Final = MappingProxyType({1: _NOT_AN_ANSWER, 2: _UNCONFIRMED, 3: _REJECTED, 4: _REJECTED, 5: _RETRY})
+_HUNDREDS: Final = MappingProxyType(
+    {1: _NOT_AN_ANSWER, 2: _UNCONFIRMED, 3: _REJECTED, 4: _REJECTED, 5: _RETRY}
+)
 
 
 def judge(answer: Answer, *, has_renewed_token: bool = False) -> Verdict:
-    """Judge one answer; `has_renewed_token` says that it was asked with a token fetched because of a 401 just before. Total."""
+    """Judge one answer; `has_renewed_token` says that it was asked with a token fetched because of
+    a 401 just before. Total.
+    """
     match answer:
         case NoResponse(failure, retry_after_s):
             rule, effect = FAILURES[failure]
-            return Verdict(rule.course, rule.error_code, effect, rule.is_breaker_failure, retry_after_s)
+            return Verdict(
+                rule.course, rule.error_code, effect, rule.is_breaker_failure, retry_after_s
+            )
         case RefusedCredentials(retry_after_s):
             return Verdict(_HALT.course, _HALT.error_code, Effect.NONE, retry_after_s=retry_after_s)
         case Response():
@@ -161,13 +197,22 @@ def judge(answer: Answer, *, has_renewed_token: bool = False) -> Verdict:
             if rule.course is Course.RENEW_TOKEN and has_renewed_token:
                 rule = _HALT
             effect = effect_of(answer.status, rule)
-            return Verdict(rule.course, rule.error_code, effect, rule.is_breaker_failure, answer.retry_after_s, answer.code)
+            return Verdict(
+                rule.course,
+                rule.error_code,
+                effect,
+                rule.is_breaker_failure,
+                answer.retry_after_s,
+                answer.code,
+            )
         case _ as never:
             assert_never(never)
 
 
 def rule_for(response: Response) -> Rule:
-    """The row for an HTTP answer. A code speaks only where the status says that something failed."""
+    """The row for an HTTP answer. A code speaks only where the status says that
+    something failed.
+    """
     status = response.status
     if status == HTTPStatus.OK and response.is_confirmed:
         return _DONE
@@ -182,5 +227,8 @@ def effect_of(status: int, rule: Rule) -> Effect:
         return Effect.APPLIED
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Effect.NONE
-    is_late = status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT} or not HTTPStatus.OK <= status < 600  # noqa: PLR2004
+    is_late = (
+        status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
+        or not HTTPStatus.OK <= status < 600  # noqa: PLR2004
+    )
     return Effect.MAY_COME_LATE if is_late else Effect.UNKNOWN

@@ -1,7 +1,9 @@
-"""Read your own event: is a change's transaction visible in the snapshot that the facts were read with?
+"""Read your own event: is a change's transaction visible in the snapshot that the facts were read
+with?
 
-A committed transaction can be streamed before it leaves PostgreSQL's list of running ones; facts read in between are old, and a decision
-on them would lose the change. Sequence of events and sources: docs/adr/0001-level-triggered.md. Pure arithmetic, called by the pipeline.
+A committed transaction can be streamed before it leaves PostgreSQL's list of running ones; facts
+read in between are old, and a decision on them would lose the change. Sequence of events and
+sources: docs/adr/0001-level-triggered.md. Pure arithmetic, called by the pipeline.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ _HALF = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`pg_current_snapshot()`: 64-bit transaction ids; `xmax` is the latest completed one + 1, `running` those below it still open."""
+    """`pg_current_snapshot()`: 64-bit transaction ids; `xmax` is the latest completed one + 1,
+    `running` those below it still open.
+    """
 
     xmin: int
     xmax: int
@@ -31,7 +35,9 @@ class Snapshot:
         return self.xmax + (behind - _WRAP if behind >= _HALF else behind)
 
     def shows(self, transaction_id: int) -> bool:
-        """Whether the effects of a committed transaction with this 32-bit id are in what the snapshot read."""
+        """Whether the effects of a committed transaction with this 32-bit id are in what the
+        snapshot read.
+        """
         full = self.widen(transaction_id)
         return full < self.xmax and full not in self.running
 
@@ -46,7 +52,9 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VisibilityPolicy:
-    """How to wait for a transaction: the next look after `first_s`, doubling to `longest_s`; after `patience_s` ask for its fate."""
+    """How to wait for a transaction: the next look after `first_s`, doubling to `longest_s`; after
+    `patience_s` ask for its fate.
+    """
 
     first_s: float = 0.005
     longest_s: float = 0.25

@@ -1,7 +1,9 @@
-"""An Avro schema's JSON → a small tree of types, names resolved. Called once for each schema that the registry gives us.
+"""An Avro schema's JSON → a small tree of types, names resolved. Called once for each schema that
+the registry gives us.
 
-Refuses (`SchemaError`) whatever is no Avro schema, or larger than any honest one: a schema comes from outside too. Logical types and other
-attributes do not change the bytes, so they are dropped here. https://avro.apache.org/docs/1.12.0/specification/
+Refuses (`SchemaError`) whatever is no Avro schema, or larger than any honest one: a schema comes
+from outside too. Logical types and other attributes do not change the bytes, so they are dropped
+here. https://avro.apache.org/docs/1.12.0/specification/
 """
 
 import json
@@ -66,7 +68,9 @@ class Union:
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """Fields in the order of the bytes. May contain itself, so it is compared by identity, and its fields are filled in after it has a name."""
+    """Fields in the order of the bytes. May contain itself, so it is compared by identity, and its
+    fields are filled in after it has a name.
+    """
 
     name: str
     fields: dict[str, "Type"] = field(default_factory=dict, repr=False)

@@ -1,4 +1,5 @@
-"""A dead letter ↔ the bytes of its topic: Avro by schemas/dead_letter.avsc in Confluent's framing. Used by letter_topic and the replay tool.
+"""A dead letter ↔ the bytes of its topic: Avro by schemas/dead_letter.avsc in Confluent's framing.
+Used by letter_topic and the replay tool.
 
 Does no I/O beyond reading its own schema; which id the registry gave it is the caller's to know.
 """
@@ -17,7 +18,7 @@ from hlf_sync.errors import DecodeError, SettingsError
 
 _HERE = Path(__file__).resolve().parent
 # Inside an installed wheel, then beside the package in a clone.
-_FOLDERS = (_HERE.parent / "schemas", _HERE.parent.parent / "schemas")
+_FOLDERS = (_HERE.parent / "schemas", _HERE.parents[2] / "schemas")
 
 _HEADER_BYTES = 5
 
@@ -35,7 +36,9 @@ def schema_text() -> str:
 
 @cache
 def _parsed(text: str) -> Any:
-    """Times stay epoch milliseconds: the bytes are the same, and a record's timestamp may lie where no datetime reaches."""
+    """Times stay epoch milliseconds: the bytes are the same, and a record's timestamp may lie where
+    no datetime reaches.
+    """
     return fastavro.parse_schema(json.loads(text, object_hook=_without_logical_type))
 
 
@@ -58,7 +61,8 @@ def schema_id_of(value: bytes) -> int:
 
 
 def decode(value: bytes, writer_schema: str | None = None) -> DeadLetter:
-    """The letter in a record's value; `writer_schema` is the JSON of the schema it was written with, where that is not ours.
+    """The letter in a record's value; `writer_schema` is the JSON of the schema it was written
+    with, where that is not ours.
 
     Raises `DecodeError`, and nothing else, whatever the bytes and the schema.
     """
@@ -66,10 +70,16 @@ def decode(value: bytes, writer_schema: str | None = None) -> DeadLetter:
     body = BytesIO(value[_HEADER_BYTES:])
     try:
         ours = _parsed(schema_text())
-        fields: Any = fastavro.schemaless_reader(body, ours if writer_schema is None else _parsed(writer_schema), ours)
+        fields: Any = fastavro.schemaless_reader(
+            body, ours if writer_schema is None else _parsed(writer_schema), ours
+        )
         letter = _letter(fields)
-    except Exception as error:  # fastavro raises whatever comes up: EOFError, IndexError, struct.error, its own
-        raise DecodeError("decode_error", f"no letter of the expected schema ({type(error).__name__})") from error
+    except (
+        Exception
+    ) as error:  # fastavro raises whatever comes up: EOFError, IndexError, struct.error, its own
+        raise DecodeError(
+            "decode_error", f"no letter of the expected schema ({type(error).__name__})"
+        ) from error
     if body.read(1):
         raise DecodeError("decode_error", "bytes are left over")
     return letter

@@ -1,17 +1,36 @@
-"""One record's bytes → `Decoded`. Synchronous, without I/O, and never raises for what a record holds; called by the pipeline for each record.
+"""One record's bytes → `Decoded`. Synchronous, without I/O, and never raises for what a record
+holds; called by the pipeline for each record.
 
-Nothing may be skipped on a glance at the bytes: a record that is cut short must become a dead letter, whoever it is about. So the cheapest safe
-filter is a check of the whole record that costs little more than a glance: the usual shape (pattern.py) of what this schema's records looked like
-so far. It proves the record whole, and gives the organisation before anything is decoded. What does not fit the shape is walked.
+Nothing may be skipped on a glance at the bytes: a record that is cut short must become a dead
+letter, whoever it is about. So the cheapest safe filter is a check of the whole record that costs
+little more than a glance: the usual shape (pattern.py) of what this schema's records looked like so
+far. It proves the record whole, and gives the organisation before anything is decoded. What does
+not fit the shape is walked.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hlf_sync.core.model import Decoded, Ignored, IgnoredReason, MentorId, Position, Undecodable, UnknownSchema
+from hlf_sync.core.model import (
+    Decoded,
+    Ignored,
+    IgnoredReason,
+    MentorId,
+    Position,
+    Undecodable,
+    UnknownSchema,
+)
 from hlf_sync.decode.avro import Type
-from hlf_sync.decode.envelope import ROW_FIELDS, Envelopes, Row, SourceContract, Table, mentor_of, row_of
+from hlf_sync.decode.envelope import (
+    ROW_FIELDS,
+    Envelopes,
+    Row,
+    SourceContract,
+    Table,
+    mentor_of,
+    row_of,
+)
 from hlf_sync.decode.fields import ORIGIN
 from hlf_sync.decode.framing import HEADER_BYTES, schema_id_of
 from hlf_sync.decode.pattern import NEVER, usual_shape
@@ -40,14 +59,25 @@ class _Shape:
 
 
 class Decoder:
-    """Decodes by the schemas in the cache. What it remembers of records is their usual shape, one for each schema."""
+    """Decodes by the schemas in the cache. What it remembers of records is their usual shape, one
+    for each schema.
+    """
 
-    def __init__(self, organization: str, schemas: SchemaCache, *, prefix: str | None = None, database: str | None = None) -> None:
+    def __init__(
+        self,
+        organization: str,
+        schemas: SchemaCache,
+        *,
+        prefix: str | None = None,
+        database: str | None = None,
+    ) -> None:
         self._schemas = schemas
         self._envelopes = Envelopes(SourceContract(organization, prefix, database))
         self._shapes: dict[bytes, _Shape] = {}
 
-    def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
+    def decode(
+        self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
+    ) -> Decoded:
         """What the record is. `timestamp_ms` is the record's own, epoch milliseconds."""
         if value is None:
             return _TOMBSTONE
@@ -57,24 +87,44 @@ class Decoder:
             if match is not None and key is not None:
                 row = match.group(*shape.groups)
                 before, after, own = row[3], row[4], b"H" + key
-                # The shape lets UUIDs through only, so a key that equals the row's is one, and needs no test of its own.
+                # The shape lets UUIDs through only, so a key that equals the row's is one, and
+                # needs no test of its own.
                 if (after == own and before in (None, own)) or (after is None and before == own):
-                    decoded = self._envelopes.change_of(MentorId(key.decode()), shape.table, row, position, timestamp_ms)
+                    decoded = self._envelopes.change_of(
+                        MentorId(key.decode()), shape.table, row, position, timestamp_ms
+                    )
                     if type(decoded) is not Undecodable:
                         return decoded
         return self._decode_unusual(key, value, position, timestamp_ms)
 
-    def _decode_unusual(self, key: bytes | None, value: bytes, position: Position, timestamp_ms: int) -> Decoded:
+    def _decode_unusual(
+        self, key: bytes | None, value: bytes, position: Position, timestamp_ms: int
+    ) -> Decoded:
         schema_id = schema_id_of(value)
         if isinstance(schema_id, Undecodable):
             return _complete(schema_id, key)
         schema = self._schemas.get(schema_id)
         if schema is None:
             return UnknownSchema(schema_id)
-        decoded = schema if isinstance(schema, Undecodable) else self._read(schema, key, value, position, timestamp_ms)
-        return _complete(replace(decoded, schema_id=schema_id), key) if isinstance(decoded, Undecodable) else decoded
+        decoded = (
+            schema
+            if isinstance(schema, Undecodable)
+            else self._read(schema, key, value, position, timestamp_ms)
+        )
+        return (
+            _complete(replace(decoded, schema_id=schema_id), key)
+            if isinstance(decoded, Undecodable)
+            else decoded
+        )
 
-    def _read(self, schema: WriterSchema, key: bytes | None, value: bytes, position: Position, timestamp_ms: int) -> Decoded:
+    def _read(
+        self,
+        schema: WriterSchema,
+        key: bytes | None,
+        value: bytes,
+        position: Position,
+        timestamp_ms: int,
+    ) -> Decoded:
         try:
             found = schema.walker.walk(value, HEADER_BYTES)
         except Malformed as error:
@@ -90,7 +140,9 @@ class Decoder:
         return self._envelopes.change(table, row_of(table, found), key, position, timestamp_ms)
 
     def _learn(self, header: bytes, root: Type, found: Row, table: Table) -> None:
-        """Take where this record comes from for the usual, unless that is known, or changes all the time."""
+        """Take where this record comes from for the usual, unless that is known, or changes all the
+        time.
+        """
         origin = tuple(found[field] for field in ORIGIN)
         known = self._shapes.get(header)
         if known is None:
@@ -104,7 +156,9 @@ def _shape(root: Type, origin: Row, table: Table, changes_left: int) -> _Shape:
     pattern = usual_shape(root, dict(zip(ORIGIN, origin, strict=True)), wanted)
     if pattern is None:
         return _Shape(origin, table, (), None, 0)
-    groups = tuple(pattern.groupindex.get(field.name, pattern.groupindex[NEVER]) for field in wanted)
+    groups = tuple(
+        pattern.groupindex.get(field.name, pattern.groupindex[NEVER]) for field in wanted
+    )
     return _Shape(origin, table, groups, pattern.fullmatch, changes_left)
 
 

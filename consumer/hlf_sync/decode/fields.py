@@ -1,7 +1,8 @@
-"""The few fields of a Debezium envelope that are read; every other is skipped unseen. Shared by the pattern, the walker and the envelope.
+"""The few fields of a Debezium envelope that are read; every other is skipped unseen. Shared by the
+pattern, the walker and the envelope.
 
-A field travels as its bytes still in Avro's encoding (a string with its length before it), and is only decoded where its value matters:
-most are compared, not read.
+A field travels as its bytes still in Avro's encoding (a string with its length before it), and is
+only decoded where its value matters: most are compared, not read.
 """
 
 from enum import IntEnum
@@ -60,7 +61,14 @@ PATHS: Final[dict[Path, Field]] = {
 PARENTS: Final = frozenset(path[:1] for path in PATHS if len(path) > 1)
 """Where the read fields lie: before, after, source."""
 
-ORIGIN: Final = (Field.VERSION, Field.CONNECTOR, Field.PREFIX, Field.DATABASE, Field.SCHEMA, Field.TABLE)
+ORIGIN: Final = (
+    Field.VERSION,
+    Field.CONNECTOR,
+    Field.PREFIX,
+    Field.DATABASE,
+    Field.SCHEMA,
+    Field.TABLE,
+)
 """What is the same in every record of one schema, until Debezium is upgraded."""
 
 _NUMBERS: Final = frozenset({Field.COMMITTED_MS, Field.TRANSACTION_ID})
@@ -69,7 +77,9 @@ _STRINGS: Final = (Primitive("string"),)
 
 
 def is_readable(field: Field, of: Type) -> bool:
-    """Whether a value of this type can be the field's; another type is skipped, and the field is not there."""
+    """Whether a value of this type can be the field's; another type is skipped, and the field is
+    not there.
+    """
     return of in (_INTEGERS if field in _NUMBERS else _STRINGS)
 
 

@@ -1,6 +1,8 @@
-"""Confluent's framing: magic byte 0, the schema's id as a big-endian 32-bit integer, then Avro. Called by the decoder and the letter codec's tests.
+"""Confluent's framing: magic byte 0, the schema's id as a big-endian 32-bit integer, then Avro.
+Called by the decoder and the letter codec's tests.
 
-A newer client can put a schema GUID into a header instead: such a value begins with another byte, and is refused like any other.
+A newer client can put a schema GUID into a header instead: such a value begins with another byte,
+and is refused like any other.
 """
 
 from hlf_sync.core.model import Undecodable
@@ -24,5 +26,7 @@ def schema_id_of(value: bytes) -> int | Undecodable:
         return Undecodable("decode_error", "the value ends within its schema id")
     schema_id = int.from_bytes(value[1:HEADER_BYTES], "big", signed=True)
     if schema_id <= 0:
-        return Undecodable("decode_error", "no registry gives out such a schema id", schema_id=schema_id)
+        return Undecodable(
+            "decode_error", "no registry gives out such a schema id", schema_id=schema_id
+        )
     return schema_id

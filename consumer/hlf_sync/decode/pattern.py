@@ -1,18 +1,31 @@
-"""The usual shape of one schema's records as a regular expression: one call checks the record to its last byte, and gives the wanted fields.
+"""The usual shape of one schema's records as a regular expression: one call checks the record to
+its last byte, and gives the wanted fields.
 
-Avro is nearly regular: only a length before its content is not. Since the usual strings are short, each length up to 63 is an alternative of its
-own. What is not usual (a longer string, one that is not ASCII, another Debezium than before, an array) does not match, and the walker reads
-it. So the pattern may be narrow, but must never match what the walker would refuse, nor find other bytes in it (a property test compares them).
-It is seven times faster than fastavro, which is what makes a change that needs no call cheap (bench/decode.py).
+Avro is nearly regular: only a length before its content is not. Since the usual strings are short,
+each length up to 63 is an alternative of its own. What is not usual (a longer string, one that is
+not ASCII, another Debezium than before, an array) does not match, and the walker reads it. So the
+pattern may be narrow, but must never match what the walker would refuse, nor find other bytes in it
+(a property test compares them). It is seven times faster than fastavro, which is what makes a
+change that needs no call cheap (bench/decode.py).
 
-Every alternative begins with another byte than its siblings, and repeats are possessive: there is nothing to backtrack into. Compiled by schema.py.
+Every alternative begins with another byte than its siblings, and repeats are possessive: there is
+nothing to backtrack into. Compiled by schema.py.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
 from hlf_sync.decode.avro import Enumeration, Fixed, Primitive, Record, Type, Union
-from hlf_sync.decode.fields import ORIGIN, PARENTS, PATHS, Encoded, Field, Path, is_optional, is_readable
+from hlf_sync.decode.fields import (
+    ORIGIN,
+    PARENTS,
+    PATHS,
+    Encoded,
+    Field,
+    Path,
+    is_optional,
+    is_readable,
+)
 
 _HIGHEST_COST = 500
 """A string counts 4 and takes about a millisecond to compile, everything else 1; an envelope of four columns has 100."""
@@ -32,17 +45,25 @@ _UUID = rb"\x48[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OPERATION = rb"\x02[crud]"
 _NOTHING = b"(?!)"
 _NEVER = b"(?P<%b>%b)?" % (NEVER.encode(), _NOTHING)
-_ID_FIELDS = frozenset({Field.BEFORE_ID, Field.BEFORE_MENTOR_ID, Field.AFTER_ID, Field.AFTER_MENTOR_ID})
+_ID_FIELDS = frozenset(
+    {Field.BEFORE_ID, Field.BEFORE_MENTOR_ID, Field.AFTER_ID, Field.AFTER_MENTOR_ID}
+)
 
 
 class _NotRegular(Exception):  # noqa: N818 - it never leaves this file
     """The schema has no usual shape that an expression could describe."""
 
 
-def usual_shape(root: Type, origin: Mapping[Field, Encoded], groups: Sequence[Field]) -> re.Pattern[bytes] | None:
-    """An expression for records of this schema that come from `origin`, with `groups` as its groups, by name; None where there is none."""
+def usual_shape(
+    root: Type, origin: Mapping[Field, Encoded], groups: Sequence[Field]
+) -> re.Pattern[bytes] | None:
+    """An expression for records of this schema that come from `origin`, with `groups` as its
+    groups, by name; None where there is none.
+    """
     try:
-        return re.compile(_Writing(origin, frozenset(groups)).expression(root, ()) + _NEVER, re.DOTALL)
+        return re.compile(
+            _Writing(origin, frozenset(groups)).expression(root, ()) + _NEVER, re.DOTALL
+        )
     except (_NotRegular, RecursionError):
         return None
 
@@ -54,9 +75,15 @@ def _byte(value: int) -> bytes:
 def _lengths(low: int, high: int, content: bytes) -> bytes:
     """Strings of `low` to `high` - 1 bytes: a tree, so that few alternatives are tried."""
     if high - low <= 8:  # noqa: PLR2004 - measured: deeper and shallower trees are slower
-        return b"|".join(_byte(2 * length) + content + b"{%d}" % length for length in range(low, high))
+        return b"|".join(
+            _byte(2 * length) + content + b"{%d}" % length for length in range(low, high)
+        )
     middle = (low + high) // 2
-    below = b"(?=[%b-%b])(?:%b)" % (_byte(2 * low), _byte(2 * middle - 1), _lengths(low, middle, content))
+    below = b"(?=[%b-%b])(?:%b)" % (
+        _byte(2 * low),
+        _byte(2 * middle - 1),
+        _lengths(low, middle, content),
+    )
     return below + b"|(?:" + _lengths(middle, high, content) + b")"
 
 
@@ -101,16 +128,28 @@ class _Writing:
 
     def _record(self, record: Record, path: Path | None) -> bytes:
         inner = path if path == () or path in PARENTS else None
-        return b"".join(self.expression(of, None if inner is None else (*inner, name)) for name, of in record.fields.items())
+        return b"".join(
+            self.expression(of, None if inner is None else (*inner, name))
+            for name, of in record.fields.items()
+        )
 
     def _union(self, union: Union, branches: Sequence[Type], path: Path | None) -> bytes:
         field = PATHS.get(path or ())
         if not is_optional(union) and (field is not None or path in PARENTS):
             raise _NotRegular  # a group can be captured in one place only
-        written = [_byte(2 * index) + self.expression(branch, path) for index, branch in enumerate(branches)]
-        if field in ORIGIN or path == _SOURCE:  # null would be another origin than the one that was learnt, or the other way round
+        written = [
+            _byte(2 * index) + self.expression(branch, path)
+            for index, branch in enumerate(branches)
+        ]
+        if (
+            field in ORIGIN or path == _SOURCE
+        ):  # null would be another origin than the one that was learnt, or the other way round
             is_null = field is not None and self._origin.get(field) is None
-            written = [text for text, branch in zip(written, branches, strict=True) if (branch == _NULL) is is_null]
+            written = [
+                text
+                for text, branch in zip(written, branches, strict=True)
+                if (branch == _NULL) is is_null
+            ]
         return b"(?:" + b"|".join(written) + b")"
 
     def _leaf(self, of: Type, field: Field | None) -> bytes:
@@ -119,7 +158,11 @@ class _Writing:
         if field in ORIGIN:
             seen = self._origin.get(field)
             return _NOTHING if seen is None else re.escape(seen)
-        return b"(?P<%b>%b)" % (field.name.encode(), _wanted(field, of)) if field in self._groups else _plain(of)
+        return (
+            b"(?P<%b>%b)" % (field.name.encode(), _wanted(field, of))
+            if field in self._groups
+            else _plain(of)
+        )
 
 
 def _wanted(field: Field, of: Type) -> bytes:

@@ -1,4 +1,5 @@
-"""The writer schemas at hand, each turned into a walker once. The pipeline fetches them (registry.py) and puts them here; the decoder reads them.
+"""The writer schemas at hand, each turned into a walker once. The pipeline fetches them
+(registry.py) and puts them here; the decoder reads them.
 
 Does no I/O. A schema never changes under its id, so nothing here is ever forgotten.
 """
@@ -36,8 +37,9 @@ _NOT_ABOUT_ROWS: Final[Mapping[str, IgnoredReason]] = {
 class WriterSchema:
     """What a record's bytes were written with.
 
-    `unexpected_columns` are columns beyond the closed set: their values are dropped, but they should never have left the database, so somebody
-    must be told. `ignored` says why records of this schema concern nobody.
+    `unexpected_columns` are columns beyond the closed set: their values are dropped, but they
+    should never have left the database, so somebody must be told. `ignored` says why records of
+    this schema concern nobody.
     """
 
     schema_id: int
@@ -49,7 +51,9 @@ class WriterSchema:
 
 
 class SchemaCache:
-    """Schemas by id. A schema that can never be used is kept too, as the reason of its records' dead letters."""
+    """Schemas by id. A schema that can never be used is kept too, as the reason of its records'
+    dead letters.
+    """
 
     def __init__(self) -> None:
         self._schemas: dict[int, WriterSchema | Undecodable] = {}
@@ -81,13 +85,22 @@ def _writer_schema(schema_id: int, text: str) -> WriterSchema:
         root=root,
         walker=Walker(root),
         is_envelope=fields.keys() >= _ENVELOPE_FIELDS,
-        ignored=_NOT_ABOUT_ROWS.get(name.rpartition(".")[2]) if name.startswith("io.debezium.connector.") else None,
+        ignored=(
+            _NOT_ABOUT_ROWS.get(name.rpartition(".")[2])
+            if name.startswith("io.debezium.connector.")
+            else None
+        ),
         unexpected_columns=_columns(fields) - _known_columns(name),
     )
 
 
 def _columns(envelope: Mapping[str, Type]) -> frozenset[str]:
-    rows = [branch for name in ("before", "after") if name in envelope for branch in _branches(envelope[name])]
+    rows = [
+        branch
+        for name in ("before", "after")
+        if name in envelope
+        for branch in _branches(envelope[name])
+    ]
     return frozenset(column for row in rows if isinstance(row, Record) for column in row.fields)
 
 
@@ -96,5 +109,7 @@ def _branches(of: Type) -> Sequence[Type]:
 
 
 def _known_columns(envelope: str) -> frozenset[str]:
-    """Of the table that the envelope is named after (`prefix.schema.table.Envelope`); a name that says nothing knows none."""
+    """Of the table that the envelope is named after (`prefix.schema.table.Envelope`); a name that
+    says nothing knows none.
+    """
     return KNOWN_COLUMNS.get(".".join(envelope.split(".")[-3:-1]), frozenset())

@@ -1,9 +1,12 @@
-"""Reads a record of any writer schema: keeps the wanted fields' bytes, skips the rest, and proves that the record ends where its bytes end.
+"""Reads a record of any writer schema: keeps the wanted fields' bytes, skips the rest, and proves
+that the record ends where its bytes end.
 
-One small function per type, put together once for a schema. Used by schema.py for whatever the pattern of the usual shape does not match, so it
-is exact rather than fast. Every byte is checked: a number longer than 64 bits, a string that is no UTF-8, an index out of range, a byte too
-many or too few is `Malformed`, and nothing else is ever raised. Time and memory are bounded by the record's length: a claimed length or count
-allocates nothing, and items without bytes are not counted one by one.
+One small function per type, put together once for a schema. Used by schema.py for whatever the
+pattern of the usual shape does not match, so it is exact rather than fast. Every byte is checked: a
+number longer than 64 bits, a string that is no UTF-8, an index out of range, a byte too many or too
+few is `Malformed`, and nothing else is ever raised. Time and memory are bounded by the record's
+length: a claimed length or count allocates nothing, and items without bytes are not counted one by
+one.
 """
 
 from collections.abc import Callable
@@ -189,7 +192,10 @@ def _blocks(item: Step, *, has_bytes: bool) -> Step:
             count, start = _number(walk, start)
             if count == 0:
                 return start
-            if count < 0:  # the block's length follows, for those who skip it; we look at its items all the same
+            if (
+                count < 0
+                # the block's length follows, for those who skip it; we look at its items all the same
+            ):
                 count, start = -count, _skip_block_length(walk, start)
             if has_bytes:
                 start = _items(walk, start, item, count)
@@ -218,10 +224,11 @@ def _pair(first: Step, second: Step) -> Step:
 
 
 class _Assembly:
-    """Puts the steps of one schema together; a named record that comes again, or contains itself, is one step.
+    """Puts the steps of one schema together; a named record that comes again, or contains itself,
+    is one step.
 
-    What takes no bytes is no step. So each step moves on by a byte at least, and a schema that folds billions of nulls into a few names
-    costs nothing to read.
+    What takes no bytes is no step. So each step moves on by a byte at least, and a schema that
+    folds billions of nulls into a few names costs nothing to read.
     """
 
     def __init__(self) -> None:
@@ -235,7 +242,11 @@ class _Assembly:
         match of:
             case Primitive(name):
                 field = PATHS.get(path or ())
-                return _PRIMITIVES[name] if field is None or not is_readable(field, of) else _keep(field, _PRIMITIVES[name])
+                return (
+                    _PRIMITIVES[name]
+                    if field is None or not is_readable(field, of)
+                    else _keep(field, _PRIMITIVES[name])
+                )
             case Fixed(size):
                 return _skip_fixed(size)
             case Enumeration(count):
@@ -260,7 +271,9 @@ class _Assembly:
                 return size == 0
             case Record():
                 if of not in self._empty:
-                    self._empty[of] = False  # a record within itself has no end, so it is not empty either
+                    self._empty[of] = (
+                        False  # a record within itself has no end, so it is not empty either
+                    )
                     self._empty[of] = all(self.is_empty(inner) for inner in of.fields.values())
                 return self._empty[of]
             case _:
@@ -270,5 +283,8 @@ class _Assembly:
         inner = path if path == () or path in PARENTS else None
         if (record, inner) not in self._records:
             steps = self._records[record, inner] = []
-            steps.extend(self.step(of, None if inner is None else (*inner, name)) for name, of in record.fields.items())
+            steps.extend(
+                self.step(of, None if inner is None else (*inner, name))
+                for name, of in record.fields.items()
+            )
         return _sequence(self._records[record, inner])

@@ -1,4 +1,6 @@
-"""One check-up: which examinations there are for these settings, and what they found, in one order. Called by the command line."""
+"""One check-up: which examinations there are for these settings, and what they found, in one order.
+Called by the command line.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,21 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hlf_sync.doctor import connect
-from hlf_sync.doctor import database
-from hlf_sync.doctor import dynamics
-from hlf_sync.doctor import fleet
-from hlf_sync.doctor import kafka
-from hlf_sync.doctor import preparation
-from hlf_sync.doctor import registry
-from hlf_sync.doctor import source
+from hlf_sync.config.settings import Settings
+from hlf_sync.doctor import connect, database, dynamics, fleet, kafka, preparation, registry, source
 from hlf_sync.doctor.clocks import CHECK as CLOCK
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, examine_all
 from hlf_sync.doctor.finding import Finding, Verdict, fail, skipped
-from hlf_sync.config.settings import Settings
 
-_POSTGRES_FIX = "look at HLF_SYNC_POSTGRES_DSN (host, role, password, sslmode), pg_hba.conf and the server; workers wait meanwhile"
+_POSTGRES_FIX = (
+    "look at HLF_SYNC_POSTGRES_DSN (host, role, password, sslmode), pg_hba.conf and the server;"
+    " workers wait meanwhile"
+)
 _ORDER = (
     database.REACH,
     database.ROLE,
@@ -51,11 +49,15 @@ class Checkup:
     def verdict(self) -> Verdict:
         """The worst."""
         found = {finding.verdict for finding in self.findings}
-        return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in found), Verdict.OK)
+        return next(
+            (verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in found), Verdict.OK
+        )
 
     @property
     def exit_code(self) -> int:
-        """2: the settings are to blame. 4: PostgreSQL, Kafka or the registry does not answer. 1: something else is wrong. 0: nothing is."""
+        """2: the settings are to blame. 4: PostgreSQL, Kafka or the registry does not answer. 1:
+        something else is wrong. 0: nothing is.
+        """
         if self.findings[0].verdict is Verdict.FAIL:
             return 2
         if self.is_needed_one_away:
@@ -80,13 +82,17 @@ async def check_up(settings: Settings, secret_file: Path | None, unknown: Sequen
         dynamics.examination(settings, secret_file, clocks),
     )
     found = await examine_all(examinations)
-    is_away = any(one.is_needed and finding.is_unreachable for one, findings in found for finding in findings)
+    is_away = any(
+        one.is_needed and finding.is_unreachable for one, findings in found for finding in findings
+    )
     findings = (finding for _, several in found for finding in several)
     return Checkup((preparation.look_at(settings, unknown), *findings, clocks.finding()), is_away)
 
 
 def _postgres(settings: Settings, clocks: Clocks) -> Examination:
-    return Examination("PostgreSQL", _ORDER, lambda: _look(settings, clocks), _POSTGRES_FIX, is_needed=True)
+    return Examination(
+        "PostgreSQL", _ORDER, lambda: _look(settings, clocks), _POSTGRES_FIX, is_needed=True
+    )
 
 
 async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
@@ -101,7 +107,9 @@ async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
         database.CDC_ROLE: partial(database.cdc_role, publication=publication),
         database.SCHEMA: database.schema,
         database.VIEW: database.view,
-        source.PUBLICATION: partial(source.publication, name=publication, organization=settings.organization),
+        source.PUBLICATION: partial(
+            source.publication, name=publication, organization=settings.organization
+        ),
         source.SLOT: partial(source.slot, name=slot),
         source.IDENTITIES: source.identities,
         source.HEARTBEAT: source.heartbeat,

@@ -1,15 +1,26 @@
-"""Kafka Connect: does it answer, does the connector run, and is it configured as connectors/hlf-mentor-cdc.json says?"""
+"""Kafka Connect: does it answer, does the connector run, and is it configured as
+connectors/hlf-mentor-cdc.json says?
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from hlf_sync import clients
+from hlf_sync.config.settings import Settings
+from hlf_sync.connect.connector import (
+    Connector,
+    Difference,
+    Standing,
+    compare,
+    judge,
+    places,
+    read_connector,
+    trace_of,
+)
+from hlf_sync.connect.connector_trace import causes, find_cause
+from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
-from hlf_sync.config.settings import Settings
-from hlf_sync.connect.rest import ConnectRest
-from hlf_sync.connect.connector import Connector, Difference, Standing, compare, judge, places, read_connector, trace_of
-from hlf_sync.connect.connector_trace import causes, find_cause
 
 REACH, RUNS, CONFIG = "connect", "connect.connector", "connect.config"
 
@@ -18,7 +29,10 @@ _APPLY = "run `hlf-sync connector apply`"
 
 def examination(settings: Settings) -> Examination:
     """Of the settings' Connect."""
-    fix = "look at HLF_SYNC_CONNECT_URL, …_USER, …_PASSWORD, …_CA_FILE and the Connect workers; changes wait in PostgreSQL meanwhile"
+    fix = (
+        "look at HLF_SYNC_CONNECT_URL, …_USER, …_PASSWORD, …_CA_FILE and the Connect workers;"
+        " changes wait in PostgreSQL meanwhile"
+    )
     return Examination("Kafka Connect", (REACH, RUNS, CONFIG), lambda: _look(settings), fix)
 
 
@@ -32,12 +46,20 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
         status, config = await aside(lambda: _ask(rest, connector.name))
     yield ok(REACH, "answers")
     yield runs(connector.name, status)
-    yield skipped(CONFIG, "there is no connector") if config is None else configured(compare(config, connector.config))
+    yield (
+        skipped(CONFIG, "there is no connector")
+        if config is None
+        else configured(compare(config, connector.config))
+    )
 
 
 def wanted(settings: Settings) -> Connector:
     """The packaged connector, filled as `connector apply` fills it."""
-    values = places(organization=settings.organization, changes_topic=settings.changes_topic, source_file=settings.connect_source_file)
+    values = places(
+        organization=settings.organization,
+        changes_topic=settings.changes_topic,
+        source_file=settings.connect_source_file,
+    )
     return read_connector(None, values)
 
 
@@ -49,21 +71,36 @@ def runs(name: str, status: Mapping[str, Any] | None) -> Finding:
         case Standing.RUNNING:
             return ok(RUNS, f"{name} and its task run")
         case Standing.STARTING:
-            return warn(RUNS, f"{name} is starting", "look again in a few seconds; then into the Connect worker's log")
+            return warn(
+                RUNS,
+                f"{name} is starting",
+                "look again in a few seconds; then into the Connect worker's log",
+            )
         case Standing.PAUSED:
-            return fail(RUNS, f"{name} is paused or stopped: no change is streamed", f"when that is over: PUT /connectors/{name}/resume at Connect")
+            return fail(
+                RUNS,
+                f"{name} is paused or stopped: no change is streamed",
+                f"when that is over: PUT /connectors/{name}/resume at Connect",
+            )
         case Standing.FAILED:
             trace = trace_of(status)
             last = causes(trace)[-1:]
-            return fail(RUNS, f"{name} has failed{': ' + last[0] if last else ''}", find_cause(trace).advice)
+            return fail(
+                RUNS, f"{name} has failed{': ' + last[0] if last else ''}", find_cause(trace).advice
+            )
 
 
 def configured(differences: tuple[Difference, ...]) -> Finding:
     """Whether the running configuration has drifted from the file."""
     if not differences:
         return ok(CONFIG, "as connectors/hlf-mentor-cdc.json says")
-    sentences = [f"{one.key} is {one.running or '(none)'}, should be {one.wanted or '(none)'}" for one in differences]
-    return warn(CONFIG, f"has drifted: {some(sentences, 2)}", f"{_APPLY} --dry-run to see all, then without")
+    sentences = [
+        f"{one.key} is {one.running or '(none)'}, should be {one.wanted or '(none)'}"
+        for one in differences
+    ]
+    return warn(
+        CONFIG, f"has drifted: {some(sentences, 2)}", f"{_APPLY} --dry-run to see all, then without"
+    )
 
 
 def _ask(rest: ConnectRest, name: str) -> tuple[Mapping[str, Any] | None, dict[str, str] | None]:

@@ -1,6 +1,8 @@
-"""PostgreSQL as we use it: reachable and writable, least privilege of both roles, our schema's version, the facts view's columns.
+"""PostgreSQL as we use it: reachable and writable, least privilege of both roles, our schema's
+version, the facts view's columns.
 
-Asks with the sync role's own connection; every question is a SELECT. Names of application tables may be shown, values never.
+Asks with the sync role's own connection; every question is a SELECT. Names of application tables
+may be shown, values never.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -19,7 +21,13 @@ from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 
-REACH, ROLE, CDC_ROLE, SCHEMA, VIEW = "postgres", "postgres.role", "postgres.cdc_role", "postgres.schema", "postgres.view"
+REACH, ROLE, CDC_ROLE, SCHEMA, VIEW = (
+    "postgres",
+    "postgres.role",
+    "postgres.cdc_role",
+    "postgres.schema",
+    "postgres.view",
+)
 
 Connection = AsyncConnection[DictRow]
 Check = Callable[[Connection], Awaitable[Finding]]
@@ -55,7 +63,10 @@ SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n
    AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE'))
  ORDER BY 1
 """
-_CDC_ROLE = "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE rolname = 'hlf_cdc'"
+_CDC_ROLE = (
+    "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE"
+    " rolname = 'hlf_cdc'"
+)
 _CDC_COLUMNS = """
 SELECT p.schemaname || '.' || p.tablename || '.' || a.attname AS name, a.attname = ANY (p.attnames) AS is_published
   FROM pg_publication_tables p
@@ -75,7 +86,9 @@ SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type FROM pg_attribut
 
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Connection]:
-    """One connection for some questions; raises `DependencyError` or `SettingsError`, never with libpq's text, which may quote the DSN."""
+    """One connection for some questions; raises `DependencyError` or `SettingsError`, never with
+    libpq's text, which may quote the DSN.
+    """
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
@@ -83,7 +96,12 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
     options = f"-c statement_timeout={ASK_S:g}s -c default_transaction_read_only=on"
     try:
         connection = await AsyncConnection.connect(
-            dsn, autocommit=True, options=options, application_name="hlf-sync doctor", connect_timeout=int(ASK_S), row_factory=dict_row
+            dsn,
+            autocommit=True,
+            options=options,
+            application_name="hlf-sync doctor",
+            connect_timeout=int(ASK_S),
+            row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
         raise DependencyError("PostgreSQL", _reason(error)) from error
@@ -94,15 +112,29 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
 
 
 async def ask(connection: Connection, check: str, look: Check) -> Finding:
-    """One check; a question that PostgreSQL refuses is a finding, a connection that breaks is not."""
+    """One check; a question that PostgreSQL refuses is a finding, a connection that
+    breaks is not.
+    """
     try:
         return await look(connection)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedObject):
-        return fail(check, "a table or role of ours is missing", "connectors/sql/01_roles.sql, then `hlf-sync migrate`, then 02_source.sql")
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.UndefinedObject,
+    ):
+        return fail(
+            check,
+            "a table or role of ours is missing",
+            "connectors/sql/01_roles.sql, then `hlf-sync migrate`, then 02_source.sql",
+        )
     except psycopg.errors.InsufficientPrivilege:
         return fail(check, "our role may not look at it", _SOURCE_SQL)
     except psycopg.errors.QueryCanceled:
-        return warn(check, f"no answer within {ASK_S:g} s", "PostgreSQL is busy or something is locked: look at pg_stat_activity")
+        return warn(
+            check,
+            f"no answer within {ASK_S:g} s",
+            "PostgreSQL is busy or something is locked: look at pg_stat_activity",
+        )
     except psycopg.Error as error:
         if connection.broken:
             raise DependencyError("PostgreSQL", type(error).__name__) from error
@@ -115,25 +147,51 @@ async def server(connection: Connection, clocks: Clocks) -> Finding:
     row = await one(connection, _SERVER)
     clocks.database_s = row["now_s"] - (before_s + epoch_ms() / 1000) / 2
     if row["number"] < _OLDEST:
-        return fail(REACH, f"is version {row['version']}", "15 or later is needed: publications' column lists came with it")
+        return fail(
+            REACH,
+            f"is version {row['version']}",
+            "15 or later is needed: publications' column lists came with it",
+        )
     if row["is_standby"]:
-        return fail(REACH, "is a read-only standby", "let HLF_SYNC_POSTGRES_DSN name the primary (target_session_attrs=read-write)")
+        return fail(
+            REACH,
+            "is a read-only standby",
+            "let HLF_SYNC_POSTGRES_DSN name the primary (target_session_attrs=read-write)",
+        )
     if row["wal_level"] != "logical":
-        return fail(REACH, f"wal_level is {row['wal_level']}", "ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL")
+        return fail(
+            REACH,
+            f"wal_level is {row['wal_level']}",
+            "ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL",
+        )
     return ok(REACH, f"version {row['version']}, writable, wal_level logical")
 
 
 async def role(connection: Connection) -> Finding:
-    """R82: our role reads the view and nothing else of the application's, and is nobody's superuser."""
+    """R82: our role reads the view and nothing else of the application's, and is nobody's
+    superuser.
+    """
     row = await one(connection, _OWN_ROLE)
     strong = _strong(row, (*_STRONG, "rolreplication"))
     if strong:
-        return fail(ROLE, f"{row['name']} has {some(strong, 5)}", f"ALTER ROLE {row['name']} NO…, or connect as hlf_sync")
+        return fail(
+            ROLE,
+            f"{row['name']} has {some(strong, 5)}",
+            f"ALTER ROLE {row['name']} NO…, or connect as hlf_sync",
+        )
     foreign = [found["name"] for found in await rows(connection, _FOREIGN)]
     if foreign:
-        return fail(ROLE, f"{row['name']} can reach {some(foreign)} of the application's", f"REVOKE it (look at PUBLIC too); {_SOURCE_SQL}")
+        return fail(
+            ROLE,
+            f"{row['name']} can reach {some(foreign)} of the application's",
+            f"REVOKE it (look at PUBLIC too); {_SOURCE_SQL}",
+        )
     if row["member_of"]:
-        return warn(ROLE, f"{row['name']} may act as {some(row['member_of'])}", "REVOKE the membership: it is not needed")
+        return warn(
+            ROLE,
+            f"{row['name']} may act as {some(row['member_of'])}",
+            "REVOKE the membership: it is not needed",
+        )
     return ok(ROLE, f"{row['name']} reaches the view and nothing else of the application's")
 
 
@@ -141,33 +199,59 @@ async def cdc_role(connection: Connection, publication: str) -> Finding:
     """R82: Debezium's role reads the published columns and no other."""
     found = await rows(connection, _CDC_ROLE)
     if not found:
-        return fail(CDC_ROLE, "hlf_cdc does not exist", "an administrator runs connectors/sql/01_roles.sql and 02_source.sql")
+        return fail(
+            CDC_ROLE,
+            "hlf_cdc does not exist",
+            "an administrator runs connectors/sql/01_roles.sql and 02_source.sql",
+        )
     if strong := _strong(found[0], _STRONG):
-        return fail(CDC_ROLE, f"hlf_cdc has {some(strong, 5)}", "ALTER ROLE hlf_cdc NO…: it needs REPLICATION and its columns only")
+        return fail(
+            CDC_ROLE,
+            f"hlf_cdc has {some(strong, 5)}",
+            "ALTER ROLE hlf_cdc NO…: it needs REPLICATION and its columns only",
+        )
     columns = await rows(connection, _CDC_COLUMNS, publication)
     extra = [column["name"] for column in columns if not column["is_published"]]
     if extra:
-        return fail(CDC_ROLE, f"hlf_cdc can read {some(extra)}, which is not published", _SOURCE_SQL)
+        return fail(
+            CDC_ROLE, f"hlf_cdc can read {some(extra)}, which is not published", _SOURCE_SQL
+        )
     if lacking := [column["name"] for column in columns if column["is_published"]]:
-        return fail(CDC_ROLE, f"hlf_cdc cannot read {some(lacking)}: the connector will fail", _SOURCE_SQL)
+        return fail(
+            CDC_ROLE, f"hlf_cdc cannot read {some(lacking)}: the connector will fail", _SOURCE_SQL
+        )
     if not found[0]["rolreplication"]:
-        return warn(CDC_ROLE, "hlf_cdc lacks REPLICATION", "ALTER ROLE hlf_cdc REPLICATION, unless your provider has a role for it")
+        return warn(
+            CDC_ROLE,
+            "hlf_cdc lacks REPLICATION",
+            "ALTER ROLE hlf_cdc REPLICATION, unless your provider has a role for it",
+        )
     return ok(CDC_ROLE, "hlf_cdc reads the published columns and no other")
 
 
 async def schema(connection: Connection) -> Finding:
     """Whether the tables are this program's."""
-    recorded = {row["version"]: (row["name"], row["sha256"]) for row in await rows(connection, _VERSIONS)}
+    recorded = {
+        row["version"]: (row["name"], row["sha256"]) for row in await rows(connection, _VERSIONS)
+    }
     migrations = read_migrations()
     try:
         pending = due(migrations, recorded)
     except MigrationError as error:
-        return fail(SCHEMA, str(error), "run the hlf-sync that made the tables, or restore the file")
+        return fail(
+            SCHEMA, str(error), "run the hlf-sync that made the tables, or restore the file"
+        )
     if pending:
-        return fail(SCHEMA, f"lacks {some([one.name for one in pending])}", "run `hlf-sync migrate`")
+        return fail(
+            SCHEMA, f"lacks {some([one.name for one in pending])}", "run `hlf-sync migrate`"
+        )
     newer = sorted(recorded.keys() - {one.version for one in migrations})
     if newer:
-        return warn(SCHEMA, f"is ahead: a newer hlf-sync has applied {recorded[newer[-1]][0]}", "run the newer hlf-sync everywhere")
+        return warn(
+            SCHEMA,
+            f"is ahead: a newer hlf-sync has applied {recorded[newer[-1]][0]}",
+            "run the newer hlf-sync everywhere",
+        )
     return ok(SCHEMA, f"version {max(recorded):04}, as this hlf-sync expects")
 
 
@@ -175,14 +259,30 @@ async def view(connection: Connection) -> Finding:
     """The contract between the application and us."""
     found = {row["name"]: row["type"] for row in await rows(connection, _VIEW)}
     if not found:
-        return fail(VIEW, "hlf_sync.mentor_facts does not exist", "an administrator runs connectors/sql/02_source.sql")
-    wrong = [f"{name} is {found.get(name, 'missing')}, should be {kind}" for name, kind in VIEW_COLUMNS.items() if found.get(name) != kind]
+        return fail(
+            VIEW,
+            "hlf_sync.mentor_facts does not exist",
+            "an administrator runs connectors/sql/02_source.sql",
+        )
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, should be {kind}"
+        for name, kind in VIEW_COLUMNS.items()
+        if found.get(name) != kind
+    ]
     if wrong:
-        return fail(VIEW, some(wrong), "correct the view: docs and connectors/sql/02_source.sql say what each column means")
+        return fail(
+            VIEW,
+            some(wrong),
+            "correct the view: docs and connectors/sql/02_source.sql say what each column means",
+        )
     await rows(connection, "SELECT 1 FROM hlf_sync.mentor_facts LIMIT 1")
     extra = sorted(found.keys() - VIEW_COLUMNS.keys())
     if extra:
-        return warn(VIEW, f"shows more than is read: {some(extra)}", "take it out of the view: what is not needed cannot leak")
+        return warn(
+            VIEW,
+            f"shows more than is read: {some(extra)}",
+            "take it out of the view: what is not needed cannot leak",
+        )
     return ok(VIEW, "hlf_sync.mentor_facts has its six columns and can be read")
 
 
@@ -219,4 +319,6 @@ _REASONS = {
 def _reason(error: psycopg.OperationalError) -> str:
     """What a person can act upon, without libpq's text."""
     text = str(error)
-    return next((reason for phrase, reason in _REASONS.items() if phrase in text), type(error).__name__)
+    return next(
+        (reason for phrase, reason in _REASONS.items() if phrase in text), type(error).__name__
+    )

@@ -1,4 +1,6 @@
-"""Dynamics end to end: a token, then `WhoAmI`, the one request that proves host, TLS, token and application user and writes nothing."""
+"""Dynamics end to end: a token, then `WhoAmI`, the one request that proves host, TLS, token and
+application user and writes nothing.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -8,37 +10,60 @@ import httpx
 
 from hlf_sync import clients
 from hlf_sync.clock import epoch_ms
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.answer import parse_http_date
 from hlf_sync.core.model import ErrorCode
 from hlf_sync.core.verdict import Course
-from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, warn
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.errors import AuthError, SettingsError
 from hlf_sync.ports import CallResult
-from hlf_sync.config.settings import Settings
 
 TOKEN, WHO_AM_I = "dynamics.token", "dynamics.whoami"
 
-_FIX = "look at HLF_SYNC_DYNAMICS_BASE_URL, HLF_SYNC_DYNAMICS_AUTHORITY, the firewall and DNS; deliveries wait meanwhile"
-_SIGN_IN = "look at HLF_SYNC_DYNAMICS_TENANT_ID, …_CLIENT_ID and the secret (its value, not its id; has it expired?); calls go on by themselves"
+_FIX = (
+    "look at HLF_SYNC_DYNAMICS_BASE_URL, HLF_SYNC_DYNAMICS_AUTHORITY, the firewall and DNS;"
+    " deliveries wait meanwhile"
+)
+_SIGN_IN = (
+    "look at HLF_SYNC_DYNAMICS_TENANT_ID, …_CLIENT_ID and the secret (its value, not its id; has it"
+    " expired?); calls go on by themselves"
+)
 _FIXES = {
-    ErrorCode.AUTH_FAILURE: "Dynamics needs an application user for this client id, enabled, with a role that may read and write contacts",
-    ErrorCode.RATE_LIMITED: "nothing: the workers wait. If it lasts, another application shares this user",
-    ErrorCode.SERVER_ERROR: "nothing: the workers wait and probe. Look at the Power Platform's service health",
+    ErrorCode.AUTH_FAILURE: (
+        "Dynamics needs an application user for this client id, enabled, with a role that may read"
+        " and write contacts"
+    ),
+    ErrorCode.RATE_LIMITED: (
+        "nothing: the workers wait. If it lasts, another application shares this user"
+    ),
+    ErrorCode.SERVER_ERROR: (
+        "nothing: the workers wait and probe. Look at the Power Platform's service health"
+    ),
     ErrorCode.NETWORK_ERROR: _FIX,
-    ErrorCode.NOT_FOUND: "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API at this address",
-    ErrorCode.REJECTED: "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API at this address",
+    ErrorCode.NOT_FOUND: (
+        "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API"
+        " at this address"
+    ),
+    ErrorCode.REJECTED: (
+        "look at HLF_SYNC_DYNAMICS_BASE_URL and HLF_SYNC_DYNAMICS_API_VERSION: there is no Web API"
+        " at this address"
+    ),
 }
 
 
 def examination(settings: Settings, secret_file: Path | None, clocks: Clocks) -> Examination:
     """Of the settings' environment."""
-    return Examination("Dynamics", (TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX)
+    return Examination(
+        "Dynamics", (TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX
+    )
 
 
-async def _look(settings: Settings, secret_file: Path | None, clocks: Clocks) -> AsyncIterator[Finding]:
+async def _look(
+    settings: Settings, secret_file: Path | None, clocks: Clocks
+) -> AsyncIterator[Finding]:
     if (missing := _missing(settings)) is not None:
         yield skipped(TOKEN, missing)
         yield skipped(WHO_AM_I, missing)
@@ -62,7 +87,9 @@ def _missing(settings: Settings) -> str | None:
         settings.require("dynamics_base_url")
         settings.require_credentials()
     except SettingsError as error:
-        return f"{str(error).partition(':')[0]}" + (", and delivery is shadow" if settings.delivery == "shadow" else "")
+        return f"{str(error).partition(':')[0]}" + (
+            ", and delivery is shadow" if settings.delivery == "shadow" else ""
+        )
     return None
 
 

@@ -1,7 +1,9 @@
-"""Runs examinations side by side: each has one part, its checks in order, and a time after which the part counts as dead.
+"""Runs examinations side by side: each has one part, its checks in order, and a time after which
+the part counts as dead.
 
-An examination gives its findings one by one, so that what was found before a time-out is kept. It raises `DependencyError` when the part does not
-answer and `SettingsError` when it cannot even be asked. No exception leaves this file: a doctor that falls over helps nobody.
+An examination gives its findings one by one, so that what was found before a time-out is kept. It
+raises `DependencyError` when the part does not answer and `SettingsError` when it cannot even be
+asked. No exception leaves this file: a doctor that falls over helps nobody.
 """
 
 import asyncio
@@ -25,7 +27,8 @@ ASK_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """`checks` are the names of the findings that `look` gives, in its order; the first says whether the part answers. `fix`: when it does not.
+    """`checks` are the names of the findings that `look` gives, in its order; the first says
+    whether the part answers. `fix`: when it does not.
 
     `is_needed`: no worker starts without it (contract.md, exit code 4).
     """
@@ -37,7 +40,9 @@ class Examination:
     is_needed: bool = False
 
 
-async def examine_all(examinations: Sequence[Examination], *, patience_s: float = PATIENCE_S) -> list[tuple[Examination, list[Finding]]]:
+async def examine_all(
+    examinations: Sequence[Examination], *, patience_s: float = PATIENCE_S
+) -> list[tuple[Examination, list[Finding]]]:
     """All findings, one per check and in the order given."""
     asyncio.get_running_loop().set_default_executor(_Aside())
     found = await asyncio.gather(*(_examine(one, patience_s) for one in examinations))
@@ -57,7 +62,13 @@ async def _examine(examination: Examination, patience_s: float) -> list[Finding]
     except SettingsError as error:
         findings.append(fail(_next(examination, findings), str(error), "correct the setting"))
     except Exception as error:  # noqa: BLE001 - the one outermost place; whatever it is, the other parts are still examined
-        findings.append(fail(_next(examination, findings), f"the check itself failed: {type(error).__name__}", "report this with --json's output"))
+        findings.append(
+            fail(
+                _next(examination, findings),
+                f"the check itself failed: {type(error).__name__}",
+                "report this with --json's output",
+            )
+        )
     last = findings[-1]
     because = last.text if last.verdict is Verdict.SKIPPED else f"because of {last.check}"
     return [*findings, *(skipped(name, because) for name in examination.checks[len(findings) :])]
@@ -67,13 +78,23 @@ def _next(examination: Examination, findings: list[Finding]) -> str:
     return examination.checks[min(len(findings), len(examination.checks) - 1)]
 
 
-def _silent(examination: Examination, findings: list[Finding], detail: str, part: str = "") -> Finding:
-    finding = fail(_next(examination, findings), f"{part or examination.part} does not answer ({detail})", examination.fix)
-    return Finding(finding.check, finding.verdict, finding.text, finding.fix, is_unreachable=not findings)
+def _silent(
+    examination: Examination, findings: list[Finding], detail: str, part: str = ""
+) -> Finding:
+    finding = fail(
+        _next(examination, findings),
+        f"{part or examination.part} does not answer ({detail})",
+        examination.fix,
+    )
+    return Finding(
+        finding.check, finding.verdict, finding.text, finding.fix, is_unreachable=not findings
+    )
 
 
 class _Aside(ThreadPoolExecutor):
-    """A daemon thread per piece of work: one that hangs (a name lookup, a dead broker) does not keep the program from ending."""
+    """A daemon thread per piece of work: one that hangs (a name lookup, a dead broker) does not
+    keep the program from ending.
+    """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Run it beside."""

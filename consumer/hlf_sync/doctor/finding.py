@@ -1,4 +1,6 @@
-"""What a check found: a verdict, what was seen, and what to do. Pure; everything else in this room makes these."""
+"""What a check found: a verdict, what was seen, and what to do. Pure; everything else in this room
+makes these.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +17,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `check` is a stable name; neither text nor fix ever holds a secret or a personal datum.
+    """One line of the report. `check` is a stable name; neither text nor fix ever holds a secret or
+    a personal datum.
 
     `is_unreachable`: the part did not answer at all, so nothing else is known of it.
     """

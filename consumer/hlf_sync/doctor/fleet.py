@@ -1,17 +1,27 @@
-"""What the workers share, as PostgreSQL has it: circuit, halts, leader, open dead letters. Called with the sync role's connection."""
+"""What the workers share, as PostgreSQL has it: circuit, halts, leader, open dead letters. Called
+with the sync role's connection.
+"""
 
 from hlf_sync.core.model import HaltReason
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, some, warn
 
-CIRCUIT, HALTS, LEADER, LETTERS = "fleet.circuit", "fleet.halts", "fleet.leader", "fleet.dead_letters"
+CIRCUIT, HALTS, LEADER, LETTERS = (
+    "fleet.circuit",
+    "fleet.halts",
+    "fleet.leader",
+    "fleet.dead_letters",
+)
 
 _CIRCUIT = """
 SELECT state, failure_count, last_error_code, extract(epoch FROM now() - opened_at)::float8 AS open_s,
        extract(epoch FROM retry_after_until - now())::float8 AS pause_s
   FROM hlf_sync.circuit WHERE organization = %s
 """
-_HALTS = "SELECT reason, extract(epoch FROM now() - since)::float8 AS for_s FROM hlf_sync.halt ORDER BY since"
+_HALTS = (
+    "SELECT reason, extract(epoch FROM now() - since)::float8 AS for_s FROM hlf_sync.halt ORDER BY"
+    " since"
+)
 # A bigint advisory lock as pg_locks shows it: the high half in classid, the low one in objid.
 _LEADER = """
 SELECT count(*) AS leaders FROM pg_locks
@@ -25,8 +35,12 @@ SELECT count(DISTINCT mentor_id) AS open, coalesce(extract(epoch FROM now() - mi
 
 _FIXES = {
     HaltReason.AUTH.value: "repair Dynamics' credentials or privileges; it lifts itself",
-    HaltReason.DEAD_LETTER_LIMIT.value: "find out why so much is refused, then `hlf-sync resume dead-letter-limit`",
-    HaltReason.MASS_REMOVAL.value: "if they are really to go: `hlf-sync confirm-removals --reason TEXT`",
+    HaltReason.DEAD_LETTER_LIMIT.value: (
+        "find out why so much is refused, then `hlf-sync resume dead-letter-limit`"
+    ),
+    HaltReason.MASS_REMOVAL.value: (
+        "if they are really to go: `hlf-sync confirm-removals --reason TEXT`"
+    ),
 }
 
 
@@ -37,10 +51,21 @@ async def circuit(connection: Connection, organization: str) -> Finding:
         return ok(CIRCUIT, "closed, and always was")
     row = found[0]
     if row["state"] != "closed":
-        text = f"{row['state']} for {row['open_s'] or 0:.0f} s after {row['failure_count']} failures ({row['last_error_code']})"
-        return warn(CIRCUIT, text, "nothing: one probe at a time tries by itself; see dynamics.whoami for the cause")
+        text = (
+            f"{row['state']} for {row['open_s'] or 0:.0f} s after {row['failure_count']} failures"
+            f" ({row['last_error_code']})"
+        )
+        return warn(
+            CIRCUIT,
+            text,
+            "nothing: one probe at a time tries by itself; see dynamics.whoami for the cause",
+        )
     if (row["pause_s"] or 0) > 0:
-        return warn(CIRCUIT, f"closed; Dynamics asked for a pause of {row['pause_s']:.0f} s more", "nothing: the workers wait for it")
+        return warn(
+            CIRCUIT,
+            f"closed; Dynamics asked for a pause of {row['pause_s']:.0f} s more",
+            "nothing: the workers wait for it",
+        )
     return ok(CIRCUIT, "closed")
 
 
@@ -50,14 +75,20 @@ async def halts(connection: Connection) -> Finding:
     if not found:
         return ok(HALTS, "none")
     text = some([f"{row['reason']} for {row['for_s']:.0f} s" for row in found])
-    return fail(HALTS, text, "; ".join(_FIXES.get(row["reason"], "see docs/runbook.md") for row in found))
+    return fail(
+        HALTS, text, "; ".join(_FIXES.get(row["reason"], "see docs/runbook.md") for row in found)
+    )
 
 
 async def leader(connection: Connection) -> Finding:
     """Somebody must ask for what time alone makes due."""
     if (await one(connection, _LEADER))["leaders"]:
         return ok(LEADER, "a worker leads")
-    return warn(LEADER, "nobody leads: certificates that end are not noticed", "start a worker: `hlf-sync run`")
+    return warn(
+        LEADER,
+        "nobody leads: certificates that end are not noticed",
+        "start a worker: `hlf-sync run`",
+    )
 
 
 async def letters(connection: Connection) -> Finding:
@@ -65,5 +96,7 @@ async def letters(connection: Connection) -> Finding:
     row = await one(connection, _LETTERS)
     if not row["open"]:
         return ok(LETTERS, "none open")
-    text = f"open for {counted(row['open'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
+    text = (
+        f"open for {counted(row['open'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
+    )
     return warn(LETTERS, text, "`hlf-sync replay plan` says what became of each")

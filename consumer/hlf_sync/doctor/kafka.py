@@ -1,4 +1,6 @@
-"""Kafka: does it answer, are the topics as connectors/topics.json wants them, and does anybody work the changes? Reads no record."""
+"""Kafka: does it answer, are the topics as connectors/topics.json wants them, and does anybody work
+the changes? Reads no record.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,12 +8,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.config.settings import Settings
-from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 
 REACH, GROUP = "kafka", "kafka.group"
 # In the order of connectors/topics.json.
@@ -24,20 +26,31 @@ _APPLY = "alter it to what connectors/topics.json says"
 
 def examination(settings: Settings) -> Examination:
     """Of the settings' cluster."""
-    fix = "look at HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS and HLF_SYNC_KAFKA_OPTIONS (security.protocol, sasl.…, ssl.ca.location); workers wait meanwhile"
-    return Examination("Kafka", (REACH, *TOPICS, GROUP), lambda: _look(settings), fix, is_needed=True)
+    fix = (
+        "look at HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS and HLF_SYNC_KAFKA_OPTIONS (security.protocol,"
+        " sasl.…, ssl.ca.location); workers wait meanwhile"
+    )
+    return Examination(
+        "Kafka", (REACH, *TOPICS, GROUP), lambda: _look(settings), fix, is_needed=True
+    )
 
 
 async def _look(settings: Settings) -> AsyncIterator[Finding]:
     if settings.kafka_bootstrap_servers is None:
         yield skipped(REACH, "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS is not set")
         return
-    options = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options, "log_level": 0}
+    options = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        **settings.kafka_options,
+        "log_level": 0,
+    }
     admin = _admin(options)
     brokers = await aside(lambda: _brokers(admin))
     yield reached(brokers)
     wanted = read_topics(
-        changes_topic=settings.changes_topic, dead_letters_topic=settings.dead_letters_topic, replicas=brokers if brokers < _COPIES else None
+        changes_topic=settings.changes_topic,
+        dead_letters_topic=settings.dead_letters_topic,
+        replicas=brokers if brokers < _COPIES else None,
     )
     reports = await aside(lambda: inspect_topics(options, wanted))
     for check, topic, report in zip(TOPICS, wanted, reports, strict=True):
@@ -64,7 +77,10 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     if not differences:
         days = int(topic.config.get("retention.ms", 0)) / 86_400_000
         kept = f"{topic.config['cleanup.policy']} after {counted(days, 'day')}"
-        return ok(check, f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}")
+        return ok(
+            check,
+            f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}",
+        )
     text = f"{topic.name}: {some(list(differences))}"
     if any("does not exist" in one for one in differences):
         return fail(check, text, "create it as connectors/topics.json says")
@@ -73,7 +89,9 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
 
 
 def _is_dangerous(difference: str, *, is_changes: bool) -> bool:
-    """Records would be lost or mentors mixed up. Other values are somebody's choice, and worth a look."""
+    """Records would be lost or mentors mixed up. Other values are somebody's choice, and worth a
+    look.
+    """
     if difference.startswith(("cleanup.policy", "unclean.leader")) or "partitions" in difference:
         return True
     if difference.startswith("retention.ms is "):
@@ -95,13 +113,19 @@ def _admin(options: dict[str, Any]) -> AdminClient:
         silent: dict[str, Any] = {**options, "error_cb": lambda _error: None}
         return AdminClient(silent)
     except KafkaException as error:
-        raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})") from error
+        raise SettingsError(
+            f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"
+        ) from error
 
 
 def _members(admin: AdminClient, name: str) -> int:
     """How many workers the group has."""
     try:
-        return len(admin.describe_consumer_groups([name], request_timeout=ASK_S)[name].result(ASK_S).members)
+        return len(
+            admin.describe_consumer_groups([name], request_timeout=ASK_S)[name]
+            .result(ASK_S)
+            .members
+        )
     except KafkaException as error:
         if _code(error) == "GROUP_ID_NOT_FOUND":
             return 0
@@ -111,9 +135,17 @@ def _members(admin: AdminClient, name: str) -> int:
 def worked(name: str, members: int, lag: int) -> Finding:
     """No member: nobody works."""
     if not members:
-        return warn(GROUP, f"{name} has no member; {counted(lag, 'record')} to do", "start a worker: `hlf-sync run`")
+        return warn(
+            GROUP,
+            f"{name} has no member; {counted(lag, 'record')} to do",
+            "start a worker: `hlf-sync run`",
+        )
     return ok(GROUP, f"{counted(members, 'worker')} in {name}, {counted(lag, 'record')} behind")
 
 
 def _code(error: KafkaException) -> str:
-    return str(error.args[0].name()) if error.args and isinstance(error.args[0], KafkaError) else type(error).__name__
+    return (
+        str(error.args[0].name())
+        if error.args and isinstance(error.args[0], KafkaError)
+        else type(error).__name__
+    )

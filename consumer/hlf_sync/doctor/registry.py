@@ -1,20 +1,26 @@
-"""The schema registry: does it answer, and does it take the schema of our dead letters? Asks; registers nothing."""
+"""The schema registry: does it answer, and does it take the schema of our dead letters? Asks;
+registers nothing.
+"""
 
 from collections.abc import AsyncIterator
 
-from hlf_sync import clients
+from hlf_sync import clients, packaged
+from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped
-from hlf_sync.config.settings import Settings
-from hlf_sync import packaged
 
 REACH, LETTERS = "registry", "registry.dead_letters"
 
 
 def examination(settings: Settings) -> Examination:
     """Of the settings' registry."""
-    fix = "look at HLF_SYNC_SCHEMA_REGISTRY_URL (the Confluent-compatible root), …_USER, …_PASSWORD, …_CA_FILE; workers wait meanwhile"
-    return Examination("the schema registry", (REACH, LETTERS), lambda: _look(settings), fix, is_needed=True)
+    fix = (
+        "look at HLF_SYNC_SCHEMA_REGISTRY_URL (the Confluent-compatible root), …_USER, …_PASSWORD,"
+        " …_CA_FILE; workers wait meanwhile"
+    )
+    return Examination(
+        "the schema registry", (REACH, LETTERS), lambda: _look(settings), fix, is_needed=True
+    )
 
 
 async def _look(settings: Settings) -> AsyncIterator[Finding]:
@@ -31,4 +37,8 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
         elif await registry.is_compatible(subject, schema):
             yield ok(LETTERS, f"{subject} takes our schema; the first dead letter registers it")
         else:
-            yield fail(LETTERS, f"{subject} would refuse our schema: no dead letter could be written", "see which version is registered there")
+            yield fail(
+                LETTERS,
+                f"{subject} would refuse our schema: no dead letter could be written",
+                "see which version is registered there",
+            )

@@ -8,7 +8,12 @@ from rich.table import Table
 from hlf_sync.doctor.checkup import Checkup
 from hlf_sync.doctor.finding import Finding, Verdict
 
-_COLOURS = {Verdict.OK: "green", Verdict.SKIPPED: "dim", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+_COLOURS = {
+    Verdict.OK: "green",
+    Verdict.SKIPPED: "dim",
+    Verdict.WARN: "yellow",
+    Verdict.FAIL: "bold red",
+}
 _WIDEST = 7  # "skipped"
 
 
@@ -20,7 +25,9 @@ def table(checkup: Checkup) -> Table:
     grid.add_column(overflow="fold")
     for finding in checkup.findings:
         colour = _COLOURS[finding.verdict]
-        text = escape(finding.text) + (f"\n[bold]→[/bold] {escape(finding.fix)}" if finding.fix else "")
+        text = escape(finding.text) + (
+            f"\n[bold]→[/bold] {escape(finding.fix)}" if finding.fix else ""
+        )
         style = "dim" if finding.verdict is Verdict.SKIPPED else None
         grid.add_row(f"[{colour}]{finding.verdict}[/]", finding.check, text, style=style)
     return grid
@@ -29,18 +36,35 @@ def table(checkup: Checkup) -> Table:
 def line(finding: Finding) -> str:
     """For a pipe: one line per check."""
     fix = f" -> {finding.fix}" if finding.fix else ""
-    return f"{finding.verdict:<{_WIDEST}}  {finding.check:<20}  {' '.join(finding.text.split())}{fix}"
+    return (
+        f"{finding.verdict:<{_WIDEST}}  {finding.check:<20}  {' '.join(finding.text.split())}{fix}"
+    )
 
 
 def summary(checkup: Checkup) -> str:
     """The last line."""
-    counts = {verdict: sum(finding.verdict is verdict for finding in checkup.findings) for verdict in Verdict}
+    counts = {
+        verdict: sum(finding.verdict is verdict for finding in checkup.findings)
+        for verdict in Verdict
+    }
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    ending = {Verdict.FAIL: "something must be repaired", Verdict.WARN: "it works; something wants a look", Verdict.OK: "all is well"}
+    ending = {
+        Verdict.FAIL: "something must be repaired",
+        Verdict.WARN: "it works; something wants a look",
+        Verdict.OK: "all is well",
+    }
     return f"{ending[checkup.verdict]}: {told}"
 
 
 def as_json(checkup: Checkup) -> dict[str, Any]:
     """For `--json`."""
-    checks = [{"check": finding.check, "verdict": finding.verdict.value, "text": finding.text, "fix": finding.fix} for finding in checkup.findings]
+    checks = [
+        {
+            "check": finding.check,
+            "verdict": finding.verdict.value,
+            "text": finding.text,
+            "fix": finding.fix,
+        }
+        for finding in checkup.findings
+    ]
     return {"verdict": checkup.verdict.value, "exit_code": checkup.exit_code, "checks": checks}

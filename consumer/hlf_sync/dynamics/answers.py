@@ -1,6 +1,8 @@
-"""An exchange → the `Answer` that the verdict is about: error code, Retry-After, and whether a body confirms what was asked for. Pure.
+"""An exchange → the `Answer` that the verdict is about: error code, Retry-After, and whether a body
+confirms what was asked for. Pure.
 
-Used by the Dynamics client. Of a body nothing is kept but the code and the one column: error texts may hold personal data and principals' ids.
+Used by the Dynamics client. Of a body nothing is kept but the code and the one column: error texts
+may hold personal data and principals' ids.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +17,11 @@ _OK = 200
 _FIRST_ERROR = 400
 
 
-def answer_of(exchange: Exchange, now_s: float, confirms: Callable[[Mapping[str, object]], bool]) -> Response:
-    """The answer. `now_s`, epoch seconds, only counts for a Retry-After date in an answer that is not dated itself.
+def answer_of(
+    exchange: Exchange, now_s: float, confirms: Callable[[Mapping[str, object]], bool]
+) -> Response:
+    """The answer. `now_s`, epoch seconds, only counts for a Retry-After date in an answer that is
+    not dated itself.
 
     `confirms` says of a 200's JSON object whether it shows what was asked for.
     """
@@ -30,7 +35,9 @@ def answer_of(exchange: Exchange, now_s: float, confirms: Callable[[Mapping[str,
 
 
 def code_of(body: bytes | None) -> int | None:
-    """Dynamics' error code from any of the shapes that error bodies have: `{"error":{"code":…}}`, or `ErrorCode` without an envelope."""
+    """Dynamics' error code from any of the shapes that error bodies have: `{"error":{"code":…}}`,
+    or `ErrorCode` without an envelope.
+    """
     whole = json_object(body)
     if whole is None:
         return None
@@ -40,7 +47,9 @@ def code_of(body: bytes | None) -> int | None:
 
 
 def retry_after_of(headers: httpx.Headers, now_s: float) -> float | None:
-    """Retry-After in seconds. A date is read by the server's own clock where the answer tells it."""
+    """Retry-After in seconds. A date is read by the server's own clock where the answer
+    tells it.
+    """
     text = headers.get("retry-after")
     if text is None:
         return None
@@ -49,7 +58,9 @@ def retry_after_of(headers: httpx.Headers, now_s: float) -> float | None:
 
 
 def json_object(body: bytes | None) -> dict[str, object] | None:
-    """The body as a JSON object, or None when it is none (HTML, truncated, too deep, another shape)."""
+    """The body as a JSON object, or None when it is none (HTML, truncated, too deep, another
+    shape).
+    """
     if not body:
         return None
     try:

@@ -1,8 +1,10 @@
-"""The Dynamics client: one operation for one contact becomes one PATCH and a verdict (requirements R20–R28).
+"""The Dynamics client: one operation for one contact becomes one PATCH and a verdict (requirements
+R20–R28).
 
-Called by the pipeline (`call`), by `reconcile --verify` (`read_visibility`, the one GET) and by `doctor` (`who_am_i`). It retries nothing but a
-first 401, paces nothing, logs nothing, and raises for nothing that the network does. Every PATCH carries `If-Match: *`: without it Dataverse creates
-a contact that it does not know.
+Called by the pipeline (`call`), by `reconcile --verify` (`read_visibility`, the one GET) and by
+`doctor` (`who_am_i`). It retries nothing but a first 401, paces nothing, logs nothing, and raises
+for nothing that the network does. Every PATCH carries `If-Match: *`: without it Dataverse creates a
+contact that it does not know.
 """
 
 import time
@@ -21,8 +23,12 @@ from hlf_sync.core.answer import Answer, NoResponse, RefusedCredentials, Respons
 from hlf_sync.core.model import ContactId, Operation, Visibility
 from hlf_sync.core.verdict import Course, judge
 from hlf_sync.dynamics.answers import answer_of, json_object
+from hlf_sync.dynamics.auth.credentials import (
+    AccessToken,
+    CredentialProvider,
+    TokenUnavailableError,
+)
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.auth.credentials import AccessToken, CredentialProvider, TokenUnavailableError
 from hlf_sync.dynamics.http.exchange import Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
 from hlf_sync.errors import AuthError
@@ -81,7 +87,9 @@ class _Attempt:
 
 
 class DynamicsClient:
-    """`DynamicsPort` over any httpx transport. `epoch_ms` is only asked for a Retry-After date in an answer without a date of its own."""
+    """`DynamicsPort` over any httpx transport. `epoch_ms` is only asked for a Retry-After date in
+    an answer without a date of its own.
+    """
 
     def __init__(
         self,
@@ -100,16 +108,24 @@ class DynamicsClient:
         self._bodies = {operation: contract.body(operation) for operation in Operation}
 
     async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
-        """Ask for the operation: one attempt, and a second one only when the token was not accepted. Takes at most twice (time-out + 2 s)."""
+        """Ask for the operation: one attempt, and a second one only when the token was not
+        accepted. Takes at most twice (time-out + 2 s).
+        """
 
         def shows_it(body: Mapping[str, object]) -> bool:
             names = body.get("contactid", contact_id)
             is_this_one = isinstance(names, str) and names.lower() == contact_id
             written = body.get(self._contract.visibility_column)
-            return is_this_one and written is not None and self._contract.visibility_of(written) is operation.wanted
+            return (
+                is_this_one
+                and written is not None
+                and self._contract.visibility_of(written) is operation.wanted
+            )
 
         address = self._contract.contact_address(contact_id)
-        result, _ = await self._ask(_Question("PATCH", address, _WRITE, self._bodies[operation], shows_it))
+        result, _ = await self._ask(
+            _Question("PATCH", address, _WRITE, self._bodies[operation], shows_it)
+        )
         return result
 
     async def read_visibility(self, contact_id: ContactId) -> VisibilityReading:
@@ -122,11 +138,17 @@ class DynamicsClient:
         address = f"{self._contract.contact_address(contact_id)}?$select={column}"
         result, body = await self._ask(_Question("GET", address, _READ, b"", holds_it))
         read = json_object(body) if result.verdict.course is Course.DONE else None
-        return VisibilityReading(result, None if read is None else self._contract.visibility_of(read[column]))
+        return VisibilityReading(
+            result, None if read is None else self._contract.visibility_of(read[column])
+        )
 
     async def who_am_i(self) -> CallResult:
         """Ask who we are: proves host, TLS, token and application user, and writes nothing."""
-        result, _ = await self._ask(_Question("GET", f"{self._contract.root}WhoAmI", _READ, b"", lambda body: "UserId" in body))
+        result, _ = await self._ask(
+            _Question(
+                "GET", f"{self._contract.root}WhoAmI", _READ, b"", lambda body: "UserId" in body
+            )
+        )
         return result
 
     async def aclose(self) -> None:
@@ -152,7 +174,9 @@ class DynamicsClient:
         try:
             token = await self._credentials.token()
         except TokenUnavailableError as error:
-            return _Attempt(NoResponse(TransportFailure.NO_TOKEN, error.retry_after_s), None, correlation_id)
+            return _Attempt(
+                NoResponse(TransportFailure.NO_TOKEN, error.retry_after_s), None, correlation_id
+            )
         except AuthError as error:
             return _Attempt(RefusedCredentials(error.retry_after_s), None, correlation_id)
         fields = CIMultiDict(question.fields)
@@ -162,7 +186,13 @@ class DynamicsClient:
         outcome = await exchange(self._transport, request, timeout_s=self._request_timeout_s)
         if isinstance(outcome, TransportFailure):
             return _Attempt(NoResponse(outcome), None, correlation_id, token=token)
-        return _Attempt(self._answer(outcome, question.confirms), outcome.status, correlation_id, outcome.body, token)
+        return _Attempt(
+            self._answer(outcome, question.confirms),
+            outcome.status,
+            correlation_id,
+            outcome.body,
+            token,
+        )
 
     def _answer(self, outcome: Exchange, confirms: Confirms) -> Response:
         return answer_of(outcome, self._epoch_ms() / 1000, confirms)

@@ -1,6 +1,8 @@
-"""The contract with the customer's Dynamics, in one place (requirement R33): where the record is, which column says 'shown', and with which values.
+"""The contract with the customer's Dynamics, in one place (requirement R33): where the record is,
+which column says 'shown', and with which values.
 
-Made from the settings by the wiring. Refuses at construction what would be unsafe on the wire (R25); nothing else checks addresses.
+Made from the settings by the wiring. Refuses at construction what would be unsafe on the wire
+(R25); nothing else checks addresses.
 """
 
 import re
@@ -24,7 +26,9 @@ Value = bool | int | str
 
 @dataclass(frozen=True, slots=True)
 class DynamicsContract:
-    """Which column of which record of which environment. `base_url` is scheme and host (and port) only."""
+    """Which column of which record of which environment. `base_url` is scheme and host (and port)
+    only.
+    """
 
     base_url: str
     api_version: str = "v9.2"
@@ -35,10 +39,17 @@ class DynamicsContract:
 
     def __post_init__(self) -> None:
         """Raise `SettingsError` for what must never reach the wire."""
-        require_https(self.base_url, "HLF_SYNC_DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com")
+        require_https(
+            self.base_url, "HLF_SYNC_DYNAMICS_BASE_URL", "https://contoso.crm.dynamics.com"
+        )
         _require(_API_VERSION, self.api_version, "HLF_SYNC_DYNAMICS_API_VERSION", "v9.2")
         _require(_NAME, self.entity_set, "HLF_SYNC_DYNAMICS_ENTITY_SET", "contacts")
-        _require(_NAME, self.visibility_column, "HLF_SYNC_DYNAMICS_VISIBILITY_COLUMN", "new_showonwebsite")
+        _require(
+            _NAME,
+            self.visibility_column,
+            "HLF_SYNC_DYNAMICS_VISIBILITY_COLUMN",
+            "new_showonwebsite",
+        )
         if self.visible_value == self.hidden_value:
             message = "the visibility column's two values must differ"
             raise SettingsError(message)
@@ -49,7 +60,9 @@ class DynamicsContract:
         return f"{self.base_url.rstrip('/')}/api/data/{self.api_version}/"
 
     def contact_address(self, contact_id: ContactId) -> str:
-        """The record's address. A contact id that is no UUID would be part of a path, so it never gets there."""
+        """The record's address. A contact id that is no UUID would be part of a path, so it never
+        gets there.
+        """
         if _CONTACT_ID.fullmatch(contact_id) is None:
             message = "a contact id is not a UUID in lower case"
             raise InvariantError(message)
@@ -64,7 +77,9 @@ class DynamicsContract:
         return self.visible_value if visibility is Visibility.VISIBLE else self.hidden_value
 
     def visibility_of(self, value: object) -> Visibility | None:
-        """What the column says; an empty one hides, as the website's filter has it. None for a value outside the contract."""
+        """What the column says; an empty one hides, as the website's filter has it. None for a
+        value outside the contract.
+        """
         if value is None:
             return Visibility.HIDDEN
         for visibility in Visibility:
@@ -78,12 +93,24 @@ def require_https(address: str, name: str, example: str) -> None:
     """Raise `SettingsError` unless the address is https, and scheme and host only."""
     try:
         parts = urlsplit(address)
-        has_host_only = bool(parts.hostname) and parts.port != 0 and not (parts.path.rstrip("/") or parts.query or parts.fragment)
-        is_fit = parts.scheme == "https" and has_host_only and "@" not in parts.netloc and address.isascii()
+        has_host_only = (
+            bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.path.rstrip("/") or parts.query or parts.fragment)
+        )
+        is_fit = (
+            parts.scheme == "https"
+            and has_host_only
+            and "@" not in parts.netloc
+            and address.isascii()
+        )
     except ValueError:
         is_fit = False
     if not is_fit:
-        message = f"{name} must be an https:// address, scheme and host only (example: {name}='{example}')"
+        message = (
+            f"{name} must be an https:// address, scheme and host only (example:"
+            f" {name}='{example}')"
+        )
         raise SettingsError(message)
 
 

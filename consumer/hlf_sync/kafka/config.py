@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def consumer_config(*, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in docs/adr/0005-consumer.md."""
+def consumer_config(
+    *, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in
+    docs/adr/0005-consumer.md.
+    """
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,
@@ -13,17 +17,20 @@ def consumer_config(*, bootstrap_servers: str, group_id: str, options: Mapping[s
         "group.protocol": "consumer",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",  # a lost position is reported and healed, never skipped in silence
+        # a lost position is reported and healed, never skipped in silence
+        "auto.offset.reset": "error",
         "isolation.level": "read_committed",
         "allow.auto.create.topics": False,
         "check.crcs": True,
-        # Small, since pausing throws prefetched records away; the queue's back-off is how long a full one stalls fetching.
+        # Small, since pausing throws prefetched records away; the queue's back-off is how long a
+        # full one stalls fetching.
         "queued.min.messages": 5_000,
         "queued.max.messages.kbytes": 16_384,
         "fetch.queue.backoff.ms": 5,
         "fetch.wait.max.ms": 100,
         "topic.metadata.refresh.interval.ms": 30_000,
-        # Its own lines would go to stderr from its own threads, quote addresses, and stop it where nobody reads them; error_cb tells what matters.
+        # Its own lines would go to stderr from its own threads, quote addresses, and stop it where
+        # nobody reads them; error_cb tells what matters.
         "log_level": 0,
         **options,
     }

@@ -1,8 +1,10 @@
-"""The consumer thread: the only code that touches Kafka's consumer. Records go to the event loop in batches, offsets come back to be committed.
+"""The consumer thread: the only code that touches Kafka's consumer. Records go to the event loop in
+batches, offsets come back to be committed.
 
-`poll` for the first record, then `consume` what is there already: no record waits for a batch to fill. The loop's side is a `Listener`.
-Positions are only what the listener says is finished; nothing is committed or stored automatically. KIP-848 group protocol, so assignment
-is incremental and heartbeats are librdkafka's own.
+`poll` for the first record, then `consume` what is there already: no record waits for a batch to
+fill. The loop's side is a `Listener`. Positions are only what the listener says is finished;
+nothing is committed or stored automatically. KIP-848 group protocol, so assignment is incremental
+and heartbeats are librdkafka's own.
 """
 
 import asyncio
@@ -14,7 +16,14 @@ from time import monotonic, sleep
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from hlf_sync.core.model import Record
 from hlf_sync.kafka.listener import Listener
@@ -50,8 +59,16 @@ class _Wishes:
 class KafkaSource:
     """Runs the consumer in a thread of its own."""
 
-    def __init__(self, config: Mapping[str, Any], policy: SourcePolicy, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        self._consumer = Consumer({**config, "error_cb": self._on_error, "on_commit": self._on_commit})
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        policy: SourcePolicy,
+        listener: Listener,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._consumer = Consumer(
+            {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
+        )
         self._policy = policy
         self._record = _traced_record if policy.reads_trace else _record
         self._listener = listener
@@ -70,7 +87,9 @@ class KafkaSource:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Commit what the listener last said is finished, leave the group, end the thread. May take as long as a broker that does not answer."""
+        """Commit what the listener last said is finished, leave the group, end the thread. May take
+        as long as a broker that does not answer.
+        """
         self._wishes.is_stopping = True
         while self._thread.is_alive():  # noqa: ASYNC110 - a thread sets no event; joining it in an executor would outlive a cancellation
             await asyncio.sleep(_POLL_S)
@@ -94,7 +113,12 @@ class KafkaSource:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        self._consumer.subscribe([self._policy.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._consumer.subscribe(
+            [self._policy.topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
         committed_at_s = 0.0
         while not self._wishes.is_stopping:
             self.last_turn_s = now_s = monotonic()
@@ -117,10 +141,16 @@ class KafkaSource:
             sleep(_POLL_S)
             return []
         record = self._record
-        return [record(message) for message in messages if message.error() is None or self._is_broken(message)]
+        return [
+            record(message)
+            for message in messages
+            if message.error() is None or self._is_broken(message)
+        ]
 
     def _is_broken(self, message: Message) -> bool:
-        """Deal with an event that is no record; always false, so that it is dropped from the batch."""
+        """Deal with an event that is no record; always false, so that it is dropped from the
+        batch.
+        """
         error = message.error()
         if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - how confluent_kafka spells it
             self._restart(message.partition())
@@ -129,7 +159,9 @@ class KafkaSource:
         return False
 
     def _restart(self, partition: int | None) -> None:
-        """The position we read at is gone (retention, a recreated topic): go on from the earliest."""
+        """The position we read at is gone (retention, a recreated topic): go on from
+        the earliest.
+        """
         if partition is None:
             return
         self._tell(self._listener.positions_lost, [partition])
@@ -187,7 +219,9 @@ class KafkaSource:
         _log.info("partitions_assigned", partitions=sorted(self._owned))
 
     def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Where to read each partition from: the committed offset, else the earliest; an offset out of the log's range is reported."""
+        """Where to read each partition from: the committed offset, else the earliest; an offset out
+        of the log's range is reported.
+        """
         while True:
             try:
                 return self._placed(consumer, consumer.committed(partitions, timeout=10))
@@ -210,12 +244,20 @@ class KafkaSource:
             starts.append(TopicPartition(where.topic, where.partition, OFFSET_BEGINNING))
             if where.offset >= 0:
                 lost.append(where.partition)
-                _log.error("position_lost", partition=where.partition, committed=where.offset, low=low, high=high)
+                _log.error(
+                    "position_lost",
+                    partition=where.partition,
+                    committed=where.offset,
+                    low=low,
+                    high=high,
+                )
             elif high > 0:
                 blank.append(where.partition)
         if lost:
             self._tell(self._listener.positions_lost, lost)
-        if blank:  # an empty partition has nothing to commit, and would ask for a sweep at each rebalance
+        if (
+            blank
+        ):  # an empty partition has nothing to commit, and would ask for a sweep at each rebalance
             self._tell(self._listener.never_committed, blank)
         return starts
 
@@ -237,7 +279,9 @@ class KafkaSource:
             self._paused.discard(partition.partition)
             self._sent.pop(partition.partition, None)
             self.committed.pop(partition.partition, None)
-        _log.info("partitions_revoked", partitions=sorted(partition.partition for partition in partitions))
+        _log.info(
+            "partitions_revoked", partitions=sorted(partition.partition for partition in partitions)
+        )
 
     def _wait(self, work: Coroutine[Any, Any, Mapping[int, int]]) -> Mapping[int, int]:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -257,17 +301,30 @@ class KafkaSource:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _at(self, partitions: Iterable[int], offsets: Mapping[int, int] | None = None) -> list[TopicPartition]:
+    def _at(
+        self, partitions: Iterable[int], offsets: Mapping[int, int] | None = None
+    ) -> list[TopicPartition]:
         if offsets is None:
             return [TopicPartition(self._policy.topic, partition) for partition in partitions]
-        return [TopicPartition(self._policy.topic, partition, offsets[partition]) for partition in partitions]
+        return [
+            TopicPartition(self._policy.topic, partition, offsets[partition])
+            for partition in partitions
+        ]
 
 
 def _record(message: Message) -> Record:
-    return Record(message.partition(), message.offset(), message.key(), message.value(), message.timestamp()[1])  # type: ignore[arg-type]
+    return Record(
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+    )
 
 
 def _traced_record(message: Message) -> Record:
     """With the trace that whoever wrote it began, where it carries one."""
     found = dict(message.headers() or ()).get(_TRACE_HEADER)
-    return _record(message)._replace(trace_parent=found.decode(errors="replace") if isinstance(found, bytes) else None)
+    return _record(message)._replace(
+        trace_parent=found.decode(errors="replace") if isinstance(found, bytes) else None
+    )

@@ -1,6 +1,8 @@
-"""Writes dead letters to their topic: acks=all, acknowledged before anybody goes on. `LettersPort` on Kafka.
+"""Writes dead letters to their topic: acks=all, acknowledged before anybody goes on. `LettersPort`
+on Kafka.
 
-The synchronous producer with its delivery report turned into a future; the asynchronous one cannot write headers and is a thread pool too.
+The synchronous producer with its delivery report turned into a future; the asynchronous one cannot
+write headers and is a thread pool too.
 """
 
 import asyncio
@@ -10,15 +12,21 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hlf_sync.core.dead_letter import DeadLetter
-from hlf_sync.errors import DeadLetterError, DependencyError
 from hlf_sync.decode.dead_letter_codec import encode
+from hlf_sync.errors import DeadLetterError, DependencyError
 
 _WHAT = "dead-letter topic"
 
 
 def producer_config(*, bootstrap_servers: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """librdkafka's settings for the letters. A letter that is not acknowledged within 30 s is tried again by the caller."""
-    chosen = {name: value for name, value in options.items() if not name.startswith(("group.", "fetch.", "queued."))}
+    """librdkafka's settings for the letters. A letter that is not acknowledged within 30 s is tried
+    again by the caller.
+    """
+    chosen = {
+        name: value
+        for name, value in options.items()
+        if not name.startswith(("group.", "fetch.", "queued."))
+    }
     return {
         "bootstrap.servers": bootstrap_servers,
         "client.id": "hlf-sync-letters",
@@ -34,7 +42,9 @@ def producer_config(*, bootstrap_servers: str, options: Mapping[str, Any]) -> di
 class LetterTopic:
     """One producer; `schema_id` is asked for once, when the first letter is due."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, schema_id: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], topic: str, schema_id: Callable[[], Awaitable[int]]
+    ) -> None:
         self._producer = Producer({**config, "error_cb": lambda _error: None, "logger": _Silent()})
         self._topic = topic
         self._ask_schema_id = schema_id
@@ -43,7 +53,9 @@ class LetterTopic:
         self._polling: asyncio.Task[None] | None = None
 
     async def write(self, letter: DeadLetter) -> None:
-        """Return when the broker has acknowledged the letter; `DependencyError` when it would not, or cannot be reached."""
+        """Return when the broker has acknowledged the letter; `DependencyError` when it would not,
+        or cannot be reached.
+        """
         schema_id = self._schema_id if self._schema_id is not None else await self._registered()
         loop = asyncio.get_running_loop()
         acknowledged: asyncio.Future[None] = loop.create_future()
@@ -64,12 +76,16 @@ class LetterTopic:
         await acknowledged
 
     async def _registered(self) -> int:
-        """One asks, whoever comes meanwhile waits: a flood of first letters would otherwise ask so often that no answer came in time."""
+        """One asks, whoever comes meanwhile waits: a flood of first letters would otherwise ask so
+        often that no answer came in time.
+        """
         async with self._asking:
             if self._schema_id is None:
                 try:
                     self._schema_id = await self._ask_schema_id()
-                except DeadLetterError as error:  # waited for like an outage: an operator sees it, and nothing is lost
+                except (
+                    DeadLetterError
+                ) as error:  # waited for like an outage: an operator sees it, and nothing is lost
                     raise DependencyError(_WHAT, str(error)) from error
             return self._schema_id
 

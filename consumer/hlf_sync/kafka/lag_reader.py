@@ -1,7 +1,9 @@
-"""Consumer lag: log end − committed, from uncached queries, so that it is right while paused and before the first record.
+"""Consumer lag: log end − committed, from uncached queries, so that it is right while paused and
+before the first record.
 
-Called by the worker's monitor for the partitions it owns (the leader: for all), and by the leader's watch for the replay group and the heartbeat.
-Raises `DependencyError` where there is no broker, no topic or no right to ask. One admin client serves all.
+Called by the worker's monitor for the partitions it owns (the leader: for all), and by the leader's
+watch for the replay group and the heartbeat. Raises `DependencyError` where there is no broker, no
+topic or no right to ask. One admin client serves all.
 """
 
 import asyncio
@@ -21,15 +23,23 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
-# After a partition's leader has changed (a broker that was frozen for a while is enough), librdkafka 2.16's admin client goes on asking with what it
-# remembers, until that is 15 minutes old [measured]. Asking for the topic renews it.
+# After a partition's leader has changed (a broker that was frozen for a while is enough),
+# librdkafka 2.16's admin client goes on asking with what it remembers, until that is 15 minutes old
+# [measured]. Asking for the topic renews it.
 _STALE = frozenset({"FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION"})
 
 
 class LagReader:
     """Asks the brokers about one topic and group."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, group_id: str, *, admin: AdminClient | None = None) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        group_id: str,
+        *,
+        admin: AdminClient | None = None,
+    ) -> None:
         self._config: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
         self._admin = AdminClient(self._config) if admin is None else admin
         self._topic = topic
@@ -43,13 +53,15 @@ class LagReader:
     def _group(self) -> Consumer:
         """Asks for committed offsets. It never subscribes, so it is no member of the group.
 
-        The admin client's own request for them aborts the process when it times out while no broker is there (librdkafka 2.16,
-        `rd_kafka_enq_once_del_source_return`).
+        The admin client's own request for them aborts the process when it times out while no broker
+        is there (librdkafka 2.16, `rd_kafka_enq_once_del_source_return`).
         """
         return Consumer({**self._config, "group.id": self._group_id, "enable.auto.commit": False})
 
     async def partitions(self) -> int:
-        """How many partitions the topic has; raises `DependencyError` when there is no broker or no topic."""
+        """How many partitions the topic has; raises `DependencyError` when there is no broker or no
+        topic.
+        """
         return await asyncio.to_thread(self._partitions)
 
     async def log_ends(self, partitions: list[int]) -> dict[int, int]:
@@ -58,19 +70,27 @@ class LagReader:
 
     async def lag(self, partitions: list[int]) -> dict[int, int]:
         """Log end − committed per partition; without a committed offset, all that is in the log."""
-        return {partition: extent.lag for partition, extent in (await self.extents(partitions)).items()}
+        return {
+            partition: extent.lag for partition, extent in (await self.extents(partitions)).items()
+        }
 
     async def extents(self, partitions: list[int]) -> dict[int, Extent]:
-        """Log end and committed offset per partition; where none was committed, the log's start stands for it."""
+        """Log end and committed offset per partition; where none was committed, the log's start
+        stands for it.
+        """
         return await asyncio.to_thread(self._extents, partitions)
 
     async def newest_ms(self) -> int | None:
-        """The timestamp of the topic's newest record, epoch milliseconds; None when it holds none."""
+        """The timestamp of the topic's newest record, epoch milliseconds; None when it
+        holds none.
+        """
         return await asyncio.to_thread(self._newest_ms)
 
     def _newest_ms(self) -> int | None:
         found = self._list(list(range(self._partitions())), _NEWEST)
-        return max((where.timestamp for where in found.values() if where.timestamp >= 0), default=None)
+        return max(
+            (where.timestamp for where in found.values() if where.timestamp >= 0), default=None
+        )
 
     def _extents(self, partitions: list[int]) -> dict[int, Extent]:
         if not partitions:
@@ -92,7 +112,9 @@ class LagReader:
         return len(topic.partitions)
 
     def _offsets(self, partitions: list[int], spec: OffsetSpec) -> dict[int, int]:
-        return {partition: where.offset for partition, where in self._list(partitions, spec).items()}
+        return {
+            partition: where.offset for partition, where in self._list(partitions, spec).items()
+        }
 
     def _list(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
         try:
@@ -103,16 +125,24 @@ class LagReader:
         self._partitions()
         return self._list_once(partitions, spec)
 
-    def _list_once(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
+    def _list_once(
+        self, partitions: list[int], spec: OffsetSpec
+    ) -> dict[int, ListOffsetsResultInfo]:
         try:
-            futures = self._admin.list_offsets({TopicPartition(self._topic, partition): spec for partition in partitions}, request_timeout=_TIMEOUT_S)
+            futures = self._admin.list_offsets(
+                {TopicPartition(self._topic, partition): spec for partition in partitions},
+                request_timeout=_TIMEOUT_S,
+            )
             return {where.partition: future.result(_TIMEOUT_S) for where, future in futures.items()}
         except (KafkaException, TimeoutError) as error:
             raise DependencyError("Kafka", _name(error)) from error
 
     def _committed(self, partitions: list[int]) -> dict[int, int]:
         try:
-            found = self._group.committed([TopicPartition(self._topic, partition) for partition in partitions], timeout=_TIMEOUT_S)
+            found = self._group.committed(
+                [TopicPartition(self._topic, partition) for partition in partitions],
+                timeout=_TIMEOUT_S,
+            )
         except KafkaException as error:
             raise DependencyError("Kafka", _name(error)) from error
         return {where.partition: where.offset for where in found}

@@ -18,7 +18,9 @@ class Listener(Protocol):
         ...
 
     async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
-        """Bring what is under way to an end, within bounds; answer what may be committed. After that the partitions are no longer ours."""
+        """Bring what is under way to an end, within bounds; answer what may be committed. After
+        that the partitions are no longer ours.
+        """
         ...
 
     def lost(self, partitions: list[int]) -> None:
@@ -26,7 +28,9 @@ class Listener(Protocol):
         ...
 
     def positions_lost(self, partitions: list[int]) -> None:
-        """A committed offset no longer exists; reading goes on from the earliest, what was between is gone."""
+        """A committed offset no longer exists; reading goes on from the earliest, what was between
+        is gone.
+        """
         ...
 
     def never_committed(self, partitions: list[int]) -> None:

@@ -1,7 +1,9 @@
-"""Which partition of the changes topic holds a mentor's records: the Java producer's default, murmur2 of the key.
+"""Which partition of the changes topic holds a mentor's records: the Java producer's default,
+murmur2 of the key.
 
-Kafka Connect writes the changes (org.apache.kafka.common.utils.Utils.murmur2, toPositive); librdkafka calls it `murmur2_random`. Pure; used by
-`why` and `reconcile` to look in one partition instead of twelve. Nothing is ever written by it.
+Kafka Connect writes the changes (org.apache.kafka.common.utils.Utils.murmur2, toPositive);
+librdkafka calls it `murmur2_random`. Pure; used by `why` and `reconcile` to look in one partition
+instead of twelve. Nothing is ever written by it.
 """
 
 from hlf_sync.core.model import MentorId

@@ -1,7 +1,8 @@
-"""The changes topic as `why` and `reconcile` read it: by partition, between positions, without a group. Owns Kafka for both.
+"""The changes topic as `why` and `reconcile` read it: by partition, between positions, without a
+group. Owns Kafka for both.
 
-Partitions are assigned by hand and nothing is committed, so the workers never notice. Raises `DependencyError` while Kafka cannot be reached. Knows
-nothing of what the records say.
+Partitions are assigned by hand and nothing is committed, so the workers never notice. Raises
+`DependencyError` while Kafka cannot be reached. Knows nothing of what the records say.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import Record
 from hlf_sync.errors import DependencyError
-from hlf_sync.config.settings import Settings
 
 _TIMEOUT_S = 8
 _BATCH = 5_000
@@ -40,7 +41,11 @@ class Stretch:
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
     """librdkafka's way to the cluster, without its own lines on stderr."""
-    return {"bootstrap.servers": settings.kafka_bootstrap_servers or "", **settings.kafka_options, "log_level": 0}
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers or "",
+        **settings.kafka_options,
+        "log_level": 0,
+    }
 
 
 class ChangesLog:
@@ -55,7 +60,8 @@ class ChangesLog:
                 "group.id": client_id,  # a name that librdkafka asks for; nobody joins it
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
-                "queued.max.messages.kbytes": 16_384,  # fetched ahead; its default may fill 64 MB and more
+                # fetched ahead; its default may fill 64 MB and more
+                "queued.max.messages.kbytes": 16_384,
                 "auto.offset.reset": "earliest",
                 "allow.auto.create.topics": False,
                 "error_cb": lambda _error: None,
@@ -66,7 +72,12 @@ class ChangesLog:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await asyncio.to_thread(self._consumer.close)
 
     async def partitions(self) -> int:
@@ -78,11 +89,19 @@ class ChangesLog:
         return await asyncio.to_thread(self._stretch, partition, since_ms)
 
     async def read(self, stretches: list[Stretch]) -> AsyncIterator[list[Record]]:
-        """The records in batches, each partition in its order. A batch may be empty: a turn in which something else can be done."""
+        """The records in batches, each partition in its order. A batch may be empty: a turn in
+        which something else can be done.
+        """
         missing = {stretch.partition: stretch.end for stretch in stretches if stretch.length}
         if not missing:
             return
-        self._consumer.assign([TopicPartition(self._topic, stretch.partition, stretch.first) for stretch in stretches if stretch.length])
+        self._consumer.assign(
+            [
+                TopicPartition(self._topic, stretch.partition, stretch.first)
+                for stretch in stretches
+                if stretch.length
+            ]
+        )
         silent_s = 0.0
         while missing:
             messages = await asyncio.to_thread(self._consume)
@@ -103,7 +122,9 @@ class ChangesLog:
         where = TopicPartition(self._topic, partition)
         with _reaching():
             first, end = self._consumer.get_watermark_offsets(where, timeout=_TIMEOUT_S)
-            (since,) = self._consumer.offsets_for_times([TopicPartition(self._topic, partition, max(0, since_ms))], timeout=_TIMEOUT_S)
+            (since,) = self._consumer.offsets_for_times(
+                [TopicPartition(self._topic, partition, max(0, since_ms))], timeout=_TIMEOUT_S
+            )
         # Beyond the newest record the answer is the end, told as -1.
         return Stretch(partition, max(first, since.offset) if since.offset >= 0 else end, end)
 
@@ -113,7 +134,9 @@ class ChangesLog:
 
 
 def _within(messages: list[Message], missing: dict[int, int]) -> Iterator[Record]:
-    """The records that were asked for; strikes partitions off `missing` as they end (the last position may hold no record)."""
+    """The records that were asked for; strikes partitions off `missing` as they end (the last
+    position may hold no record).
+    """
     for message in messages:
         partition, offset = message.partition() or 0, message.offset() or 0
         end = missing.get(partition)

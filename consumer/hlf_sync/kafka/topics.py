@@ -1,7 +1,8 @@
-"""The topics as connectors/topics.json wants them: compares, creates, alters. Called by the sandbox and `doctor`.
+"""The topics as connectors/topics.json wants them: compares, creates, alters. Called by the sandbox
+and `doctor`.
 
-Partitions and replicas of a topic that exists are reported and never changed: other partitions would move mentors, and with them their order.
-Must not read or write records.
+Partitions and replicas of a topic that exists are reported and never changed: other partitions
+would move mentors, and with them their order. Must not read or write records.
 """
 
 import json
@@ -69,18 +70,25 @@ class TopicReport:
     differences: tuple[str, ...] = ()
 
 
-def read_topics(*, changes_topic: str, dead_letters_topic: str, replicas: int | None = None) -> tuple[Topic, ...]:
-    """The topics of connectors/topics.json. `replicas` for a cluster smaller than the file expects; the minimum in sync shrinks with it."""
+def read_topics(
+    *, changes_topic: str, dead_letters_topic: str, replicas: int | None = None
+) -> tuple[Topic, ...]:
+    """The topics of connectors/topics.json. `replicas` for a cluster smaller than the file expects;
+    the minimum in sync shrinks with it.
+    """
     values = {"changes_topic": changes_topic, "dead_letters_topic": dead_letters_topic}
     topics = (
-        Topic(fill(entry["name"], values), entry["partitions"], entry["replicas"], entry["config"]) for entry in json.loads(read("topics.json"))
+        Topic(fill(entry["name"], values), entry["partitions"], entry["replicas"], entry["config"])
+        for entry in json.loads(read("topics.json"))
     )
     return tuple(topic if replicas is None else _resized(topic, replicas) for topic in topics)
 
 
 def _resized(topic: Topic, replicas: int) -> Topic:
     in_sync = min(int(topic.config["min.insync.replicas"]), max(1, replicas - 1))
-    return replace(topic, replicas=replicas, config={**topic.config, "min.insync.replicas": str(in_sync)})
+    return replace(
+        topic, replicas=replicas, config={**topic.config, "min.insync.replicas": str(in_sync)}
+    )
 
 
 def compare(topic: Topic, found: Found | None) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -88,11 +96,19 @@ def compare(topic: Topic, found: Found | None) -> tuple[dict[str, str], tuple[st
     if found is None:
         return {}, ("it does not exist",)
     settings = {key: value for key, value in topic.config.items() if found.config.get(key) != value}
-    sentences = [f"{key} is {found.config.get(key)}, should be {value}" for key, value in settings.items()]
+    sentences = [
+        f"{key} is {found.config.get(key)}, should be {value}" for key, value in settings.items()
+    ]
     if found.partitions != topic.partitions:
-        sentences.append(f"it has {found.partitions} partitions, should have {topic.partitions}: see connectors/README.md")
+        sentences.append(
+            f"it has {found.partitions} partitions, should have {topic.partitions}: see"
+            " connectors/README.md"
+        )
     if found.replicas != topic.replicas:
-        sentences.append(f"it has {found.replicas} replicas, should have {topic.replicas}: reassign its partitions")
+        sentences.append(
+            f"it has {found.replicas} replicas, should have {topic.replicas}: reassign its"
+            " partitions"
+        )
     return settings, tuple(sentences)
 
 
@@ -104,13 +120,17 @@ def inspect_topics(options: Options, topics: Iterable[Topic]) -> tuple[TopicRepo
 
 
 def ensure_topics(options: Options, topics: Iterable[Topic]) -> tuple[TopicReport, ...]:
-    """Create what is missing, alter what differs, and return when all can be used. Safe at once with another run. Raises `DependencyError`."""
+    """Create what is missing, alter what differs, and return when all can be used. Safe at once
+    with another run. Raises `DependencyError`.
+    """
     wanted = tuple(topics)
     admin = _admin(options)
     found = _find(admin, wanted)
     created = _create(admin, [topic for topic in wanted if topic.name not in found])
     found = _find_all(admin, wanted)
-    return tuple(_ensured(admin, topic, found[topic.name], is_new=topic.name in created) for topic in wanted)
+    return tuple(
+        _ensured(admin, topic, found[topic.name], is_new=topic.name in created) for topic in wanted
+    )
 
 
 def _inspected(topic: Topic, found: Found | None) -> TopicReport:
@@ -125,7 +145,15 @@ def _ensured(admin: AdminClient, topic: Topic, found: Found, *, is_new: bool) ->
     if settings:
         _alter(admin, topic.name, settings)
     stays = found.partitions != topic.partitions or found.replicas != topic.replicas
-    outcome = Outcome.CREATED if is_new else Outcome.DIFFERS if stays else Outcome.ALTERED if settings else Outcome.UNCHANGED
+    outcome = (
+        Outcome.CREATED
+        if is_new
+        else Outcome.DIFFERS
+        if stays
+        else Outcome.ALTERED
+        if settings
+        else Outcome.UNCHANGED
+    )
     return TopicReport(topic.name, outcome, sentences)
 
 
@@ -133,7 +161,9 @@ def _admin(options: Options) -> AdminClient:
     try:
         return AdminClient({"log_level": _WARNINGS, **options})
     except KafkaException as error:
-        raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})") from error
+        raise SettingsError(
+            f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"
+        ) from error
 
 
 def _code(error: KafkaException) -> str:
@@ -146,9 +176,18 @@ def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
     try:
         known = admin.list_topics(timeout=_TIMEOUT_S).topics
         there = {
-            topic.name: known[topic.name] for topic in topics if topic.name in known and known[topic.name].partitions and not known[topic.name].error
+            topic.name: known[topic.name]
+            for topic in topics
+            if topic.name in known and known[topic.name].partitions and not known[topic.name].error
         }
-        asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in there], request_timeout=_TIMEOUT_S) if there else {}
+        asked = (
+            admin.describe_configs(
+                [ConfigResource(ResourceType.TOPIC, name) for name in there],
+                request_timeout=_TIMEOUT_S,
+            )
+            if there
+            else {}
+        )
         configs = {resource.name: future.result(_TIMEOUT_S) for resource, future in asked.items()}
     except KafkaException as error:
         raise DependencyError("Kafka", _code(error)) from error
@@ -163,7 +202,9 @@ def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
 
 
 def _find_all(admin: AdminClient, topics: tuple[Topic, ...]) -> dict[str, Found]:
-    """Wait until the cluster shows all of them: creating is acknowledged before every broker knows."""
+    """Wait until the cluster shows all of them: creating is acknowledged before every broker
+    knows.
+    """
     give_up_at = time.monotonic() + _TIMEOUT_S
     while True:
         found = _find(admin, topics)
@@ -179,7 +220,10 @@ def _create(admin: AdminClient, topics: list[Topic]) -> set[str]:
     if not topics:
         return set()
     futures = admin.create_topics(
-        [NewTopic(topic.name, topic.partitions, topic.replicas, config=dict(topic.config)) for topic in topics],
+        [
+            NewTopic(topic.name, topic.partitions, topic.replicas, config=dict(topic.config))
+            for topic in topics
+        ],
         request_timeout=_TIMEOUT_S,
     )
     created = set()
@@ -194,10 +238,15 @@ def _create(admin: AdminClient, topics: list[Topic]) -> set[str]:
 
 
 def _alter(admin: AdminClient, name: str, settings: Mapping[str, str]) -> None:
-    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
     try:
-        for future in admin.incremental_alter_configs([resource], request_timeout=_TIMEOUT_S).values():
+        for future in admin.incremental_alter_configs(
+            [resource], request_timeout=_TIMEOUT_S
+        ).values():
             future.result(_TIMEOUT_S)
     except KafkaException as error:
         raise _refused(name, error) from error
@@ -207,5 +256,8 @@ def _refused(name: str, error: KafkaException) -> DependencyError | SettingsErro
     code = _code(error)
     if code.startswith("_") or error.args[0].retriable():
         return DependencyError("Kafka", code)
-    message = f"Kafka refuses topic {name}: {code} (fewer brokers than replicas, or no right to create it?)"
+    message = (
+        f"Kafka refuses topic {name}: {code} (fewer brokers than replicas, or no right to create"
+        " it?)"
+    )
     return SettingsError(message)

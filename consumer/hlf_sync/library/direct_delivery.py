@@ -1,11 +1,14 @@
-"""One mentor delivered now, by a process that is no worker: the same claim, second look, breaker, halts and record as a worker's delivery.
+"""One mentor delivered now, by a process that is no worker: the same claim, second look, breaker,
+halts and record as a worker's delivery.
 
-Called by the library. It decides nothing: `decide` does, from facts and ledger, and what the facts do not ask for is not called. It makes one
-attempt and writes no dead letter. Whatever does not end well comes back through the one door: the workers look at the mentor, go on counting
-its attempts, and write the letter if there must be one.
+Called by the library. It decides nothing: `decide` does, from facts and ledger, and what the facts
+do not ask for is not called. It makes one attempt and writes no dead letter. Whatever does not end
+well comes back through the one door: the workers look at the mentor, go on counting its attempts,
+and write the letter if there must be one.
 
-No uncommitted offset stands for a mentor whose caller dies in the middle of a call, so nobody would look at it again. Therefore the claim and
-a `reevaluate_at` at the lease's end are one transaction: then the scheduler asks for the look.
+No uncommitted offset stands for a mentor whose caller dies in the middle of a call, so nobody would
+look at it again. Therefore the claim and a `reevaluate_at` at the lease's end are one transaction:
+then the scheduler asks for the look.
 """
 
 import asyncio
@@ -21,13 +24,23 @@ import structlog
 from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.breaker import Go, Probe
 from hlf_sync.core.decide import Rules, decide, next_look_s
-from hlf_sync.core.model import Command, ErrorCode, HaltReason, LedgerState, MentorId, NoCall, Operation, Refuse, Trigger
+from hlf_sync.core.model import (
+    Command,
+    ErrorCode,
+    HaltReason,
+    LedgerState,
+    MentorId,
+    NoCall,
+    Operation,
+    Refuse,
+    Trigger,
+)
 from hlf_sync.core.outcome import Conclusion, Ending, conclude
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import Course, judge
-from hlf_sync.library.ledger import DirectLedger, Held, answering
 from hlf_sync.errors import ContractError, DynamicsError, MentorMappingError
+from hlf_sync.library.ledger import DirectLedger, Held, answering
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.ports import CallResult, Delivered, DynamicsPort, FactsPort, Known
 
@@ -93,8 +106,9 @@ class DirectCall:
     async def bring(self, mentor_id: MentorId, operation: Operation) -> Ended:
         """Deliver the operation if the facts ask for it.
 
-        Raises `MentorMappingError` and `ContractError` (nothing was called), `DynamicsError` (called in vain, the workers go on),
-        `DependencyError` while PostgreSQL does not answer (after a call: in doubt, the workers deliver again).
+        Raises `MentorMappingError` and `ContractError` (nothing was called), `DynamicsError`
+        (called in vain, the workers go on), `DependencyError` while PostgreSQL does not answer
+        (after a call: in doubt, the workers deliver again).
         """
         known, now_s = await self._first_look(mentor_id)
         ended = self._without_call(mentor_id, known, operation, now_s)
@@ -110,7 +124,9 @@ class DirectCall:
         return await self._leave(mentor_id, obstacle or await self._why_not_claimed(operation))
 
     async def _first_look(self, mentor_id: MentorId) -> tuple[Known, float]:
-        """Facts, ledger and PostgreSQL's clock. A call of somebody else that is under way is waited for: it may be just what is asked for."""
+        """Facts, ledger and PostgreSQL's clock. A call of somebody else that is under way is waited
+        for: it may be just what is asked for.
+        """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + _OTHERS_S
         while True:
@@ -120,7 +136,9 @@ class DirectCall:
                 return known, reading.now_s
             await asyncio.sleep(_LOOK_S)
 
-    def _without_call(self, mentor_id: MentorId, known: Known, operation: Operation, now_s: float) -> Ended | None:
+    def _without_call(
+        self, mentor_id: MentorId, known: Known, operation: Operation, now_s: float
+    ) -> Ended | None:
         """How it ends when facts and ledger ask for no such call; None when they do."""
         if known.contact_id is None:
             raise MentorMappingError(mentor_id)
@@ -135,7 +153,12 @@ class DirectCall:
             case NoCall(reason) if known.ledger.applied is operation.wanted:
                 return Ended(Kind.UNCHANGED, reason)
             case NoCall(reason) | Command(_, reason):
-                _log.warning("against_facts", mentor_id=mentor_id, operation_type=operation.value, reason=reason)
+                _log.warning(
+                    "against_facts",
+                    mentor_id=mentor_id,
+                    operation_type=operation.value,
+                    reason=reason,
+                )
                 return Ended(Kind.AGAINST_FACTS, reason)
             case _ as never:
                 assert_never(never)
@@ -170,7 +193,9 @@ class DirectCall:
         async with answering():
             await self._gate.refresh()
         for reason in HaltReason:
-            if self._gate.is_halted(reason) and (reason is not HaltReason.MASS_REMOVAL or operation is Operation.REMOVE):
+            if self._gate.is_halted(reason) and (
+                reason is not HaltReason.MASS_REMOVAL or operation is Operation.REMOVE
+            ):
                 return reason.value
         return None if isinstance(self._gate.admission(), Go | Probe) else "circuit"
 
@@ -200,15 +225,21 @@ class DirectCall:
         reading = await self._facts.read([mentor_id])
         known = reading.mentors[mentor_id]
         decision = decide(known.facts, held.before.ledger, reading.now_s, self._policy.rules)
-        is_same_contact = known.contact_id is not None and known.former_contact_id is None  # a former one is the workers' to hide first
-        if not (isinstance(decision, Command) and decision.operation is operation and is_same_contact):
+        is_same_contact = (
+            known.contact_id is not None and known.former_contact_id is None
+        )  # a former one is the workers' to hide first
+        if not (
+            isinstance(decision, Command) and decision.operation is operation and is_same_contact
+        ):
             await self._ledger.give_back(held)
             async with answering():
                 await self._gate.abandon(held.probe)
             return await self._leave(mentor_id, "changed_meanwhile")
         result = await self._call(held, known)
         conclusion = await self._conclude(held, known, result)
-        is_ours = mentor_id in await held.ledger.record([self._delivered(held, known, result, conclusion, reading.now_s)])
+        is_ours = mentor_id in await held.ledger.record(
+            [self._delivered(held, known, result, conclusion, reading.now_s)]
+        )
         _log.info(
             "direct_call",
             mentor_id=mentor_id,
@@ -231,7 +262,9 @@ class DirectCall:
             async with asyncio.timeout(left_s):
                 result = await self._dynamics.call(contact_id, held.operation)
         except TimeoutError:
-            result = CallResult(judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000))
+            result = CallResult(
+                judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000)
+            )
         finally:
             self._pacing.finished()
         if result.verdict.course is Course.THROTTLED:
@@ -239,11 +272,15 @@ class DirectCall:
         return result
 
     async def _conclude(self, held: Held, known: Known, result: CallResult) -> Conclusion:
-        """What the answer means for the mentor, and for the fleet. What would be a letter stays open: the workers write it."""
+        """What the answer means for the mentor, and for the fleet. What would be a letter stays
+        open: the workers write it.
+        """
         facts = known.facts
         async with answering():
             counts = self._gate.counts_attempt(held.probe)
-            await self._gate.note(result.verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+            await self._gate.note(
+                result.verdict, probe=held.probe, started_s=held.claimed.claimed_at_s
+            )
         conclusion = conclude(
             result.verdict,
             attempt_number=held.claimed.attempt_number,
@@ -256,12 +293,24 @@ class DirectCall:
         )
         if conclusion.letter is None:
             return conclusion
-        is_in_doubt = held.before.ledger.is_in_doubt or conclusion.ending in {Ending.UNKNOWN, Ending.LATE}
-        # A refusal costs a worker's call once more; exhausted attempts stay counted, and are no call for the worker.
+        is_in_doubt = held.before.ledger.is_in_doubt or conclusion.ending in {
+            Ending.UNKNOWN,
+            Ending.LATE,
+        }
+        # A refusal costs a worker's call once more; exhausted attempts stay counted, and are no
+        # call for the worker.
         counts = result.verdict.course is not Course.REJECTED
-        return replace(conclusion, state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING, counts=counts, letter=None, retry_in_s=0.0)
+        return replace(
+            conclusion,
+            state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING,
+            counts=counts,
+            letter=None,
+            retry_in_s=0.0,
+        )
 
-    def _delivered(self, held: Held, known: Known, result: CallResult, conclusion: Conclusion, now_s: float) -> Delivered:
+    def _delivered(
+        self, held: Held, known: Known, result: CallResult, conclusion: Conclusion, now_s: float
+    ) -> Delivered:
         return Delivered(
             held.claimed,
             held.before.ledger,
@@ -279,8 +328,12 @@ class DirectCall:
     async def _hand_over(self, held: Held, result: CallResult, conclusion: Conclusion) -> Ended:
         """The workers go on: when the wait is over, or at once for the letter."""
         await self._ledger.look_again(held, conclusion.retry_in_s or 0.0)
-        code = conclusion.error_code or ErrorCode.NETWORK_ERROR  # none: applied, but the lease was lost; everybody looks again
-        raise DynamicsError(code, http_status=result.http_status, correlation_id=result.correlation_id)
+        code = (
+            conclusion.error_code or ErrorCode.NETWORK_ERROR
+        )  # none: applied, but the lease was lost; everybody looks again
+        raise DynamicsError(
+            code, http_status=result.http_status, correlation_id=result.correlation_id
+        )
 
     async def _leave(self, mentor_id: MentorId, reason: str) -> Ended:
         """Nothing was called: the workers do it."""

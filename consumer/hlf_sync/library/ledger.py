@@ -1,6 +1,8 @@
-"""What a direct call does in PostgreSQL: claim with somebody to look again, hand over to the workers, and not wait for ever.
+"""What a direct call does in PostgreSQL: claim with somebody to look again, hand over to the
+workers, and not wait for ever.
 
-Used by `direct_call`. The ledger's own statements are postgres/ledger's; here they are joined with ours in one transaction.
+Used by `direct_call`. The ledger's own statements are postgres/ledger's; here they are joined with
+ours in one transaction.
 """
 
 import asyncio
@@ -23,7 +25,10 @@ from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 # The gate waits for PostgreSQL for ever, as a worker must; whoever called us wants to know.
 _DATABASE_S = 6.0
 
-_WATCH = "UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, lease_until) WHERE mentor_id = %s AND generation = %s"
+_WATCH = (
+    "UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, lease_until) WHERE"
+    " mentor_id = %s AND generation = %s"
+)
 _RETRY = """
 UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + make_interval(secs => %s))
  WHERE mentor_id = %s AND generation = %s AND lease_owner IS NULL
@@ -32,7 +37,9 @@ UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + m
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A claimed mentor. `before` is what the first look knew; `deadline_s` is when the lease ends, monotonic; `ledger` owns the lease."""
+    """A claimed mentor. `before` is what the first look knew; `deadline_s` is when the lease ends,
+    monotonic; `ledger` owns the lease.
+    """
 
     before: Known
     claimed: Claimed
@@ -43,21 +50,29 @@ class Held:
 
 
 class DirectLedger:
-    """Claims for one process; each has a lease of its own, so that two of them exclude each other as well."""
+    """Claims for one process; each has a lease of its own, so that two of them exclude each other
+    as well.
+    """
 
     def __init__(self, pool: Pool, policy: LedgerPolicy) -> None:
         self._pool = pool
         self._policy = policy
 
-    async def claim(self, mentor_id: MentorId, operation: Operation, known: Known, probe: str | None) -> Held | None:
-        """The claim, and who looks again should this process end, in one transaction; None when the mentor is not to be had."""
+    async def claim(
+        self, mentor_id: MentorId, operation: Operation, known: Known, probe: str | None
+    ) -> Held | None:
+        """The claim, and who looks again should this process end, in one transaction; None when the
+        mentor is not to be had.
+        """
         policy = replace(self._policy, owner=f"{self._policy.owner}-{uuid4().hex[:8]}")
         is_counted = operation is Operation.REMOVE and known.ledger.applied is Visibility.VISIBLE
         claim = Claim(mentor_id, known.ledger.generation, operation, Trigger.MANUAL, is_counted)
         deadline_s = asyncio.get_running_loop().time() + policy.lease_s
         with reaching("PostgreSQL"):
             async with answering(), self._pool.connection() as connection, connection.transaction():
-                claimed = (await Ledger(cast("Pool", _One(connection)), policy).claim([claim])).get(mentor_id)
+                claimed = (await Ledger(cast("Pool", _One(connection)), policy).claim([claim])).get(
+                    mentor_id
+                )
                 if claimed is None:
                     return None
                 await connection.execute(_WATCH, (mentor_id, claimed.generation))
@@ -66,13 +81,21 @@ class DirectLedger:
     async def give_back(self, held: Held) -> None:
         """No call was made: as if never claimed."""
         async with answering():
-            await held.ledger.record([Delivered(held.claimed, held.before.ledger, held.operation, Trigger.MANUAL, RELEASED)])
+            await held.ledger.record(
+                [
+                    Delivered(
+                        held.claimed, held.before.ledger, held.operation, Trigger.MANUAL, RELEASED
+                    )
+                ]
+            )
 
     async def look_again(self, held: Held, delay_s: float) -> None:
         """Let the workers look at a recorded mentor when the wait is over."""
         with reaching("PostgreSQL"):
             async with answering(), self._pool.connection() as connection:
-                await connection.execute(_RETRY, (delay_s, held.claimed.mentor_id, held.claimed.generation))
+                await connection.execute(
+                    _RETRY, (delay_s, held.claimed.mentor_id, held.claimed.generation)
+                )
 
     async def ask(self, mentor_id: MentorId) -> None:
         """Ask the workers for the mentor, through the one door."""

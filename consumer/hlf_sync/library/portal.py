@@ -1,10 +1,12 @@
-"""The library: for other Python code that wants a mentor's listing brought up to date now, and to know what came of it (requirements R20, R21, R28).
+"""The library: for other Python code that wants a mentor's listing brought up to date now, and to
+know what came of it (requirements R20, R21, R28).
 
     async with open_portal() as portal:
         update = await portal.remove_mentor(mentor_id)
 
-The facts in PostgreSQL rule here as everywhere: what they do not ask for is not called, and the answer says so (docs/library.md). Beside running
-workers no call overlaps another: ledger, lease, circuit and halts are the fleet's. It must not be used to decide anything.
+The facts in PostgreSQL rule here as everywhere: what they do not ask for is not called, and the
+answer says so (docs/library.md). Beside running workers no call overlaps another: ledger, lease,
+circuit and halts are the fleet's. It must not be used to decide anything.
 """
 
 import os
@@ -19,22 +21,28 @@ from uuid import UUID, uuid4
 
 from hlf_sync import clients
 from hlf_sync.config import policies
+from hlf_sync.config.settings import Settings, load
+from hlf_sync.config.settings import secret_file as file_of
 from hlf_sync.core.breaker import BreakerPolicy, State
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ErrorCode, HaltReason, MentorId, Operation
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.errors import (
+    ContractError,
+    DependencyError,
+    DynamicsError,
+    MentorMappingError,
+    SettingsError,
+)
 from hlf_sync.library.direct_delivery import DirectCall, DirectPolicy, Ended
 from hlf_sync.library.direct_delivery import Kind as Outcome
 from hlf_sync.library.ledger import DirectLedger
-from hlf_sync.errors import ContractError, DependencyError, DynamicsError, MentorMappingError, SettingsError
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Pool, connect, open_pool
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
-from hlf_sync.config.settings import Settings, load
-from hlf_sync.config.settings import secret_file as file_of
 
 __all__ = [
     "CircuitState",
@@ -52,16 +60,19 @@ __all__ = [
     "open_portal",
 ]
 
-# Of the fleet's pace, on top of it: together 95 % of what Dynamics allows by default. One process at a time is meant to call.
+# Of the fleet's pace, on top of it: together 95 % of what Dynamics allows by default. One process
+# at a time is meant to call.
 _SHARE = 0.05
 _POOL_SIZE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class VisibilityUpdate:
-    """What came of one request. `reason` is the decision's word (`paused`, `in_sync` …), or what stood in the way (`circuit`, `busy` …).
+    """What came of one request. `reason` is the decision's word (`paused`, `in_sync` …), or what
+    stood in the way (`circuit`, `busy` …).
 
-    The last four are None where nothing was called. `correlation_id` is what Dynamics' operators find the request by.
+    The last four are None where nothing was called. `correlation_id` is what Dynamics' operators
+    find the request by.
     """
 
     mentor_id: str
@@ -81,7 +92,8 @@ class VisibilityUpdate:
 
 @dataclass(frozen=True, slots=True)
 class CircuitState:
-    """The circuit that the whole fleet shares (R29), and what halts besides it. Times are epoch seconds by PostgreSQL's clock.
+    """The circuit that the whole fleet shares (R29), and what halts besides it. Times are epoch
+    seconds by PostgreSQL's clock.
 
     `calls_again_at_s` is when the next call may start at the earliest, None when one may start now.
     """
@@ -101,28 +113,42 @@ class PortalVisibility:
         self._direct, self._fleet, self._breaker = direct, fleet, breaker
 
     async def remove_mentor(self, mentor_id: str | UUID) -> VisibilityUpdate:
-        """Take the mentor off the public listing; as `update_portal_visibility(mentor_id, False)`."""
+        """Take the mentor off the public listing; as
+        `update_portal_visibility(mentor_id, False)`.
+        """
         return await self.update_portal_visibility(mentor_id, visible=False)
 
     async def restore_mentor(self, mentor_id: str | UUID) -> VisibilityUpdate:
-        """Put the mentor back on the public listing; as `update_portal_visibility(mentor_id, True)`."""
+        """Put the mentor back on the public listing; as `update_portal_visibility(mentor_id,
+        True)`.
+        """
         return await self.update_portal_visibility(mentor_id, visible=True)
 
-    async def update_portal_visibility(self, mentor_id: str | UUID, visible: bool) -> VisibilityUpdate:
-        """Bring the listing to this, if the facts ask for it: one attempt now, and if that fails the workers go on.
+    async def update_portal_visibility(
+        self, mentor_id: str | UUID, visible: bool
+    ) -> VisibilityUpdate:
+        """Bring the listing to this, if the facts ask for it: one attempt now, and if that fails
+        the workers go on.
 
-        Raises ValueError for what is no UUID, `MentorMappingError` for a mentor without a contact, `ContractError` for facts outside the contract,
-        `DynamicsError` with its `code` when the call was not a success, `DependencyError` when PostgreSQL does not answer.
+        Raises ValueError for what is no UUID, `MentorMappingError` for a mentor without a contact,
+        `ContractError` for facts outside the contract, `DynamicsError` with its `code` when the
+        call was not a success, `DependencyError` when PostgreSQL does not answer.
         """
         known_id = MentorId(str(UUID(str(mentor_id))))
-        ended = await self._direct.bring(known_id, Operation.RESTORE if visible else Operation.REMOVE)
+        ended = await self._direct.bring(
+            known_id, Operation.RESTORE if visible else Operation.REMOVE
+        )
         return _update(known_id, visible, ended)
 
     async def get_circuit_state(self) -> CircuitState:
         """What the fleet's circuit is now, read from PostgreSQL; raises `DependencyError`."""
         found = await self._fleet.read()
         circuit = found.circuit
-        cool_s = circuit.opened_at_s + self._breaker.cool_down_s if circuit.state is State.OPEN and circuit.opened_at_s is not None else 0.0
+        cool_s = (
+            circuit.opened_at_s + self._breaker.cool_down_s
+            if circuit.state is State.OPEN and circuit.opened_at_s is not None
+            else 0.0
+        )
         again_s = max(cool_s, circuit.retry_after_until_s or 0.0, circuit.probe_until_s or 0.0)
         return CircuitState(
             circuit.state,
@@ -135,10 +161,14 @@ class PortalVisibility:
 
 
 @asynccontextmanager
-async def open_portal(settings: Settings | None = None, *, env_file: Path | None = None) -> AsyncIterator[PortalVisibility]:
-    """The service with connections of its own, closed at the block's end. Settings as a worker's: from the environment, then `env_file` or `.env`.
+async def open_portal(
+    settings: Settings | None = None, *, env_file: Path | None = None
+) -> AsyncIterator[PortalVisibility]:
+    """The service with connections of its own, closed at the block's end. Settings as a worker's:
+    from the environment, then `env_file` or `.env`.
 
-    Raises `SettingsError` for what is missing or wrong, `DependencyError` when PostgreSQL does not answer.
+    Raises `SettingsError` for what is missing or wrong, `DependencyError` when PostgreSQL does not
+    answer.
     """
     secret_file = file_of("dynamics_client_secret", env_file) if settings is None else None
     settings = load(env_file) if settings is None else settings
@@ -153,7 +183,9 @@ async def open_portal(settings: Settings | None = None, *, env_file: Path | None
 
 async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:
     dsn = partial(settings.secret, "postgres_dsn")
-    async with await connect(dsn):  # a refusal is said at once; the pool would keep it to itself until its time-out
+    async with await connect(
+        dsn
+    ):  # a refusal is said at once; the pool would keep it to itself until its time-out
         pass
     pool = open_pool(dsn, size=_POOL_SIZE)
     stack.push_async_callback(pool.close)
@@ -164,7 +196,9 @@ async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:
 
 def _open_dynamics(settings: Settings, secret_file: Path | None) -> DynamicsClient:
     transport = clients.open_dynamics_transport(settings, 1)
-    return clients.dynamics_client(settings, clients.dynamics_credentials(settings, secret_file, transport), transport)
+    return clients.dynamics_client(
+        settings, clients.dynamics_credentials(settings, secret_file, transport), transport
+    )
 
 
 def _assemble(settings: Settings, pool: Pool, dynamics: DynamicsClient) -> PortalVisibility:
@@ -189,5 +223,11 @@ def _assemble(settings: Settings, pool: Pool, dynamics: DynamicsClient) -> Porta
 
 def _update(mentor_id: MentorId, visible: bool, ended: Ended) -> VisibilityUpdate:
     result = ended.result
-    called = (None, None, None) if result is None else (result.http_status, result.correlation_id, result.duration_ms)
-    return VisibilityUpdate(mentor_id, visible, ended.kind, ended.reason, ended.attempt_number, *called)
+    called = (
+        (None, None, None)
+        if result is None
+        else (result.http_status, result.correlation_id, result.duration_ms)
+    )
+    return VisibilityUpdate(
+        mentor_id, visible, ended.kind, ended.reason, ended.attempt_number, *called
+    )

@@ -1,4 +1,6 @@
-"""docs/errors.md, printed from the verdict's tables: `python -m hlf_sync.pages.errors > docs/errors.md`. A test compares the two."""
+"""docs/errors.md, printed from the verdict's tables: `python -m hlf_sync.pages.errors >
+docs/errors.md`. A test compares the two.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -19,12 +21,22 @@ all (transport), does it carry one of Dynamics' error codes, what is its status.
 
 _COURSES = {
     Course.DONE: "Delivered.",
-    Course.RETRY: "The mentor is evaluated again from fresh facts at a due time; the attempt counts. After the last one: a dead letter, `exhausted`.",
-    Course.POSTPONED: "Nothing was asked of Dynamics; again as soon as there is a token. No attempt counts.",
-    Course.THROTTLED: "The whole fleet pauses for Retry-After, and goes on more slowly. No attempt counts.",
+    Course.RETRY: (
+        "The mentor is evaluated again from fresh facts at a due time; the attempt counts. After"
+        " the last one: a dead letter, `exhausted`."
+    ),
+    Course.POSTPONED: (
+        "Nothing was asked of Dynamics; again as soon as there is a token. No attempt counts."
+    ),
+    Course.THROTTLED: (
+        "The whole fleet pauses for Retry-After, and goes on more slowly. No attempt counts."
+    ),
     Course.REJECTED: "A dead letter at once, `rejected`.",
     Course.RENEW_TOKEN: "One new token and one repetition; refused again: halt.",
-    Course.HALT: "All calls stop, an alert fires, nothing is dead-lettered; it heals by itself when the cause is repaired.",
+    Course.HALT: (
+        "All calls stop, an alert fires, nothing is dead-lettered; it heals by itself when the"
+        " cause is repaired."
+    ),
 }
 
 _TAIL = """
@@ -37,17 +49,33 @@ def render() -> str:
     """The page."""
     courses = "".join(f"| {course} | {_COURSES[course]} |\n" for course in Course)
     sections = (
-        _table("No answer", "failure", [(failure, rule, effect) for failure, (rule, effect) in FAILURES.items()]),
-        _table("Dynamics' error codes", "code", [(f"`0x{code:08X}` {name}", rule, "by status") for code, (name, rule) in sorted(CODES.items())]),
+        _table(
+            "No answer",
+            "failure",
+            [(failure, rule, effect) for failure, (rule, effect) in FAILURES.items()],
+        ),
+        _table(
+            "Dynamics' error codes",
+            "code",
+            [
+                (f"`0x{code:08X}` {name}", rule, "by status")
+                for code, (name, rule) in sorted(CODES.items())
+            ],
+        ),
         _table("Statuses", "status", list(_statuses())),
     )
     return _HEAD + courses + "".join(sections) + _TAIL
 
 
 def _table(title: str, column: str, rows: list[tuple[str, Rule, str]]) -> str:
-    head = f"\n## {title}\n\n| {column} | course | error code | effect | breaker | why |\n|---|---|---|---|---|---|\n"
+    head = (
+        f"\n## {title}\n\n| {column} | course | error code | effect | breaker | why"
+        " |\n|---|---|---|---|---|---|\n"
+    )
     return head + "".join(
-        f"| {name} | {rule.course} | {rule.error_code or '-'} | {effect} | {_breaker(rule)} | {rule.reason} |\n" for name, rule, effect in rows
+        f"| {name} | {rule.course} | {rule.error_code or '-'} | {effect} | {_breaker(rule)} |"
+        f" {rule.reason} |\n"
+        for name, rule, effect in rows
     )
 
 
@@ -58,11 +86,15 @@ def _breaker(rule: Rule) -> str:
 
 
 def _statuses() -> Iterator[tuple[str, Rule, str]]:
-    """Neighbouring statuses with the same rule and effect, as one row; 200 with proof stands apart."""
+    """Neighbouring statuses with the same rule and effect, as one row; 200 with proof stands
+    apart.
+    """
     confirmed = Response(200, is_confirmed=True)
     yield "200 that shows the value asked for", rule_for(confirmed), judge(confirmed).effect
     rules = [(status, rule_for(Response(status))) for status in range(100, 600)]
-    for (rule, effect), group in groupby(rules, key=lambda row: (row[1], effect_of(row[0], row[1]))):
+    for (rule, effect), group in groupby(
+        rules, key=lambda row: (row[1], effect_of(row[0], row[1]))
+    ):
         numbers = [status for status, _ in group]
         yield str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}", rule, effect
 

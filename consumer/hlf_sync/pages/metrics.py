@@ -1,4 +1,6 @@
-"""docs/metrics.md, printed from the metrics' table: `python -m hlf_sync.pages.metrics > docs/metrics.md`. A test compares the two."""
+"""docs/metrics.md, printed from the metrics' table: `python -m hlf_sync.pages.metrics >
+docs/metrics.md`. A test compares the two.
+"""
 
 import sys
 
@@ -46,25 +48,40 @@ def render() -> str:
     parts = [_HEAD]
     for metric in TABLE:
         if metric in _SECTIONS:
-            parts.append(f"\n## {_SECTIONS[metric]}\n\n| metric | type, unit | labels | by | meaning |\n|---|---|---|---|---|\n")
+            parts.append(
+                f"\n## {_SECTIONS[metric]}\n\n| metric | type, unit | labels | by | meaning"
+                " |\n|---|---|---|---|---|\n"
+            )
         parts.append(_row(metric))
     parts.append(_VERDICTS)
     parts += [
-        f"| {meaning.standing} | {meaning.stage} | {reason} | {meaning.text} | {meaning.advice or '–'} |\n" for reason, meaning in MEANINGS.items()
+        f"| {meaning.standing} | {meaning.stage} | {reason} | {meaning.text} |"
+        f" {meaning.advice or '–'} |\n"
+        for reason, meaning in MEANINGS.items()
     ]
     return "".join(parts)
 
 
 def _row(metric: Metric) -> str:
     by = "" if metric.by is By.WORKER else metric.by.value
-    buckets = f". Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}" if metric.kind is Kind.HISTOGRAM else ""
-    return f"| `{metric.full_name}` | {metric.kind}, {metric.unit} | {_labels(metric)} | {by} | {metric.meaning}{buckets} |\n"
+    buckets = (
+        f". Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}"
+        if metric.kind is Kind.HISTOGRAM
+        else ""
+    )
+    return (
+        f"| `{metric.full_name}` | {metric.kind}, {metric.unit} | {_labels(metric)} | {by} |"
+        f" {metric.meaning}{buckets} |\n"
+    )
 
 
 def _labels(metric: Metric) -> str:
     if metric.only is not None:
         return ", ".join(f"`{name}`" for name in metric.labels) + ": see below"
-    return "<br>".join(f"`{name}`" + ("" if values is None else ": " + ", ".join(values)) for name, values in metric.labels.items())
+    return "<br>".join(
+        f"`{name}`" + ("" if values is None else ": " + ", ".join(values))
+        for name, values in metric.labels.items()
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""docs/settings.md, printed from the settings: `python -m hlf_sync.pages.settings > docs/settings.md`. A test compares the two."""
+"""docs/settings.md, printed from the settings: `python -m hlf_sync.pages.settings >
+docs/settings.md`. A test compares the two.
+"""
 
 import sys
 from pathlib import Path
@@ -13,7 +15,8 @@ from hlf_sync.config.settings import PREFIX, SECRETS, Settings, variable
 _HEAD = """\
 # Settings
 
-Printed by `python -m hlf_sync.pages.settings` from `consumer/hlf_sync/config/settings.py`; do not edit. Read from the environment first, then from `--env-file FILE`,
+Printed by `python -m hlf_sync.pages.settings` from `consumer/hlf_sync/config/settings.py`; do not edit.
+Read from the environment first, then from `--env-file FILE`,
 or from `.env` when there is one: lines `NAME='value'`. An empty value counts as not set. A wrong one ends the command with exit code 2 and a line
 that names it; a variable with our prefix that is no setting is warned of.
 
@@ -29,17 +32,28 @@ _TAIL = f"""
 user's cache folder).
 """
 
-_NAMES: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "file", SecretStr: "**secret** text"}
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "file",
+    SecretStr: "**secret** text",
+}
 
 
 def render() -> str:
     """The page."""
-    return _HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items()) + _TAIL
+    return (
+        _HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items()) + _TAIL
+    )
 
 
 def _row(name: str, field: FieldInfo) -> str:
     also = f", or `{variable(name)}_FILE`" if name in SECRETS else ""
-    return f"| `{variable(name)}`{also} | {_default(field)} | {_type(field)} | {field.description} |\n"
+    return (
+        f"| `{variable(name)}`{also} | {_default(field)} | {_type(field)} | {field.description} |\n"
+    )
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,4 +1,6 @@
-"""The partitions this worker owns now, and what of them may be committed. Called from the event loop only."""
+"""The partitions this worker owns now, and what of them may be committed. Called from the event
+loop only.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,7 +10,9 @@ from hlf_sync.core.offsets import Offsets
 
 
 class Assignment:
-    """Offsets per partition; each assignment has a number (epoch), so that what ends after a revocation changes nothing."""
+    """Offsets per partition; each assignment has a number (epoch), so that what ends after a
+    revocation changes nothing.
+    """
 
     def __init__(self) -> None:
         self._offsets: dict[int, Offsets] = {}
@@ -59,7 +63,9 @@ class Assignment:
         return self._offsets[position.partition].see(position.offset)
 
     def finish(self, positions: Iterable[Position]) -> None:
-        """These positions have a durable outcome. Those of an older assignment are no longer ours to finish."""
+        """These positions have a durable outcome. Those of an older assignment are no longer ours
+        to finish.
+        """
         for position in positions:
             if self.holds(position):
                 self._offsets[position.partition].finish(position.offset)
@@ -71,10 +77,16 @@ class Assignment:
     @property
     def received(self) -> dict[int, int]:
         """One past the highest offset seen, per partition that received anything."""
-        return {partition: offsets.next_offset for partition, offsets in self._offsets.items() if offsets.next_offset is not None}
+        return {
+            partition: offsets.next_offset
+            for partition, offsets in self._offsets.items()
+            if offsets.next_offset is not None
+        }
 
     def hold(self, partitions: Iterable[int]) -> None:
-        """Commit nothing of these partitions until as many `release`s: something that must come first is not durable yet."""
+        """Commit nothing of these partitions until as many `release`s: something that must come
+        first is not durable yet.
+        """
         self._held.update(partitions)
 
     def release(self, partitions: Iterable[int]) -> None:
@@ -83,6 +95,12 @@ class Assignment:
 
     def committable(self, partitions: Iterable[int] | None = None) -> dict[int, int]:
         """The next offset to read, per partition that received anything."""
-        chosen = self._offsets if partitions is None else [p for p in partitions if p in self._offsets]
+        chosen = (
+            self._offsets if partitions is None else [p for p in partitions if p in self._offsets]
+        )
         offsets = ((partition, self._offsets[partition].committable) for partition in chosen)
-        return {partition: offset for partition, offset in offsets if offset is not None and not self._held[partition]}
+        return {
+            partition: offset
+            for partition, offset in offsets
+            if offset is not None and not self._held[partition]
+        }

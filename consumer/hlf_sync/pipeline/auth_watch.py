@@ -1,7 +1,9 @@
-"""Looks after the credentials: asks for a token on a schedule (R62), and while refused ones halt the fleet, notices their repair (R48).
+"""Looks after the credentials: asks for a token on a schedule (R62), and while refused ones halt
+the fleet, notices their repair (R48).
 
-An expired secret would otherwise be noticed by the next mentor's call, and while a token lives not even by that: the first refusal halts, at once.
-No mentor's call is used for trying: asking for a token shows whether the credentials are accepted. Where the token is fine and a privilege is
+An expired secret would otherwise be noticed by the next mentor's call, and while a token lives not
+even by that: the first refusal halts, at once. No mentor's call is used for trying: asking for a
+token shows whether the credentials are accepted. Where the token is fine and a privilege is
 missing, the halt is lifted after the wait and the next call tells. A service of the worker.
 """
 
@@ -19,15 +21,21 @@ class SignIn(Protocol):
     """The credentials."""
 
     async def is_accepted(self, fresh_s: float) -> bool:
-        """Whether a token could be had, now or less than `fresh_s` ago; cheap while they are known to be refused and have not changed."""
+        """Whether a token could be had, now or less than `fresh_s` ago; cheap while they are known
+        to be refused and have not changed.
+        """
         ...
 
     async def refusal(self, fresh_s: float) -> str | None:
-        """Why they are refused, likewise; None also where nobody answers: that says nothing of them."""
+        """Why they are refused, likewise; None also where nobody answers: that says nothing of
+        them.
+        """
         ...
 
 
-async def watch_credentials(gate: Gate, sign_in: SignIn, *, retry_s: float, check_s: float = CHECK_S) -> None:
+async def watch_credentials(
+    gate: Gate, sign_in: SignIn, *, retry_s: float, check_s: float = CHECK_S
+) -> None:
     """Halt at the first refusal, and lift the halt when there is reason to; for ever."""
     while True:
         await _check(gate, sign_in, check_s)

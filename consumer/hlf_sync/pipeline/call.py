@@ -1,4 +1,6 @@
-"""One call: ask Dynamics within the lease, conclude what the answer means, tell the fleet, write the letter if it is one, hand over."""
+"""One call: ask Dynamics within the lease, conclude what the answer means, tell the fleet, write
+the letter if it is one, hand over.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -34,7 +36,9 @@ _HIDDEN = judge(Response(HTTPStatus.NO_CONTENT))
 
 @dataclass(slots=True)
 class Held:
-    """A claimed mentor on its way to the call. `deadline_s`: when the lease ends by our monotonic clock, safely early; `probe` names a probe."""
+    """A claimed mentor on its way to the call. `deadline_s`: when the lease ends by our monotonic
+    clock, safely early; `probe` names a probe.
+    """
 
     job: Job
     known: Known
@@ -50,13 +54,17 @@ class Held:
 
     @property
     def is_farewell(self) -> bool:
-        """Whether it is about a contact that the mentor no longer has: one that is gone is as good as hidden."""
+        """Whether it is about a contact that the mentor no longer has: one that is gone is as good
+        as hidden.
+        """
         return self.known.former_contact_id is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """`request_timeout_s` is one attempt's: a call starts only while more than that is left of its lease."""
+    """`request_timeout_s` is one attempt's: a call starts only while more than that is left of its
+    lease.
+    """
 
     rules: Rules
     retry: RetryPolicy
@@ -92,7 +100,9 @@ class Call:
 
     @property
     def held_letters(self) -> int:
-        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for them when the worker stops."""
+        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for
+        them when the worker stops.
+        """
         return self._in_letters if self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT) else 0
 
     def fits(self, held: Held, now_s: float) -> bool:
@@ -114,16 +124,23 @@ class Call:
             self._pacing.throttled(loop.time(), verdict.retry_after_s, verdict.code)
         elif verdict.course is Course.POSTPONED:
             self._pacing.pause(loop.time() + (verdict.retry_after_s or _TOKEN_PAUSE_S), loop.time())
-        self._meter.called(held.job.command.operation, verdict.error_code.value if verdict.error_code else "ok", result.duration_ms / 1000)
+        self._meter.called(
+            held.job.command.operation,
+            verdict.error_code.value if verdict.error_code else "ok",
+            result.duration_ms / 1000,
+        )
         self._meter.staged("called", loop.time() - held.job.decided_s)
         conclusion = self._conclude(held, result)
         if self._tracer is not None:
-            self._tracer.called(held.claimed, held.job.command.operation, result, conclusion, began_ns)
+            self._tracer.called(
+                held.claimed, held.job.command.operation, result, conclusion, began_ns
+            )
         if loop.time() < held.deadline_s - _TIMER_S:
             await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
         else:
-            # A call starts only with more than its own time-out left of the lease, so this process stood still (frozen, paged out): many calls
-            # end like this at once, and they say nothing of Dynamics. Noted, they would open the circuit of the whole healthy fleet.
+            # A call starts only with more than its own time-out left of the lease, so this process
+            # stood still (frozen, paged out): many calls end like this at once, and they say
+            # nothing of Dynamics. Noted, they would open the circuit of the whole healthy fleet.
             await self._gate.abandon(held.probe)
         letter_id = await self._write_letter(held, result, conclusion)
         self._log(held, result, conclusion)
@@ -137,12 +154,18 @@ class Call:
             async with asyncio.timeout(left_s):
                 return await self._dynamics.call(contact_id, held.job.command.operation)
         except TimeoutError:
-            return CallResult(judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000))
+            return CallResult(
+                judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000)
+            )
 
     def _conclude(self, held: Held, result: CallResult) -> Conclusion:
         entry, facts = held.job.entry, held.known.facts
         spent_s = entry.spent_s + result.duration_ms / 1000
-        verdict = _HIDDEN if held.is_farewell and result.verdict.error_code is ErrorCode.NOT_FOUND else result.verdict
+        verdict = (
+            _HIDDEN
+            if held.is_farewell and result.verdict.error_code is ErrorCode.NOT_FOUND
+            else result.verdict
+        )
         conclusion = conclude(
             verdict,
             attempt_number=held.claimed.attempt_number,
@@ -157,7 +180,9 @@ class Call:
             entry.spent_s = spent_s + (conclusion.retry_in_s or 0.0)
         return conclusion
 
-    async def _write_letter(self, held: Held, result: CallResult, conclusion: Conclusion) -> str | None:
+    async def _write_letter(
+        self, held: Held, result: CallResult, conclusion: Conclusion
+    ) -> str | None:
         if conclusion.letter is None or conclusion.error_code is None:
             return None
         letter = self._letters.compose(
@@ -201,7 +226,9 @@ def _fields(held: Held, result: CallResult) -> dict[str, Any]:
     }
 
 
-def _delivered(held: Held, result: CallResult, conclusion: Conclusion, letter_id: str | None) -> Delivered:
+def _delivered(
+    held: Held, result: CallResult, conclusion: Conclusion, letter_id: str | None
+) -> Delivered:
     facts = held.known.facts
     return Delivered(
         held.claimed,

@@ -1,8 +1,10 @@
-"""From a job to a call: claim the mentor, read its facts once more, and start the call when pace and breaker admit it.
+"""From a job to a call: claim the mentor, read its facts once more, and start the call when pace
+and breaker admit it.
 
-Why twice: a claim keeps every other worker away from the mentor; facts read *after* it are at least as new as whatever anybody else has decided
-on. The sequence that one look would get wrong is told in docs/adr/0002-ledger.md. Claims run a little ahead of the calls, so that a call never
-waits for a claim; breaker and halts are asked again right before each call.
+Why twice: a claim keeps every other worker away from the mentor; facts read *after* it are at least
+as new as whatever anybody else has decided on. The sequence that one look would get wrong is told
+in docs/adr/0002-ledger.md. Claims run a little ahead of the calls, so that a call never waits for a
+claim; breaker and halts are asked again right before each call.
 """
 
 import asyncio
@@ -28,9 +30,11 @@ from hlf_sync.pipeline.tracer import Tracer
 from hlf_sync.ports import Delivered, FactsPort, LedgerPort, Reading
 
 _CLAIM_BATCH = 200
-# Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets leases run.
+# Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets
+# leases run.
 _AHEAD_S = 0.25
-# At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets the pace, and no lost time is ever caught up.
+# At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets
+# the pace, and no lost time is ever caught up.
 _LEAST_AHEAD = 4
 _IDLE_S = 60.0
 _HELD_LOOK_S = 1.0
@@ -72,7 +76,9 @@ class Delivery:
         self._errands = Errands(self._woken)
         self._job_waits = asyncio.Event()
         self._call_waits = asyncio.Event()
-        self.held_changes = 0  # of mentors whose removal waits for an operator's word, as counted at the last turn
+        self.held_changes = (
+            0  # of mentors whose removal waits for an operator's word, as counted at the last turn
+        )
         self.is_stopping = False
         gate.lifted.append(self._lifted)
 
@@ -125,13 +131,17 @@ class Delivery:
             wait_s = 0.0 if self.is_stopping else self._pacing.admit(loop.time())
             if wait_s == 0.0:
                 self._start(self._claimed.popleft(), loop.time())
-            elif self._gate_is_shut() or (wait_s > self._lease_s and not self._pacing.in_flight):  # else a call's end makes room
+            elif self._gate_is_shut() or (
+                wait_s > self._lease_s and not self._pacing.in_flight
+            ):  # else a call's end makes room
                 self._release(self._claimed.popleft())
             else:
                 await _woken(self._call_waits, min(wait_s, 1.0))
 
     def _room(self) -> int:
-        """How many to claim now. Nothing until half of what may run ahead is used up, so that statements are few and full."""
+        """How many to claim now. Nothing until half of what may run ahead is used up, so that
+        statements are few and full.
+        """
         rate, slots = self._pacing.pace(asyncio.get_running_loop().time())
         most = 0 if slots == 0 else min(2 * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
         ahead = self._claiming + len(self._claimed)
@@ -165,10 +175,14 @@ class Delivery:
         self._held_back = [job for job in self._held_back if job.entry.in_progress] + held
         self.held_changes = sum(len(job.entry.changes) for job in self._held_back)
         if held:
-            self._jobs = [job for job in self._jobs if job.command.operation is not Operation.REMOVE]
+            self._jobs = [
+                job for job in self._jobs if job.command.operation is not Operation.REMOVE
+            ]
             heapify(self._jobs)
             mentor_ids = [job.entry.mentor_id for job in held]
-            await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.hold_removals(mentor_ids))
+            await patiently(
+                self._dependencies, "PostgreSQL", lambda: self._ledger.hold_removals(mentor_ids)
+            )
 
     def _lifted(self, reason: HaltReason) -> None:
         if reason is HaltReason.MASS_REMOVAL:
@@ -182,7 +196,9 @@ class Delivery:
         tracer = self._tracer
         began_ns = tracer.now_ns() if tracer is not None else 0
         claims = [_claim_of(job, tracer) for job in jobs]
-        claimed = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.claim(claims))
+        claimed = await patiently(
+            self._dependencies, "PostgreSQL", lambda: self._ledger.claim(claims)
+        )
         missing = [job for job in jobs if job.entry.mentor_id not in claimed]
         if missing:
             await self._gate.refresh()  # the mass change guard may have held them back
@@ -191,7 +207,9 @@ class Delivery:
         ours = [job for job in jobs if job.entry.mentor_id in claimed]
         if ours:
             mentor_ids = [job.entry.mentor_id for job in ours]
-            reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids))
+            reading = await patiently(
+                self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids)
+            )
             for job in ours:
                 if tracer is not None:
                     tracer.claimed(claimed[job.entry.mentor_id], began_ns)
@@ -201,15 +219,31 @@ class Delivery:
         self._claiming -= len(jobs)
         self._call_waits.set()
 
-    def _look(self, job: Job, claimed: Claimed, reading: Reading, deadline_s: float, probe: str | None) -> None:
+    def _look(
+        self, job: Job, claimed: Claimed, reading: Reading, deadline_s: float, probe: str | None
+    ) -> None:
         """The look that counts: does what was decided still hold on facts read under the claim?"""
         known = reading.mentors[job.entry.mentor_id]
-        job.entry.absorb(lambda change: change.transaction_id is None or reading.snapshot.shows(change.transaction_id))
+        job.entry.absorb(
+            lambda change: (
+                change.transaction_id is None or reading.snapshot.shows(change.transaction_id)
+            )
+        )
         decision = due(known, job.known.ledger, reading.now_s, self._rules)
-        is_same_contact = known.contact_id is not None and known.former_contact_id == job.known.former_contact_id
-        holds = isinstance(decision, Command) and decision.operation is job.command.operation and is_same_contact
+        is_same_contact = (
+            known.contact_id is not None and known.former_contact_id == job.known.former_contact_id
+        )
+        holds = (
+            isinstance(decision, Command)
+            and decision.operation is job.command.operation
+            and is_same_contact
+        )
         # After a former contact it is the new one's turn at once.
-        look_s = next_look_s(known.facts, reading.now_s, self._rules) if known.former_contact_id is None else reading.now_s
+        look_s = (
+            next_look_s(known.facts, reading.now_s, self._rules)
+            if known.former_contact_id is None
+            else reading.now_s
+        )
         held = Held(job, known, claimed, deadline_s, probe, look_s)
         if holds:
             self._claimed.append(held)
@@ -217,9 +251,13 @@ class Delivery:
             self._release(held)
 
     def _start(self, held: Held, now_s: float) -> None:
-        """A claim waited for its turn; meanwhile the circuit may have opened, a halt come, or the lease run low."""
+        """A claim waited for its turn; meanwhile the circuit may have opened, a halt come, or the
+        lease run low.
+        """
         admission = self._gate.admission()
-        is_admitted = isinstance(admission, Go) or (held.probe is not None and admission is not None)
+        is_admitted = isinstance(admission, Go) or (
+            held.probe is not None and admission is not None
+        )
         if self.is_stopping or not is_admitted or not self._call.fits(held, now_s):
             if not self.is_stopping:
                 self._pacing.hand_back()
@@ -230,7 +268,18 @@ class Delivery:
     def _release(self, held: Held) -> None:
         """Give the claim back without a call."""
         job = held.job
-        self._recording.put(Result(job.entry, Delivered(held.claimed, job.known.ledger, job.command.operation, cause(job.entry), RELEASED)))
+        self._recording.put(
+            Result(
+                job.entry,
+                Delivered(
+                    held.claimed,
+                    job.known.ledger,
+                    job.command.operation,
+                    cause(job.entry),
+                    RELEASED,
+                ),
+            )
+        )
         if held.probe is not None:
             self._errands.start(self._gate.abandon(held.probe))
 
@@ -253,4 +302,11 @@ def _claim_of(job: Job, tracer: Tracer | None) -> Claim:
     mentor_id, ledger = job.entry.mentor_id, job.known.ledger
     is_counted = job.command.operation is Operation.REMOVE and ledger.applied is Visibility.VISIBLE
     trace_parent = tracer.trace_parent(mentor_id) if tracer is not None else None
-    return Claim(mentor_id, ledger.generation, job.command.operation, cause(job.entry), is_counted, trace_parent)
+    return Claim(
+        mentor_id,
+        ledger.generation,
+        job.command.operation,
+        cause(job.entry),
+        is_counted,
+        trace_parent,
+    )

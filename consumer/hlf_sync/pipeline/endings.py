@@ -1,6 +1,8 @@
-"""How an evaluation ends for its changes: finished with an outcome, or looked at again. Wakes who waits for either.
+"""How an evaluation ends for its changes: finished with an outcome, or looked at again. Wakes who
+waits for either.
 
-The one place where a mentor leaves 'in progress'. Called by screening, delivery and recording on the event loop.
+The one place where a mentor leaves 'in progress'. Called by screening, delivery and recording on
+the event loop.
 """
 
 import asyncio
@@ -17,7 +19,9 @@ RECENT = 1_000
 class Endings:
     """Finishes positions and keeps the queue moving."""
 
-    def __init__(self, queue: MentorQueue, assignment: Assignment, meter: Meter, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, queue: MentorQueue, assignment: Assignment, meter: Meter, tracer: Tracer | None = None
+    ) -> None:
         self._queue = queue
         self._assignment = assignment
         self._meter = meter
@@ -27,7 +31,9 @@ class Endings:
         self.recent: deque[str] = deque(maxlen=RECENT)
 
     def finish(self, entry: Entry, outcome: str) -> None:
-        """The evaluation has a durable outcome: one change has it, the others that it covered were collapsed into it."""
+        """The evaluation has a durable outcome: one change has it, the others that it covered were
+        collapsed into it.
+        """
         if self._tracer is not None:
             self._tracer.ended(entry.mentor_id, outcome)
         changes = self._queue.finish(entry, asyncio.get_running_loop().time())
@@ -39,7 +45,9 @@ class Endings:
         self.wake()
 
     def look_again(self, entry: Entry, in_s: float = 0.0) -> None:
-        """No outcome yet: evaluate from fresh facts in `in_s` seconds, unless every change went to another worker meanwhile."""
+        """No outcome yet: evaluate from fresh facts in `in_s` seconds, unless every change went to
+        another worker meanwhile.
+        """
         now_s = asyncio.get_running_loop().time()
         if any(self._assignment.holds(change.position) for change in entry.all_changes):
             self._queue.postpone(entry, now_s + in_s, now_s)

@@ -1,4 +1,6 @@
-"""Work that runs beside the stages, as tasks. An error in one is a bug of ours and ends the worker: swallowed, it would leave its mentor for ever."""
+"""Work that runs beside the stages, as tasks. An error in one is a bug of ours and ends the worker:
+swallowed, it would leave its mentor for ever.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine

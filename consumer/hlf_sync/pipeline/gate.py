@@ -1,7 +1,8 @@
-"""May a call start now? This worker's view of what the fleet shares (circuit, halts), kept fresh, and every change it makes to it.
+"""May a call start now? This worker's view of what the fleet shares (circuit, halts), kept fresh,
+and every change it makes to it.
 
-The shared state lives in PostgreSQL; `watch` reads it at each notification and at least every 250 ms. Called by delivery, recording and
-the status page. Decides nothing itself: core/breaker does.
+The shared state lives in PostgreSQL; `watch` reads it at each notification and at least every 250
+ms. Called by delivery, recording and the status page. Decides nothing itself: core/breaker does.
 """
 
 import asyncio
@@ -48,14 +49,20 @@ class Gate:
     @property
     def database_now_s(self) -> float:
         """PostgreSQL's clock, carried on by our monotonic one since the last reading."""
-        return (self._last.now_s if self._last else 0.0) + asyncio.get_running_loop().time() - self._read_at_s
+        return (
+            (self._last.now_s if self._last else 0.0)
+            + asyncio.get_running_loop().time()
+            - self._read_at_s
+        )
 
     def is_halted(self, reason: HaltReason) -> bool:
         """Whether this halt holds."""
         return self._last is not None and reason in self._last.halts
 
     def admission(self) -> Admission | None:
-        """What the breaker says to a call now; None while a halt stops all calls or the state is not known yet."""
+        """What the breaker says to a call now; None while a halt stops all calls or the state is
+        not known yet.
+        """
         if self._last is None or self._last.halts & _STOPS_ALL:
             return None
         return admit(self._last.circuit, self._policy, self.database_now_s)
@@ -84,14 +91,18 @@ class Gate:
         self._take(await patiently(self._dependencies, "PostgreSQL", self._fleet.read))
 
     async def watch(self, notified: Callable[[], Awaitable[None]]) -> None:
-        """Keep the view fresh for ever; `notified` returns when somebody changed the state, or after a short while."""
+        """Keep the view fresh for ever; `notified` returns when somebody changed the state, or
+        after a short while.
+        """
         while True:
             await self.refresh()
             await patiently(self._dependencies, "PostgreSQL", notified)
 
     async def take_probe(self, probe: str) -> bool:
         """Become the one probe of the fleet, if nobody is."""
-        return (await self._change(lambda: self._fleet.take_probe(probe))).circuit.probe_owner == probe
+        return (
+            await self._change(lambda: self._fleet.take_probe(probe))
+        ).circuit.probe_owner == probe
 
     async def abandon(self, probe: str | None) -> None:
         """If this was the probe, it came to no judgement."""
@@ -102,7 +113,9 @@ class Gate:
         """Tell the fleet what an answer means for everybody."""
         code = verdict.error_code.value if verdict.error_code else ""
         if verdict.is_breaker_failure:
-            await self._change(lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s))
+            await self._change(
+                lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s)
+            )
         elif verdict.course is Course.THROTTLED:
             pause_s = _PAUSE_S if verdict.retry_after_s is None else verdict.retry_after_s
             await self._change(lambda: self._fleet.throttled(pause_s, probe))
@@ -131,7 +144,9 @@ class Gate:
     def _take(self, fleet: Fleet) -> None:
         before = self._last
         if before is not None and before.now_s - _OUT_OF_ORDER_S < fleet.now_s < before.now_s:
-            return  # two connections answered out of order: an older reading would lift what was halted since
+            # two connections answered out of order: an older reading would lift what was halted
+            # since
+            return
         self._last = fleet
         self._read_at_s = asyncio.get_running_loop().time()
         if before is None or (before.circuit, before.halts) != (fleet.circuit, fleet.halts):
@@ -140,7 +155,9 @@ class Gate:
 
     def _tell(self, before: Fleet | None, fleet: Fleet) -> None:
         for reason in fleet.halts - (before.halts if before else frozenset()):
-            _log.error("halted", reason=reason.value, detail=self._details.get(reason, ""))  # once, whoever of us or of others halted
+            _log.error(
+                "halted", reason=reason.value, detail=self._details.get(reason, "")
+            )  # once, whoever of us or of others halted
         for reason in (before.halts if before else frozenset()) - fleet.halts:
             _log.info("halt_lifted", reason=reason.value)
             for listener in self.lifted:

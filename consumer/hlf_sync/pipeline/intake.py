@@ -1,7 +1,8 @@
-"""Records in: decode each, finish what needs nothing, queue the changes, park what waits for its schema. Called with each batch of the source.
+"""Records in: decode each, finish what needs nothing, queue the changes, park what waits for its
+schema. Called with each batch of the source.
 
-Never blocks and never raises for what a record holds. A record whose schema is not known yet is parked alone: the others go on, since a
-change only says which mentor to look at.
+Never blocks and never raises for what a record holds. A record whose schema is not known yet is
+parked alone: the others go on, since a change only says which mentor to look at.
 """
 
 from collections import defaultdict
@@ -35,7 +36,9 @@ _log = structlog.get_logger()
 class Decodes(Protocol):
     """The decoder."""
 
-    def decode(self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int) -> Decoded:
+    def decode(
+        self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
+    ) -> Decoded:
         """Decode one record, without I/O."""
         ...
 
@@ -43,7 +46,14 @@ class Decodes(Protocol):
 class Intake:
     """Turns records into changes. `parked` holds, per schema id, the records that wait for it."""
 
-    def __init__(self, decoder: Decodes, assignment: Assignment, queue: MentorQueue, meter: Meter, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decodes,
+        assignment: Assignment,
+        queue: MentorQueue,
+        meter: Meter,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._decoder = decoder
         self._assignment = assignment
         self._queue = queue
@@ -56,8 +66,14 @@ class Intake:
         self.on_truncated: Callable[[Record, Position, Truncated], None] = lambda *_: None
 
     def take(self, records: list[Record], now_s: float) -> None:
-        """Handle a batch in order. Records of partitions that are no longer ours, and re-fetched ones, are dropped: they come again."""
-        assignment, decode, outcomes = self._assignment, self._decoder.decode, defaultdict[str, int](int)
+        """Handle a batch in order. Records of partitions that are no longer ours, and re-fetched
+        ones, are dropped: they come again.
+        """
+        assignment, decode, outcomes = (
+            self._assignment,
+            self._decoder.decode,
+            defaultdict[str, int](int),
+        )
         for record in records:
             position = assignment.position(record.partition, record.offset)
             if position is None:
@@ -75,18 +91,31 @@ class Intake:
     def unpark(self, schema_id: int, now_s: float) -> None:
         """The schema is here: decode the records that waited for it."""
         for record, position in self.parked.pop(schema_id, []):
-            self._settle(record, position, self._decoder.decode(record.key, record.value, position, record.timestamp_ms), now_s)
+            self._settle(
+                record,
+                position,
+                self._decoder.decode(record.key, record.value, position, record.timestamp_ms),
+                now_s,
+            )
         self.on_unparked()
 
     def give_up(self, schema_id: int) -> None:
         """The registry has denied the schema for long enough: its records can never be read."""
         for record, position in self.parked.pop(schema_id, []):
-            self.on_undecodable(record, position, Undecodable("unknown_schema", "the registry knows no such schema", schema_id=schema_id))
+            self.on_undecodable(
+                record,
+                position,
+                Undecodable(
+                    "unknown_schema", "the registry knows no such schema", schema_id=schema_id
+                ),
+            )
 
     def forget(self, partition: int) -> None:
         """The partition is no longer ours."""
         for schema_id, waiting in list(self.parked.items()):
-            self.parked[schema_id] = [(record, position) for record, position in waiting if record.partition != partition]
+            self.parked[schema_id] = [
+                (record, position) for record, position in waiting if record.partition != partition
+            ]
 
     @property
     def parked_count(self) -> int:
@@ -100,7 +129,13 @@ class Intake:
         else:
             self._open(record, position, decoded, now_s)
 
-    def _open(self, record: Record, position: Position, decoded: Change | Truncated | Undecodable | UnknownSchema, now_s: float) -> None:
+    def _open(
+        self,
+        record: Record,
+        position: Position,
+        decoded: Change | Truncated | Undecodable | UnknownSchema,
+        now_s: float,
+    ) -> None:
         match decoded:
             case Change():
                 if self._tracer is not None:
@@ -118,8 +153,12 @@ class Intake:
                 assert_never(never)
 
 
-def undecodable_letter(record: Record, found: Undecodable, *, topic: str, worker: str, now_ms: int) -> DeadLetter:
-    """The letter about a record that can never become a change: a pointer, a hash and a length, no bytes."""
+def undecodable_letter(
+    record: Record, found: Undecodable, *, topic: str, worker: str, now_ms: int
+) -> DeadLetter:
+    """The letter about a record that can never become a change: a pointer, a hash and a length, no
+    bytes.
+    """
     value = record.value
     return DeadLetter(
         id=record_letter_id(topic, record.partition, record.offset),

@@ -12,7 +12,9 @@ REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Tr
 
 @dataclass(slots=True)
 class Job:
-    """What the first look knew. `order` is the mentor's age in the queue, `decided_s` when the decision was made (monotonic)."""
+    """What the first look knew. `order` is the mentor's age in the queue, `decided_s` when the
+    decision was made (monotonic).
+    """
 
     entry: Entry
     known: Known
@@ -25,13 +27,20 @@ class Job:
 
 
 def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
-    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is hidden first; the new one's turn comes next."""
+    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is
+    hidden first; the new one's turn comes next.
+    """
     if known.former_contact_id is not None:
         return Command(Operation.REMOVE, "contact_replaced")
     return decide(known.facts, ledger, now_s, rules)
 
 
 def cause(entry: Entry) -> Trigger:
-    """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row change."""
+    """Why the mentor is looked at (R09): the newest request if somebody asked, else the newest row
+    change.
+    """
     triggers = [change.trigger for change in entry.changes]
-    return next((t for t in reversed(triggers) if t in REQUESTS), triggers[-1] if triggers else Trigger.RECONCILIATION)
+    return next(
+        (t for t in reversed(triggers) if t in REQUESTS),
+        triggers[-1] if triggers else Trigger.RECONCILIATION,
+    )

@@ -1,6 +1,8 @@
-"""Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is finished. A bounded number at once, in their order.
+"""Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is
+finished. A bounded number at once, in their order.
 
-A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and nothing is lost.
+A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and
+nothing is lost.
 """
 
 from collections import deque
@@ -13,7 +15,17 @@ import structlog
 from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
 from hlf_sync.core.limiter import Limiter
 from hlf_sync.core.mentor_queue import Entry
-from hlf_sync.core.model import Change, Command, ErrorCode, HaltReason, LetterKind, Operation, Position, Record, Undecodable
+from hlf_sync.core.model import (
+    Change,
+    Command,
+    ErrorCode,
+    HaltReason,
+    LetterKind,
+    Operation,
+    Position,
+    Record,
+    Undecodable,
+)
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.errands import Errands
@@ -29,7 +41,8 @@ _log = structlog.get_logger()
 
 # How often a letter that waits for the operator looks by itself.
 _LOOK_S = 5.0
-# Letters at work at once. All of a flood's together would each take a connection, and the pool would look like a PostgreSQL that is down.
+# Letters at work at once. All of a flood's together would each take a connection, and the pool
+# would look like a PostgreSQL that is down.
 _AT_ONCE = 100
 
 
@@ -81,12 +94,22 @@ class Letters:
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
         """A record that is no change."""
         now_ms = _now_ms(self._gate)
-        letter = undecodable_letter(record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms)
+        letter = undecodable_letter(
+            record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms
+        )
         self._begin(partial(self._of_record, letter, position))
 
     def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
-        self._begin(partial(self._of_mentor, entry, self.compose(entry, known, kind, error_code, generation=known.ledger.generation + 1)))
+        self._begin(
+            partial(
+                self._of_mentor,
+                entry,
+                self.compose(
+                    entry, known, kind, error_code, generation=known.ledger.generation + 1
+                ),
+            )
+        )
 
     def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
         """A mentor whose every attempt ended with the worker."""
@@ -103,7 +126,9 @@ class Letters:
         self._begin(partial(self._of_mentor, entry, letter))
 
     async def write(self, letter: DeadLetter) -> None:
-        """Return when the letter of a call is acknowledged; waits while a flood of letters is halted."""
+        """Return when the letter of a call is acknowledged; waits while a flood of letters is
+        halted.
+        """
         self._count()
         await self._write(letter)
 
@@ -125,7 +150,9 @@ class Letters:
     ) -> DeadLetter:
         """A letter about a mentor; it points at the oldest change it stands for."""
         oldest = entry.changes[0]
-        certification_id = next((c.certification_id for c in reversed(entry.changes) if c.certification_id), None)
+        certification_id = next(
+            (c.certification_id for c in reversed(entry.changes) if c.certification_id), None
+        )
         return DeadLetter(
             id=mentor_letter_id(entry.mentor_id, generation),
             kind=kind,
@@ -139,7 +166,8 @@ class Letters:
             http_status=http_status,
             attempt_count=attempt_count,
             first_attempt_at_ms=entry.first_attempt_ms,
-            certification_id=certification_id or (known.facts.certification_id if known.facts else None),
+            certification_id=certification_id
+            or (known.facts.certification_id if known.facts else None),
             triggered_by=cause(entry),
             generation=generation,
         )
@@ -155,10 +183,14 @@ class Letters:
             await self._waiting.popleft()()
 
     def _count(self) -> None:
-        """A letter counts when it comes about: an operator's word then lets through the unreadable records that wait, and counting begins anew."""
+        """A letter counts when it comes about: an operator's word then lets through the unreadable
+        records that wait, and counting begins anew.
+        """
         reason = self._limiter.lettered()
         if reason is not None and not self._is_flood:
-            self._is_flood = True  # at once, for the letters that come while the halt is being written
+            self._is_flood = (
+                True  # at once, for the letters that come while the halt is being written
+            )
             self._errands.start(self._halt(reason))
 
     async def _halt(self, reason: str) -> None:
@@ -180,27 +212,45 @@ class Letters:
         self._meter.lettered(letter.kind)
         if self._tracer is not None:
             self._tracer.lettered(letter, began_ns)
-        _log.warning("dead_letter", letter_id=letter.id, kind=letter.kind.value, error_code=letter.error_code, attempt_count=letter.attempt_count)
+        _log.warning(
+            "dead_letter",
+            letter_id=letter.id,
+            kind=letter.kind.value,
+            error_code=letter.error_code,
+            attempt_count=letter.attempt_count,
+        )
 
     async def _of_record(self, letter: DeadLetter, position: Position) -> None:
         if not self._assignment.holds(position):
             return  # whoever has the partition now reads the record again
         await self._write(letter)
         if letter.mentor_id is not None:
-            await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.note_failure(letter))
+            await patiently(
+                self._dependencies, "PostgreSQL", lambda: self._ledger.note_failure(letter)
+            )
         self._assignment.finish([position])
         self._meter.changes("dead_lettered", 1)
         self._endings.progress.set()
 
     async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
-        if self._is_halted:  # what is wrong with so many is about to be mended, and then no letter is due
+        if (
+            self._is_halted
+        ):  # what is wrong with so many is about to be mended, and then no letter is due
             await self._lifted()
             self._endings.look_again(entry)
             return
         await self._write(letter)
         generation, tracer = letter.generation or 0, self._tracer
-        trace_parent, began_ns = (tracer.trace_parent(entry.mentor_id), tracer.now_ns()) if tracer is not None else (None, 0)
-        is_recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.refuse(letter, generation, trace_parent))
+        trace_parent, began_ns = (
+            (tracer.trace_parent(entry.mentor_id), tracer.now_ns())
+            if tracer is not None
+            else (None, 0)
+        )
+        is_recorded = await patiently(
+            self._dependencies,
+            "PostgreSQL",
+            lambda: self._ledger.refuse(letter, generation, trace_parent),
+        )
         if tracer is not None:
             tracer.recorded(entry.mentor_id, began_ns, is_recorded=is_recorded)
         if is_recorded:

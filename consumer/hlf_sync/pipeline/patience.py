@@ -1,4 +1,6 @@
-"""Waiting for a dependency: try again until it answers, say so once, never give up. Used by every stage of the pipeline."""
+"""Waiting for a dependency: try again until it answers, say so once, never give up. Used by every
+stage of the pipeline.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +19,9 @@ _LONGEST_S = 2.0
 
 
 class Dependencies:
-    """Which dependencies do not answer at this moment, and since when (monotonic seconds): what /status and /readyz show."""
+    """Which dependencies do not answer at this moment, and since when (monotonic seconds): what
+    /status and /readyz show.
+    """
 
     def __init__(self) -> None:
         self.down: dict[str, float] = {}
@@ -35,10 +39,16 @@ class Dependencies:
             _log.info("dependency_back", dependency=what, duration_s=round(now_s - since_s, 1))
 
 
-async def patiently(dependencies: Dependencies, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+async def patiently(
+    dependencies: Dependencies, what: str, attempt: Callable[[], Awaitable[T]]
+) -> T:
     """Repeat `attempt` until it raises no `DependencyError`; waits 50 ms, doubling to 2 s."""
     wait_s, now_s = _FIRST_S, asyncio.get_running_loop().time
-    blamed = {what}  # an attempt may fail by something else than what it is for: all of it answers when the attempt succeeds
+    blamed = {
+        what
+        # an attempt may fail by something else than what it is for: all of it answers when the attempt
+        # succeeds
+    }
     while True:
         try:
             result = await attempt()

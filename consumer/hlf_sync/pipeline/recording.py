@@ -1,6 +1,8 @@
-"""Outcomes to the ledger, by group commit: whatever is ready goes in one statement, and only then are its positions finished.
+"""Outcomes to the ledger, by group commit: whatever is ready goes in one statement, and only then
+are its positions finished.
 
-A statement that cannot be made is repeated until it can: nothing is finished, and so nothing committed, without a durable outcome.
+A statement that cannot be made is repeated until it can: nothing is finished, and so nothing
+committed, without a durable outcome.
 """
 
 import asyncio
@@ -20,7 +22,8 @@ from hlf_sync.ports import Delivered, LedgerPort
 _log = structlog.get_logger()
 
 BATCH = 500
-# How long the first result waits for others, seconds: under load a statement then holds dozens, and nobody waits for a record but the next look.
+# How long the first result waits for others, seconds: under load a statement then holds dozens, and
+# nobody waits for a record but the next look.
 _LINGER_S = 0.01
 
 
@@ -81,7 +84,9 @@ class Recording:
     async def _record(self, batch: list[Result]) -> None:
         deliveries = [result.delivered for result in batch]
         began_ns = self._tracer.now_ns() if self._tracer is not None else 0
-        recorded = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries))
+        recorded = await patiently(
+            self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries)
+        )
         now_s = asyncio.get_running_loop().time()
         for result in batch:
             self._meter.staged("recorded", now_s - result.ended_s)
@@ -93,7 +98,11 @@ class Recording:
     def _end(self, result: Result, *, is_recorded: bool) -> None:
         entry, conclusion = result.entry, result.delivered.conclusion
         if not is_recorded:
-            _log.warning("lease_lost", mentor_id=entry.mentor_id, generation=result.delivered.claimed.generation)
+            _log.warning(
+                "lease_lost",
+                mentor_id=entry.mentor_id,
+                generation=result.delivered.claimed.generation,
+            )
             self._meter.lost_lease()
             self._endings.look_again(entry)
         elif conclusion.retry_in_s is not None:
@@ -113,7 +122,9 @@ class Recording:
 
 
 def _tell(result: Result) -> None:
-    """The one line of a delivery that succeeded; a retry's and a letter's are said where they come about."""
+    """The one line of a delivery that succeeded; a retry's and a letter's are said where they come
+    about.
+    """
     delivered = result.delivered
     _log.info(
         "delivered",

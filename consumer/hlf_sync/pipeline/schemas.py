@@ -1,4 +1,6 @@
-"""Fetches the schemas that records wait for. A registry that cannot be reached is waited for; one that denies an id is asked until patience ends."""
+"""Fetches the schemas that records wait for. A registry that cannot be reached is waited for; one
+that denies an id is asked until patience ends.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ _log = structlog.get_logger()
 
 _FIRST_S = 0.2
 _LONGEST_S = 5.0
-# Questions to the registry at once. Thousands of unknown ids (poison) would otherwise wait for each other's connections until all of them give up.
+# Questions to the registry at once. Thousands of unknown ids (poison) would otherwise wait for each
+# other's connections until all of them give up.
 _AT_ONCE = 8
 
 
@@ -46,7 +49,9 @@ class SchemaPort(Protocol):
 class Schemas:
     """One task per missing schema, a few questions at once."""
 
-    def __init__(self, port: SchemaPort, intake: Intake, dependencies: Dependencies, *, patience_s: float) -> None:
+    def __init__(
+        self, port: SchemaPort, intake: Intake, dependencies: Dependencies, *, patience_s: float
+    ) -> None:
         self._port = port
         self._intake = intake
         self._dependencies = dependencies

@@ -1,7 +1,9 @@
-"""The first look at dirty mentors: read many in one statement, decide, and sort them by what follows.
+"""The first look at dirty mentors: read many in one statement, decide, and sort them by what
+follows.
 
-No call needed → finished here. Facts outside the contract, no mapping → a dead letter. A call needed → handed to delivery, which claims the
-mentor and looks once more. Not visible yet, or another worker's lease → looked at again at a due time.
+No call needed → finished here. Facts outside the contract, no mapping → a dead letter. A call
+needed → handed to delivery, which claims the mentor and looks once more. Not visible yet, or
+another worker's lease → looked at again at a due time.
 """
 
 import asyncio
@@ -109,7 +111,9 @@ class Screening:
             return None
 
     async def _part(self, entries: list[Entry]) -> None:
-        """The view fails for one of them: halve until it is alone. It waits for the view to be mended, and nobody else does."""
+        """The view fails for one of them: halve until it is alone. It waits for the view to be
+        mended, and nobody else does.
+        """
         if len(entries) > 1:
             half = len(entries) // 2
             await self._look(entries[:half])
@@ -120,30 +124,51 @@ class Screening:
         self._queue.postpone(entries[0], now_s + _UNREADABLE_S, now_s)
 
     async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
-        """Whether a decision now could rest on old facts, or on a ledger row that another worker is about to change."""
+        """Whether a decision now could rest on old facts, or on a ledger row that another worker is
+        about to change.
+        """
         now_s = asyncio.get_running_loop().time()
-        unseen = [c.transaction_id for c in entry.changes if c.transaction_id is not None and not reading.snapshot.shows(c.transaction_id)]
+        unseen = [
+            c.transaction_id
+            for c in entry.changes
+            if c.transaction_id is not None and not reading.snapshot.shows(c.transaction_id)
+        ]
         if unseen:
             entry.looks += 1
-            if entry.waits_since_s is None or now_s - entry.waits_since_s < self._policy.visibility.patience_s:
-                self._queue.postpone(entry, now_s + self._policy.visibility.wait_s(entry.looks), now_s)
+            if (
+                entry.waits_since_s is None
+                or now_s - entry.waits_since_s < self._policy.visibility.patience_s
+            ):
+                self._queue.postpone(
+                    entry, now_s + self._policy.visibility.wait_s(entry.looks), now_s
+                )
                 return True
             if not await self._is_beyond_reach([reading.snapshot.widen(xid) for xid in unseen]):
                 self._queue.postpone(entry, now_s + self._policy.visibility.longest_s, now_s)
                 return True
             await self._ask_once_more(entry)
         ledger = known.ledger
-        if ledger.lease_owner not in {None, self._policy.worker} and (ledger.lease_until_s or 0) > reading.now_s:
-            # Its end is the latest; most calls end long before it, and until then the mentor would count as stale.
+        if (
+            ledger.lease_owner not in {None, self._policy.worker}
+            and (ledger.lease_until_s or 0) > reading.now_s
+        ):
+            # Its end is the latest; most calls end long before it, and until then the mentor would
+            # count as stale.
             left_s = (ledger.lease_until_s or 0) - reading.now_s + 0.01
             self._queue.postpone(entry, now_s + min(left_s, _LEASE_LOOK_S), now_s)
             return True
         return False
 
     async def _is_beyond_reach(self, transaction_ids: list[int]) -> bool:
-        """Whether PostgreSQL will never show them: ids of another cluster (a restore), or too old. Then the facts as they are must do."""
+        """Whether PostgreSQL will never show them: ids of another cluster (a restore), or too old.
+        Then the facts as they are must do.
+        """
         for transaction_id in transaction_ids:
-            fate = await patiently(self._dependencies, "PostgreSQL", lambda xid=transaction_id: self._facts.fate(xid))  # type: ignore[misc]
+            fate = await patiently(
+                self._dependencies,
+                "PostgreSQL",
+                partial(self._facts.fate, transaction_id),
+            )
             if fate is not Fate.UNKNOWN:
                 return False
         self._meter.unseen_for_ever()
@@ -151,11 +176,22 @@ class Screening:
         return True
 
     async def _ask_once_more(self, entry: Entry) -> None:
-        """The facts may still be those of before the change: a request, which this database will show, brings the mentor back later."""
-        ask = partial(self._ledger.ask, [entry.mentor_id], Trigger.RECONCILIATION, "transaction unknown")
+        """The facts may still be those of before the change: a request, which this database will
+        show, brings the mentor back later.
+        """
+        ask = partial(
+            self._ledger.ask, [entry.mentor_id], Trigger.RECONCILIATION, "transaction unknown"
+        )
         await patiently(self._dependencies, "PostgreSQL", ask)
 
-    def _decide(self, entry: Entry, known: Known, reading: Reading, settled: list[tuple[Entry, Settlement, str]], began_ns: int) -> None:
+    def _decide(
+        self,
+        entry: Entry,
+        known: Known,
+        reading: Reading,
+        settled: list[tuple[Entry, Settlement, str]],
+        began_ns: int,
+    ) -> None:
         if known.is_remapped:
             _log.warning("contact_replaced", mentor_id=entry.mentor_id)
         decision = due(known, known.ledger, reading.now_s, self._policy.rules)
@@ -165,7 +201,11 @@ class Screening:
             case NoCall():
                 self._warn(entry, decision)
                 settlement = self._settlement(entry, known, decision, reading.now_s)
-                outcome = "out_of_scope" if decision.is_out_of_scope and not known.has_ledger else "no_call"
+                outcome = (
+                    "out_of_scope"
+                    if decision.is_out_of_scope and not known.has_ledger
+                    else "no_call"
+                )
                 if settlement is None:
                     self._endings.finish(entry, outcome)
                 else:
@@ -173,35 +213,69 @@ class Screening:
             case Refuse(error_code):
                 self._refuse(entry, known, LetterKind.REFUSED, error_code)
             case Command() if self._policy.is_shadow:
-                settled.append((entry, Settlement(entry.mentor_id, known.ledger.generation, LedgerState.PENDING, None, cause(entry)), "no_call"))
-            case Command() if known.contact_id is None:  # never so for a former contact: another is mapped
+                settled.append(
+                    (
+                        entry,
+                        Settlement(
+                            entry.mentor_id,
+                            known.ledger.generation,
+                            LedgerState.PENDING,
+                            None,
+                            cause(entry),
+                        ),
+                        "no_call",
+                    )
+                )
+            case Command() if (
+                known.contact_id is None
+            ):  # never so for a former contact: another is mapped
                 self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
             case Command() if self._is_spent(known):
                 self._letters.exhausted_by_crashes(entry, known, decision)
             case Command():
-                self._deliver(Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time()))
+                self._deliver(
+                    Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time())
+                )
 
     def _is_spent(self, known: Known) -> bool:
-        """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter, not as a crash loop."""
+        """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,
+        not as a crash loop.
+        """
         is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
         return is_open and known.ledger.attempt_count >= self._policy.max_attempts
 
-    def _settlement(self, entry: Entry, known: Known, decision: NoCall, now_s: float) -> Settlement | None:
-        """What the ledger must learn although nothing is called: the next look, and that nothing is open any more."""
+    def _settlement(
+        self, entry: Entry, known: Known, decision: NoCall, now_s: float
+    ) -> Settlement | None:
+        """What the ledger must learn although nothing is called: the next look, and that nothing is
+        open any more.
+        """
         ledger = known.ledger
         if not known.has_ledger:
             return None
         look_s = next_look_s(known.facts, now_s, self._policy.rules)
         state = LedgerState.OUT_OF_SCOPE if decision.is_out_of_scope else LedgerState.IN_SYNC
-        is_known = (ledger.state, ledger.reevaluate_at_s, ledger.attempt_count, ledger.dead_letter_id) == (state, look_s, 0, None)
-        # A request is noted even when it changes nothing: whoever asked sees by `updated_at` that somebody has looked.
-        return None if is_known and cause(entry) not in REQUESTS else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
+        is_known = (
+            ledger.state,
+            ledger.reevaluate_at_s,
+            ledger.attempt_count,
+            ledger.dead_letter_id,
+        ) == (state, look_s, 0, None)
+        # A request is noted even when it changes nothing: whoever asked sees by `updated_at` that
+        # somebody has looked.
+        return (
+            None
+            if is_known and cause(entry) not in REQUESTS
+            else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
+        )
 
     async def _settle(self, settled: list[tuple[Entry, Settlement, str]]) -> None:
         if not settled:
             return
         wanted = [settlement for _, settlement, _ in settled]
-        done = await patiently(self._dependencies, "PostgreSQL", lambda: self._ledger.settle(wanted))
+        done = await patiently(
+            self._dependencies, "PostgreSQL", lambda: self._ledger.settle(wanted)
+        )
         for entry, settlement, outcome in settled:
             if settlement.mentor_id in done:
                 self._endings.finish(entry, outcome)
@@ -210,7 +284,11 @@ class Screening:
 
     def _refuse(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
         ledger = known.ledger
-        if ledger.state is LedgerState.DEAD_LETTERED and ledger.last_error_code == error_code and ledger.dead_letter_id:
+        if (
+            ledger.state is LedgerState.DEAD_LETTERED
+            and ledger.last_error_code == error_code
+            and ledger.dead_letter_id
+        ):
             self._endings.finish(entry, "no_call")  # its letter is open already, and says the same
         else:
             self._letters.without_call(entry, known, kind, error_code)

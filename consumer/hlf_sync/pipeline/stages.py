@@ -1,4 +1,6 @@
-"""A worker's stages, put together from what lies outside and from its policies. Called by the wiring, and by tests with scripts outside."""
+"""A worker's stages, put together from what lies outside and from its policies. Called by the
+wiring, and by tests with scripts outside.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +44,9 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """How they act; times in seconds. `origin` names this worker and its topic, as in leases and letters."""
+    """How they act; times in seconds. `origin` names this worker and its topic, as in leases and
+    letters.
+    """
 
     origin: Origin
     rules: Rules
@@ -76,7 +80,12 @@ class Stages:
     tracer: Tracer | None = None
 
 
-def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, chance: Callable[[], float] = random) -> Stages:
+def assemble(
+    outside: Outside,
+    policies: Policies,
+    dependencies: Dependencies,
+    chance: Callable[[], float] = random,
+) -> Stages:
     """Build the stages and connect them; nothing runs yet."""
     ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
@@ -94,7 +103,14 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         origin=policies.origin,
         tracer=tracer,
     )
-    recording = Recording(ledger=ledger, endings=endings, letters=letters, meter=meter, dependencies=dependencies, tracer=tracer)
+    recording = Recording(
+        ledger=ledger,
+        endings=endings,
+        letters=letters,
+        meter=meter,
+        dependencies=dependencies,
+        tracer=tracer,
+    )
     call = Call(
         dynamics=outside.dynamics,
         gate=gate,
@@ -127,9 +143,30 @@ def assemble(outside: Outside, policies: Policies, dependencies: Dependencies, c
         letters=letters,
         meter=meter,
         dependencies=dependencies,
-        policy=ScreeningPolicy(policies.rules, policies.origin.worker, policies.is_shadow, policies.retry.max_attempts, policies.visibility),
+        policy=ScreeningPolicy(
+            policies.rules,
+            policies.origin.worker,
+            policies.is_shadow,
+            policies.retry.max_attempts,
+            policies.visibility,
+        ),
         deliver=delivery.put,
         tracer=tracer,
     )
     intake = Intake(outside.decoder, assignment, queue, meter, tracer)
-    return Stages(assignment, queue, intake, screening, delivery, recording, letters, endings, gate, pacing, ledger, dependencies, meter, tracer)
+    return Stages(
+        assignment,
+        queue,
+        intake,
+        screening,
+        delivery,
+        recording,
+        letters,
+        endings,
+        gate,
+        pacing,
+        ledger,
+        dependencies,
+        meter,
+        tracer,
+    )

@@ -1,6 +1,8 @@
-"""What the pipeline tells of a mentor's way, as a protocol; the tracing room implements it. There is none while tracing is off: each seam asks.
+"""What the pipeline tells of a mentor's way, as a protocol; the tracing room implements it. There
+is none while tracing is off: each seam asks.
 
-Called on the event loop only; must never raise for what it is told, nor wait. `began_ns` is what `now_ns` said when the stage began.
+Called on the event loop only; must never raise for what it is told, nor wait. `began_ns` is what
+`now_ns` said when the stage began.
 """
 
 from collections.abc import Callable
@@ -36,7 +38,14 @@ class Tracer(Protocol):
         """Claimed, and looked at once more."""
         ...
 
-    def called(self, claimed: Claimed, operation: Operation, result: CallResult, conclusion: Conclusion, began_ns: int) -> None:
+    def called(
+        self,
+        claimed: Claimed,
+        operation: Operation,
+        result: CallResult,
+        conclusion: Conclusion,
+        began_ns: int,
+    ) -> None:
         """A call was answered, or was not."""
         ...
 

@@ -1,6 +1,8 @@
-"""The worker's event loop: takes records in from the source, runs the stages, commits what is finished, and ends in order.
+"""The worker's event loop: takes records in from the source, runs the stages, commits what is
+finished, and ends in order.
 
-Implements the source's `Listener`. The wiring builds it; the command line runs it. Holds no business decision.
+Implements the source's `Listener`. The wiring builds it; the command line runs it. Holds no
+business decision.
 """
 
 import asyncio
@@ -18,8 +20,9 @@ from hlf_sync.pipeline.stages import Stages
 
 _log = structlog.get_logger()
 
-# Changes held in memory, about 15 MiB at most. Pausing throws away what was prefetched, so it must not happen often; and hot mentors are looked at
-# twice a second, so half a second's worth of a fast backlog must find room, or the room would be the limit.
+# Changes held in memory, about 15 MiB at most. Pausing throws away what was prefetched, so it must
+# not happen often; and hot mentors are looked at twice a second, so half a second's worth of a fast
+# backlog must find room, or the room would be the limit.
 _PAUSE_AT = 50_000
 _RESUME_AT = 35_000
 _TURN_S = 0.05
@@ -65,16 +68,32 @@ class Worker:
 
     @property
     def backlog(self) -> int:
-        """Positions held in memory without an outcome. Removals that wait for an operator's word are not counted: they must stop nothing else."""
+        """Positions held in memory without an outcome. Removals that wait for an operator's word
+        are not counted: they must stop nothing else.
+        """
         stages = self.stages
-        return stages.queue.size + stages.intake.parked_count + stages.letters.under_way - stages.delivery.held_changes
+        return (
+            stages.queue.size
+            + stages.intake.parked_count
+            + stages.letters.under_way
+            - stages.delivery.held_changes
+        )
 
     def is_ours(self, job: Job) -> bool:
         """Whether any change of the job belongs to a partition we own."""
-        return any(self.stages.assignment.holds(change.position) for change in job.entry.all_changes)
+        return any(
+            self.stages.assignment.holds(change.position) for change in job.entry.all_changes
+        )
 
-    async def run(self, source: Source, services: Mapping[str, Callable[[], Awaitable[None]]], stop: asyncio.Event) -> None:
-        """Work until `stop`. A stage that ends by an error of ours ends the worker: that is a bug, and must be loud."""
+    async def run(
+        self,
+        source: Source,
+        services: Mapping[str, Callable[[], Awaitable[None]]],
+        stop: asyncio.Event,
+    ) -> None:
+        """Work until `stop`. A stage that ends by an error of ours ends the worker: that is a bug,
+        and must be loud.
+        """
         self._source = source
         stages = self.stages
         work = {
@@ -87,7 +106,10 @@ class Worker:
         }
         bug = self._watch_for_bugs()
         await stages.gate.refresh()
-        tasks: list[asyncio.Future[None]] = [bug, *(asyncio.ensure_future(start()) for start in work.values())]
+        tasks: list[asyncio.Future[None]] = [
+            bug,
+            *(asyncio.ensure_future(start()) for start in work.values()),
+        ]
         stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         source.start()
         try:
@@ -104,7 +126,9 @@ class Worker:
         await source.stop()
 
     def _watch_for_bugs(self) -> "asyncio.Future[None]":
-        """A callback that raises would otherwise only be logged, and the records it was about never finished."""
+        """A callback that raises would otherwise only be logged, and the records it was about never
+        finished.
+        """
         loop = asyncio.get_running_loop()
         bug: asyncio.Future[None] = loop.create_future()
 
@@ -118,7 +142,9 @@ class Worker:
         return bug
 
     async def _drain(self) -> None:
-        """Start no more calls; wait for those under way and their records. Whoever calls bounds it."""
+        """Start no more calls; wait for those under way and their records. Whoever calls bounds
+        it.
+        """
         stages = self.stages
         stages.delivery.is_stopping = True
         if self._source is not None:
@@ -172,15 +198,22 @@ class Worker:
         self.kafka_answered()
 
     async def revoked(self, partitions: list[int]) -> Mapping[int, int]:
-        """Let what is in progress end, within bounds; say what may be committed; forget the rest."""
+        """Let what is in progress end, within bounds; say what may be committed; forget
+        the rest.
+        """
         stages, loop = self.stages, asyncio.get_running_loop()
         deadline_s = loop.time() + self._revocation_s
         gone = set(partitions)
-        stages.delivery.drop(lambda job: any(c.position.partition not in gone for c in job.entry.all_changes))
+        stages.delivery.drop(
+            lambda job: any(c.position.partition not in gone for c in job.entry.all_changes)
+        )
         for partition in partitions:
             stages.queue.forget(partition)
             stages.intake.forget(partition)
-        while any(stages.queue.is_busy(partition) for partition in partitions) and loop.time() < deadline_s:
+        while (
+            any(stages.queue.is_busy(partition) for partition in partitions)
+            and loop.time() < deadline_s
+        ):
             stages.endings.progress.clear()
             try:
                 async with asyncio.timeout(_TURN_S):
@@ -209,19 +242,27 @@ class Worker:
         self._share()
 
     def positions_lost(self, partitions: list[int]) -> None:
-        """Records between the committed offset and the log's start are gone: look at every mentor instead."""
+        """Records between the committed offset and the log's start are gone: look at every mentor
+        instead.
+        """
         _log.error("positions_lost", partitions=partitions)
         self.stages.meter.swept("positions_lost")
         self._sweep_before_commits(partitions, is_first_start=False)
 
     def never_committed(self, partitions: list[int]) -> None:
-        """The group's first start; or its offsets went, by expiry or with a topic that was made anew: then somebody has been delivered before."""
+        """The group's first start; or its offsets went, by expiry or with a topic that was made
+        anew: then somebody has been delivered before.
+        """
         self._sweep_before_commits(partitions, is_first_start=True)
 
     def _sweep_before_commits(self, partitions: list[int], *, is_first_start: bool) -> None:
         """A committed offset would hide from the next start that a sweep is owed."""
         self.stages.assignment.hold(partitions)
-        self._ask_for_all("lost positions", lambda: self.stages.assignment.release(partitions), only_if_known=is_first_start)
+        self._ask_for_all(
+            "lost positions",
+            lambda: self.stages.assignment.release(partitions),
+            only_if_known=is_first_start,
+        )
 
     def kafka_failed(self, reason: str) -> None:
         """No broker answers."""
@@ -235,14 +276,20 @@ class Worker:
     def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
         _log.error("truncated", table=found.table)
         self.stages.meter.swept("truncated")
-        self._ask_for_all(f"TRUNCATE of {found.table}", lambda: self.stages.assignment.finish([position]))
+        self._ask_for_all(
+            f"TRUNCATE of {found.table}", lambda: self.stages.assignment.finish([position])
+        )
 
-    def _ask_for_all(self, reason: str, durable: Callable[[], None], *, only_if_known: bool = False) -> None:
+    def _ask_for_all(
+        self, reason: str, durable: Callable[[], None], *, only_if_known: bool = False
+    ) -> None:
         """Sweep; `durable` is called once the requests are."""
 
         async def sweep() -> None:
             ledger = self.stages.ledger
-            ask = partial(ledger.ask_all, Trigger.RECONCILIATION, reason, only_if_known=only_if_known)
+            ask = partial(
+                ledger.ask_all, Trigger.RECONCILIATION, reason, only_if_known=only_if_known
+            )
             count = await patiently(self.stages.dependencies, "PostgreSQL", ask)
             if count:
                 _log.warning("swept", reason=reason, mentors=count)

@@ -1,4 +1,6 @@
-"""Connections to PostgreSQL: one way to open them and one name for 'it cannot be reached'. Used by the rooms facts and record, and the tools."""
+"""Connections to PostgreSQL: one way to open them and one name for 'it cannot be reached'. Used by
+the rooms facts and record, and the tools.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +14,24 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from hlf_sync.errors import DependencyError
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
-# Where a process lives long, what gives the DSN as it is now: the file that it lies in may have been replaced (consumer/secret_file).
+# Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
+# been replaced (consumer/secret_file).
 Dsn = str | Callable[[], str]
 
-# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what a failover loses is asked again.
-_OPTIONS = "-c synchronous_commit=local -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
-# So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes with its connection, two hours later by default.
-_OPTIONS += " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
-# A connection whose packets vanish is given up on by the kernel within about ten seconds, whether it waits to send or to hear.
+# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what
+# a failover loses is asked again.
+_OPTIONS = (
+    "-c synchronous_commit=local -c statement_timeout=30s -c"
+    " idle_in_transaction_session_timeout=30s"
+)
+# So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes
+# with its connection, two hours later by default.
+_OPTIONS += (
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c"
+    " tcp_user_timeout=10000"
+)
+# A connection whose packets vanish is given up on by the kernel within about ten seconds, whether
+# it waits to send or to hear.
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "options": _OPTIONS,
@@ -33,7 +45,9 @@ _CONNECTION: dict[str, Any] = {
 
 
 def open_pool(dsn: Dsn, *, size: int) -> Pool:
-    """Make a pool (not opened yet) whose connections commit by themselves and prepare their statements at once."""
+    """Make a pool (not opened yet) whose connections commit by themselves and prepare their
+    statements at once.
+    """
     return AsyncConnectionPool(
         dsn,
         min_size=1,
@@ -47,7 +61,8 @@ def open_pool(dsn: Dsn, *, size: int) -> Pool:
     )
 
 
-# Not there, or not allowed: somebody migrates, replaces the view or grants it again, and no worker needs a restart. A standby answers read-only.
+# Not there, or not allowed: somebody migrates, replaces the view or grants it again, and no worker
+# needs a restart. A standby answers read-only.
 _NOT_READY = (
     errors.InsufficientPrivilege,
     errors.InvalidSchemaName,
@@ -56,17 +71,22 @@ _NOT_READY = (
     errors.UndefinedFunction,
     errors.UndefinedTable,
 )
-# A process that stood still in the middle of a transaction wakes up on a connection that the server has closed.
+# A process that stood still in the middle of a transaction wakes up on a connection that the server
+# has closed.
 _CUT_OFF = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
 
 
 @contextmanager
 def reaching(what: str) -> Iterator[None]:
-    """Turn 'cannot be used now, try again' into `DependencyError`; other mistakes in our statements pass through."""
+    """Turn 'cannot be used now, try again' into `DependencyError`; other mistakes in our statements
+    pass through.
+    """
     try:
         yield
     except _NOT_READY as error:
-        raise DependencyError(what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`") from error
+        raise DependencyError(
+            what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`"
+        ) from error
     except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DependencyError(what, type(error).__name__) from error
 
@@ -78,11 +98,15 @@ async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
 
 
 def array(values: Iterable[object]) -> str:
-    """An array of ids, numbers and words in PostgreSQL's own notation. The driver's way of writing one costs many times as much."""
+    """An array of ids, numbers and words in PostgreSQL's own notation. The driver's way of writing
+    one costs many times as much.
+    """
     elements = ["NULL" if value is None else f'"{value}"' for value in values]
     written = ",".join(elements)
     if "\\" in written or written.count('"') != 2 * (len(elements) - elements.count("NULL")):
-        written = ",".join("NULL" if element == "NULL" else _escaped(element) for element in elements)
+        written = ",".join(
+            "NULL" if element == "NULL" else _escaped(element) for element in elements
+        )
     return f"{{{written}}}"
 
 

@@ -1,11 +1,14 @@
-"""What stands in the way of every delivery: circuit, halts, and whether a worker runs at all. Read by `why` and `reconcile`; changes nothing."""
+"""What stands in the way of every delivery: circuit, halts, and whether a worker runs at all. Read
+by `why` and `reconcile`; changes nothing.
+"""
 
 from dataclasses import dataclass
 
 from hlf_sync.core.model import HaltReason
 from hlf_sync.postgres.connections import Pool, reaching
 
-# Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is connected.
+# Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is
+# connected.
 _READ = """
 SELECT extract(epoch FROM now())::float8,
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
@@ -17,7 +20,9 @@ SELECT extract(epoch FROM now())::float8,
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                   AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)
 """
-_HALTS = "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt ORDER BY since"
+_HALTS = (
+    "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt ORDER BY since"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,9 @@ class Halted:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Times are epoch seconds by PostgreSQL's clock. `has_worker`: somebody leads, so at least one worker is connected."""
+    """Times are epoch seconds by PostgreSQL's clock. `has_worker`: somebody leads, so at least one
+    worker is connected.
+    """
 
     now_s: float
     circuit: str
@@ -48,9 +55,16 @@ class Surroundings:
 
     def obstacles(self, *, is_removal: bool = True) -> list[str]:
         """What stops calls, one line each; the mass change guard stops removals only."""
-        lines = [f"halted: {h.reason}" for h in self.halts if is_removal or h.reason != HaltReason.MASS_REMOVAL]
+        lines = [
+            f"halted: {h.reason}"
+            for h in self.halts
+            if is_removal or h.reason != HaltReason.MASS_REMOVAL
+        ]
         if self.circuit != "closed":
-            lines.append(f"the circuit is {self.circuit.replace('_', '-')}" + (f" ({self.last_error_code})" if self.last_error_code else ""))
+            lines.append(
+                f"the circuit is {self.circuit.replace('_', '-')}"
+                + (f" ({self.last_error_code})" if self.last_error_code else "")
+            )
         if (self.pause_until_s or 0.0) > self.now_s:
             lines.append("Dynamics asked for a pause")
         return lines
@@ -64,4 +78,12 @@ async def read(pool: Pool, organization: str) -> Surroundings:
             halts = await (await connection.execute(_HALTS)).fetchall()
     assert row is not None  # noqa: S101 - a statement without FROM gives one row
     now_s, circuit, opened_s, code, pause_until_s, has_worker = row
-    return Surroundings(now_s, circuit, opened_s, code, pause_until_s, has_worker, tuple(Halted(*halt) for halt in halts))
+    return Surroundings(
+        now_s,
+        circuit,
+        opened_s,
+        code,
+        pause_until_s,
+        has_worker,
+        tuple(Halted(*halt) for halt in halts),
+    )

@@ -1,7 +1,8 @@
 """Reads what is known of mentors: the facts view, our ledger row and the mapping, in one statement.
 
-One statement, because its one snapshot is what makes 'no call' safe: when it shows no other worker's claim, every claim committed later
-re-reads facts at least as new as these. `now()` and `pg_current_snapshot()` come from the same statement. Called by the pipeline and `why`.
+One statement, because its one snapshot is what makes 'no call' safe: when it shows no other
+worker's claim, every claim committed later re-reads facts at least as new as these. `now()` and
+`pg_current_snapshot()` come from the same statement. Called by the pipeline and `why`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from hlf_sync.errors import UnreadableFactsError
 from hlf_sync.ports import Known, Reading
 from hlf_sync.postgres.connections import Pool, array, reaching
 
-# LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row is three index look-ups.
+# LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row
+# is three index look-ups.
 _READ = """
 SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id::text,
        f.mentor_id IS NOT NULL, f.organization, f.status, f.certification_id::text,
@@ -49,7 +51,9 @@ class FactsView:
         self._pool = pool
 
     async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
-        """Read facts, ledger row and mapping of each mentor in one statement. Raises `UnreadableFactsError` when the view fails for one of them."""
+        """Read facts, ledger row and mapping of each mentor in one statement. Raises
+        `UnreadableFactsError` when the view fails for one of them.
+        """
         try:
             with reaching("PostgreSQL"):
                 async with self._pool.connection() as connection:
@@ -59,15 +63,21 @@ class FactsView:
             raise UnreadableFactsError(type(error).__name__) from error
 
     async def ping(self) -> None:
-        """Raise `DependencyError` unless the view can be read: the database is there, and so are our tables and rights."""
+        """Raise `DependencyError` unless the view can be read: the database is there, and so are
+        our tables and rights.
+        """
         await self.read([_NOBODY])
 
     async def fate(self, transaction_id: int) -> Fate:
-        """What became of a transaction; an id that is none of this cluster's (a restore, a failover) is unknown."""
+        """What became of a transaction; an id that is none of this cluster's (a restore, a
+        failover) is unknown.
+        """
         try:
             with reaching("PostgreSQL"):
                 async with self._pool.connection() as connection:
-                    cursor = await connection.execute("SELECT pg_xact_status(%s::xid8)", (str(transaction_id),))
+                    cursor = await connection.execute(
+                        "SELECT pg_xact_status(%s::xid8)", (str(transaction_id),)
+                    )
                     row = await cursor.fetchone()
         except InvalidParameterValue:  # "transaction ID … is in the future"
             return Fate.UNKNOWN
@@ -86,10 +96,29 @@ def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
 
 
 def _known(row: Sequence[Any]) -> Known:
-    found, organization, status, certification_id, expires_s, certificate_status, contact_id, is_remapped, former, has_ledger, *ledger = row
-    facts = Facts(organization, status, certification_id, expires_s, certificate_status) if found else None
+    (
+        found,
+        organization,
+        status,
+        certification_id,
+        expires_s,
+        certificate_status,
+        contact_id,
+        is_remapped,
+        former,
+        has_ledger,
+        *ledger,
+    ) = row
+    facts = (
+        Facts(organization, status, certification_id, expires_s, certificate_status)
+        if found
+        else None
+    )
     known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
-    contact, former_contact = ContactId(contact_id) if contact_id else None, ContactId(former) if former else None
+    contact, former_contact = (
+        ContactId(contact_id) if contact_id else None,
+        ContactId(former) if former else None,
+    )
     return Known(facts, known_row, has_ledger, contact, bool(is_remapped), former_contact)
 
 

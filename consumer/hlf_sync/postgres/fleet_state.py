@@ -1,6 +1,8 @@
-"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set. `FleetPort` on PostgreSQL.
+"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set.
+`FleetPort` on PostgreSQL.
 
-The transitions are core/breaker's; here a row is read with PostgreSQL's clock, moved, and written only if nobody moved it meanwhile.
+The transitions are core/breaker's; here a row is read with PostgreSQL's clock, moved, and written
+only if nobody moved it meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,22 +52,40 @@ class FleetTable:
         self._policy = policy
 
     async def read(self) -> Fleet:
-        """Read circuit and halts; a circuit whose cool-down has passed becomes half-open for everybody."""
+        """Read circuit and halts; a circuit whose cool-down has passed becomes half-open for
+        everybody.
+        """
         return await self._move(lambda circuit, now_s: breaker.cooled(circuit, self._policy, now_s))
 
     async def take_probe(self, owner: str) -> Fleet:
-        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who is."""
-        return await self._move(lambda circuit, now_s: breaker.take_probe(circuit, self._policy, owner, now_s) or circuit)
+        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
+        is.
+        """
+        return await self._move(
+            lambda circuit, now_s: (
+                breaker.take_probe(circuit, self._policy, owner, now_s) or circuit
+            )
+        )
 
     async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
         """A call succeeded."""
-        return await self._move(lambda circuit, now_s: breaker.succeeded(circuit, owner, now_s, started_s=started_s))
+        return await self._move(
+            lambda circuit, now_s: breaker.succeeded(circuit, owner, now_s, started_s=started_s)
+        )
 
-    async def failed(self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None) -> Fleet:
+    async def failed(
+        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+    ) -> Fleet:
         """A call failed in a way that counts for the breaker."""
         return await self._move(
             lambda circuit, now_s: breaker.failed(
-                circuit, self._policy, owner, now_s, error_code=error_code, started_s=started_s, retry_after_s=retry_after_s
+                circuit,
+                self._policy,
+                owner,
+                now_s,
+                error_code=error_code,
+                started_s=started_s,
+                retry_after_s=retry_after_s,
             )
         )
 
@@ -75,7 +95,9 @@ class FleetTable:
 
     async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
         """Dynamics asked for a pause of everybody."""
-        return await self._move(lambda circuit, now_s: breaker.throttled(circuit, now_s + retry_after_s, owner))
+        return await self._move(
+            lambda circuit, now_s: breaker.throttled(circuit, now_s + retry_after_s, owner)
+        )
 
     async def halt(self, reason: HaltReason, detail: str) -> Fleet:
         """Stop calls for everybody."""
@@ -102,13 +124,17 @@ class FleetTable:
                     if moved is circuit or await self._write(connection, moved, version):
                         return Fleet(moved, halts, now_s)
 
-    async def _read(self, connection: AsyncConnection[TupleRow]) -> tuple[float, frozenset[HaltReason], Circuit, int]:
+    async def _read(
+        self, connection: AsyncConnection[TupleRow]
+    ) -> tuple[float, frozenset[HaltReason], Circuit, int]:
         row = await (await connection.execute(_READ, (self._organization,))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
         now_s, halts, state, *rest, version = row
         circuit = Circuit(State(state), *rest) if state else Circuit()
         return now_s, frozenset(map(HaltReason, halts)), circuit, version or 0
 
-    async def _write(self, connection: AsyncConnection[TupleRow], circuit: Circuit, version: int) -> bool:
+    async def _write(
+        self, connection: AsyncConnection[TupleRow], circuit: Circuit, version: int
+    ) -> bool:
         values = {**asdict(circuit), "organization": self._organization, "version": version}
         return await (await connection.execute(_WRITE, values)).fetchone() is not None

@@ -1,7 +1,9 @@
-"""The ledger: intents and leases before a call, what came of it afterwards. Group commit: one statement for all mentors that are ready.
+"""The ledger: intents and leases before a call, what came of it afterwards. Group commit: one
+statement for all mentors that are ready.
 
-PostgreSQL's clock is the only one for leases and doubt. A statement that finds the row changed (another generation, another owner) leaves
-it out of its answer; the pipeline looks at that mentor again. Why it is built so: docs/adr/0002-ledger.md.
+PostgreSQL's clock is the only one for leases and doubt. A statement that finds the row changed
+(another generation, another owner) leaves it out of its answer; the pipeline looks at that mentor
+again. Why it is built so: docs/adr/0002-ledger.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,8 @@ from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
 from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Trigger
 from hlf_sync.core.outcome import Claim, Claimed, Ending
 from hlf_sync.ports import Delivered, Settlement
-from hlf_sync.postgres.connections import Pool, array, reaching
 from hlf_sync.postgres import ledger_statements as sql
+from hlf_sync.postgres.connections import Pool, array, reaching
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,21 @@ class Ledger:
         """Write intents and take leases."""
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                if self._policy.mass_removal.is_on and any(claim.is_counted_removal for claim in claims):
+                if self._policy.mass_removal.is_on and any(
+                    claim.is_counted_removal for claim in claims
+                ):
                     async with connection.transaction():
-                        return await self._claim(connection, *await self._guarded(connection, claims))
+                        return await self._claim(
+                            connection, *await self._guarded(connection, claims)
+                        )
                 return await self._claim(connection, claims)
 
-    async def _claim(self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim], confirmed: Sequence[str] = ()) -> dict[MentorId, Claimed]:
+    async def _claim(
+        self,
+        connection: AsyncConnection[TupleRow],
+        claims: Sequence[Claim],
+        confirmed: Sequence[str] = (),
+    ) -> dict[MentorId, Claimed]:
         if not claims:
             return {}
         cursor = await connection.execute(
@@ -67,18 +78,31 @@ class Ledger:
         )
         return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
 
-    async def _guarded(self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim]) -> tuple[Sequence[Claim], Sequence[str]]:
+    async def _guarded(
+        self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim]
+    ) -> tuple[Sequence[Claim], Sequence[str]]:
         policy = self._policy.mass_removal
         counted = [claim.mentor_id for claim in claims if claim.is_counted_removal]
         await connection.execute(sql.GUARD_LOCK)
-        cursor = await connection.execute(sql.GUARD_COUNT, {"window_s": policy.window_s, "mentors": counted})
-        removed, listed, is_halted, confirmed, counted_before = await cursor.fetchone() or (0, 0, False, [], [])
+        cursor = await connection.execute(
+            sql.GUARD_COUNT, {"window_s": policy.window_s, "mentors": counted}
+        )
+        removed, listed, is_halted, confirmed, counted_before = await cursor.fetchone() or (
+            0,
+            0,
+            False,
+            [],
+            [],
+        )
         allowed = 0 if is_halted else removals_allowed(policy, removed=removed, listed=listed)
         free = {*confirmed, *counted_before} if not is_halted else set(confirmed)
         held = [mentor_id for mentor_id in counted if mentor_id not in free][allowed:]
         if held:
             await connection.execute(sql.HOLD, (held,))
-            detail = f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more wait for confirm-removals"
+            detail = (
+                f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
+                " wait for confirm-removals"
+            )
             await connection.execute(sql.GUARD_HALT, (HaltReason.MASS_REMOVAL.value, detail))
         if confirmed:
             await connection.execute(sql.RELEASE, (confirmed,))
@@ -92,21 +116,31 @@ class Ledger:
                 healed = [
                     d.claimed.mentor_id
                     for d in deliveries
-                    if d.conclusion.ending is Ending.APPLIED and (d.before.dead_letter_id or d.before.state is LedgerState.DEAD_LETTERED)
+                    if d.conclusion.ending is Ending.APPLIED
+                    and (d.before.dead_letter_id or d.before.state is LedgerState.DEAD_LETTERED)
                 ]
                 if not letters and not healed:
                     recorded = await self._record(connection, deliveries)
                 else:
                     async with connection.transaction():
                         recorded = await self._record(connection, deliveries)
-                        await self._note_failures(connection, [d for d in letters if d.claimed.mentor_id in recorded])
+                        await self._note_failures(
+                            connection, [d for d in letters if d.claimed.mentor_id in recorded]
+                        )
                         await connection.execute(sql.RESOLVE, (healed,))
-                lost = [d.claimed.mentor_id for d in deliveries if d.claimed.mentor_id not in recorded and d.conclusion.ending is not Ending.RELEASED]
+                lost = [
+                    d.claimed.mentor_id
+                    for d in deliveries
+                    if d.claimed.mentor_id not in recorded
+                    and d.conclusion.ending is not Ending.RELEASED
+                ]
                 if lost:
                     await connection.execute(sql.LOST, (lost,))
                 return recorded
 
-    async def _record(self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]) -> set[MentorId]:
+    async def _record(
+        self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
+    ) -> set[MentorId]:
         ordered = sorted(deliveries, key=attrgetter("claimed.mentor_id"))
         cursor = await connection.execute(
             sql.RECORD,
@@ -118,11 +152,15 @@ class Ledger:
                 "endings": array(d.conclusion.ending.value for d in ordered),
                 "states": array(d.conclusion.state.value for d in ordered),
                 "wanted": array(d.operation.wanted.value for d in ordered),
-                "before_intended": array(d.before.intended and d.before.intended.value for d in ordered),
+                "before_intended": array(
+                    d.before.intended and d.before.intended.value for d in ordered
+                ),
                 "before_state": array(d.before.state and d.before.state.value for d in ordered),
                 "counts": array(d.conclusion.counts for d in ordered),
                 "claimed_at": array(d.claimed.claimed_at_s for d in ordered),
-                "codes": array(d.conclusion.error_code and d.conclusion.error_code.value for d in ordered),
+                "codes": array(
+                    d.conclusion.error_code and d.conclusion.error_code.value for d in ordered
+                ),
                 "letters": array(d.dead_letter_id for d in ordered),
                 "reevaluate": array(d.reevaluate_at_s for d in ordered),
                 "operations": array(d.operation.value for d in ordered),
@@ -138,7 +176,9 @@ class Ledger:
         )
         return {MentorId(row[0]) for row in await cursor.fetchall()}
 
-    async def _note_failures(self, connection: AsyncConnection[TupleRow], letters: Sequence[Delivered]) -> None:
+    async def _note_failures(
+        self, connection: AsyncConnection[TupleRow], letters: Sequence[Delivered]
+    ) -> None:
         await connection.execute(
             sql.FAIL,
             (
@@ -155,7 +195,10 @@ class Ledger:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection, connection.transaction():
                 owed = [s for s in settlements if s.state is LedgerState.PENDING]
-                rest = sorted((s for s in settlements if s.state is not LedgerState.PENDING), key=attrgetter("mentor_id"))
+                rest = sorted(
+                    (s for s in settlements if s.state is not LedgerState.PENDING),
+                    key=attrgetter("mentor_id"),
+                )
                 settled: set[MentorId] = set()
                 if rest:
                     cursor = await connection.execute(
@@ -182,7 +225,9 @@ class Ledger:
                     settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
                 return settled
 
-    async def refuse(self, letter: DeadLetter, generation: int, trace_parent: str | None = None) -> bool:
+    async def refuse(
+        self, letter: DeadLetter, generation: int, trace_parent: str | None = None
+    ) -> bool:
         """Record a dead letter that needed no claim; `generation` is the letter's own."""
         values = {
             "mentor": letter.mentor_id,
@@ -193,7 +238,13 @@ class Ledger:
             "trace": trace_parent,
             "late_s": self._policy.late_effect_s,
         }
-        failure = ([letter.mentor_id], [letter.certification_id], [letter.error_code], [letter.attempt_count], [letter.id])
+        failure = (
+            [letter.mentor_id],
+            [letter.certification_id],
+            [letter.error_code],
+            [letter.attempt_count],
+            [letter.id],
+        )
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection, connection.transaction():
                 cursor = await connection.execute(sql.REFUSE, values)
@@ -210,23 +261,56 @@ class Ledger:
 
     async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
         """Insert sync requests for these mentors."""
-        await self._ask("SELECT * FROM unnest(%(mentors)s::uuid[])", triggered_by, reason, mentors=array(mentor_ids))
+        await self._ask(
+            "SELECT * FROM unnest(%(mentors)s::uuid[])",
+            triggered_by,
+            reason,
+            mentors=array(mentor_ids),
+        )
 
-    async def ask_all(self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False) -> int:
-        """Insert sync requests for all in the view and in the ledger; the number of requests. `only_if_known`: not while the ledger is empty."""
-        everybody = "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger"
+    async def ask_all(
+        self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False
+    ) -> int:
+        """Insert sync requests for all in the view and in the ledger; the number of requests.
+        `only_if_known`: not while the ledger is empty.
+        """
+        everybody = (
+            "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM"
+            " hlf_sync.mentor_ledger"
+        )
         condition = " WHERE EXISTS (SELECT FROM hlf_sync.mentor_ledger)" if only_if_known else ""
         return await self._ask(everybody, triggered_by, reason, condition)
 
-    async def _ask(self, wanted: str, triggered_by: Trigger, reason: str, condition: str = "", **values: str) -> int:
+    async def _ask(
+        self, wanted: str, triggered_by: Trigger, reason: str, condition: str = "", **values: str
+    ) -> int:
         statement = f"{sql.ASK} SELECT m.mentor_id, %(trigger)s, %(owner)s, %(reason)s FROM ({wanted}) AS m (mentor_id){condition}"  # noqa: S608 - constants
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(statement, {"trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason, **values})
+                cursor = await connection.execute(
+                    statement,
+                    {
+                        "trigger": triggered_by.value,
+                        "owner": self._policy.owner,
+                        "reason": reason,
+                        **values,
+                    },
+                )
                 return cursor.rowcount
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is another matter (the scheduler resolves it)."""
+        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is
+        another matter (the scheduler resolves it).
+        """
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                await connection.execute(sql.FAIL, ([letter.mentor_id], [None], [letter.error_code], [letter.attempt_count], [letter.id]))
+                await connection.execute(
+                    sql.FAIL,
+                    (
+                        [letter.mentor_id],
+                        [None],
+                        [letter.error_code],
+                        [letter.attempt_count],
+                        [letter.id],
+                    ),
+                )

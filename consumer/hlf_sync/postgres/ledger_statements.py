@@ -1,9 +1,12 @@
-"""The ledger's statements. `postgres/ledger` executes them and says what their parameters are; the columns: migrations/0001_ledger.sql.
+"""The ledger's statements. `postgres/ledger` executes them and says what their parameters are; the
+columns: migrations/0001_ledger.sql.
 
-Each leaves out of its answer what it found changed (another generation, another owner); nothing here decides what to do then.
+Each leaves out of its answer what it found changed (another generation, another owner); nothing
+here decides what to do then.
 """
 
-# A crashed owner's call may have begun as late as its lease's end, so its late effect counts from there.
+# A crashed owner's call may have begun as late as its lease's end, so its late effect counts from
+# there.
 CLAIM = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation, lease_owner, lease_until, attempt_count,
                                          triggered_by, removal_at, removal_confirmed, trace_parent)
@@ -32,7 +35,8 @@ RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now()):
 # Whether the call began after every late effect of older calls.
 _IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
 
-# One statement: the ledger rows that are still ours, and the attempts of all (an attempt happened even when the lease was lost).
+# One statement: the ledger rows that are still ours, and the attempts of all (an attempt happened
+# even when the lease was lost).
 RECORD = f"""
 WITH w AS (
   SELECT * FROM unnest(%(mentors)s::uuid[], %(generations)s::bigint[], %(endings)s::text[], %(states)s::text[], %(wanted)s::text[],
@@ -73,7 +77,8 @@ UPDATE hlf_sync.mentor_ledger l
 RETURNING l.mentor_id::text
 """  # noqa: S608 - a constant of ours
 
-# A call that ended outside its lease may have changed what Dynamics shows after the next owner's call: everybody looks again.
+# A call that ended outside its lease may have changed what Dynamics shows after the next owner's
+# call: everybody looks again.
 LOST = """
 UPDATE hlf_sync.mentor_ledger
    SET reevaluate_at = now(), intended = coalesce(intended, applied, 'hidden'),
@@ -81,7 +86,10 @@ UPDATE hlf_sync.mentor_ledger
  WHERE mentor_id = ANY (%s::uuid[])
 """
 
-RESOLVE = "UPDATE hlf_sync.dynamics_sync_failures SET resolved_at = now() WHERE mentor_id = ANY (%s::uuid[]) AND resolved_at IS NULL"
+RESOLVE = (
+    "UPDATE hlf_sync.dynamics_sync_failures SET resolved_at = now() WHERE mentor_id = ANY"
+    " (%s::uuid[]) AND resolved_at IS NULL"
+)
 
 FAIL = """
 INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, certification_id, error_code, retry_count, dead_letter_id)
@@ -89,8 +97,9 @@ SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
 ON CONFLICT (dead_letter_id) DO NOTHING
 """
 
-# A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that came meanwhile, and moves a look that is still to
-# come only nearer: a look too early finds nothing to do.
+# A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that
+# came meanwhile, and moves a look that is still to come only nearer: a look too early finds nothing
+# to do.
 SETTLE = """
 UPDATE hlf_sync.mentor_ledger l
    SET state = w.state, attempt_count = 0, dead_letter_id = NULL, trace_parent = NULL, updated_at = now(),
@@ -101,7 +110,8 @@ UPDATE hlf_sync.mentor_ledger l
 RETURNING l.mentor_id::text
 """
 
-# In shadow nothing is called, so what is due is kept as pending; going live asks for all of it (scheduler).
+# In shadow nothing is called, so what is due is kept as pending; going live asks for all of it
+# (scheduler).
 OWE = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, triggered_by)
 SELECT * FROM unnest(%(mentors)s::uuid[], %(states)s::text[], %(triggers)s::text[])
@@ -126,9 +136,13 @@ ON CONFLICT (mentor_id) DO UPDATE
 RETURNING mentor_id
 """
 
-HOLD = "INSERT INTO hlf_sync.held_removal (mentor_id) SELECT * FROM unnest(%s::uuid[]) ON CONFLICT (mentor_id) DO NOTHING"
+HOLD = (
+    "INSERT INTO hlf_sync.held_removal (mentor_id) SELECT * FROM unnest(%s::uuid[]) ON CONFLICT"
+    " (mentor_id) DO NOTHING"
+)
 
-# A removal that is no longer due waits for nobody's word, and an older word lets no later one through.
+# A removal that is no longer due waits for nobody's word, and an older word lets no later one
+# through.
 UNHOLD = "DELETE FROM hlf_sync.held_removal WHERE mentor_id = ANY (%s::uuid[])"
 
 ASK = "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
@@ -145,5 +159,10 @@ SELECT (SELECT count(*) FROM hlf_sync.mentor_ledger
        ARRAY(SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%(mentors)s::uuid[])
               AND removal_at > now() - make_interval(secs => %(window_s)s))
 """
-RELEASE = "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NOT NULL AND mentor_id = ANY (%s::uuid[])"
-GUARD_HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, %s) ON CONFLICT (reason) DO NOTHING"
+RELEASE = (
+    "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NOT NULL AND mentor_id = ANY"
+    " (%s::uuid[])"
+)
+GUARD_HALT = (
+    "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, %s) ON CONFLICT (reason) DO NOTHING"
+)

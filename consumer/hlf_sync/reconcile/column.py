@@ -1,7 +1,9 @@
-"""`--verify`: reads the one column in Dynamics, at the pace that the workers leave, and only while circuit and halts let calls pass.
+"""`--verify`: reads the one column in Dynamics, at the pace that the workers leave, and only while
+circuit and halts let calls pass.
 
-Reads are diagnostics: they never open the circuit and never halt the fleet; only a 429 is passed on, because it is everybody's. After as many
-failures in a row as would open the circuit no more is read. What could not be read is told, never guessed.
+Reads are diagnostics: they never open the circuit and never halt the fleet; only a 429 is passed
+on, because it is everybody's. After as many failures in a row as would open the circuit no more is
+read. What could not be read is told, never guessed.
 """
 
 import asyncio
@@ -30,7 +32,9 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one read gave: what is shown, or that there is no such contact, or why it is not known. Skipped: nothing was asked."""
+    """What one read gave: what is shown, or that there is no such contact, or why it is not known.
+    Skipped: nothing was asked.
+    """
 
     shown: Visibility | None = None
     is_missing: bool = False
@@ -40,7 +44,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ColumnPolicy:
-    """`patience_s`: how long a shut gate is waited for; `failures`: in a row, until no more is read; `attempts` of one read."""
+    """`patience_s`: how long a shut gate is waited for; `failures`: in a row, until no more is
+    read; `attempts` of one read.
+    """
 
     patience_s: float
     failures: int
@@ -67,7 +73,9 @@ class Column:
     def __post_init__(self) -> None:
         self._pacing = Pacing(self.policy.pace)
 
-    async def read(self, wanted: Sequence[tuple[MentorId, ContactId]], progress: Callable[[int], None]) -> dict[MentorId, Reading]:
+    async def read(
+        self, wanted: Sequence[tuple[MentorId, ContactId]], progress: Callable[[int], None]
+    ) -> dict[MentorId, Reading]:
         """Read them all, or say of each why not."""
         room = asyncio.Semaphore(self.policy.pace.concurrency)
 
@@ -83,7 +91,9 @@ class Column:
         finally:
             for task in tasks:
                 task.cancel()
-        return {mentor_id: reading for (mentor_id, _), reading in zip(wanted, readings, strict=True)}
+        return {
+            mentor_id: reading for (mentor_id, _), reading in zip(wanted, readings, strict=True)
+        }
 
     async def _one(self, contact_id: ContactId) -> Reading:
         code = self.stopped or "not read"
@@ -112,12 +122,16 @@ class Column:
                 return Reading(shown=reading.visibility)
             case Course.REJECTED:
                 self._failures = 0
-                return Reading(is_missing=verdict.error_code is ErrorCode.NOT_FOUND, error_code=code)
+                return Reading(
+                    is_missing=verdict.error_code is ErrorCode.NOT_FOUND, error_code=code
+                )
             case Course.THROTTLED:
                 pause_s = verdict.retry_after_s or _PAUSE_S
                 self._pacing.throttled(asyncio.get_running_loop().time(), pause_s, verdict.code)
                 await self.fleet.throttled(pause_s, None)
-                self._looked_s = float("-inf")  # the gate is shut now; whoever comes next finds out there
+                self._looked_s = float(
+                    "-inf"
+                )  # the gate is shut now; whoever comes next finds out there
             case Course.HALT | Course.RENEW_TOKEN:
                 self._stop(f"Dynamics refuses the credentials or the right to read ({code})")
             case Course.RETRY | Course.POSTPONED:
@@ -132,7 +146,9 @@ class Column:
             self.say(f"no more is read: {why}")
 
     async def _turn(self) -> None:
-        """Once a second, for all: is the gate open, and how much of the pace do the workers leave?"""
+        """Once a second, for all: is the gate open, and how much of the pace do the
+        workers leave?
+        """
         loop = asyncio.get_running_loop()
         async with self._turns:
             if self.stopped is not None or loop.time() - self._looked_s < _LOOK_S:

@@ -1,7 +1,9 @@
-"""How a mentor's ledger row differs from what would be decided now, and what helps. Pure; used by `reconcile`.
+"""How a mentor's ledger row differs from what would be decided now, and what helps. Pure; used by
+`reconcile`.
 
-The same `decide` as the worker's, so the two cannot disagree. What is under way is no difference: it is `Motion`, and looked at once more. A finding
-is only told after a second look (`again`), because between a commit in PostgreSQL and its delivery every mentor differs for a moment.
+The same `decide` as the worker's, so the two cannot disagree. What is under way is no difference:
+it is `Motion`, and looked at once more. A finding is only told after a second look (`again`),
+because between a commit in PostgreSQL and its delivery every mentor differs for a moment.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,13 +11,24 @@ from enum import StrEnum
 from typing import assert_never
 
 from hlf_sync.core.decide import Rules, decide, next_look_s
-from hlf_sync.core.model import Command, ErrorCode, Facts, LedgerRow, LedgerState, NoCall, Refuse, Visibility
+from hlf_sync.core.model import (
+    Command,
+    ErrorCode,
+    Facts,
+    LedgerRow,
+    LedgerState,
+    NoCall,
+    Refuse,
+    Visibility,
+)
 
 
 class Kind(StrEnum):
     """What is found."""
 
-    NOT_DELIVERED = "not_delivered"  # the ledger is at rest with another value than the facts ask for
+    NOT_DELIVERED = (  # the ledger is at rest with another value than the facts ask for
+        "not_delivered"
+    )
     NOT_REFUSED = "not_refused"  # facts outside the contract, and no dead letter that says so
     REFUSED = "refused"  # the same, with its dead letter: nothing to deliver, a person must look
     DEAD_LETTER = "dead_letter"  # a dead letter stands between the ledger and the facts
@@ -39,7 +52,9 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mentor that is not as it should be. `reason` is a decision's, an error's or a date's word; `wanted` what should be shown, if it is known."""
+    """A mentor that is not as it should be. `reason` is a decision's, an error's or a date's word;
+    `wanted` what should be shown, if it is known.
+    """
 
     kind: Kind
     reason: str
@@ -76,7 +91,9 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that are still ordinary: until a lost worker's mentor is taken over, until a due look is asked for, until a delivery moves."""
+    """Seconds that are still ordinary: until a lost worker's mentor is taken over, until a due look
+    is asked for, until a delivery moves.
+    """
 
     take_over_s: float = 20.0
     due_s: float = 15.0
@@ -86,9 +103,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What else a second look knows: how long the row has stood still, and whether circuit and halts let calls pass.
+    """What else a second look knows: how long the row has stood still, and whether circuit and
+    halts let calls pass.
 
-    `is_under_way`: whether an unhandled record of the changes topic names the mentor; None when Kafka did not say.
+    `is_under_way`: whether an unhandled record of the changes topic names the mentor; None when
+    Kafka did not say.
     """
 
     still_s: float
@@ -108,20 +127,28 @@ def compare(sight: Sight, patience: Patience) -> Standing:
     if ledger.lease_until_s is not None and ledger.lease_owner is not None:
         if now_s < ledger.lease_until_s + patience.take_over_s:
             return Motion("being_delivered" if now_s < ledger.lease_until_s else "taken_over")
-        return Finding(Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK, _wanted(sight, patience.rules))
+        return Finding(
+            Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK, _wanted(sight, patience.rules)
+        )
     if ledger.state in _WAITING:
         return Motion("asserted_again" if _is_asserted_again(ledger, now_s, patience) else "waits")
     return _at_rest(sight, patience)
 
 
 def again(standing: Standing, around: Around, patience: Patience) -> Standing:
-    """What a second look makes of what it found itself; called for mentors where the first look had found something."""
+    """What a second look makes of what it found itself; called for mentors where the first look had
+    found something.
+    """
     match standing:
         case None:
             return None
         case Finding() as found:
-            return Motion("change_under_way") if around.is_under_way and found.is_difference else found
-        case Motion("waits") if around.is_clear and around.is_under_way is False and around.still_s > patience.stall_s:
+            return (
+                Motion("change_under_way") if around.is_under_way and found.is_difference else found
+            )
+        case Motion("waits") if (
+            around.is_clear and around.is_under_way is False and around.still_s > patience.stall_s
+        ):
             return Finding(Kind.STALLED, f"for {around.still_s:.0f} s", Remedy.LOOK)
         case Motion():
             return standing
@@ -138,14 +165,24 @@ def drift(sight: Sight, shown: Visibility) -> Finding | None:
 
 
 def may_be_read(sight: Sight, rules: Rules) -> bool:
-    """Whether the column of a mentor that is in step says something: something was delivered, and it is still ours (or was when it went)."""
-    return sight.is_mapped and sight.ledger.applied is not None and (sight.facts is None or sight.facts.organization == rules.organization)
+    """Whether the column of a mentor that is in step says something: something was delivered, and
+    it is still ours (or was when it went).
+    """
+    return (
+        sight.is_mapped
+        and sight.ledger.applied is not None
+        and (sight.facts is None or sight.facts.organization == rules.organization)
+    )
 
 
 def _is_asserted_again(ledger: LedgerRow, now_s: float, patience: Patience) -> bool:
-    """Whether the value was delivered, and only a late effect is waited for: the next look is then the doubt's end (postgres/ledger)."""
+    """Whether the value was delivered, and only a late effect is waited for: the next look is then
+    the doubt's end (postgres/ledger).
+    """
     look_s, doubt_s = ledger.reevaluate_at_s, ledger.doubt_until_s
-    is_for_doubt = look_s is not None and doubt_s is not None and abs(look_s - doubt_s) < _ROUNDING_S
+    is_for_doubt = (
+        look_s is not None and doubt_s is not None and abs(look_s - doubt_s) < _ROUNDING_S
+    )
     return is_for_doubt and now_s < (look_s or 0.0) + patience.due_s
 
 
@@ -160,34 +197,58 @@ def _at_rest(sight: Sight, patience: Patience) -> Standing:
     decision = decide(sight.facts, ledger, sight.now_s, patience.rules)
     match decision:
         case Refuse(error_code):
-            return Finding(Kind.REFUSED if is_lettered else Kind.NOT_REFUSED, error_code, Remedy.PERSON if is_lettered else Remedy.LOOK)
+            return Finding(
+                Kind.REFUSED if is_lettered else Kind.NOT_REFUSED,
+                error_code,
+                Remedy.PERSON if is_lettered else Remedy.LOOK,
+            )
         case Command(operation, reason):
             found = Finding(Kind.NOT_DELIVERED, reason, Remedy.DELIVER, operation.wanted)
             if is_lettered:
                 return _lettered(found, sight)
-            return found if sight.is_mapped else replace(found, kind=Kind.UNMAPPED, remedy=Remedy.LOOK)
+            return (
+                found if sight.is_mapped else replace(found, kind=Kind.UNMAPPED, remedy=Remedy.LOOK)
+            )
         case NoCall():
-            return Finding(Kind.STALE_LETTER, decision.reason, Remedy.LOOK, ledger.applied) if is_lettered else _timing(sight, patience)
+            return (
+                Finding(Kind.STALE_LETTER, decision.reason, Remedy.LOOK, ledger.applied)
+                if is_lettered
+                else _timing(sight, patience)
+            )
         case _ as never:
             assert_never(never)
 
 
 def _lettered(found: Finding, sight: Sight) -> Finding:
-    """An exhausted delivery can simply be tried again, and so can one whose mapping has come; the others would fail the same way."""
+    """An exhausted delivery can simply be tried again, and so can one whose mapping has come; the
+    others would fail the same way.
+    """
     code = sight.ledger.last_error_code or "unknown"
     if code == _MAPPING:
-        kind, remedy = (Kind.DEAD_LETTER, Remedy.LOOK) if sight.is_mapped else (Kind.UNMAPPED, Remedy.PERSON)
+        kind, remedy = (
+            (Kind.DEAD_LETTER, Remedy.LOOK) if sight.is_mapped else (Kind.UNMAPPED, Remedy.PERSON)
+        )
         return replace(found, kind=kind, reason=code, remedy=remedy)
-    return replace(found, kind=Kind.DEAD_LETTER, reason=code, remedy=Remedy.DELIVER if code in _EXHAUSTED else Remedy.PERSON)
+    return replace(
+        found,
+        kind=Kind.DEAD_LETTER,
+        reason=code,
+        remedy=Remedy.DELIVER if code in _EXHAUSTED else Remedy.PERSON,
+    )
 
 
 def _timing(sight: Sight, patience: Patience) -> Standing:
     """A mentor that is as it should be: will its certificate's end be noticed?"""
     if sight.ledger.state is None:
         return None
-    due_s, wanted_s = sight.ledger.reevaluate_at_s, next_look_s(sight.facts, sight.now_s, patience.rules)
+    due_s, wanted_s = (
+        sight.ledger.reevaluate_at_s,
+        next_look_s(sight.facts, sight.now_s, patience.rules),
+    )
     if due_s is not None and due_s + patience.due_s < sight.now_s:
-        return Finding(Kind.OVERDUE, f"for {sight.now_s - due_s:.0f} s", Remedy.LOOK, sight.ledger.applied)
+        return Finding(
+            Kind.OVERDUE, f"for {sight.now_s - due_s:.0f} s", Remedy.LOOK, sight.ledger.applied
+        )
     if wanted_s is not None and (due_s is None or due_s > wanted_s + _ROUNDING_S):
         return Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, sight.ledger.applied)
     return None

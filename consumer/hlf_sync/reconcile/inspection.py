@@ -1,29 +1,44 @@
-"""Looks at everybody, looks again at whoever seemed wrong, and on demand repairs what is. Called by the command line.
+"""Looks at everybody, looks again at whoever seemed wrong, and on demand repairs what is. Called by
+the command line.
 
-Two looks, because the workers go on meanwhile: between a commit and its delivery every mentor differs for a moment, and for some of it the change is
-neither in the ledger nor in the topic yet. A finding is told when two looks, `settle_s` apart, show the same on the same ledger row, and nothing
-of it is in the workers' hands (a lease, an attempt to come, a change in the backlog). Who shows another picture at each look is in motion.
+Two looks, because the workers go on meanwhile: between a commit and its delivery every mentor
+differs for a moment, and for some of it the change is neither in the ledger nor in the topic yet. A
+finding is told when two looks, `settle_s` apart, show the same on the same ledger row, and nothing
+of it is in the workers' hands (a lease, an attempt to come, a change in the backlog). Who shows
+another picture at each look is in motion.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hlf_sync.postgres import delivery_blockers as surroundings
-from hlf_sync.reconcile.difference import Around, Finding, Motion, Patience, Remedy, Sight, Standing, again, compare, drift, may_be_read
-from hlf_sync.reconcile.difference import Kind as FindingKind
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId, Visibility
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.ports import Reading as FactsReading
+from hlf_sync.postgres import delivery_blockers as surroundings
 from hlf_sync.postgres.connections import Pool
+from hlf_sync.postgres.delivery_blockers import Surroundings
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.reconcile import roll
 from hlf_sync.reconcile.column import Column, Reading
+from hlf_sync.reconcile.difference import (
+    Around,
+    Finding,
+    Motion,
+    Patience,
+    Remedy,
+    Sight,
+    Standing,
+    again,
+    compare,
+    drift,
+    may_be_read,
+)
+from hlf_sync.reconcile.difference import Kind as FindingKind
 from hlf_sync.reconcile.repair import Order, repair
 from hlf_sync.reconcile.repeated_calls import repeated_calls
 from hlf_sync.reconcile.report import Found, Report
 from hlf_sync.reconcile.under_way import under_way
-from hlf_sync.config.settings import Settings
-from hlf_sync.postgres.delivery_blockers import Surroundings
 
 Progress = Callable[[int], None]
 Mapped = dict[MentorId, ContactId]
@@ -73,7 +88,14 @@ class Inspection:
         async for duplicate in repeated_calls(self.pool, self.wish.days, list(self.wish.only)):
             self.report.duplicates.append(duplicate)
         if self.wish.is_repair:
-            await repair(self.pool, [_order(one) for one in self.report.differences if one.finding.remedy is not Remedy.PERSON])
+            await repair(
+                self.pool,
+                [
+                    _order(one)
+                    for one in self.report.differences
+                    if one.finding.remedy is not Remedy.PERSON
+                ],
+            )
             self.report.is_repaired = True
         return self.report
 
@@ -104,14 +126,22 @@ class Inspection:
                 self._drifted.add(mentor_id)
                 self._suspects[mentor_id] = None
 
-    async def _look_again(self, view: FactsView, suspects: dict[MentorId, Mark]) -> dict[MentorId, Mark]:
-        """Who must be looked at once more, because this look shows another picture than the one before."""
+    async def _look_again(
+        self, view: FactsView, suspects: dict[MentorId, Mark]
+    ) -> dict[MentorId, Mark]:
+        """Who must be looked at once more, because this look shows another picture than the one
+        before.
+        """
         ids, left = list(suspects), dict[MentorId, Mark]()
         for start in range(0, len(ids), roll.PAGE):
-            left |= await self._second_look(await view.read(ids[start : start + roll.PAGE]), suspects)
+            left |= await self._second_look(
+                await view.read(ids[start : start + roll.PAGE]), suspects
+            )
         return left
 
-    async def _second_look(self, reading: FactsReading, suspects: dict[MentorId, Mark]) -> dict[MentorId, Mark]:
+    async def _second_look(
+        self, reading: FactsReading, suspects: dict[MentorId, Mark]
+    ) -> dict[MentorId, Mark]:
         left: dict[MentorId, Mark] = {}
         patience, mentor_ids = self.wish.patience, list(reading.mentors)
         around = await surroundings.read(self.pool, self.settings.organization)
@@ -144,11 +174,24 @@ class Inspection:
             if known.ledger != reading.mentors[mentor_id].ledger:
                 self.report.moving[mentor_id] = "being_delivered"
             else:
-                self._tell_read(mentor_id, Sight(known.facts, known.ledger, is_mapped=True, now_s=rows.now_s), column, rows)
+                self._tell_read(
+                    mentor_id,
+                    Sight(known.facts, known.ledger, is_mapped=True, now_s=rows.now_s),
+                    column,
+                    rows,
+                )
 
-    def _tell_read(self, mentor_id: MentorId, sight: Sight, column: Reading, reading: FactsReading) -> None:
+    def _tell_read(
+        self, mentor_id: MentorId, sight: Sight, column: Reading, reading: FactsReading
+    ) -> None:
         if column.is_missing:
-            self._tell(mentor_id, Finding(FindingKind.CONTACT_MISSING, "not_found", Remedy.PERSON, sight.ledger.applied), reading)
+            self._tell(
+                mentor_id,
+                Finding(
+                    FindingKind.CONTACT_MISSING, "not_found", Remedy.PERSON, sight.ledger.applied
+                ),
+                reading,
+            )
         elif column.shown is None:
             self.report.unread[mentor_id] = column.error_code or "unexpected"
         else:
@@ -158,7 +201,9 @@ class Inspection:
     def _tell(self, mentor_id: MentorId, standing: Standing, reading: FactsReading) -> None:
         match standing:
             case Finding():
-                self.report.found.append(Found(mentor_id, standing, reading.mentors[mentor_id].ledger))
+                self.report.found.append(
+                    Found(mentor_id, standing, reading.mentors[mentor_id].ledger)
+                )
             case Motion(reason):
                 self.report.moving[mentor_id] = reason
             case None:
@@ -169,7 +214,9 @@ class Inspection:
         if trouble is not None:
             notes.append(f"{trouble}: what is under way cannot be told from what differs")
         if unhandled:
-            notes.append(f"{unhandled} records of {self.settings.changes_topic} are not handled yet")
+            notes.append(
+                f"{unhandled} records of {self.settings.changes_topic} are not handled yet"
+            )
         if obstacles := around.obstacles():
             notes.append(f"deliveries wait: {', '.join(obstacles)}")
         if not around.has_worker:
@@ -182,4 +229,10 @@ def _mark(standing: Standing, ledger: LedgerRow) -> Mark:
 
 
 def _order(one: Found) -> Order:
-    return Order(one.mentor_id, one.finding.kind.value, one.finding.remedy, one.finding.wanted, one.ledger.generation)
+    return Order(
+        one.mentor_id,
+        one.finding.kind.value,
+        one.finding.remedy,
+        one.finding.wanted,
+        one.ledger.generation,
+    )

@@ -1,4 +1,6 @@
-"""What a reconciliation found, for people: the sum, what differs and what to do, what moves, what was done twice. Called by the command line."""
+"""What a reconciliation found, for people: the sum, what differs and what to do, what moves, what
+was done twice. Called by the command line.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -28,12 +30,26 @@ _WHAT = {
 }
 _HINTS = {
     Kind.REFUSED: "correct the mentor's status or certificate in the application",
-    Kind.UNMAPPED: "insert the mapping into hlf_sync.contact_mapping; it is delivered by itself then",
+    Kind.UNMAPPED: (
+        "insert the mapping into hlf_sync.contact_mapping; it is delivered by itself then"
+    ),
     Kind.CONTACT_MISSING: "correct the mapping in hlf_sync.contact_mapping, or restore the contact",
-    Kind.DEAD_LETTER: "see why: `hlf-sync why MENTOR`; after the cause is gone `hlf-sync replay plan`",
+    Kind.DEAD_LETTER: (
+        "see why: `hlf-sync why MENTOR`; after the cause is gone `hlf-sync replay plan`"
+    ),
 }
 # The others say it all.
-_WITH_REASON = frozenset({Kind.NOT_DELIVERED, Kind.NOT_REFUSED, Kind.REFUSED, Kind.DEAD_LETTER, Kind.STALE_LETTER, Kind.OVERDUE, Kind.STALLED})
+_WITH_REASON = frozenset(
+    {
+        Kind.NOT_DELIVERED,
+        Kind.NOT_REFUSED,
+        Kind.REFUSED,
+        Kind.DEAD_LETTER,
+        Kind.STALE_LETTER,
+        Kind.OVERDUE,
+        Kind.STALLED,
+    }
+)
 _MOTIONS = {
     "being_delivered": "being delivered now",
     "taken_over": "lease just expired, another worker takes over",
@@ -57,7 +73,13 @@ def show(console: Console, report: Report) -> None:
     if report.found:
         console.print(_table(report))
         console.print()
-    for line in [*_hints(report), *_motions(report), *_unread(report), *_duplicates(report), *report.notes]:
+    for line in [
+        *_hints(report),
+        *_motions(report),
+        *_unread(report),
+        *_duplicates(report),
+        *report.notes,
+    ]:
         console.print(Text(line))
     console.print(_sum(report))
 
@@ -71,10 +93,16 @@ def _table(report: Report) -> Table:
     rows = sorted(report.found, key=lambda one: (order.index(one.finding.kind), one.mentor_id))
     for one in rows[:MOST]:
         finding = one.finding
-        what = f"{_WHAT[finding.kind]}: {because(finding.reason)}" if finding.kind in _WITH_REASON else _WHAT[finding.kind]
+        what = (
+            f"{_WHAT[finding.kind]}: {because(finding.reason)}"
+            if finding.kind in _WITH_REASON
+            else _WHAT[finding.kind]
+        )
         table.add_row(one.mentor_id, Text(what, style=_style(one, report)), Text(_values(one)))
     if len(rows) > MOST:
-        table.add_row("", Text(f"… and {len(rows) - MOST} more: --json lists them all", style="dim"), "")
+        table.add_row(
+            "", Text(f"… and {len(rows) - MOST} more: --json lists them all", style="dim"), ""
+        )
     return table
 
 
@@ -83,7 +111,11 @@ def _values(one: Found) -> str:
     wanted, shown = one.finding.wanted, one.finding.shown
     if shown is not None:
         return f"{applied}, Dynamics {shown.value}"
-    return f"{applied} → {wanted.value}" if wanted is not None and wanted is not one.ledger.applied else applied
+    return (
+        f"{applied} → {wanted.value}"
+        if wanted is not None and wanted is not one.ledger.applied
+        else applied
+    )
 
 
 def _style(one: Found, report: Report) -> str:
@@ -99,7 +131,10 @@ def _hints(report: Report) -> list[str]:
 
 def _motions(report: Report) -> list[str]:
     counts = Counter(report.moving.values())
-    return [f"in motion: {count} {_MOTIONS.get(reason, reason)}{_ids(report, reason)}" for reason, count in counts.most_common()]
+    return [
+        f"in motion: {count} {_MOTIONS.get(reason, reason)}{_ids(report, reason)}"
+        for reason, count in counts.most_common()
+    ]
 
 
 def _ids(report: Report, reason: str) -> str:
@@ -113,7 +148,10 @@ def _some(ids: Sequence[str]) -> str:
 def _unread(report: Report) -> list[str]:
     lines = [f"not verified: {report.skipped}, because {report.stopped}"] if report.skipped else []
     for reason, count in Counter(report.unread.values()).most_common():
-        lines.append(f"not verified: {count} ({reason}){_some([m for m, why in report.unread.items() if why == reason])}")
+        lines.append(
+            f"not verified: {count}"
+            f" ({reason}){_some([m for m, why in report.unread.items() if why == reason])}"
+        )
     return lines
 
 
@@ -123,7 +161,10 @@ def _duplicates(report: Report) -> list[str]:
         ids = sorted({one.mentor_id for one in report.duplicates if one.explanation is explanation})
         count = sum(one.explanation is explanation for one in report.duplicates)
         if count:
-            lines.append(f"duplicates in one certification period: {count}, {_EXPLAINED[explanation]}{_some(ids)}")
+            lines.append(
+                f"duplicates in one certification period: {count},"
+                f" {_EXPLAINED[explanation]}{_some(ids)}"
+            )
     return lines
 
 
@@ -141,5 +182,7 @@ def _sum(report: Report) -> Text:
     if report.is_repaired:
         done = f"{report.repaired} put in doubt or asked for" if report.repaired else ""
     else:
-        done = f"--repair asks for the delivery of {count - for_people}" if count > for_people else ""
+        done = (
+            f"--repair asks for the delivery of {count - for_people}" if count > for_people else ""
+        )
     return Text.assemble(head, differ, "; ", ", ".join(part for part in (done, need) if part), ".")

@@ -1,4 +1,5 @@
-"""Duplicates of the last days: reads the attempts of mentors that have more than one success of an operation in a period. Reads only.
+"""Duplicates of the last days: reads the attempts of mentors that have more than one success of an
+operation in a period. Reads only.
 
 What a duplicate is, reconcile/duplicate says. One mentor's attempts are in memory at a time.
 """
@@ -10,10 +11,10 @@ from typing import Any
 from psycopg import AsyncServerCursor
 from psycopg.rows import DictRow, dict_row
 
-from hlf_sync.reconcile.duplicate import Duplicate, duplicates
 from hlf_sync.core.model import MentorId
-from hlf_sync.why.timeline import Attempt
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.reconcile.duplicate import Duplicate, duplicates
+from hlf_sync.why.timeline import Attempt
 
 _ATTEMPTS = """
 SELECT mentor_id::text, attempt_number AS number, generation, operation, triggered_by, extract(epoch FROM started_at)::float8 AS started_s,

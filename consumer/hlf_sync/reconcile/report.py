@@ -1,12 +1,14 @@
-"""What a reconciliation found, for scripts and for the page. Built by `inspection`; decides nothing."""
+"""What a reconciliation found, for scripts and for the page. Built by `inspection`; decides
+nothing.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from hlf_sync.core.model import LedgerRow, MentorId
 from hlf_sync.reconcile.difference import Finding, Remedy
 from hlf_sync.reconcile.duplicate import Duplicate
-from hlf_sync.core.model import LedgerRow, MentorId
 from hlf_sync.why.story import iso
 
 
@@ -37,10 +39,12 @@ class Found:
 
 @dataclass(slots=True)
 class Report:
-    """`checked` mentors; `moving` those under way, with why. `verified` were read in Dynamics, `unread` could not be, with why.
+    """`checked` mentors; `moving` those under way, with why. `verified` were read in Dynamics,
+    `unread` could not be, with why.
 
-    `skipped` were not read because reading had `stopped`, with why.
-    `notes` are what a person should know beside it: a backlog, a part that does not answer. `is_repaired` once repairs have been asked for.
+    `skipped` were not read because reading had `stopped`, with why. `notes` are what a person
+    should know beside it: a backlog, a part that does not answer. `is_repaired` once repairs have
+    been asked for.
     """
 
     checked: int = 0
@@ -63,7 +67,9 @@ class Report:
     @property
     def left(self) -> int:
         """Differences that were not repaired."""
-        return sum(not self.is_repaired or one.finding.remedy is Remedy.PERSON for one in self.differences)
+        return sum(
+            not self.is_repaired or one.finding.remedy is Remedy.PERSON for one in self.differences
+        )
 
     @property
     def repaired(self) -> int:
@@ -77,9 +83,19 @@ class Report:
             "checked": self.checked,
             "verified": self.verified if self.is_verifying else None,
             "differences": [one.content(is_repaired=self.is_repaired) for one in differences],
-            "known": [one.content(is_repaired=False) for one in self.found if not one.finding.is_difference],
-            "in_motion": [{"mentor_id": mentor_id, "reason": reason} for mentor_id, reason in self.moving.items()],
-            "unread": [{"mentor_id": mentor_id, "reason": reason} for mentor_id, reason in self.unread.items()],
+            "known": [
+                one.content(is_repaired=False)
+                for one in self.found
+                if not one.finding.is_difference
+            ],
+            "in_motion": [
+                {"mentor_id": mentor_id, "reason": reason}
+                for mentor_id, reason in self.moving.items()
+            ],
+            "unread": [
+                {"mentor_id": mentor_id, "reason": reason}
+                for mentor_id, reason in self.unread.items()
+            ],
             "stopped": self.stopped,
             "duplicates": [_duplicate(one) for one in self.duplicates],
             "notes": self.notes,

@@ -1,6 +1,8 @@
-"""The roll call: the ids of everybody in the view and in the ledger, page by page, and how long their rows have stood still. Reads only.
+"""The roll call: the ids of everybody in the view and in the ledger, page by page, and how long
+their rows have stood still. Reads only.
 
-Pages by key, each a statement of its own: memory stays bounded, and no snapshot is held while Dynamics is read for hours.
+Pages by key, each a statement of its own: memory stays bounded, and no snapshot is held while
+Dynamics is read for hours.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -45,7 +47,9 @@ async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[Ment
     while True:
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
-                rows = await (await connection.execute(_PAGE, {"after": after, "page": PAGE})).fetchall()
+                rows = await (
+                    await connection.execute(_PAGE, {"after": after, "page": PAGE})
+                ).fetchall()
         if not rows:
             return
         page = [MentorId(row[0]) for row in rows]

@@ -1,17 +1,19 @@
-"""Whose changes are under way: the mentors that unhandled records of the changes topic name. Called before a finding is told.
+"""Whose changes are under way: the mentors that unhandled records of the changes topic name. Called
+before a finding is told.
 
-A position stays uncommitted until its evaluation has a durable outcome, so who is not named here is in nobody's queue. Bounded; where the backlog is
-longer, or Kafka does not answer, it is not known, and said so.
+A position stays uncommitted until its evaluation has a durable outcome, so who is not named here is
+in nobody's queue. Bounded; where the backlog is longer, or Kafka does not answer, it is not known,
+and said so.
 """
 
 from dataclasses import dataclass
 
-from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
-from hlf_sync.core.model import MentorId
-from hlf_sync.kafka.partitioner import partition_of
-from hlf_sync.errors import DependencyError
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.model import MentorId
+from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.partitioner import partition_of
+from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
 
 _CLIENT = "hlf-sync-reconcile"
 MOST = 500_000
@@ -21,7 +23,8 @@ MOST = 500_000
 class UnderWay:
     """`unhandled` records in all; `named` are the mentors asked about that they name.
 
-    `unread` partitions have a backlog that is too long to look through; `trouble` says why nothing is known at all.
+    `unread` partitions have a backlog that is too long to look through; `trouble` says why nothing
+    is known at all.
     """
 
     unhandled: int = 0
@@ -60,7 +63,9 @@ async def _read(settings: Settings, asked: frozenset[MentorId]) -> UnderWay:
         if room < 0:
             unread.add(partition)
         else:
-            stretches.append(Stretch(partition, extents[partition].committed, extents[partition].end))
+            stretches.append(
+                Stretch(partition, extents[partition].committed, extents[partition].end)
+            )
     keys = {mentor_id.encode(): mentor_id for mentor_id in asked}
     named: set[MentorId] = set()
     async with ChangesLog(options, settings.changes_topic, _CLIENT) as log:

@@ -1,7 +1,9 @@
-"""The schema registry's client: Confluent's REST API, as Confluent, Apicurio (`/apis/ccompat/v7`) and others speak it. Owns httpx in this room.
+"""The schema registry's client: Confluent's REST API, as Confluent, Apicurio (`/apis/ccompat/v7`)
+and others speak it. Owns httpx in this room.
 
-Asks once and says what came of it; waiting, repeating and patience are the pipeline's. Follows no redirect, takes no proxy from the environment,
-reads no more than a schema can be long, and quotes nothing of an answer. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+Asks once and says what came of it; waiting, repeating and patience are the pipeline's. Follows no
+redirect, takes no proxy from the environment, reads no more than a schema can be long, and quotes
+nothing of an answer. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
 
 import asyncio
@@ -43,7 +45,9 @@ class SchemaText:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The registry has something under this id that no record of ours can be written with, and always will."""
+    """The registry has something under this id that no record of ours can be written with, and
+    always will.
+    """
 
     reason: str
 
@@ -55,7 +59,9 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Nothing is known of the id: the registry does not answer, or not as a registry does, or does not let us in."""
+    """Nothing is known of the id: the registry does not answer, or not as a registry does, or does
+    not let us in.
+    """
 
     reason: str
 
@@ -72,7 +78,9 @@ class _Answer:
 
 
 class Registry:
-    """One registry. `url` is its Confluent-compatible root; `auth` is user and password; `tls` for a CA or a client certificate of its own."""
+    """One registry. `url` is its Confluent-compatible root; `auth` is user and password; `tls` for
+    a CA or a client certificate of its own.
+    """
 
     def __init__(
         self,
@@ -98,7 +106,12 @@ class Registry:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -126,30 +139,55 @@ class Registry:
     async def register(self, subject: str, schema_json: str) -> int:
         """The id of this schema under `subject`, registered if it was not. Safe to repeat.
 
-        Raises `DependencyError` while the registry cannot be reached, `DeadLetterError` when it refuses the schema: a newer version may
-        only add what older readers can do without.
+        Raises `DependencyError` while the registry cannot be reached, `DeadLetterError` when it
+        refuses the schema: a newer version may only add what older readers can do without.
         """
-        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema_json, "schemaType": "AVRO"})
+        answer = await self._ask(
+            "POST",
+            f"/subjects/{quote(subject, safe='')}/versions",
+            {"schema": schema_json, "schemaType": "AVRO"},
+        )
         if answer.status in _REFUSALS:
-            message = f"the schema registry refuses the schema of {subject} ({answer.error_code or answer.status})"
+            message = (
+                f"the schema registry refuses the schema of {subject}"
+                f" ({answer.error_code or answer.status})"
+            )
             raise DeadLetterError(message)
-        schema_id = answer.body.get("id") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        schema_id = (
+            answer.body.get("id")
+            if answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
+            else None
+        )
         if type(schema_id) is not int:
             raise DependencyError(_WHAT, _reason(answer))
         return schema_id
 
     async def find(self, subject: str, schema_json: str) -> int | None:
-        """The id of exactly this schema under `subject`, None when it is not registered there. Raises `DependencyError` like `ping`."""
-        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema_json, "schemaType": "AVRO"})
-        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in {*_NOTHING_TO_COMPARE, _SCHEMA_NOT_FOUND}:
+        """The id of exactly this schema under `subject`, None when it is not registered there.
+        Raises `DependencyError` like `ping`.
+        """
+        answer = await self._ask(
+            "POST",
+            f"/subjects/{quote(subject, safe='')}",
+            {"schema": schema_json, "schemaType": "AVRO"},
+        )
+        if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in {
+            *_NOTHING_TO_COMPARE,
+            _SCHEMA_NOT_FOUND,
+        }:
             return None
-        schema_id = answer.body.get("id") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        schema_id = (
+            answer.body.get("id")
+            if answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
+            else None
+        )
         if type(schema_id) is not int:
             raise DependencyError(_WHAT, _reason(answer))
         return schema_id
 
     async def guard(self, subject: str) -> bool:
-        """Set the subject's rule so that every version can read what every other one wrote, and ask whether it holds; False when it does not.
+        """Set the subject's rule so that every version can read what every other one wrote, and ask
+        whether it holds; False when it does not.
 
         Safe to repeat, and before the first version. Raises `DependencyError` like `ping`.
         """
@@ -158,26 +196,40 @@ class Registry:
         answer = await self._ask("GET", path)
         if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND, *_NO_ENTRY}:
             raise DependencyError(_WHAT, _reason(answer))
-        return isinstance(answer.body, dict) and answer.body.get("compatibilityLevel") == COMPATIBILITY
+        return (
+            isinstance(answer.body, dict) and answer.body.get("compatibilityLevel") == COMPATIBILITY
+        )
 
     async def is_compatible(self, subject: str, schema_json: str) -> bool:
-        """Whether the subject's rule would take this schema after its latest version. Raises `DependencyError` like `ping`."""
+        """Whether the subject's rule would take this schema after its latest version. Raises
+        `DependencyError` like `ping`.
+        """
         path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest"
         answer = await self._ask("POST", path, {"schema": schema_json, "schemaType": "AVRO"})
         if answer.status == HTTPStatus.NOT_FOUND and answer.error_code in _NOTHING_TO_COMPARE:
             return True
-        verdict = answer.body.get("is_compatible") if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
+        verdict = (
+            answer.body.get("is_compatible")
+            if answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
+            else None
+        )
         if not isinstance(verdict, bool):
             raise DependencyError(_WHAT, _reason(answer))
         return verdict
 
     async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> _Answer:
-        """One request, bounded in time and size. Raises `DependencyError` when no JSON comes back."""
+        """One request, bounded in time and size. Raises `DependencyError` when no JSON
+        comes back.
+        """
         content = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": _CONTENT_TYPE}
         try:
-            async with asyncio.timeout(2 * self._timeout_s):  # the client's own limits each part: connecting, one read
-                request = self._client.stream(method, self._url + path, content=content, headers=headers)
+            async with asyncio.timeout(
+                2 * self._timeout_s
+            ):  # the client's own limits each part: connecting, one read
+                request = self._client.stream(
+                    method, self._url + path, content=content, headers=headers
+                )
                 async with request as response:
                     return _Answer(response.status_code, _json(response, await _bounded(response)))
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
@@ -185,7 +237,9 @@ class Registry:
 
 
 async def _bounded(response: httpx.Response) -> bytes:
-    if response.headers.get("Content-Encoding", "identity") != "identity":  # we asked for none; unpacked, it could be any size
+    if (
+        response.headers.get("Content-Encoding", "identity") != "identity"
+    ):  # we asked for none; unpacked, it could be any size
         raise DependencyError(_WHAT, "answer_encoded")
     body = bytearray()
     async for part in response.aiter_bytes():

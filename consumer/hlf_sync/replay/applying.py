@@ -1,7 +1,9 @@
-"""Asks for letters as replay/rollout admits, and follows the ledger until each has ended. Called by `replay apply` and `replay watch`.
+"""Asks for letters as replay/rollout admits, and follows the ledger until each has ended. Called by
+`replay apply` and `replay watch`.
 
-Every letter is judged again right before it is asked for, and asked for once however often the replay is killed (desk), so a run only has to begin
-anew to go on. Never calls Dynamics, never writes the ledger: the workers do, through the one door.
+Every letter is judged again right before it is asked for, and asked for once however often the
+replay is killed (desk), so a run only has to begin anew to go on. Never calls Dynamics, never
+writes the ledger: the workers do, through the one door.
 """
 
 import asyncio
@@ -10,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hlf_sync.replay.judgement import Fate, Judgement, Letter, ReplayVerdict, fate
-from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 from hlf_sync.errors import HaltError
 from hlf_sync.replay.desk import Desk, Obstacles
+from hlf_sync.replay.judgement import Fate, Judgement, Letter, ReplayVerdict, fate
+from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 from hlf_sync.replay.standings import Standings
 
 # How often the ledger is looked at while letters are under way.
@@ -54,7 +56,9 @@ class Wish:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the letters so far: each one's word. It outlives a run that had to begin anew, so a letter counts once."""
+    """What came of the letters so far: each one's word. It outlives a run that had to begin anew,
+    so a letter counts once.
+    """
 
     requests: int = 0
     ended: dict[str, str] = field(default_factory=dict)
@@ -74,7 +78,15 @@ class _Asked:
 class Applying:
     """One run."""
 
-    def __init__(self, desk: Desk, standings: Standings, wish: Wish, policy: RolloutPolicy, view: View, tally: Tally) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        standings: Standings,
+        wish: Wish,
+        policy: RolloutPolicy,
+        view: View,
+        tally: Tally,
+    ) -> None:
         self._desk = desk
         self._standings = standings
         self._wish = wish
@@ -87,15 +99,21 @@ class Applying:
         self._moved_at_s = 0.0
 
     async def run(self) -> None:
-        """Return when every letter has ended; `ReplayStoppedError` when too many failed, `HaltError` when a halt stands in the way."""
+        """Return when every letter has ended; `ReplayStoppedError` when too many failed,
+        `HaltError` when a halt stands in the way.
+        """
         loop = asyncio.get_running_loop()
         await self._sift()
         while True:
             await self._follow()
             rollout = self._rollout
-            self._view.show(ended=rollout.ended, asked=rollout.asked, failed=rollout.failed, stage=rollout.stage)
+            self._view.show(
+                ended=rollout.ended, asked=rollout.asked, failed=rollout.failed, stage=rollout.stage
+            )
             if rollout.trouble is not None:
-                raise ReplayStoppedError(f"stopped: {rollout.trouble}; {len(self._waiting)} letters were not asked for")
+                raise ReplayStoppedError(
+                    f"stopped: {rollout.trouble}; {len(self._waiting)} letters were not asked for"
+                )
             if rollout.is_done:
                 return
             self._note_silence(loop.time())
@@ -104,7 +122,9 @@ class Applying:
             await asyncio.sleep(_LOOK_S)
 
     async def _sift(self) -> None:
-        """Leave out at once what is due no longer: of a plan that goes on after a kill, that may be most of it."""
+        """Leave out at once what is due no longer: of a plan that goes on after a kill, that may be
+        most of it.
+        """
         judged = await self._standings.judge(self._wish.letters, is_repaired=self._wish.is_repaired)
         for one in judged:
             if one.judgement.verdict is ReplayVerdict.DUE:
@@ -115,13 +135,17 @@ class Applying:
         self._view.begin(len(self._wish.letters), len(judged) - len(self._waiting))
 
     async def _is_way_clear(self) -> bool:
-        """Whether more may be asked for now. A request made into an outage would only wait there, and a plan can wait better."""
+        """Whether more may be asked for now. A request made into an outage would only wait there,
+        and a plan can wait better.
+        """
         following = [asked.letter.mentor_id or "" for asked in self._asked.values()]
         obstacles = await self._desk.obstacles(following)
         if halt := _halt(obstacles):
             raise HaltError(halt)
         if not obstacles.has_worker:
-            self._view.say("no worker runs, so nothing is delivered; waiting (start one: hlf-sync run)")
+            self._view.say(
+                "no worker runs, so nothing is delivered; waiting (start one: hlf-sync run)"
+            )
             return False
         if obstacles.circuit == _OPEN:
             self._view.say("the circuit is open: Dynamics fails; waiting for it (hlf-sync status)")
@@ -139,7 +163,9 @@ class Applying:
         for judged in await self._standings.judge(letters, is_repaired=self._wish.is_repaired):
             if judged.judgement.verdict is ReplayVerdict.DUE:
                 due.append(judged.letter)
-                self._asked[judged.letter.id] = _Asked(judged.letter, judged.standing.ledger.generation if judged.standing else 0)
+                self._asked[judged.letter.id] = _Asked(
+                    judged.letter, judged.standing.ledger.generation if judged.standing else 0
+                )
             else:
                 self._end(judged.letter, _word(judged.judgement), is_failure=False)
         if due:
@@ -152,7 +178,11 @@ class Applying:
         standings = await self._standings.of([asked.letter for asked in self._asked.values()])
         for asked in list(self._asked.values()):
             standing = standings[asked.letter.mentor_id] if asked.letter.mentor_id else None
-            came = Fate.RETURNED if standing is None else fate(asked.letter, standing, asked_on=asked.generation)
+            came = (
+                Fate.RETURNED
+                if standing is None
+                else fate(asked.letter, standing, asked_on=asked.generation)
+            )
             if came is not Fate.WAITING:
                 del self._asked[asked.letter.id]
                 self._end(asked.letter, came.value, is_failure=came is Fate.FAILED)
@@ -160,7 +190,10 @@ class Applying:
     def _note_silence(self, now_s: float) -> None:
         if self._asked and now_s - self._moved_at_s > _QUIET_S:
             example = next(iter(self._asked.values())).letter.mentor_id
-            self._view.say(f"nothing has ended for {_QUIET_S:.0f} s; {len(self._asked)} under way, for example {example} (hlf-sync why {example})")
+            self._view.say(
+                f"nothing has ended for {_QUIET_S:.0f} s; {len(self._asked)} under way, for example"
+                f" {example} (hlf-sync why {example})"
+            )
 
     def _end(self, letter: Letter, word: str, *, is_failure: bool) -> None:
         self._moved_at_s = asyncio.get_running_loop().time()
@@ -169,13 +202,20 @@ class Applying:
 
 
 def _word(judgement: Judgement) -> str:
-    return Fate.RETURNED.value if judgement.verdict is ReplayVerdict.INVESTIGATE else judgement.verdict.value
+    return (
+        Fate.RETURNED.value
+        if judgement.verdict is ReplayVerdict.INVESTIGATE
+        else judgement.verdict.value
+    )
 
 
 def _halt(obstacles: Obstacles) -> str | None:
     if obstacles.halts:
         reasons = ", ".join(obstacles.halts)
-        return f"halted: {reasons}; repair it (`hlf-sync resume REASON` where it does not heal by itself), then apply again: it goes on from here"
+        return (
+            f"halted: {reasons}; repair it (`hlf-sync resume REASON` where it does not heal by"
+            " itself), then apply again: it goes on from here"
+        )
     if obstacles.held:
         return (
             f"halted: mass_removal ({obstacles.held} removals of this replay wait for a word); "

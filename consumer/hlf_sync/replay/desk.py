@@ -1,7 +1,9 @@
-"""The one place from which a replay writes: sync requests and closings, on the connection that holds the replay's lock. Used by apply, watch, close.
+"""The one place from which a replay writes: sync requests and closings, on the connection that
+holds the replay's lock. Used by apply, watch, close.
 
-The lock is a session's advisory lock: it dies with its process, however that ends, and a replay that lost it can write no more, because the
-connection is the same. A request is asked for once: the statement leaves out letters whose request is still to be handled.
+The lock is a session's advisory lock: it dies with its process, however that ends, and a replay
+that lost it can write no more, because the connection is the same. A request is asked for once: the
+statement leaves out letters whose request is still to be handled.
 """
 
 import asyncio
@@ -17,9 +19,9 @@ from typing import Self
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from hlf_sync.replay.judgement import Letter
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.connections import connect, reaching
+from hlf_sync.replay.judgement import Letter
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.replay'))"
 
@@ -44,8 +46,9 @@ SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail ||
        EXISTS (SELECT FROM pg_locks l WHERE {_IS_LOCK})
 """  # noqa: S608 - a constant of ours
 
-# A letter that was asked for and is still open is still to be handled: what fails again has another letter. A request that nobody handled within an
-# hour may have been lost with its topic: the next run asks again.
+# A letter that was asked for and is still open is still to be handled: what fails again has another
+# letter. A request that nobody handled within an hour may have been lost with its topic: the next
+# run asks again.
 _ASK = """
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, dead_letter_id)
 SELECT w.mentor_id, 'dead_letter_replay', %(who)s, %(why)s, w.letter_id
@@ -71,7 +74,9 @@ class ReplayHeldError(SettingsError):
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """What stands in the way of a delivery now. `held` removals of ours wait for `confirm-removals`."""
+    """What stands in the way of a delivery now. `held` removals of ours wait for
+    `confirm-removals`.
+    """
 
     halts: tuple[str, ...]
     held: int
@@ -80,12 +85,18 @@ class Obstacles:
 
 
 class Desk:
-    """A locked connection; open it as a context. `purpose` names the holder to others: apply, watch."""
+    """A locked connection; open it as a context. `purpose` names the holder to others: apply,
+    watch.
+    """
 
     def __init__(self, dsn: str, purpose: str, organization: str) -> None:
         self._dsn = dsn
         self._organization = organization
-        self._name = f"hlf-sync replay {purpose} by {operator()}@{socket.gethostname()} (pid {os.getpid()})"[:_LONGEST_NAME]
+        self._name = (
+            f"hlf-sync replay {purpose} by {operator()}@{socket.gethostname()} (pid {os.getpid()})"[
+                :_LONGEST_NAME
+            ]
+        )
         self._connection: AsyncConnection[TupleRow] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,14 +109,23 @@ class Desk:
         self._connection = connection
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Give the lock back with the connection."""
         if self._connection is not None:
             await self._connection.close()
 
     async def obstacles(self, mentor_ids: Sequence[str]) -> Obstacles:
         """What stands in the way of these mentors."""
-        values = {"mentors": list(mentor_ids), "organization": self._organization, "lock": "hlf_sync.leader"}
+        values = {
+            "mentors": list(mentor_ids),
+            "organization": self._organization,
+            "lock": "hlf_sync.leader",
+        }
         with reaching("PostgreSQL"):
             row = await _one(self._held, _OBSTACLES, values)
         return Obstacles(tuple(row[0]), row[1], row[2], row[3])
@@ -122,17 +142,28 @@ class Desk:
             return (await self._held.execute(_ASK, values)).rowcount
 
     async def close_letters(self, letters: Sequence[Letter], reason: str) -> None:
-        """Keep a person's word about letters, and have the mentors that they name looked at: both or neither."""
+        """Keep a person's word about letters, and have the mentors that they name looked at: both
+        or neither.
+        """
         with reaching("PostgreSQL"):
             async with self._held.transaction(), self._held.cursor() as cursor:
-                await cursor.executemany(_CLOSE, [(letter.id, letter.mentor_id, operator(), reason) for letter in letters])
-                await self.ask([letter for letter in letters if letter.mentor_id], f"closed: {reason}")
+                await cursor.executemany(
+                    _CLOSE,
+                    [(letter.id, letter.mentor_id, operator(), reason) for letter in letters],
+                )
+                await self.ask(
+                    [letter for letter in letters if letter.mentor_id], f"closed: {reason}"
+                )
 
     async def _lock(self, connection: AsyncConnection[TupleRow]) -> str | None:
-        """Take the lock; who has it when it is taken. A replay that was just killed may hold it for a moment longer."""
+        """Take the lock; who has it when it is taken. A replay that was just killed may hold it for
+        a moment longer.
+        """
         give_up_at_s = monotonic() + _GRACE_S
         with reaching("PostgreSQL"):
-            await connection.execute("SELECT set_config('application_name', %s, false)", (self._name,))
+            await connection.execute(
+                "SELECT set_config('application_name', %s, false)", (self._name,)
+            )
             while not (await _one(connection, _LOCK, {}))[0]:
                 if monotonic() >= give_up_at_s:
                     return await _holder(connection)
@@ -159,7 +190,9 @@ async def _holder(connection: AsyncConnection[TupleRow]) -> str:
     return f"{row[0]}, since {row[1]}" if row else "it has just ended; run this again"
 
 
-async def _one(connection: AsyncConnection[TupleRow], statement: str, values: Mapping[str, object]) -> TupleRow:
+async def _one(
+    connection: AsyncConnection[TupleRow], statement: str, values: Mapping[str, object]
+) -> TupleRow:
     row = await (await connection.execute(statement.encode(), values)).fetchone()
     if row is None:
         raise RuntimeError("one row was asked for")

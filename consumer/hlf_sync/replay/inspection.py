@@ -1,7 +1,8 @@
-"""One letter explained, and the source record it points at described. Called by `replay show`; reads only.
+"""One letter explained, and the source record it points at described. Called by `replay show`;
+reads only.
 
-Of a record that cannot be read it tells sizes, framing, schema and what is wrong; never a value, never bytes: they are the application's, and may be
-personal.
+Of a record that cannot be read it tells sizes, framing, schema and what is wrong; never a value,
+never bytes: they are the application's, and may be personal.
 """
 
 import asyncio
@@ -13,14 +14,14 @@ from psycopg.rows import dict_row
 
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import Change, LetterKind, Position, Record, Undecodable, UnknownSchema
-from hlf_sync.replay.judgement import Letter
 from hlf_sync.decode.avro import Record as AvroRecord
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.framing import schema_id_of
-from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.connections import reaching
+from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable
+from hlf_sync.replay.judgement import Letter
 from hlf_sync.replay.letter_log import fetch
 from hlf_sync.replay.standings import Judged
 from hlf_sync.replay.workplace import Workplace
@@ -53,7 +54,10 @@ async def explain(place: Workplace, letter_id: str) -> Explained:
     layout = await place.log.layout()
     found = (await place.reader.find({letter_id}, layout.extents)).get(letter_id)
     if found is None:
-        raise SettingsError(f"{letter_id!r} is no letter in {place.log.topic} (any more); `hlf-sync replay plan --json` lists their ids")
+        raise SettingsError(
+            f"{letter_id!r} is no letter in {place.log.topic} (any more); `hlf-sync replay plan"
+            " --json` lists their ids"
+        )
     letter, whole = found
     (judged,) = await place.standings.judge([letter])
     is_poison = whole is not None and whole.kind is LetterKind.UNDECODABLE
@@ -70,13 +74,22 @@ async def explain(place: Workplace, letter_id: str) -> Explained:
 async def describe(place: Workplace, letter: DeadLetter) -> dict[str, Any]:
     """The record that an undecodable letter points at, without its values."""
     source = letter.source
-    record = await asyncio.to_thread(fetch, place.kafka, source.topic, source.partition, source.offset)
+    record = await asyncio.to_thread(
+        fetch, place.kafka, source.topic, source.partition, source.offset
+    )
     if record is None:
-        return {"found": False, "why": "it is no longer in the topic (retention), or the topic was created anew"}
+        return {
+            "found": False,
+            "why": "it is no longer in the topic (retention), or the topic was created anew",
+        }
     value = record.value
     described: dict[str, Any] = {
         "found": True,
-        "is_same": None if source.value_sha256 is None or value is None else sha256(value).hexdigest() == source.value_sha256,
+        "is_same": (
+            None
+            if source.value_sha256 is None or value is None
+            else sha256(value).hexdigest() == source.value_sha256
+        ),
         "key_bytes": None if record.key is None else len(record.key),
         "value_bytes": None if value is None else len(value),
     }
@@ -89,7 +102,11 @@ async def _framing(place: Workplace, record: Record) -> dict[str, Any]:
         return {"framing": "no value: a tombstone", "schema": None, "now": "a tombstone is ignored"}
     schema_id = schema_id_of(record.value)
     if isinstance(schema_id, Undecodable):
-        return {"framing": schema_id.detail, "schema": None, "now": f"still unreadable: {schema_id.detail}"}
+        return {
+            "framing": schema_id.detail,
+            "schema": None,
+            "now": f"still unreadable: {schema_id.detail}",
+        }
     schemas = SchemaCache()
     schema = await _schema(place, schemas, schema_id)
     decoded = Decoder(place.settings.organization, schemas).decode(
@@ -101,11 +118,19 @@ async def _framing(place: Workplace, record: Record) -> dict[str, Any]:
         case UnknownSchema():
             now = "still unreadable: its schema is missing"
         case Change():
-            now = "can be read by now: `hlf-sync force MENTOR` for the mentor below, then close the letter"
+            now = (
+                "can be read by now: `hlf-sync force MENTOR` for the mentor below, then close the"
+                " letter"
+            )
         case _:
             now = "can be read by now, and needs no look at anybody"
     mentor_id = decoded.mentor_id if isinstance(decoded, Change) else None
-    return {"framing": f"Confluent's, schema id {schema_id}", "schema": schema, "now": now, "mentor_id": mentor_id}
+    return {
+        "framing": f"Confluent's, schema id {schema_id}",
+        "schema": schema,
+        "now": now,
+        "mentor_id": mentor_id,
+    }
 
 
 async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str:
@@ -113,7 +138,11 @@ async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str
         case SchemaText(text):
             found = schemas.add(schema_id, text)
             if isinstance(found, WriterSchema):
-                return f"known: {found.root.name}" if isinstance(found.root, AvroRecord) else "known, and no record"
+                return (
+                    f"known: {found.root.name}"
+                    if isinstance(found.root, AvroRecord)
+                    else "known, and no record"
+                )
             return f"known and unusable: {found.detail}"
         case Unusable(reason):
             schemas.refuse(schema_id, reason)
@@ -126,6 +155,9 @@ async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str
 
 async def _rows(place: Workplace, statement: str, letter_id: str) -> list[dict[str, Any]]:
     with reaching("PostgreSQL"):
-        async with place.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        async with (
+            place.pool.connection() as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
             await cursor.execute(statement.encode(), (letter_id,))
             return await cursor.fetchall()

@@ -1,7 +1,9 @@
-"""The dead-letter topic as the replay reads it: raw records between positions, and the offsets of the group `hlf-sync-replay`. Owns Kafka here.
+"""The dead-letter topic as the replay reads it: raw records between positions, and the offsets of
+the group `hlf-sync-replay`. Owns Kafka here.
 
-The group is a name for offsets only: nobody joins it, partitions are assigned by hand, and that one replay runs at a time is PostgreSQL's advisory
-lock to see to. Knows nothing of letters; called by the reader, the backlog, and by `show` for a source record.
+The group is a name for offsets only: nobody joins it, partitions are assigned by hand, and that one
+replay runs at a time is PostgreSQL's advisory lock to see to. Knows nothing of letters; called by
+the reader, the backlog, and by `show` for a source record.
 """
 
 import asyncio
@@ -10,7 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.core.model import Record
@@ -35,7 +44,9 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the topic is at this moment. `topic_id` is another one once the topic was deleted and created again."""
+    """What the topic is at this moment. `topic_id` is another one once the topic was deleted and
+    created again.
+    """
 
     topic_id: str
     extents: Mapping[int, Extent]
@@ -50,7 +61,9 @@ class LetterLog:
         try:
             self._consumer = Consumer(_reading(self._config))
         except KafkaException as error:
-            raise SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_name(error)})") from error
+            raise SettingsError(
+                f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_name(error)})"
+            ) from error
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -70,7 +83,9 @@ class LetterLog:
 
     async def read(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Record]]:
         """The records of these extents in batches, each partition in its order."""
-        missing = {partition: extent for partition, extent in extents.items() if extent.end > extent.first}
+        missing = {
+            partition: extent for partition, extent in extents.items() if extent.end > extent.first
+        }
         if not missing:
             return
         await asyncio.to_thread(self._assign, missing)
@@ -87,28 +102,44 @@ class LetterLog:
     def _layout(self) -> Layout:
         admin = AdminClient(self._config)
         with _reaching(f"Kafka's topic {self.topic}"):
-            described = admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_S)[self.topic].result(_TIMEOUT_S)
-            extents = {partition.id: self._extent(partition.id) for partition in described.partitions}
+            described = admin.describe_topics(
+                TopicCollection([self.topic]), request_timeout=_TIMEOUT_S
+            )[self.topic].result(_TIMEOUT_S)
+            extents = {
+                partition.id: self._extent(partition.id) for partition in described.partitions
+            }
         return Layout(str(described.topic_id), extents)
 
     def _extent(self, partition: int) -> Extent:
-        first, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=_TIMEOUT_S)
+        first, end = self._consumer.get_watermark_offsets(
+            TopicPartition(self.topic, partition), timeout=_TIMEOUT_S
+        )
         return Extent(first, end)
 
     def _committed(self, partitions: list[int]) -> dict[int, int]:
         with _reaching():
-            found = self._consumer.committed([TopicPartition(self.topic, partition) for partition in partitions], timeout=_TIMEOUT_S)
+            found = self._consumer.committed(
+                [TopicPartition(self.topic, partition) for partition in partitions],
+                timeout=_TIMEOUT_S,
+            )
         return {where.partition: where.offset for where in found if where.offset >= 0}
 
     def _commit(self, positions: Mapping[int, int]) -> None:
-        offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in positions.items()]
+        offsets = [
+            TopicPartition(self.topic, partition, offset) for partition, offset in positions.items()
+        ]
         with _reaching():
             for where in self._consumer.commit(offsets=offsets, asynchronous=False) or []:
                 if where.error is not None:
                     raise DependencyError(_WHAT, where.error.name())
 
     def _assign(self, extents: Mapping[int, Extent]) -> None:
-        self._consumer.assign([TopicPartition(self.topic, partition, extent.first) for partition, extent in extents.items()])
+        self._consumer.assign(
+            [
+                TopicPartition(self.topic, partition, extent.first)
+                for partition, extent in extents.items()
+            ]
+        )
 
     def _consume(self) -> list[Message]:
         with _reaching():
@@ -147,7 +178,9 @@ def _reading(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _within(messages: list[Message], missing: dict[int, Extent]) -> Iterator[Record]:
-    """The records that were asked for; strikes partitions off `missing` as they end (the last offset may be a transaction's marker)."""
+    """The records that were asked for; strikes partitions off `missing` as they end (the last
+    offset may be a transaction's marker).
+    """
     for message in messages:
         partition, error = message.partition(), message.error()
         extent = missing.get(-1 if partition is None else partition)

@@ -1,4 +1,6 @@
-"""A letter explained to a person, as names and values. Called by the command line; decides nothing, shows no value of a record."""
+"""A letter explained to a person, as names and values. Called by the command line; decides nothing,
+shows no value of a record.
+"""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -7,8 +9,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from hlf_sync.replay.judgement import ReplayVerdict
 from hlf_sync.replay.inspection import Explained
+from hlf_sync.replay.judgement import ReplayVerdict
 
 
 def content(found: Explained) -> dict[str, Any]:
@@ -40,27 +42,64 @@ def letter_page(found: Explained) -> Table:
 
 def _letter_rows(found: Explained) -> list[tuple[str, str]]:
     letter, judged, whole = found.letter, found.judged, found.whole
-    rows = [("letter", letter.id), ("verdict", f"{judged.judgement.verdict.value}: {judged.judgement.reason}")]
+    rows = [
+        ("letter", letter.id),
+        ("verdict", f"{judged.judgement.verdict.value}: {judged.judgement.reason}"),
+    ]
     rows += [("mentor", letter.mentor_id)] if letter.mentor_id else []
-    rows += [("what", f"{letter.kind_word}, {letter.error_code}"), ("lies at", f"partition {letter.partition}, offset {letter.offset}")]
+    rows += [
+        ("what", f"{letter.kind_word}, {letter.error_code}"),
+        ("lies at", f"partition {letter.partition}, offset {letter.offset}"),
+    ]
     if whole is not None:
         source = whole.source
         rows += [
             ("why", whole.reason),
             ("written", f"{moment(whole.created_at_ms)} by {whole.worker}"),
-            ("attempts", f"{whole.attempt_count}" + (f", last answer {whole.http_status}" if whole.http_status else "")),
-            ("about", f"{source.topic}, partition {source.partition}, offset {source.offset}, of {moment(source.timestamp_ms)}"),
+            (
+                "attempts",
+                f"{whole.attempt_count}"
+                + (f", last answer {whole.http_status}" if whole.http_status else ""),
+            ),
+            (
+                "about",
+                (
+                    f"{source.topic}, partition {source.partition}, offset {source.offset}, of"
+                    f" {moment(source.timestamp_ms)}"
+                ),
+            ),
         ]
-        rows += [("then", f"{whole.operation.value}, because of {whole.triggered_by.value}")] if whole.operation and whole.triggered_by else []
+        rows += (
+            [("then", f"{whole.operation.value}, because of {whole.triggered_by.value}")]
+            if whole.operation and whole.triggered_by
+            else []
+        )
     if judged.standing is not None and judged.standing.ledger.state is not None:
         ledger = judged.standing.ledger
         shown = ledger.applied.value if ledger.applied else "unknown"
         rows.append(
-            ("ledger", f"{judged.standing.ledger.state}, listing {shown}, generation {ledger.generation}, letter {ledger.dead_letter_id or 'none'}")
+            (
+                "ledger",
+                (
+                    f"{judged.standing.ledger.state}, listing {shown}, generation"
+                    f" {ledger.generation}, letter {ledger.dead_letter_id or 'none'}"
+                ),
+            )
         )
     if found.failure is not None:
-        rows.append(("failure", f"since {found.failure['attempted_at']}, resolved {found.failure['resolved_at'] or 'not yet'}"))
-    rows += [("asked for", f"{one['created_at']} by {one['requested_by']}: {one['reason']}") for one in found.requests]
+        rows.append(
+            (
+                "failure",
+                (
+                    f"since {found.failure['attempted_at']}, resolved"
+                    f" {found.failure['resolved_at'] or 'not yet'}"
+                ),
+            )
+        )
+    rows += [
+        ("asked for", f"{one['created_at']} by {one['requested_by']}: {one['reason']}")
+        for one in found.requests
+    ]
     rows += [("record", _record_line(found.record))] if found.record is not None else []
     if found.record is not None and found.record["found"]:
         rows += [("framing", found.record["framing"])]
@@ -73,16 +112,22 @@ def _letter_rows(found: Explained) -> list[tuple[str, str]]:
 
 
 _CLOSING_ADVICE = (
-    "find out who wrote it and whose it was; `hlf-sync force MENTOR`, or `hlf-sync sweep` where nobody can tell; "
-    "then `hlf-sync replay close ID --reason TEXT`"
+    "find out who wrote it and whose it was; `hlf-sync force MENTOR`, or `hlf-sync sweep` where"
+    " nobody can tell; then `hlf-sync replay close ID --reason TEXT`"
 )
 
 
 def _record_line(record: dict[str, Any]) -> str:
     if not record["found"]:
         return str(record["why"])
-    is_same = {True: "the bytes that the letter saw", False: "OTHER bytes than the letter saw", None: "no hash to compare"}[record["is_same"]]
-    return f"key of {_bytes(record['key_bytes'])}, value of {_bytes(record['value_bytes'])}; {is_same}"
+    is_same = {
+        True: "the bytes that the letter saw",
+        False: "OTHER bytes than the letter saw",
+        None: "no hash to compare",
+    }[record["is_same"]]
+    return (
+        f"key of {_bytes(record['key_bytes'])}, value of {_bytes(record['value_bytes'])}; {is_same}"
+    )
 
 
 def _bytes(count: int | None) -> str:

@@ -1,7 +1,9 @@
-"""A plan as a file: JSON that people can read, with a hash over its content. Written by `replay plan`, read by `replay apply`.
+"""A plan as a file: JSON that people can read, with a hash over its content. Written by `replay
+plan`, read by `replay apply`.
 
-A plan says what was found and what would be asked for; applying judges every letter again, so an old plan is harmless. The hash is no signature: it
-tells that somebody edited the file, so that what is applied is what was shown.
+A plan says what was found and what would be asked for; applying judges every letter again, so an
+old plan is harmless. The hash is no signature: it tells that somebody edited the file, so that what
+is applied is what was shown.
 """
 
 import hashlib
@@ -15,8 +17,8 @@ from typing import Any
 import orjson
 
 from hlf_sync.core.model import LetterKind, MentorId
-from hlf_sync.replay.judgement import UNREADABLE, Judgement, Letter, ReplayVerdict
 from hlf_sync.errors import SettingsError
+from hlf_sync.replay.judgement import UNREADABLE, Judgement, Letter, ReplayVerdict
 
 FORMAT = 1
 
@@ -44,7 +46,8 @@ class Plan:
     range: Mapping[int, tuple[int, int]]
     filters: Mapping[str, Any]
     is_repaired: bool
-    # asyncio words its result when it ends, for nobody; with 100,000 letters that would take seconds.
+    # asyncio words its result when it ends, for nobody; with 100,000 letters that would take
+    # seconds.
     letters: Sequence[PlannedLetter] = field(repr=False)
     seconds: float
     unlettered: int = 0
@@ -63,7 +66,11 @@ class Plan:
     @property
     def due(self) -> list[Letter]:
         """What applying asks for."""
-        return [planned.letter for planned in self.letters if planned.judgement.verdict is ReplayVerdict.DUE]
+        return [
+            planned.letter
+            for planned in self.letters
+            if planned.judgement.verdict is ReplayVerdict.DUE
+        ]
 
     def content(self) -> dict[str, Any]:
         """The file's content, hash included."""
@@ -73,7 +80,9 @@ class Plan:
             "created_at": self.created_at,
             "topic": self.topic,
             "topic_id": self.topic_id,
-            "range": {str(partition): list(extent) for partition, extent in sorted(self.range.items())},
+            "range": {
+                str(partition): list(extent) for partition, extent in sorted(self.range.items())
+            },
             "filters": dict(self.filters),
             "repaired": self.is_repaired,
             "counts": self.counts,
@@ -101,19 +110,31 @@ def read(path: Path) -> Plan:
     try:
         found = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise PlanError(f"{path}: cannot be read ({error.strerror}); `hlf-sync replay plan` makes a plan") from None
+        raise PlanError(
+            f"{path}: cannot be read ({error.strerror}); `hlf-sync replay plan` makes a plan"
+        ) from None
     except orjson.JSONDecodeError:
-        raise PlanError(f"{path} is no plan, or was cut short; `hlf-sync replay plan` makes one") from None
+        raise PlanError(
+            f"{path} is no plan, or was cut short; `hlf-sync replay plan` makes one"
+        ) from None
     if not isinstance(found, dict) or "hash" not in found or "letters" not in found:
         raise PlanError(f"{path} is no plan; `hlf-sync replay plan` makes one")
     if found.pop("hash") != _hash(found):
-        raise PlanError(f"{path} was edited after it had been made; make a new one with `hlf-sync replay plan`")
+        raise PlanError(
+            f"{path} was edited after it had been made; make a new one with `hlf-sync replay plan`"
+        )
     if found.get("format") != FORMAT:
-        raise PlanError(f"{path} was made by another version of hlf-sync; make a new one with `hlf-sync replay plan`")
+        raise PlanError(
+            f"{path} was made by another version of hlf-sync; make a new one with `hlf-sync replay"
+            " plan`"
+        )
     try:
         return _plan(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise PlanError(f"{path} is no plan: something is missing, or of another kind; `hlf-sync replay plan` makes one") from error
+        raise PlanError(
+            f"{path} is no plan: something is missing, or of another kind; `hlf-sync replay plan`"
+            " makes one"
+        ) from error
 
 
 def _hash(body: Mapping[str, Any]) -> str:
@@ -147,7 +168,12 @@ def _plan(found: Mapping[str, Any]) -> Plan:
         range={int(partition): (first, end) for partition, (first, end) in found["range"].items()},
         filters=found["filters"],
         is_repaired=found["repaired"],
-        letters=[PlannedLetter(_letter(row), Judgement(ReplayVerdict(row["verdict"]), row["reason"], row["calls"])) for row in found["letters"]],
+        letters=[
+            PlannedLetter(
+                _letter(row), Judgement(ReplayVerdict(row["verdict"]), row["reason"], row["calls"])
+            )
+            for row in found["letters"]
+        ],
         seconds=found["seconds"],
         unlettered=found["unlettered"],
     )

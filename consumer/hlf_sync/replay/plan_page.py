@@ -1,4 +1,5 @@
-"""A plan as a person sees it: how many of what, why, some of the letters, and what to do next. Called by the command line; decides nothing.
+"""A plan as a person sees it: how many of what, why, some of the letters, and what to do next.
+Called by the command line; decides nothing.
 
 Ids of letters are shown whole, so that they can be copied.
 """
@@ -21,7 +22,12 @@ _COLOURS = {
     ReplayVerdict.INVESTIGATE: "yellow",
 }
 # What a person must see to first.
-_ORDER = (ReplayVerdict.INVESTIGATE, ReplayVerdict.DUE, ReplayVerdict.SUPERSEDED, ReplayVerdict.DUPLICATE)
+_ORDER = (
+    ReplayVerdict.INVESTIGATE,
+    ReplayVerdict.DUE,
+    ReplayVerdict.SUPERSEDED,
+    ReplayVerdict.DUPLICATE,
+)
 # Enough to know them by, without filling the screen.
 _REASONS = 12
 _IDS = 3
@@ -45,7 +51,9 @@ class PlanPage:
     def _reasons(self, letters: Sequence[PlannedLetter]) -> None:
         found: dict[tuple[ReplayVerdict, str], list[str]] = {}
         for one in letters:
-            found.setdefault((one.judgement.verdict, one.judgement.reason), []).append(one.letter.id)
+            found.setdefault((one.judgement.verdict, one.judgement.reason), []).append(
+                one.letter.id
+            )
         reasons = sorted(found.items(), key=lambda item: (_ORDER.index(item[0][0]), -len(item[1])))
         for (verdict, reason), ids in reasons[:_REASONS]:
             self._console.print(Text.assemble((verdict.value, _COLOURS[verdict]), f": {reason}"))
@@ -54,7 +62,9 @@ class PlanPage:
             if len(ids) > _IDS:
                 self._console.print(f"  … and {len(ids) - _IDS} more", style="dim", highlight=False)
         if len(reasons) > _REASONS:
-            self._console.print(f"… and {len(reasons) - _REASONS} more reasons", style="dim", highlight=False)
+            self._console.print(
+                f"… and {len(reasons) - _REASONS} more reasons", style="dim", highlight=False
+            )
         if len(letters) > _IDS:
             self._console.print("All letters are in the file, and shown by --json.", style="dim")
         self._console.print()
@@ -62,33 +72,56 @@ class PlanPage:
 
 def _sums(plan: Plan) -> list[str]:
     if not plan.letters:
-        lines = [f"No letter is open in {plan.topic}" + (" for these filters." if plan.filters else ": nothing to do.")]
+        lines = [
+            f"No letter is open in {plan.topic}"
+            + (" for these filters." if plan.filters else ": nothing to do.")
+        ]
     else:
         count = plan.counts["due"]
-        lines = [f"{len(plan.letters)} letters; [bold]{count} due[/bold]: {plan.calls} calls of Dynamics, about {_duration(plan.seconds)}."]
+        lines = [
+            (
+                f"{len(plan.letters)} letters; [bold]{count} due[/bold]: {plan.calls} calls of"
+                f" Dynamics, about {_duration(plan.seconds)}."
+            )
+        ]
     if plan.counts["investigate"]:
         lines.append(
-            f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one. Until they are resolved, the group's lag stays."
+            f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one."
+            " Until they are resolved, the group's lag stays."
         )
     if plan.unlettered:
         lines.append(
-            f"{plan.unlettered} mentors are dead-lettered by letters that are not open here (closed, or gone): `hlf-sync sweep` asks for everybody."
+            f"{plan.unlettered} mentors are dead-lettered by letters that are not open here"
+            " (closed, or gone): `hlf-sync sweep` asks for everybody."
         )
     return lines
 
 
 def _groups(letters: Sequence[PlannedLetter]) -> Table:
-    counts = Counter((one.judgement.verdict, one.letter.kind_word, one.letter.error_code) for one in letters)
+    counts = Counter(
+        (one.judgement.verdict, one.letter.kind_word, one.letter.error_code) for one in letters
+    )
     calls: Counter[tuple[ReplayVerdict, str, str]] = Counter()
     for one in letters:
-        calls[one.judgement.verdict, one.letter.kind_word, one.letter.error_code] += one.judgement.calls
+        calls[one.judgement.verdict, one.letter.kind_word, one.letter.error_code] += (
+            one.judgement.calls
+        )
     table = Table("verdict", "kind", "error", box=None, pad_edge=False, header_style="bold")
     table.add_column("letters", justify="right")
     table.add_column("calls", justify="right")
     order = list(ReplayVerdict)
-    for group, count in sorted(counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1:])):
+    for group, count in sorted(
+        counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1:])
+    ):
         verdict, kind, code = group
-        table.add_row(verdict.value, kind, escape(code), str(count), str(calls[group]), style=_COLOURS[verdict])
+        table.add_row(
+            verdict.value,
+            kind,
+            escape(code),
+            str(count),
+            str(calls[group]),
+            style=_COLOURS[verdict],
+        )
     return table
 
 

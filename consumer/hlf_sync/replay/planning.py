@@ -1,4 +1,5 @@
-"""Makes a plan: reads the letters that nobody resolved yet, judges each, and adds up what applying would cost. A dry run: changes nothing.
+"""Makes a plan: reads the letters that nobody resolved yet, judges each, and adds up what applying
+would cost. A dry run: changes nothing.
 
 Called by `replay plan`. What to do is replay/judgement's decision, on facts and ledger rows of now.
 """
@@ -16,12 +17,17 @@ from hlf_sync.replay.plan_file import Plan, PlannedLetter
 from hlf_sync.replay.workplace import Workplace
 
 _BATCH = 2_000
-_DUPLICATE = Judgement(ReplayVerdict.DUPLICATE, "the same letter lies earlier in the topic: written twice around a crash")
+_DUPLICATE = Judgement(
+    ReplayVerdict.DUPLICATE,
+    "the same letter lies earlier in the topic: written twice around a crash",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which letters a plan is about; an empty one takes all. Times are epoch milliseconds, ends are exclusive."""
+    """Which letters a plan is about; an empty one takes all. Times are epoch milliseconds, ends are
+    exclusive.
+    """
 
     kinds: frozenset[str] = frozenset()
     error_codes: frozenset[str] = frozenset()
@@ -43,7 +49,9 @@ class Filters:
         )
 
     def extent(self, partition: int, found: Extent, committed: int) -> Extent:
-        """What to read of a partition: from the group's offset, unless a first offset says otherwise."""
+        """What to read of a partition: from the group's offset, unless a first offset says
+        otherwise.
+        """
         if self.partitions and partition not in self.partitions:
             return Extent(found.end, found.end)
         first = max(found.first, committed if self.first_offset is None else self.first_offset)
@@ -70,17 +78,30 @@ class Filters:
         return {name: value for name, value in found.items() if value not in (None, [])}
 
 
-async def make_plan(place: Workplace, filters: Filters, *, is_repaired: bool, rate_per_s: float) -> Plan:
+async def make_plan(
+    place: Workplace, filters: Filters, *, is_repaired: bool, rate_per_s: float
+) -> Plan:
     """Read, judge, add up. Raises `DependencyError`."""
     layout = await place.log.layout()
     extents = await _extents(place, layout, filters)
-    letters = [letter async for batch in place.reader.letters(extents) for letter in batch if filters.take(letter)]
+    letters = [
+        letter
+        async for batch in place.reader.letters(extents)
+        for letter in batch
+        if filters.take(letter)
+    ]
     planned = await _judge(place, letters, is_repaired=is_repaired)
     calls = sum(one.judgement.calls for one in planned)
-    unlettered = len(await place.standings.owed() - {letter.id for letter in letters}) if filters.are_empty else 0
+    unlettered = (
+        len(await place.standings.owed() - {letter.id for letter in letters})
+        if filters.are_empty
+        else 0
+    )
     return Plan(
         plan_id=str(uuid4()),
-        created_at=datetime.fromtimestamp(epoch_ms() // 1000, UTC).isoformat().replace("+00:00", "Z"),
+        created_at=datetime.fromtimestamp(epoch_ms() // 1000, UTC)
+        .isoformat()
+        .replace("+00:00", "Z"),
         topic=place.log.topic,
         topic_id=layout.topic_id,
         range={partition: (extent.first, extent.end) for partition, extent in extents.items()},
@@ -94,23 +115,35 @@ async def make_plan(place: Workplace, filters: Filters, *, is_repaired: bool, ra
 
 async def _extents(place: Workplace, layout: Layout, filters: Filters) -> Mapping[int, Extent]:
     committed = await place.log.committed(sorted(layout.extents))
-    return {partition: filters.extent(partition, found, start_of(found, committed.get(partition))) for partition, found in layout.extents.items()}
+    return {
+        partition: filters.extent(partition, found, start_of(found, committed.get(partition)))
+        for partition, found in layout.extents.items()
+    }
 
 
 def start_of(found: Extent, committed: int | None) -> int:
     """Where the group goes on; an offset beyond the end is an older topic's of the same name."""
-    return found.first if committed is None or committed > found.end else max(found.first, committed)
+    return (
+        found.first if committed is None or committed > found.end else max(found.first, committed)
+    )
 
 
-async def _judge(place: Workplace, letters: list[Letter], *, is_repaired: bool) -> list[PlannedLetter]:
-    """The first letter of each id by itself; the others are duplicates. In batches, and equal judgements once: there may be very many."""
+async def _judge(
+    place: Workplace, letters: list[Letter], *, is_repaired: bool
+) -> list[PlannedLetter]:
+    """The first letter of each id by itself; the others are duplicates. In batches, and equal
+    judgements once: there may be very many.
+    """
     planned: list[PlannedLetter] = []
     seen: set[str] = set()
     known: dict[Judgement, Judgement] = {_DUPLICATE: _DUPLICATE}
     for start in range(0, len(letters), _BATCH):
         batch = letters[start : start + _BATCH]
         firsts = {letter.id: letter for letter in reversed(batch) if letter.id not in seen}
-        judged = {one.letter.id: one.judgement for one in await place.standings.judge(list(firsts.values()), is_repaired=is_repaired)}
+        judged = {
+            one.letter.id: one.judgement
+            for one in await place.standings.judge(list(firsts.values()), is_repaired=is_repaired)
+        }
         for letter in batch:
             judgement = judged[letter.id] if firsts.get(letter.id) is letter else _DUPLICATE
             planned.append(PlannedLetter(letter, known.setdefault(judgement, judgement)))

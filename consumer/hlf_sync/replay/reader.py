@@ -1,6 +1,8 @@
-"""Records of the dead-letter topic → letters, by the schemas that they were written with. Called by planning, the backlog and `show`.
+"""Records of the dead-letter topic → letters, by the schemas that they were written with. Called by
+planning, the backlog and `show`.
 
-What is no letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its position: it can neither be lost nor stop the rest.
+What is no letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its
+position: it can neither be lost nor stop the rest.
 """
 
 import re
@@ -8,10 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 
 from hlf_sync.core.dead_letter import DeadLetter, record_letter_id
 from hlf_sync.core.model import Record
-from hlf_sync.replay.judgement import UNREADABLE, Letter, letter_of
-from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
-from hlf_sync.errors import DecodeError, DependencyError
 from hlf_sync.decode.dead_letter_codec import decode, schema_id_of
+from hlf_sync.errors import DecodeError, DependencyError
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
+from hlf_sync.replay.judgement import UNREADABLE, Letter, letter_of
 from hlf_sync.replay.letter_log import Extent, LetterLog
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -36,7 +38,9 @@ class LetterReader:
         found = await self.decode(record)
         if found is None or not _UUID.fullmatch(found.mentor_id or _NOBODY):
             identity = record_letter_id(self._log.topic, record.partition, record.offset)
-            return Letter(record.partition, record.offset, identity, None, UNREADABLE, record.timestamp_ms)
+            return Letter(
+                record.partition, record.offset, identity, None, UNREADABLE, record.timestamp_ms
+            )
         return letter_of(found, record.partition, record.offset)
 
     async def decode(self, record: Record) -> DeadLetter | None:
@@ -48,8 +52,12 @@ class LetterReader:
         except DecodeError:
             return None
 
-    async def find(self, ids: set[str], extents: Mapping[int, Extent]) -> dict[str, tuple[Letter, DeadLetter | None]]:
-        """The first letter of each id. Looks for the ids' bytes before it decodes, so that a full topic is searched quickly."""
+    async def find(
+        self, ids: set[str], extents: Mapping[int, Extent]
+    ) -> dict[str, tuple[Letter, DeadLetter | None]]:
+        """The first letter of each id. Looks for the ids' bytes before it decodes, so that a full
+        topic is searched quickly.
+        """
         wanted = {identity: identity.encode() for identity in ids}
         found: dict[str, tuple[Letter, DeadLetter | None]] = {}
         async for records in self._log.read(extents):
@@ -66,7 +74,9 @@ class LetterReader:
         return found
 
     async def _schema(self, schema_id: int) -> str | None:
-        """The writer's schema; None where the registry has none. Raises `DependencyError` while the registry cannot be asked."""
+        """The writer's schema; None where the registry has none. Raises `DependencyError` while the
+        registry cannot be asked.
+        """
         if schema_id not in self._schemas:
             match await self._registry.fetch(schema_id):
                 case SchemaText(text):

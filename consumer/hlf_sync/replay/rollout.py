@@ -1,7 +1,8 @@
-"""How a replay goes out: one letter, then ten, then all, at a bounded rate, and no further once too many fail. Pure; `now_s` is monotonic seconds.
+"""How a replay goes out: one letter, then ten, then all, at a bounded rate, and no further once too
+many fail. Pure; `now_s` is monotonic seconds.
 
-Called by the replay room for each turn of its loop. The canary protects from replaying everything into a fault that is still there; the window in
-flight keeps the queue of live changes short.
+Called by the replay room for each turn of its loop. The canary protects from replaying everything
+into a fault that is still there; the window in flight keeps the queue of live changes short.
 """
 
 from collections import deque
@@ -89,8 +90,17 @@ class Rollout:
 
     @property
     def trouble(self) -> str | None:
-        """Why it must not go on; None while it may. A canary of one that failed is one failure too many."""
+        """Why it must not go on; None while it may. A canary of one that failed is one failure too
+        many.
+        """
         failures, seen = sum(self._recent), len(self._recent)
-        if failures and (self.ended <= 1 or failures > self.policy.failure_ratio * max(seen, min(CANARIES[1], self.total))):
-            return f"{failures} of the last {seen} letters failed again" if seen > 1 else "the first letter failed again"
+        if failures and (
+            self.ended <= 1
+            or failures > self.policy.failure_ratio * max(seen, min(CANARIES[1], self.total))
+        ):
+            return (
+                f"{failures} of the last {seen} letters failed again"
+                if seen > 1
+                else "the first letter failed again"
+            )
         return None

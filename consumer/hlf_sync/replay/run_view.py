@@ -1,10 +1,20 @@
-"""A run as a person sees it: a progress bar in a terminal, else a few lines. Called by apply and watch; decides nothing."""
+"""A run as a person sees it: a progress bar in a terminal, else a few lines. Called by apply and
+watch; decides nothing.
+"""
 
 from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Bar:
@@ -39,19 +49,27 @@ class Bar:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._before = ended_before
-        self._task = self._progress.add_task("", total=total, completed=ended_before, stage="", failed="")
+        self._task = self._progress.add_task(
+            "", total=total, completed=ended_before, stage="", failed=""
+        )
 
     def show(self, *, ended: int, asked: int, failed: int, stage: str) -> None:
         """Where it stands."""
         if self._task is not None:
-            under_way = f"{asked - ended} under way" + (f", [red]{failed} failed[/red]" if failed else "")
-            self._progress.update(self._task, completed=self._before + ended, stage=stage, failed=under_way)
+            under_way = f"{asked - ended} under way" + (
+                f", [red]{failed} failed[/red]" if failed else ""
+            )
+            self._progress.update(
+                self._task, completed=self._before + ended, stage=stage, failed=under_way
+            )
 
     def say(self, line: str) -> None:
         """A line above the bar."""
         if line != self._said:
             self._said = line
-            self._progress.console.print(f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True)
+            self._progress.console.print(
+                f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True
+            )
 
 
 class Lines:
@@ -73,7 +91,9 @@ class Lines:
     def begin(self, total: int, ended_before: int) -> None:
         """A run over so many letters."""
         self._total, self._before = total, ended_before
-        self.say(f"{total} letters" + (f", {ended_before} of them ended before" if ended_before else ""))
+        self.say(
+            f"{total} letters" + (f", {ended_before} of them ended before" if ended_before else "")
+        )
 
     def show(self, *, ended: int, asked: int, failed: int, stage: str) -> None:
         """Where it stands."""
@@ -81,7 +101,10 @@ class Lines:
         told = (stage, 10 * done // max(self._total, 1))
         if told != self._told and asked:
             self._told = told
-            self.say(f"{stage}: {done} of {self._total} letters ended, {asked - ended} under way" + (f", {failed} failed again" if failed else ""))
+            self.say(
+                f"{stage}: {done} of {self._total} letters ended, {asked - ended} under way"
+                + (f", {failed} failed again" if failed else "")
+            )
 
     def say(self, line: str) -> None:
         """A line."""

@@ -1,23 +1,27 @@
-"""One run of `replay apply`, `watch` or `close` from lock to offsets. Called by the command line; all of it may be killed and begun again."""
+"""One run of `replay apply`, `watch` or `close` from lock to offsets. Called by the command line;
+all of it may be killed and begun again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hlf_sync.replay.judgement import Fate, ReplayVerdict
-from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.replay.applying import Applying, Tally, View, Wish
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
+from hlf_sync.replay.judgement import Fate, ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlanError
+from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.watching import Watching, WatchPolicy
 from hlf_sync.replay.workplace import Workplace
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did. `trouble` says why it stopped early; `standstill` is None when it never got to the offsets."""
+    """What a run did. `trouble` says why it stopped early; `standstill` is None when it never got
+    to the offsets.
+    """
 
     tally: Tally = field(default_factory=Tally)
     standstill: Standstill | None = None
@@ -28,7 +32,10 @@ class Outcome:
         counts = self.tally.counts
         return {
             "requests": self.tally.requests,
-            **{fate.value: counts[fate.value] for fate in (Fate.DELIVERED, Fate.FAILED, Fate.RETURNED)},
+            **{
+                fate.value: counts[fate.value]
+                for fate in (Fate.DELIVERED, Fate.FAILED, Fate.RETURNED)
+            },
             "superseded": counts[ReplayVerdict.SUPERSEDED.value],
             "lag": None if self.standstill is None else self.standstill.lag,
             "unresolved": None if self.standstill is None else self.standstill.unresolved,
@@ -40,7 +47,11 @@ class Outcome:
         counts, requests = self.tally.counts, self.tally.requests
         words = [f"{counts['delivered']} delivered"]
         words += [f"{counts['failed']} failed again"] if counts["failed"] else []
-        words += [f"{counts['superseded']} superseded before they were asked for"] if counts["superseded"] else []
+        words += (
+            [f"{counts['superseded']} superseded before they were asked for"]
+            if counts["superseded"]
+            else []
+        )
         words += [f"{counts['returned']} need a person"] if counts["returned"] else []
         lines = [f"{', '.join(words)} ({requests} requests)."]
         if self.standstill is not None:
@@ -57,8 +68,18 @@ class Closed:
     lag: int
 
 
-async def apply(place: Workplace, plan: Plan, policy: RolloutPolicy, view: View, outcome: Outcome, *, reason: str | None) -> None:
-    """Apply a plan and move the offsets. Raises `PlanError`, `ReplayHeldError`, `DependencyError`; a halt is told in `outcome`."""
+async def apply(
+    place: Workplace,
+    plan: Plan,
+    policy: RolloutPolicy,
+    view: View,
+    outcome: Outcome,
+    *,
+    reason: str | None,
+) -> None:
+    """Apply a plan and move the offsets. Raises `PlanError`, `ReplayHeldError`, `DependencyError`;
+    a halt is told in `outcome`.
+    """
     await _compare(place, plan)
     why = f"replay plan {plan.plan_id}" + (f": {reason}" if reason else "")
     async with place.desk("apply") as desk:
@@ -80,7 +101,9 @@ async def watch(place: Workplace, policy: WatchPolicy, view: View, *, is_once: b
 
 
 async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Closed:
-    """Close investigated letters; all or none. Raises `SettingsError` for ids that are no letters, or letters that are due."""
+    """Close investigated letters; all or none. Raises `SettingsError` for ids that are no letters,
+    or letters that are due.
+    """
     if not reason.strip():
         raise SettingsError("--reason says nothing: what was found, and what was done?")
     wanted = list(dict.fromkeys(letter_ids))
@@ -91,10 +114,15 @@ async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Clo
         return await _close(place, desk, wanted, [found[one][0] for one in wanted], reason)
 
 
-async def _close(place: Workplace, desk: Desk, wanted: list[str], letters: list[Any], reason: str) -> Closed:
+async def _close(
+    place: Workplace, desk: Desk, wanted: list[str], letters: list[Any], reason: str
+) -> Closed:
     judged = await place.standings.judge(letters)
     if due := [one.letter.id for one in judged if one.judgement.verdict is ReplayVerdict.DUE]:
-        raise SettingsError(f"due, and not to be closed but applied (`hlf-sync replay plan`, then `apply`): {', '.join(due)}")
+        raise SettingsError(
+            "due, and not to be closed but applied (`hlf-sync replay plan`, then `apply`):"
+            f" {', '.join(due)}"
+        )
     to_close = [one.letter for one in judged if one.judgement.verdict is ReplayVerdict.INVESTIGATE]
     await desk.close_letters(to_close, reason)
     closed = {letter.id for letter in to_close}
@@ -111,14 +139,25 @@ async def _move_offsets(place: Workplace) -> Standstill:
 async def _compare(place: Workplace, plan: Plan) -> None:
     """Refuse a plan of another topic: its positions, and what was resolved, mean nothing here."""
     if plan.topic != place.log.topic:
-        raise PlanError(f"the plan is of topic {plan.topic}, and HLF_SYNC_DEAD_LETTERS_TOPIC is {place.log.topic}")
+        raise PlanError(
+            f"the plan is of topic {plan.topic}, and HLF_SYNC_DEAD_LETTERS_TOPIC is"
+            f" {place.log.topic}"
+        )
     layout = await place.log.layout()
     if layout.topic_id != plan.topic_id:
-        raise PlanError(f"topic {plan.topic} was deleted and created anew since the plan was made; make a new one with `hlf-sync replay plan`")
+        raise PlanError(
+            f"topic {plan.topic} was deleted and created anew since the plan was made; make a new"
+            " one with `hlf-sync replay plan`"
+        )
 
 
 def _offsets_line(standstill: Standstill) -> str:
     if not standstill.lag:
         return "The replay group's lag is 0: nothing is open."
-    waiting = ", ".join(f"{count} {verdict}" for verdict, count in sorted(standstill.unresolved.items()))
-    return f"The replay group's lag is {standstill.lag}: letters are not resolved ({waiting}); `hlf-sync replay plan` shows them."
+    waiting = ", ".join(
+        f"{count} {verdict}" for verdict, count in sorted(standstill.unresolved.items())
+    )
+    return (
+        f"The replay group's lag is {standstill.lag}: letters are not resolved ({waiting});"
+        " `hlf-sync replay plan` shows them."
+    )

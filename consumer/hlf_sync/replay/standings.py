@@ -1,7 +1,8 @@
-"""What the database says of letters now: where their mentors stand, what was closed. Reads only; called for plans, right before requests, afterwards.
+"""What the database says of letters now: where their mentors stand, what was closed. Reads only;
+called for plans, right before requests, afterwards.
 
-Facts, ledger row and mapping of a mentor come from the worker's own reading (postgres/facts), and the decision from the worker's own rules: the replay
-cannot disagree with who delivers.
+Facts, ledger row and mapping of a mentor come from the worker's own reading (postgres/facts), and
+the decision from the worker's own rules: the replay cannot disagree with who delivers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,22 +11,28 @@ from typing import Any
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
-from hlf_sync.replay.judgement import Closing, Judgement, Letter, Standing, judge
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.pipeline.job import due
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.replay.judgement import Closing, Judgement, Letter, Standing, judge
 
 _BATCH = 2_000
 
-_CLOSED = "SELECT letter_id, closed_by, reason FROM hlf_sync.closed_letter WHERE letter_id = ANY (%s)"
+_CLOSED = (
+    "SELECT letter_id, closed_by, reason FROM hlf_sync.closed_letter WHERE letter_id = ANY (%s)"
+)
 
-# Only for letters without a generation: whether a later success of the mentor has made them pointless.
+# Only for letters without a generation: whether a later success of the mentor has made them
+# pointless.
 _DELIVERED = """
 SELECT mentor_id::text, extract(epoch FROM max(started_at))::float8 FROM hlf_sync.delivery_attempt
  WHERE outcome = 'applied' AND mentor_id = ANY (%s::uuid[]) GROUP BY mentor_id
 """
 
-_OWED = "SELECT dead_letter_id FROM hlf_sync.mentor_ledger WHERE state = 'dead_lettered' AND dead_letter_id IS NOT NULL"
+_OWED = (
+    "SELECT dead_letter_id FROM hlf_sync.mentor_ledger WHERE state = 'dead_lettered' AND"
+    " dead_letter_id IS NOT NULL"
+)
 
 _REPLAYS = """
 SELECT mentor_id::text, count(*) FROM hlf_sync.sync_request
@@ -43,7 +50,9 @@ class Judged:
 
 
 class Standings:
-    """Asks PostgreSQL; raises `DependencyError` while it cannot be reached. `now_s` is its clock at the last reading."""
+    """Asks PostgreSQL; raises `DependencyError` while it cannot be reached. `now_s` is its clock at
+    the last reading.
+    """
 
     def __init__(self, pool: Pool, rules: Rules) -> None:
         self._pool = pool
@@ -59,7 +68,13 @@ class Standings:
             standings, closings = await self.of(batch), await self._closings(batch)
             for letter in batch:
                 standing = standings.get(letter.mentor_id) if letter.mentor_id else None
-                judged.append(Judged(letter, judge(letter, standing, closings.get(letter.id), is_repaired=is_repaired), standing))
+                judged.append(
+                    Judged(
+                        letter,
+                        judge(letter, standing, closings.get(letter.id), is_repaired=is_repaired),
+                        standing,
+                    )
+                )
         return judged
 
     async def of(self, letters: Iterable[Letter]) -> dict[MentorId, Standing]:
@@ -86,14 +101,24 @@ class Standings:
 
     async def replays(self, letters: Iterable[Letter]) -> Mapping[str, int]:
         """How often each mentor was replayed within a day."""
-        return dict(await self._rows(_REPLAYS, (sorted({letter.mentor_id for letter in letters if letter.mentor_id}),)))
+        return dict(
+            await self._rows(
+                _REPLAYS, (sorted({letter.mentor_id for letter in letters if letter.mentor_id}),)
+            )
+        )
 
     async def _closings(self, letters: Iterable[Letter]) -> dict[str, Closing]:
         rows = await self._rows(_CLOSED, ([letter.id for letter in letters],))
         return {letter_id: Closing(closed_by, reason) for letter_id, closed_by, reason in rows}
 
     async def _delivered(self, letters: Iterable[Letter]) -> dict[str, float]:
-        mentor_ids = sorted({letter.mentor_id for letter in letters if letter.mentor_id and letter.generation is None})
+        mentor_ids = sorted(
+            {
+                letter.mentor_id
+                for letter in letters
+                if letter.mentor_id and letter.generation is None
+            }
+        )
         return dict(await self._rows(_DELIVERED, (mentor_ids,))) if mentor_ids else {}
 
     async def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:

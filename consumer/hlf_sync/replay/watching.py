@@ -1,7 +1,9 @@
-"""Follows the dead-letter topic and replays by itself what became deliverable. Called by `replay watch`.
+"""Follows the dead-letter topic and replays by itself what became deliverable. Called by `replay
+watch`.
 
-Only letters that need no person: exhausted deliveries whose wait is over (it doubles with each replay of the mentor, so a mentor that always fails
-does not go round), and those that the mentor's facts have made due by now. Holds the replay's lock only while it works, so that an operator's
+Only letters that need no person: exhausted deliveries whose wait is over (it doubles with each
+replay of the mentor, so a mentor that always fails does not go round), and those that the mentor's
+facts have made due by now. Holds the replay's lock only while it works, so that an operator's
 `apply` finds room.
 """
 
@@ -9,12 +11,12 @@ import asyncio
 from dataclasses import dataclass
 
 from hlf_sync.core.model import LetterKind
-from hlf_sync.replay.judgement import Letter, ReplayVerdict, retry_at_s
-from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.errors import DependencyError, HaltError
 from hlf_sync.replay.applying import Applying, Tally, View, Wish
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk, ReplayHeldError
+from hlf_sync.replay.judgement import Letter, ReplayVerdict, retry_at_s
+from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.workplace import Workplace
 
 REASON = "replay watch"
@@ -23,7 +25,9 @@ LONGEST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """`settle_s`: how old an exhausted letter must be before its first replay; `look_s`: between two turns."""
+    """`settle_s`: how old an exhausted letter must be before its first replay; `look_s`: between
+    two turns.
+    """
 
     rollout: RolloutPolicy
     settle_s: float
@@ -67,7 +71,14 @@ class Watching:
     async def _apply(self, desk: Desk, letters: list[Letter]) -> None:
         tally = Tally()
         try:
-            await Applying(desk, self._place.standings, Wish(letters, REASON), self._policy.rollout, self._view, tally).run()
+            await Applying(
+                desk,
+                self._place.standings,
+                Wish(letters, REASON),
+                self._policy.rollout,
+                self._view,
+                tally,
+            ).run()
         finally:
             counts = tally.counts
             self.tally = tally
@@ -86,13 +97,29 @@ class Watching:
 
     async def _due(self) -> list[Letter]:
         """What may be asked for now."""
-        due = [judged.letter for judged in self._backlog.open if judged.judgement.verdict is ReplayVerdict.DUE]
+        due = [
+            judged.letter
+            for judged in self._backlog.open
+            if judged.judgement.verdict is ReplayVerdict.DUE
+        ]
         unique = list({letter.id: letter for letter in due}.values())
         replays = await self._place.standings.replays(unique) if unique else {}
         now_s = self._place.standings.now_s
-        return [letter for letter in unique if self._is_ripe(letter, replays.get(letter.mentor_id or "", 0), now_s)]
+        return [
+            letter
+            for letter in unique
+            if self._is_ripe(letter, replays.get(letter.mentor_id or "", 0), now_s)
+        ]
 
     def _is_ripe(self, letter: Letter, replays: int, now_s: float) -> bool:
         if letter.kind is not LetterKind.EXHAUSTED:
             return True
-        return retry_at_s(letter.created_at_ms / 1000, replays, settle_s=self._policy.settle_s, longest_s=LONGEST_WAIT_S) <= now_s
+        return (
+            retry_at_s(
+                letter.created_at_ms / 1000,
+                replays,
+                settle_s=self._policy.settle_s,
+                longest_s=LONGEST_WAIT_S,
+            )
+            <= now_s
+        )

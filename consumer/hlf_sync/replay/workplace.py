@@ -1,6 +1,8 @@
-"""The parts of one replay command, built from the settings: pool, registry, dead-letter topic. Called by the command line.
+"""The parts of one replay command, built from the settings: pool, registry, dead-letter topic.
+Called by the command line.
 
-The replay's own small wiring: it shares no part with a worker, and holds no credentials of Dynamics.
+The replay's own small wiring: it shares no part with a worker, and holds no credentials of
+Dynamics.
 """
 
 import asyncio
@@ -17,15 +19,15 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedTable
 
 from hlf_sync import clients
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
-from hlf_sync.registry.client import Registry
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.registry.client import Registry
 from hlf_sync.replay.desk import Desk
 from hlf_sync.replay.letter_log import LetterLog
 from hlf_sync.replay.reader import LetterReader
 from hlf_sync.replay.standings import Standings
-from hlf_sync.config.settings import Settings
 
 T = TypeVar("T")
 
@@ -60,30 +62,50 @@ def dsn_of(settings: Settings) -> str:
 async def opened(settings: Settings) -> AsyncIterator[Workplace]:
     """Open the parts; nothing is asked of them yet. Raises `SettingsError` for what is missing."""
     settings.require("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn")
-    kafka: dict[str, Any] = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+    kafka: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        **settings.kafka_options,
+    }
     try:
         conninfo_to_dict(dsn_of(settings))
     except ProgrammingError:
-        raise SettingsError("HLF_SYNC_POSTGRES_DSN is no connection string") from None  # libpq's text would quote it, password and all
+        raise SettingsError(
+            "HLF_SYNC_POSTGRES_DSN is no connection string"
+        ) from None  # libpq's text would quote it, password and all
     log = LetterLog(kafka, settings.dead_letters_topic)
     pool = open_pool(partial(dsn_of, settings), size=1)
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it would print libpq's text, once a second
+    logging.getLogger("psycopg.pool").setLevel(
+        logging.CRITICAL
+    )  # it would print libpq's text, once a second
     try:
         await pool.open()
         async with clients.registry(settings) as registry:
             reader = LetterReader(log, registry)
-            yield Workplace(settings, kafka, pool, registry, log, reader, Standings(pool, Rules(organization=settings.organization)))
+            yield Workplace(
+                settings,
+                kafka,
+                pool,
+                registry,
+                log,
+                reader,
+                Standings(pool, Rules(organization=settings.organization)),
+            )
     except (UndefinedTable, InvalidSchemaName, InsufficientPrivilege) as error:
         raise SettingsError(
-            f"the database is not ready for hlf-sync ({type(error).__name__}): run `hlf-sync migrate`, then connectors/sql"
+            f"the database is not ready for hlf-sync ({type(error).__name__}): run `hlf-sync"
+            " migrate`, then connectors/sql"
         ) from error
     finally:
         await pool.close()
         log.close()
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], *, deadline_s: float, say: Callable[[str], None]) -> T:
-    """The answer of `attempt`, begun anew whenever something cannot be reached; gives up after `deadline_s` of nothing but that."""
+async def patiently(
+    attempt: Callable[[], Awaitable[T]], *, deadline_s: float, say: Callable[[str], None]
+) -> T:
+    """The answer of `attempt`, begun anew whenever something cannot be reached; gives up after
+    `deadline_s` of nothing but that.
+    """
     give_up_at_s, said = monotonic() + deadline_s, ""
     while True:
         began_s = monotonic()

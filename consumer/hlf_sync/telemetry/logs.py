@@ -1,7 +1,9 @@
-"""Logs: one JSON object a line on stdout, a readable form on a terminal; keys by allow-list, libraries tamed.
+"""Logs: one JSON object a line on stdout, a readable form on a terminal; keys by allow-list,
+libraries tamed.
 
-Logging never stops the work: lines go to a thread that writes to the file descriptor itself, so a reader that is stuck or gone blocks nobody, not
-even the end of the process. What does not fit is dropped and counted (`hlf_sync_log_lines_dropped_total`). Set up by the command line for `run`.
+Logging never stops the work: lines go to a thread that writes to the file descriptor itself, so a
+reader that is stuck or gone blocks nobody, not even the end of the process. What does not fit is
+dropped and counted (`hlf_sync_log_lines_dropped_total`). Set up by the command line for `run`.
 """
 
 import logging
@@ -21,7 +23,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 from hlf_sync.clock import epoch_ms
 
-# What a line may say. Anything else is left out, so that nobody's name or secret gets in by accident.
+# What a line may say. Anything else is left out, so that nobody's name or secret gets in by
+# accident.
 ALLOWED = frozenset(
     """
     attempt_count attempt_number backlog certification_id columns committed correlation_id delay_ms dependency detail duration_ms duration_s
@@ -34,8 +37,8 @@ _QUEUE_LINES = 10_000
 # Lines written with one system call when many wait.
 _BATCH = 500
 _LOOK_S = 0.5
-# How long the first line waits for others, seconds: a thread that woke for every line would take turns with the event loop thousands of times a
-# second.
+# How long the first line waits for others, seconds: a thread that woke for every line would take
+# turns with the event loop thousands of times a second.
 _LINGER_S = 0.02
 
 
@@ -75,12 +78,16 @@ class Writer:
             lines = [first, *_waiting(self._lines, _BATCH)]
             is_open = None not in lines
             text = [line for line in lines if line is not None]
-            if text and not self._write("".join(f"{line}\n" for line in text), self._closing.is_set):
+            if text and not self._write(
+                "".join(f"{line}\n" for line in text), self._closing.is_set
+            ):
                 self.dropped += len(text)
 
 
 class _Current:
-    """What loggers, once made, keep: the writer in use at the moment, so that setting up anew reaches all of them."""
+    """What loggers, once made, keep: the writer in use at the moment, so that setting up anew
+    reaches all of them.
+    """
 
     def msg(self, line: str) -> None:
         """Hand on."""
@@ -102,7 +109,11 @@ def writer_in_use() -> Writer | None:
 def arrange(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     """When, how bad, what; then the allowed keys. Every other key is dropped."""
     seconds, milliseconds = divmod(epoch_ms(), 1000)
-    said: EventDict = {"timestamp": f"{_second(seconds)}.{milliseconds:03d}Z", "level": level, "event": event["event"]}
+    said: EventDict = {
+        "timestamp": f"{_second(seconds)}.{milliseconds:03d}Z",
+        "level": level,
+        "event": event["event"],
+    }
     for key, value in event.items():
         if key in ALLOWED and value is not None:
             said[key] = value
@@ -136,7 +147,8 @@ def configure(level: str, stream: TextIO | None = None) -> Writer:
         logger_factory=lambda *_: _CURRENT,
         cache_logger_on_first_use=True,
     )
-    # Libraries say nothing: their lines quote addresses, statements and headers. What matters of it, the rooms say in our words.
+    # Libraries say nothing: their lines quote addresses, statements and headers. What matters of
+    # it, the rooms say in our words.
     logging.captureWarnings(capture=True)
     logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()], force=True)
     threading.excepthook = _thread_ended
@@ -155,7 +167,10 @@ def _for_people(_logger: WrappedLogger, level: str, event: EventDict) -> str:
     when, said = event.pop("timestamp"), event.pop("event")
     event.pop("level")
     rest = "  ".join(f"\x1b[2m{key}\x1b[0m {_short(value)}" for key, value in event.items())
-    return f"\x1b[2m{when[11:23]}\x1b[0m \x1b[{_COLOURS.get(level, '0')}m{level:<7}\x1b[0m {said:<20} {rest}".rstrip()
+    return (
+        f"\x1b[2m{when[11:23]}\x1b[0m \x1b[{_COLOURS.get(level, '0')}m{level:<7}\x1b[0m {said:<20}"
+        f" {rest}".rstrip()
+    )
 
 
 def _short(value: object) -> str:
@@ -172,7 +187,9 @@ def _short(value: object) -> str:
 
 
 def _thread_ended(what: threading.ExceptHookArgs) -> None:
-    structlog.get_logger().error("thread_ended", detail=what.thread.name if what.thread else "", exc_info=what.exc_value)
+    structlog.get_logger().error(
+        "thread_ended", detail=what.thread.name if what.thread else "", exc_info=what.exc_value
+    )
 
 
 def _waiting(lines: "SimpleQueue[str | None]", most: int) -> Iterable[str | None]:
@@ -184,7 +201,9 @@ def _waiting(lines: "SimpleQueue[str | None]", most: int) -> Iterable[str | None
 
 
 def _writes(stream: TextIO | None) -> Callable[[str, Callable[[], bool]], bool]:
-    """How to write to this stream: past Python's buffers, whose locks would hold up the end of the process while a write is stuck."""
+    """How to write to this stream: past Python's buffers, whose locks would hold up the end of the
+    process while a write is stuck.
+    """
     try:
         number = None if stream is None else stream.fileno()
     except (OSError, ValueError):  # a stream in memory
@@ -205,7 +224,9 @@ def _write_stream(stream: TextIO, text: str) -> bool:
 
 
 def _write_all(number: int, rest: bytes, is_closing: Callable[[], bool]) -> bool:
-    """Write it all, however long that takes; False when the reader is gone, or is stuck while the process ends."""
+    """Write it all, however long that takes; False when the reader is gone, or is stuck while the
+    process ends.
+    """
     while rest:
         try:
             rest = rest[os.write(number, rest) :]

@@ -1,7 +1,8 @@
 """Every metric: name, type, unit, labels with all their values, meaning, and who says it.
 
-`telemetry/metrics` shows exactly these, docs/metrics.md is printed from here, the alert rules and the dashboard are checked against it. The contract's
-names (contract.md, Metrics) may not change. No mentor id is ever a label. None as a label's values: known only at run time.
+`telemetry/metrics` shows exactly these, docs/metrics.md is printed from here, the alert rules and
+the dashboard are checked against it. The contract's names (contract.md, Metrics) may not change. No
+mentor id is ever a label. None as a label's values: known only at run time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,14 @@ from itertools import product
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS
-from hlf_sync.core.model import ErrorCode, HaltReason, LedgerState, LetterKind, Operation, Visibility
+from hlf_sync.core.model import (
+    ErrorCode,
+    HaltReason,
+    LedgerState,
+    LetterKind,
+    Operation,
+    Visibility,
+)
 
 PREFIX = "hlf_sync_"
 
@@ -25,7 +33,9 @@ class Kind(StrEnum):
 
 
 class By(StrEnum):
-    """Who says it. What only the leader says is absent elsewhere, so `max` and `sum` over workers are both right."""
+    """Who says it. What only the leader says is absent elsewhere, so `max` and `sum` over workers
+    are both right.
+    """
 
     WORKER = "each worker"
     OWNER = "the partition's owner"
@@ -37,7 +47,9 @@ Values = tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One row. `only` lists the label combinations there are, where that is not every combination."""
+    """One row. `only` lists the label combinations there are, where that is not every
+    combination.
+    """
 
     name: str
     kind: Kind
@@ -70,7 +82,16 @@ CHANGE_OUTCOMES = ("applied", "no_call", "out_of_scope", "collapsed", "ignored",
 CALL_OUTCOMES = ("ok", *(code.value for code in ErrorCode))
 DEPENDENCIES = ("kafka", "postgresql", "schema_registry", "dead_letter_topic", "kafka_connect")
 MEASUREMENTS = ("lag", "group_lag", "database", "connector", "heartbeat")
-CONNECTOR_STATES = ("running", "paused", "stopped", "failed", "unassigned", "restarting", "missing", "unknown")
+CONNECTOR_STATES = (
+    "running",
+    "paused",
+    "stopped",
+    "failed",
+    "unassigned",
+    "restarting",
+    "missing",
+    "unknown",
+)
 WAL_STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
 
 _COUNTER, _GAUGE, _HISTOGRAM, _LEADER = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM, By.LEADER
@@ -85,21 +106,37 @@ LAG = Metric(
     {"topic": None, "partition": None},
     By.OWNER,
 )
-GROUP_LAG = Metric("group_lag_records", _GAUGE, "records", "log end − committed over all partitions, owned by somebody or not", _TOPIC, _LEADER)
-REPLAY_LAG = Metric("replay_lag_records", _GAUGE, "records", "dead letters that the replay group has not resolved yet", _TOPIC, _LEADER)
+GROUP_LAG = Metric(
+    "group_lag_records",
+    _GAUGE,
+    "records",
+    "log end − committed over all partitions, owned by somebody or not",
+    _TOPIC,
+    _LEADER,
+)
+REPLAY_LAG = Metric(
+    "replay_lag_records",
+    _GAUGE,
+    "records",
+    "dead letters that the replay group has not resolved yet",
+    _TOPIC,
+    _LEADER,
+)
 FRESHNESS = Metric(
     "freshness_seconds",
     _GAUGE,
     "seconds",
-    "age of the oldest change that this worker holds, or has not read yet, and Dynamics does not reflect: queue, retries, parked records and letters "
-    "under way; 0: none. A written dead letter is not in it (dead_letter_oldest_seconds has its age)",
+    "age of the oldest change that this worker holds, or has not read yet, and Dynamics does not"
+    " reflect: queue, retries, parked records and letters under way; 0: none. A written dead letter"
+    " is not in it (dead_letter_oldest_seconds has its age)",
 )
 STAGE_SECONDS = Metric(
     "stage_seconds",
     _HISTOGRAM,
     "seconds",
-    "how long a stage took, from the end of the one before: commit → kafka → decoded → decided (since the mentor was due) → called (circuit "
-    "and pace included) → recorded. kafka and decoded compare clocks of different machines",
+    "how long a stage took, from the end of the one before: commit → kafka → decoded → decided"
+    " (since the mentor was due) → called (circuit and pace included) → recorded. kafka and decoded"
+    " compare clocks of different machines",
     {"stage": STAGES},
     buckets=STAGE_BUCKETS,
 )
@@ -116,7 +153,10 @@ VERDICT = Metric(
     "0 or 1",
     "what all of it comes to, and because of what: one of them is 1",
     {"verdict": None, "stage": None, "reason": None},
-    only=tuple((meaning.standing.value, meaning.stage.value, reason.value) for reason, meaning in MEANINGS.items()),
+    only=tuple(
+        (meaning.standing.value, meaning.stage.value, reason.value)
+        for reason, meaning in MEANINGS.items()
+    ),
 )
 MEASURED_AGE = Metric(
     "measured_age_seconds",
@@ -127,7 +167,13 @@ MEASURED_AGE = Metric(
 )
 
 # Changes and decisions.
-CHANGES = Metric("changes_total", _COUNTER, "changes", "changes that ended, by outcome", {"outcome": CHANGE_OUTCOMES})
+CHANGES = Metric(
+    "changes_total",
+    _COUNTER,
+    "changes",
+    "changes that ended, by outcome",
+    {"outcome": CHANGE_OUTCOMES},
+)
 EVALUATIONS = Metric("evaluations_total", _COUNTER, "mentors", "mentors looked at")
 PENDING = Metric("mentors_pending", _GAUGE, "mentors", "mentors that this worker holds")
 QUEUE = Metric(
@@ -137,9 +183,19 @@ QUEUE = Metric(
     "the same by place: dirty (due), in progress, waiting (for circuit, pace or the next attempt)",
     {"place": ("dirty", "in_progress", "waiting")},
 )
-BACKLOG = Metric("backlog_records", _GAUGE, "records", "records in memory without an outcome; fetching pauses at 50,000")
+BACKLOG = Metric(
+    "backlog_records",
+    _GAUGE,
+    "records",
+    "records in memory without an outcome; fetching pauses at 50,000",
+)
 PARKED = Metric("parked_records", _GAUGE, "records", "records in memory that wait for their schema")
-UNSEEN = Metric("transactions_unknown_total", _COUNTER, "transactions", "transactions that no snapshot will ever show (a restore), given up on")
+UNSEEN = Metric(
+    "transactions_unknown_total",
+    _COUNTER,
+    "transactions",
+    "transactions that no snapshot will ever show (a restore), given up on",
+)
 SWEEPS = Metric(
     "sweeps_total",
     _COUNTER,
@@ -149,11 +205,27 @@ SWEEPS = Metric(
 )
 
 # Kafka.
-PAUSED = Metric("partitions_paused", _GAUGE, "partitions", "partitions that are not fetched, because the backlog is full or the worker stops")
+PAUSED = Metric(
+    "partitions_paused",
+    _GAUGE,
+    "partitions",
+    "partitions that are not fetched, because the backlog is full or the worker stops",
+)
 PAUSES = Metric("pauses_total", _COUNTER, "pauses", "how often fetching was paused")
 OWNED = Metric("partitions_owned", _GAUGE, "partitions", "partitions assigned to this worker")
-REBALANCES = Metric("rebalances_total", _COUNTER, "rebalances", "changes of the assignment", {"kind": ("assigned", "revoked", "lost")})
-TURN_AGE = Metric("consumer_turn_age_seconds", _GAUGE, "seconds", "since the thread that reads Kafka last turned; /livez fails from 60")
+REBALANCES = Metric(
+    "rebalances_total",
+    _COUNTER,
+    "rebalances",
+    "changes of the assignment",
+    {"kind": ("assigned", "revoked", "lost")},
+)
+TURN_AGE = Metric(
+    "consumer_turn_age_seconds",
+    _GAUGE,
+    "seconds",
+    "since the thread that reads Kafka last turned; /livez fails from 60",
+)
 
 # Dynamics.
 REQUESTS = Metric(
@@ -163,24 +235,85 @@ REQUESTS = Metric(
     "calls answered by Dynamics",
     {"operation": tuple(operation.value for operation in Operation), "outcome": CALL_OUTCOMES},
 )
-REQUEST_SECONDS = Metric("dynamics_request_seconds", _HISTOGRAM, "seconds", "duration of a call", buckets=CALL_BUCKETS)
-CIRCUIT = Metric("circuit_state", _GAUGE, "0 or 1", "the fleet's circuit: one of them is 1", {"state": tuple(state.value for state in State)})
-CIRCUIT_OPENED = Metric("circuit_opened_timestamp_seconds", _GAUGE, "epoch seconds", "when it opened, by PostgreSQL's clock; 0 while closed")
-CIRCUIT_FAILURES = Metric("circuit_failures", _GAUGE, "calls", "failures in a row, as the circuit counts them")
+REQUEST_SECONDS = Metric(
+    "dynamics_request_seconds", _HISTOGRAM, "seconds", "duration of a call", buckets=CALL_BUCKETS
+)
+CIRCUIT = Metric(
+    "circuit_state",
+    _GAUGE,
+    "0 or 1",
+    "the fleet's circuit: one of them is 1",
+    {"state": tuple(state.value for state in State)},
+)
+CIRCUIT_OPENED = Metric(
+    "circuit_opened_timestamp_seconds",
+    _GAUGE,
+    "epoch seconds",
+    "when it opened, by PostgreSQL's clock; 0 while closed",
+)
+CIRCUIT_FAILURES = Metric(
+    "circuit_failures", _GAUGE, "calls", "failures in a row, as the circuit counts them"
+)
 HALTED = Metric(
-    "halted", _GAUGE, "0 or 1", "1 while this stops calls (mass_removal: removals only)", {"reason": tuple(reason.value for reason in HaltReason)}
+    "halted",
+    _GAUGE,
+    "0 or 1",
+    "1 while this stops calls (mass_removal: removals only)",
+    {"reason": tuple(reason.value for reason in HaltReason)},
 )
 CALLS_IN_FLIGHT = Metric("calls_in_flight", _GAUGE, "calls", "calls under way")
-PACE = Metric("pace_requests_per_second", _GAUGE, "calls per second", "what this worker may call now: its part of the fleet's pace, less after a 429")
-PACE_PAUSE = Metric("pace_pause_seconds", _GAUGE, "seconds", "until calls may go on after a 429 or without a token; 0: now")
-TOKEN_EXPIRY = Metric("token_expires_seconds", _GAUGE, "seconds", "until the token in use ends; 0 when there is none; absent in shadow")
+PACE = Metric(
+    "pace_requests_per_second",
+    _GAUGE,
+    "calls per second",
+    "what this worker may call now: its part of the fleet's pace, less after a 429",
+)
+PACE_PAUSE = Metric(
+    "pace_pause_seconds",
+    _GAUGE,
+    "seconds",
+    "until calls may go on after a 429 or without a token; 0: now",
+)
+TOKEN_EXPIRY = Metric(
+    "token_expires_seconds",
+    _GAUGE,
+    "seconds",
+    "until the token in use ends; 0 when there is none; absent in shadow",
+)
 
 # Dead letters and the ledger.
-LETTERS = Metric("dead_letters_total", _COUNTER, "letters", "dead letters acknowledged", {"kind": tuple(kind.value for kind in LetterKind)})
-LETTERS_OPEN = Metric("dead_letters_open", _GAUGE, "mentors", "mentors with an open dead letter", by=_LEADER)
-LETTER_OLDEST = Metric("dead_letter_oldest_seconds", _GAUGE, "seconds", "age of the oldest open one; 0: none", by=_LEADER)
-LETTERS_SUPERSEDED = Metric("dead_letters_superseded", _GAUGE, "letters", "letters that a later success of their mentor made pointless", by=_LEADER)
-LEDGER = Metric("ledger_mentors", _GAUGE, "mentors", "the ledger by state", {"state": tuple(state.value for state in LedgerState)}, _LEADER)
+LETTERS = Metric(
+    "dead_letters_total",
+    _COUNTER,
+    "letters",
+    "dead letters acknowledged",
+    {"kind": tuple(kind.value for kind in LetterKind)},
+)
+LETTERS_OPEN = Metric(
+    "dead_letters_open", _GAUGE, "mentors", "mentors with an open dead letter", by=_LEADER
+)
+LETTER_OLDEST = Metric(
+    "dead_letter_oldest_seconds",
+    _GAUGE,
+    "seconds",
+    "age of the oldest open one; 0: none",
+    by=_LEADER,
+)
+LETTERS_SUPERSEDED = Metric(
+    "dead_letters_superseded",
+    _GAUGE,
+    "letters",
+    "letters that a later success of their mentor made pointless",
+    by=_LEADER,
+)
+LEDGER = Metric(
+    "ledger_mentors",
+    _GAUGE,
+    "mentors",
+    "the ledger by state",
+    {"state": tuple(state.value for state in LedgerState)},
+    _LEADER,
+)
 LISTED = Metric(
     "ledger_applied_mentors",
     _GAUGE,
@@ -193,8 +326,9 @@ WRONG = Metric(
     "listing_wrong_mentors",
     _GAUGE,
     "mentors",
-    "mentors whose listing is, or may be, wrong: the ledger holds them as pending, in doubt or dead-lettered and their facts still ask for a call, "
-    "by what the listing should show (unknown: facts outside the contract). Changes not looked at yet are in mentors_pending and the lag",
+    "mentors whose listing is, or may be, wrong: the ledger holds them as pending, in doubt or"
+    " dead-lettered and their facts still ask for a call, by what the listing should show (unknown:"
+    " facts outside the contract). Changes not looked at yet are in mentors_pending and the lag",
     {"wanted": (*(v.value for v in Visibility), "unknown")},
     _LEADER,
 )
@@ -214,32 +348,65 @@ LEASES = Metric(
     {"state": ("held", "expired")},
     _LEADER,
 )
-LEASES_LOST = Metric("leases_lost_total", _COUNTER, "deliveries", "outcomes that were not recorded, because the lease had gone to another worker")
-HELD_REMOVALS = Metric("held_removals", _GAUGE, "mentors", "removals that wait for `hlf-sync confirm-removals`", by=_LEADER)
+LEASES_LOST = Metric(
+    "leases_lost_total",
+    _COUNTER,
+    "deliveries",
+    "outcomes that were not recorded, because the lease had gone to another worker",
+)
+HELD_REMOVALS = Metric(
+    "held_removals",
+    _GAUGE,
+    "mentors",
+    "removals that wait for `hlf-sync confirm-removals`",
+    by=_LEADER,
+)
 
 # The source: PostgreSQL's log → Debezium → Kafka.
 CONNECTOR = Metric(
     "connector_state",
     _GAUGE,
     "parts",
-    "connector and task by Kafka Connect's word; unknown: Connect does not answer; absent without HLF_SYNC_CONNECT_URL",
+    "connector and task by Kafka Connect's word; unknown: Connect does not answer; absent without"
+    " HLF_SYNC_CONNECT_URL",
     {"part": ("connector", "task"), "state": CONNECTOR_STATES},
     _LEADER,
 )
-SLOT_LAG = Metric("slot_lag_bytes", _GAUGE, "bytes", "log that Debezium has not confirmed yet; absent without a slot", by=_LEADER)
-SLOT_RETAINED = Metric("slot_retained_bytes", _GAUGE, "bytes", "log that the slot holds back on PostgreSQL's disk; absent without a slot", by=_LEADER)
+SLOT_LAG = Metric(
+    "slot_lag_bytes",
+    _GAUGE,
+    "bytes",
+    "log that Debezium has not confirmed yet; absent without a slot",
+    by=_LEADER,
+)
+SLOT_RETAINED = Metric(
+    "slot_retained_bytes",
+    _GAUGE,
+    "bytes",
+    "log that the slot holds back on PostgreSQL's disk; absent without a slot",
+    by=_LEADER,
+)
 SLOT_STATUS = Metric(
-    "slot_wal_status", _GAUGE, "0 or 1", "pg_replication_slots.wal_status, or missing: one of them is 1", {"status": WAL_STATUSES}, _LEADER
+    "slot_wal_status",
+    _GAUGE,
+    "0 or 1",
+    "pg_replication_slots.wal_status, or missing: one of them is 1",
+    {"status": WAL_STATUSES},
+    _LEADER,
 )
 SLOT_INACTIVE = Metric(
-    "slot_inactive_seconds", _GAUGE, "seconds", "since when nobody reads the slot; 0 while read; absent without a slot", by=_LEADER
+    "slot_inactive_seconds",
+    _GAUGE,
+    "seconds",
+    "since when nobody reads the slot; 0 while read; absent without a slot",
+    by=_LEADER,
 )
 HEARTBEAT = Metric(
     "heartbeat_age_seconds",
     _GAUGE,
     "seconds",
-    "age of Debezium's last sign of life: written into PostgreSQL (database), and come out at Kafka (kafka). "
-    "Rises when the connector is dead though the lag is 0",
+    "age of Debezium's last sign of life: written into PostgreSQL (database), and come out at Kafka"
+    " (kafka). Rises when the connector is dead though the lag is 0",
     {"end": ("database", "kafka")},
     _LEADER,
 )
@@ -249,7 +416,8 @@ DEPENDENCY = Metric(
     "dependency_up",
     _GAUGE,
     "0 or 1",
-    "0 while it does not answer this worker; the leader also asks schema_registry and kafka_connect when nobody needs them",
+    "0 while it does not answer this worker; the leader also asks schema_registry and kafka_connect"
+    " when nobody needs them",
     {"dependency": DEPENDENCIES},
 )
 READY = Metric("ready", _GAUGE, "0 or 1", "what /readyz says")
@@ -258,9 +426,15 @@ CLOCK_SKEW = Metric(
     "clock_skew_seconds",
     _GAUGE,
     "seconds",
-    "this machine's clock − PostgreSQL's; decides nothing, but commit_to_crm_seconds, stage_seconds and log times are off by it",
+    "this machine's clock − PostgreSQL's; decides nothing, but commit_to_crm_seconds, stage_seconds"
+    " and log times are off by it",
 )
-LOG_DROPPED = Metric("log_lines_dropped_total", _COUNTER, "lines", "log lines that nobody took (a blocked or closed pipe)")
+LOG_DROPPED = Metric(
+    "log_lines_dropped_total",
+    _COUNTER,
+    "lines",
+    "log lines that nobody took (a blocked or closed pipe)",
+)
 SPANS = Metric(
     "trace_spans_total",
     _COUNTER,
@@ -268,6 +442,10 @@ SPANS = Metric(
     "ended while tracing is on; lost: the queue was full, or the collector did not take them",
     {"outcome": ("exported", "lost")},
 )
-BUILD = Metric("build_info", _GAUGE, "1", "version, and how it delivers", {"version": None, "delivery": None})
+BUILD = Metric(
+    "build_info", _GAUGE, "1", "version, and how it delivers", {"version": None, "delivery": None}
+)
 
-TABLE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+TABLE: tuple[Metric, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Metric)
+)

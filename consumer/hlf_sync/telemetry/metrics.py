@@ -1,7 +1,9 @@
-"""The values of the metrics of one process, and their page. Counts with the pipeline's `Meter`; gauges are set by the status page at each scrape.
+"""The values of the metrics of one process, and their page. Counts with the pipeline's `Meter`;
+gauges are set by the status page at each scrape.
 
-Shows exactly what metric_table lists, every known label value from the start. Everything happens on the event loop, so nothing is locked: an
-observation costs half a microsecond, and there may be some per change.
+Shows exactly what metric_table lists, every known label value from the start. Everything happens on
+the event loop, so nothing is locked: an observation costs half a microsecond, and there may be some
+per change.
 """
 
 from bisect import bisect_left
@@ -47,16 +49,24 @@ class Metrics(Collector):
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self._series: dict[Metric, Series] = {metric: _start(metric) for metric in table.TABLE if metric.kind is not Kind.HISTOGRAM}
+        self._series: dict[Metric, Series] = {
+            metric: _start(metric) for metric in table.TABLE if metric.kind is not Kind.HISTOGRAM
+        }
         self._distributions: dict[Metric, dict[tuple[str, ...], Distribution]] = {
             metric: {labels: Distribution(metric.buckets) for labels in metric.combinations()}
             for metric in table.TABLE
             if metric.kind is Kind.HISTOGRAM
         }
-        self._stages = {labels[0]: kept.observe for labels, kept in self._distributions[table.STAGE_SECONDS].items()}
+        self._stages = {
+            labels[0]: kept.observe
+            for labels, kept in self._distributions[table.STAGE_SECONDS].items()
+        }
         self._seconds = self._distributions[table.REQUEST_SECONDS][()].observe
         self._reflected = self._distributions[table.REFLECTED][()].observe
-        self._changes, self._evaluations = self._series[table.CHANGES], self._series[table.EVALUATIONS]
+        self._changes, self._evaluations = (
+            self._series[table.CHANGES],
+            self._series[table.EVALUATIONS],
+        )
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -81,9 +91,13 @@ class Metrics(Collector):
         self._series[metric] = dict(series)
 
     def show_one(self, metric: Metric, current: Iterable[str]) -> None:
-        """Of a metric of states: 1 for those that hold, 0 for the rest. For metrics with one label."""
+        """Of a metric of states: 1 for those that hold, 0 for the rest. For metrics with one
+        label.
+        """
         held = set(current)
-        self._series[metric] = {labels: float(labels[0] in held) for labels in metric.combinations()}
+        self._series[metric] = {
+            labels: float(labels[0] in held) for labels in metric.combinations()
+        }
 
     def changes(self, outcome: str, count: int) -> None:
         """Changes that ended."""
@@ -137,7 +151,9 @@ class Metrics(Collector):
 
 
 def _start(metric: Metric) -> Series:
-    """Every known combination at 0; what only the leader says, or is known later, is absent at first."""
+    """Every known combination at 0; what only the leader says, or is known later, is absent at
+    first.
+    """
     if metric.by is By.LEADER:
         return {}
     return dict.fromkeys(metric.combinations(), 0.0)
@@ -145,7 +161,9 @@ def _start(metric: Metric) -> Series:
 
 def _family(metric: Metric, series: Series) -> Family:
     kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    family = kind(metric.full_name.removesuffix("_total"), metric.meaning, labels=list(metric.labels))
+    family = kind(
+        metric.full_name.removesuffix("_total"), metric.meaning, labels=list(metric.labels)
+    )
     for labels, value in series.items():
         family.add_metric(list(labels), value)
     return family

@@ -1,4 +1,5 @@
-"""A W3C traceparent, as records may carry it and the ledger keeps it: taken only when it is whole. https://www.w3.org/TR/trace-context/
+"""A W3C traceparent, as records may carry it and the ledger keeps it: taken only when it is whole.
+https://www.w3.org/TR/trace-context/
 
 Pure, and without OpenTelemetry, so that `why` can name a trace where the extra is not installed.
 """
@@ -14,7 +15,12 @@ _SAMPLED = 0x01
 def parts_of(text: str | None) -> tuple[int, int, bool] | None:
     """Trace id, span id and whether it is sampled; None for what is no traceparent."""
     found = _SHAPE.fullmatch(text) if text is not None and len(text) <= _MOST else None
-    if text is None or found is None or text.startswith(_INVALID_VERSION) or (text.startswith("00") and found[4]):
+    if (
+        text is None
+        or found is None
+        or text.startswith(_INVALID_VERSION)
+        or (text.startswith("00") and found[4])
+    ):
         return None
     trace_id, span_id = int(found[1], 16), int(found[2], 16)
     return (trace_id, span_id, bool(int(found[3], 16) & _SAMPLED)) if trace_id and span_id else None

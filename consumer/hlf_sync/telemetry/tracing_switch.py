@@ -1,4 +1,6 @@
-"""Switches tracing on, if the settings say so: the one place that imports the tracing room, and with it OpenTelemetry. Called by the wiring."""
+"""Switches tracing on, if the settings say so: the one place that imports the tracing room, and
+with it OpenTelemetry. Called by the wiring.
+"""
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -6,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from hlf_sync.config.settings import Settings, variable
 from hlf_sync.errors import SettingsError
 from hlf_sync.pipeline.tracer import Tracer
-from hlf_sync.config.settings import Settings, variable
 
 _HTTPS = 443
 
@@ -42,14 +44,21 @@ class Tracing:
 
 
 def open_tracing(settings: Settings, worker: str) -> Tracing | None:
-    """None while it is off. Raises `SettingsError` where the extra is not installed, or gRPC is asked for."""
+    """None while it is off. Raises `SettingsError` where the extra is not installed, or gRPC is
+    asked for.
+    """
     if settings.tracing == "off":
         return None
     try:
-        from hlf_sync.telemetry.tracing.export import open_export  # noqa: PLC0415 - costs memory and time, and may not be installed
+        from hlf_sync.telemetry.tracing.export import (  # noqa: PLC0415 - costs memory and time, and may not be installed
+            open_export,
+        )
         from hlf_sync.telemetry.tracing.traces import Places, Traces  # noqa: PLC0415
     except ImportError as error:
-        wanted = f"{variable('tracing')}={settings.tracing} needs OpenTelemetry, which is not installed: pip install 'hlf-sync[tracing]'"
+        wanted = (
+            f"{variable('tracing')}={settings.tracing} needs OpenTelemetry, which is not installed:"
+            " pip install 'hlf-sync[tracing]'"
+        )
         raise SettingsError(wanted) from error
     export = open_export(settings.otel, version=_version(), worker=worker)
     dynamics = urlsplit(settings.dynamics_base_url or "")

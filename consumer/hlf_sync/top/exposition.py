@@ -1,6 +1,7 @@
 """A worker's /metrics page as numbers that can be asked for by name and labels.
 
-Called by `look`. Knows Prometheus' text format and no metric of ours; an absent metric is 0 or empty, as an older worker may not have it.
+Called by `look`. Knows Prometheus' text format and no metric of ours; an absent metric is 0 or
+empty, as an older worker may not have it.
 """
 
 import math
@@ -21,10 +22,14 @@ class Page:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum over all samples with these labels."""
-        return sum(value for found, value in self.samples.get(name, ()) if labels.items() <= found.items())
+        return sum(
+            value for found, value in self.samples.get(name, ()) if labels.items() <= found.items()
+        )
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
-        """The sums per value of one label over all samples with these others, in the page's order."""
+        """The sums per value of one label over all samples with these others, in the
+        page's order.
+        """
         sums: dict[str, float] = defaultdict(float)
         for found, value in self.samples.get(name, ()):
             if label in found and labels.items() <= found.items():
@@ -36,7 +41,9 @@ class Page:
         return name in self.samples
 
     def buckets(self, name: str, **labels: str) -> dict[float, float]:
-        """A histogram's cumulative counts by upper bound, summed over all samples with these labels."""
+        """A histogram's cumulative counts by upper bound, summed over all samples with these
+        labels.
+        """
         sums: dict[float, float] = defaultdict(float)
         for found, value in self.samples.get(f"{name}_bucket", ()):
             if labels.items() <= found.items():
@@ -54,7 +61,9 @@ def parse(text: str) -> Page:
 
 
 def quantile(buckets: Mapping[float, float], part: float) -> float | None:
-    """Where `part` (0 to 1) of the observations lie below, as Prometheus' histogram_quantile estimates it; None without observations."""
+    """Where `part` (0 to 1) of the observations lie below, as Prometheus' histogram_quantile
+    estimates it; None without observations.
+    """
     count = max(buckets.values(), default=0.0)
     if not count:
         return None
@@ -63,13 +72,17 @@ def quantile(buckets: Mapping[float, float], part: float) -> float | None:
         if upto >= rank:
             if math.isinf(upper):
                 return lower
-            return lower + (upper - lower) * ((rank - below) / (upto - below) if upto > below else 0.0)
+            return lower + (upper - lower) * (
+                (rank - below) / (upto - below) if upto > below else 0.0
+            )
         below, lower = upto, upper
     return lower
 
 
 def grown(now: Mapping[float, float], before: Mapping[float, float]) -> dict[float, float]:
-    """A histogram's counts since an earlier look; everything when the worker has started anew meanwhile."""
+    """A histogram's counts since an earlier look; everything when the worker has started anew
+    meanwhile.
+    """
     if any(upto < before.get(bound, 0.0) for bound, upto in now.items()):
         return dict(now)
     return {bound: upto - before.get(bound, 0.0) for bound, upto in now.items()}

@@ -1,6 +1,8 @@
-"""The first lines of the picture: is anyone wrongly listed now, why, what to do, and where the runbook says more. Pure; called by `screen`.
+"""The first lines of the picture: is anyone wrongly listed now, why, what to do, and where the
+runbook says more. Pure; called by `screen`.
 
-What a reason means and what to do first is `core/fleet_verdict`'s; here it gets the alert that goes with it.
+What a reason means and what to do first is `core/fleet_verdict`'s; here it gets the alert that goes
+with it.
 """
 
 from dataclasses import dataclass
@@ -45,7 +47,11 @@ ALERTS: dict[Reason, str] = {
 }
 """The alert that fires when a reason stays, and so the section of docs/runbook.md. What is missing here passes by itself."""
 
-_LEVELS: dict[Standing, Level] = {Standing.OK: "good", Standing.LAGGING: "watch", Standing.STALLED: "watch"}
+_LEVELS: dict[Standing, Level] = {
+    Standing.OK: "good",
+    Standing.LAGGING: "watch",
+    Standing.STALLED: "watch",
+}
 
 
 def headlines(picture: Picture) -> list[Headline]:
@@ -54,17 +60,35 @@ def headlines(picture: Picture) -> list[Headline]:
         do = "start one with `hlf-sync run`, or name it with --worker"
         return [Headline("act", "no worker answers: nothing is delivered", do, "HlfSyncNoWorker")]
     found = [_of(reason) for reason in picture.reasons]
-    found += [Headline("act", f"{one.name} {one.trouble}", "the others take over its partitions", "HlfSyncWorkerDown") for one in picture.away]
+    found += [
+        Headline(
+            "act",
+            f"{one.name} {one.trouble}",
+            "the others take over its partitions",
+            "HlfSyncWorkerDown",
+        )
+        for one in picture.away
+    ]
     if picture.letters.open:
         found.append(
-            Headline("watch", "what could not be delivered waits as a dead letter", "`hlf-sync replay plan` says why", "HlfSyncDeadLettersOpen")
+            Headline(
+                "watch",
+                "what could not be delivered waits as a dead letter",
+                "`hlf-sync replay plan` says why",
+                "HlfSyncDeadLettersOpen",
+            )
         )
     return found or [Headline("good", "nothing stands in the way")]
 
 
 def _of(reason: Reason) -> Headline:
     meaning = MEANINGS[reason]
-    return Headline(_LEVELS.get(meaning.standing, "act"), meaning.text, meaning.advice or "nothing: it goes on by itself", ALERTS.get(reason, ""))
+    return Headline(
+        _LEVELS.get(meaning.standing, "act"),
+        meaning.text,
+        meaning.advice or "nothing: it goes on by itself",
+        ALERTS.get(reason, ""),
+    )
 
 
 def wrongly_listed(picture: Picture) -> str:
@@ -73,9 +97,16 @@ def wrongly_listed(picture: Picture) -> str:
         return "not known: no worker answers"
     mentors = sum(member.mentors for member in picture.members)
     lag = picture.group_lag if picture.group_lag is not None else sum(picture.lag.values())
-    parts = [_by_ledger(picture.wrong)] if picture.wrong is not None and picture.wrong.mentors and picture.wrong.oldest_s >= _TOLD_S else []
+    parts = (
+        [_by_ledger(picture.wrong)]
+        if picture.wrong is not None and picture.wrong.mentors and picture.wrong.oldest_s >= _TOLD_S
+        else []
+    )
     if picture.freshness_s >= _TOLD_S:
-        parts.append(f"{_some(mentors, 'mentor')} waiting, a change from {duration(picture.freshness_s)} ago the oldest")
+        parts.append(
+            f"{_some(mentors, 'mentor')} waiting, a change from {duration(picture.freshness_s)} ago"
+            " the oldest"
+        )
     elif lag >= _TOLD_RECORDS and not parts:
         parts.append(f"{_some(lag, 'record')} not finished yet")
     if picture.wrong is None and picture.letters.open:
@@ -88,11 +119,17 @@ def wrongly_listed(picture: Picture) -> str:
 # Changes on their ordinary way are no news.
 _TOLD_S = 1.0
 _TOLD_RECORDS = 100
-_WANTED = {"hidden": "should be hidden", "visible": "should be shown", "unknown": "with facts outside the contract"}
+_WANTED = {
+    "hidden": "should be hidden",
+    "visible": "should be shown",
+    "unknown": "with facts outside the contract",
+}
 
 
 def _by_ledger(wrong: Wrong) -> str:
-    mentors = ", ".join(f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items())
+    mentors = ", ".join(
+        f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items()
+    )
     return f"perhaps {mentors}, for up to {duration(wrong.oldest_s)}"
 
 

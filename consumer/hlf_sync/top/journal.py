@@ -1,4 +1,6 @@
-"""What happened between two pictures, as lines for the bottom of the screen. Pure; called by the command line once per turn."""
+"""What happened between two pictures, as lines for the bottom of the screen. Pure; called by the
+command line once per turn.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +20,10 @@ class Event:
 
 def happened(before: Picture, now: Picture, at_ms: int) -> list[Event]:
     """What changed from one picture to the next, worst first."""
-    found = [Event(at_ms, level, text) for level, text in (*_members(before, now), *_fleet(before, now), *_errors(before, now))]
+    found = [
+        Event(at_ms, level, text)
+        for level, text in (*_members(before, now), *_fleet(before, now), *_errors(before, now))
+    ]
     return sorted(found, key=lambda event: ("act", "watch", "good").index(event.level))
 
 
@@ -34,7 +39,9 @@ def _members(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
             yield "good", f"{member.name} answers again"
         else:
             yield _mood(member.verdict), f"{member.name}: {was.verdict} → {member.verdict}"
-    led, leads = ({member.name for member in picture.members if member.is_leader} for picture in (before, now))
+    led, leads = (
+        {member.name for member in picture.members if member.is_leader} for picture in (before, now)
+    )
     for address in leads - led:
         yield "good", f"{address} leads now"
 
@@ -42,7 +49,10 @@ def _members(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
 def _fleet(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
     if before.circuit and now.circuit and before.circuit.state != now.circuit.state:
         code = f" ({now.circuit.last_error_code})" if now.circuit.last_error_code else ""
-        yield "good" if now.circuit.state == "closed" else "watch", f"circuit {before.circuit.state} → {now.circuit.state}{code}"
+        yield (
+            "good" if now.circuit.state == "closed" else "watch",
+            f"circuit {before.circuit.state} → {now.circuit.state}{code}",
+        )
     if now.verdict == AWAY:
         return  # nobody said that a halt was lifted
     for reason in [word for word in now.halted if word not in before.halted]:
@@ -64,7 +74,9 @@ def _errors(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
 
 
 def _more(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """What grew. A worker that went away takes its counts along; when it is back they are no news."""
+    """What grew. A worker that went away takes its counts along; when it is back they
+    are no news.
+    """
     for key, count in now.items():
         if key in before and count > before[key]:
             yield key, count - before[key]

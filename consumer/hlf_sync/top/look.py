@@ -1,6 +1,8 @@
-"""One look at each worker: its /status and /metrics, or why they could not be had. The only place of `top` that acts.
+"""One look at each worker: its /status and /metrics, or why they could not be had. The only place
+of `top` that acts.
 
-Called by the command line, once per turn. Workers are asked at the same time, so that one that hangs does not hold up the others' picture.
+Called by the command line, once per turn. Workers are asked at the same time, so that one that
+hangs does not hold up the others' picture.
 """
 
 import math
@@ -14,8 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hlf_sync.errors import SettingsError
 from hlf_sync.config.settings import Settings
+from hlf_sync.errors import SettingsError
 from hlf_sync.top.exposition import Page, parse
 
 # A worker answers from memory; who takes longer is stuck, or far away.
@@ -72,11 +74,16 @@ class Look:
 
 
 def addresses_of(given: Sequence[str], settings: Settings) -> list[str]:
-    """The workers' roots: those that were given, else the one of the settings. Raises `SettingsError`."""
+    """The workers' roots: those that were given, else the one of the settings. Raises
+    `SettingsError`.
+    """
     if given:
         return list(dict.fromkeys(_root(text) for text in given))
     if settings.http_port == 0:
-        message = "HLF_SYNC_HTTP_PORT=0 lets each worker choose a port: say where they listen, for example --worker 127.0.0.1:8080"
+        message = (
+            "HLF_SYNC_HTTP_PORT=0 lets each worker choose a port: say where they listen, for"
+            " example --worker 127.0.0.1:8080"
+        )
         raise SettingsError(message)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104 - a listener's word for everywhere
     return [f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"]
@@ -88,7 +95,11 @@ def _root(text: str) -> str:
     full = full if "://" in full else f"http://{full}"
     try:
         parts = urlsplit(full)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        is_address = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+        )
     except ValueError:
         is_address = False
     if not is_address or "@" in full:
@@ -113,7 +124,9 @@ class Looker:
             said = Said.model_validate_json(self._body(f"{address}/status"))
             return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
         except httpx.HTTPStatusError as error:
-            return Look(address, now_s, trouble=f"answers {error.response.status_code}: is that a worker?")
+            return Look(
+                address, now_s, trouble=f"answers {error.response.status_code}: is that a worker?"
+            )
         except httpx.HTTPError as error:
             return Look(address, now_s, trouble=_TROUBLES.get(type(error), type(error).__name__))
         except (ValidationError, ValueError):

@@ -1,6 +1,7 @@
 """Several workers' looks as one `Picture`. Pure; called by the command line once per turn.
 
-What each worker says of the whole fleet (circuit, halts) is told once, what it says of its own partitions is added up.
+What each worker says of the whole fleet (circuit, halts) is told once, what it says of its own
+partitions is added up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,11 @@ _DEPENDENCIES = {
     "dead_letter_topic": Reason.LETTERS_UNWRITABLE,
 }
 
-_STAGE, _WAY, _CALL = "hlf_sync_stage_seconds", "hlf_sync_commit_to_crm_seconds", "hlf_sync_dynamics_request_seconds"
+_STAGE, _WAY, _CALL = (
+    "hlf_sync_stage_seconds",
+    "hlf_sync_commit_to_crm_seconds",
+    "hlf_sync_dynamics_request_seconds",
+)
 STAGES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "commit → Kafka": (_STAGE, {"stage": "kafka"}),
     "→ decoded": (_STAGE, {"stage": "decoded"}),
@@ -35,8 +40,11 @@ STAGES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """The histograms that tell how long what takes, in the order of a change's way."""
 
 
-def paint(looks: Sequence[Look], before: Sequence[Look] = (), seen_at_s: Mapping[str, float] | None = None) -> Picture:
-    """The picture of these looks; `before` are the same workers' earlier ones, for what is told per second.
+def paint(
+    looks: Sequence[Look], before: Sequence[Look] = (), seen_at_s: Mapping[str, float] | None = None
+) -> Picture:
+    """The picture of these looks; `before` are the same workers' earlier ones, for what is told per
+    second.
 
     `seen_at_s` is when each worker answered last.
     """
@@ -47,7 +55,11 @@ def paint(looks: Sequence[Look], before: Sequence[Look] = (), seen_at_s: Mapping
         verdict=max((one.verdict for one in said), key=_weight, default=AWAY),
         reasons=_reasons(looks),
         members=members,
-        circuit=max((one.circuit for one in said), key=lambda circuit: circuit.state != "closed", default=None),
+        circuit=max(
+            (one.circuit for one in said),
+            key=lambda circuit: circuit.state != "closed",
+            default=None,
+        ),
         delivery=said[0].delivery if said else None,
         halted=_union(one.halted for one in said),
         dependencies_down=_union(one.dependencies_down for one in said),
@@ -73,7 +85,9 @@ def _weight(verdict: str) -> int:
 def _reasons(looks: Sequence[Look]) -> list[Reason]:
     """Everything that any worker gives as a reason."""
     found = {reason for look in looks for reason in _reasons_of(look)} - _NO_REASON
-    return sorted(found, key=lambda reason: (-_weight(MEANINGS[reason].standing), list(Reason).index(reason)))
+    return sorted(
+        found, key=lambda reason: (-_weight(MEANINGS[reason].standing), list(Reason).index(reason))
+    )
 
 
 def _reasons_of(look: Look) -> Iterator[Reason]:
@@ -92,15 +106,29 @@ def _reasons_of(look: Look) -> Iterator[Reason]:
 
 def _reason(page: Page) -> Reason | None:
     """The one reason of a worker's verdict; None from a worker that gives none we know."""
-    return next((Reason(word) for word, holds in page.by("hlf_sync_verdict", "reason").items() if holds and word in set(Reason)), None)
+    return next(
+        (
+            Reason(word)
+            for word, holds in page.by("hlf_sync_verdict", "reason").items()
+            if holds and word in set(Reason)
+        ),
+        None,
+    )
 
 
 def _wrong(leaders: Sequence[Look]) -> Wrong | None:
     if not leaders or not leaders[0].page.has("hlf_sync_listing_wrong_mentors"):
         return None
     page = leaders[0].page
-    mentors = {wanted: int(count) for wanted, count in page.by("hlf_sync_listing_wrong_mentors", "wanted").items() if count}
-    return Wrong(mentors, max(page.by("hlf_sync_listing_wrong_oldest_seconds", "wanted").values(), default=0.0))
+    mentors = {
+        wanted: int(count)
+        for wanted, count in page.by("hlf_sync_listing_wrong_mentors", "wanted").items()
+        if count
+    }
+    return Wrong(
+        mentors,
+        max(page.by("hlf_sync_listing_wrong_oldest_seconds", "wanted").values(), default=0.0),
+    )
 
 
 def _source(page: Page) -> Source:
@@ -120,7 +148,9 @@ def _holding(values: Mapping[str, float]) -> str | None:
 
 def _member(look: Look, seen_at_s: float | None) -> Member:
     if look.said is None:
-        return Member(look.address, AWAY, look.trouble, None if seen_at_s is None else look.at_s - seen_at_s)
+        return Member(
+            look.address, AWAY, look.trouble, None if seen_at_s is None else look.at_s - seen_at_s
+        )
     said = look.said
     mentors = said.queue.dirty + said.queue.in_progress + said.queue.waiting
     return Member(
@@ -136,7 +166,9 @@ def _member(look: Look, seen_at_s: float | None) -> Member:
 
 
 def _lag(said: Iterable[Said]) -> dict[str, int]:
-    """Per partition. While one changes hands two workers may name it: the larger figure is the careful one."""
+    """Per partition. While one changes hands two workers may name it: the larger figure is the
+    careful one.
+    """
     lag: dict[str, int] = {}
     for one in said:
         for partition, records in one.lag.items():
@@ -166,7 +198,9 @@ def _letters(leaders: Sequence[Look]) -> Letters:
     if not leaders or leaders[0].said is None:
         return Letters()
     oldest_s = leaders[0].page.total("hlf_sync_dead_letter_oldest_seconds")
-    return Letters(leaders[0].said.dead_letters_open, oldest_s if leaders[0].said.dead_letters_open else None)
+    return Letters(
+        leaders[0].said.dead_letters_open, oldest_s if leaders[0].said.dead_letters_open else None
+    )
 
 
 def _pace(looks: Sequence[Look], before: Sequence[Look]) -> Pace | None:
@@ -175,18 +209,30 @@ def _pace(looks: Sequence[Look], before: Sequence[Look]) -> Pace | None:
         return None
 
     def per_s(name: str) -> float:
-        return sum(_rate(now.page.total(name), then.page.total(name), now.at_s - then.at_s) for now, then in pairs)
+        return sum(
+            _rate(now.page.total(name), then.page.total(name), now.at_s - then.at_s)
+            for now, then in pairs
+        )
 
     return Pace(
         calls=per_s("hlf_sync_dynamics_requests_total"),
         changes=per_s("hlf_sync_changes_total"),
         evaluations=per_s("hlf_sync_evaluations_total"),
-        allowed=sum(now.page.total(_ALLOWED) for now, _ in pairs) if any(now.page.has(_ALLOWED) for now, _ in pairs) else None,
+        allowed=(
+            sum(now.page.total(_ALLOWED) for now, _ in pairs)
+            if any(now.page.has(_ALLOWED) for now, _ in pairs)
+            else None
+        ),
     )
 
 
 def _is_pair(now: Look, then: Look) -> bool:
-    return now.address == then.address and now.said is not None and then.said is not None and now.at_s > then.at_s
+    return (
+        now.address == then.address
+        and now.said is not None
+        and then.said is not None
+        and now.at_s > then.at_s
+    )
 
 
 def _rate(now: float, then: float, seconds: float) -> float:
@@ -203,16 +249,33 @@ def _stages(looks: Sequence[Look], before: Sequence[Look]) -> list[Stage]:
     ]
 
 
-def _stage(title: str, name: str, labels: Mapping[str, str], looks: Sequence[Look], earlier: Mapping[str, Page]) -> Stage:
-    """Over what was observed since `earlier` when there is something, else since the workers started."""
+def _stage(
+    title: str,
+    name: str,
+    labels: Mapping[str, str],
+    looks: Sequence[Look],
+    earlier: Mapping[str, Page],
+) -> Stage:
+    """Over what was observed since `earlier` when there is something, else since the workers
+    started.
+    """
     ever: dict[float, float] = {}
     lately: dict[float, float] = {}
     for look in looks:
         now = look.page.buckets(name, **labels)
         _add(ever, now)
-        _add(lately, grown(now, earlier[look.address].buckets(name, **labels)) if look.address in earlier else {})
+        _add(
+            lately,
+            (
+                grown(now, earlier[look.address].buckets(name, **labels))
+                if look.address in earlier
+                else {}
+            ),
+        )
     shown = lately if max(lately.values(), default=0) else ever
-    return Stage(title, int(max(shown.values(), default=0)), quantile(shown, 0.5), quantile(shown, 0.99))
+    return Stage(
+        title, int(max(shown.values(), default=0)), quantile(shown, 0.5), quantile(shown, 0.99)
+    )
 
 
 def _add(total: dict[float, float], more: Mapping[float, float]) -> None:

@@ -1,4 +1,6 @@
-"""One picture of the fleet: its verdict, what stands in the way, how far behind, how fast. Values only; `paint` makes it, `screen` draws it."""
+"""One picture of the fleet: its verdict, what stands in the way, how far behind, how fast. Values
+only; `paint` makes it, `screen` draws it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,9 @@ AWAY = "away"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One worker in the picture. `away_s` is how long it has not answered, None while it does or when it never did."""
+    """One worker in the picture. `away_s` is how long it has not answered, None while it does or
+    when it never did.
+    """
 
     address: str
     verdict: str
@@ -33,7 +37,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Per second, between two looks; `allowed` is what pacing lets the fleet call now, None when no worker says."""
+    """Per second, between two looks; `allowed` is what pacing lets the fleet call now, None when no
+    worker says.
+    """
 
     calls: float
     changes: float
@@ -61,7 +67,9 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """Mentors whose listing is, or may be, wrong by the ledger, by what it should show; as the leader counts them."""
+    """Mentors whose listing is, or may be, wrong by the ledger, by what it should show; as the
+    leader counts them.
+    """
 
     mentors: Mapping[str, int]
     oldest_s: float
@@ -79,7 +87,11 @@ class Source:
     @property
     def is_well(self) -> bool:
         """Whether nothing of it asks for a look; heartbeats come every 10 s."""
-        runs = {self.connector, self.task} <= {"running", None} and self.slot in {"reserved", "extended", None}
+        runs = {self.connector, self.task} <= {"running", None} and self.slot in {
+            "reserved",
+            "extended",
+            None,
+        }
         return runs and (self.heartbeat_s or 0.0) < _SILENT_S
 
 
@@ -89,7 +101,9 @@ _SILENT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The fleet now. `reasons` are all that is known, worst first. `calls` and `letter_kinds` are counters since the workers started."""
+    """The fleet now. `reasons` are all that is known, worst first. `calls` and `letter_kinds` are
+    counters since the workers started.
+    """
 
     verdict: str
     reasons: Sequence[Reason]

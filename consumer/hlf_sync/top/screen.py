@@ -1,4 +1,6 @@
-"""The picture of the fleet on a terminal: the verdict and what to do first, figures below. Draws, decides nothing; made for 80 columns and more."""
+"""The picture of the fleet on a terminal: the verdict and what to do first, figures below. Draws,
+decides nothing; made for 80 columns and more.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,14 @@ from hlf_sync.top.journal import Event
 from hlf_sync.top.picture import AWAY, Letters, Picture, Source, Stage
 
 _STYLES: dict[Level, str] = {"good": "green", "watch": "yellow", "act": "bold red"}
-_VERDICTS = {"ok": "green", "lagging": "yellow", "stalled": "yellow", "halted": "red", "stopped": "red", AWAY: "red"}
+_VERDICTS = {
+    "ok": "green",
+    "lagging": "yellow",
+    "stalled": "yellow",
+    "halted": "red",
+    "stopped": "red",
+    AWAY: "red",
+}
 _SPARKS = "▁▂▃▄▅▆▇█"
 # Lines of each list; the rest is told as a number.
 _HEADLINES, _MEMBERS, _EVENTS = 4, 8, 6
@@ -33,7 +42,14 @@ class Past:
     lag: Sequence[float] = ()
 
 
-def draw(picture: Picture, *, at_ms: int, past: Past = Past(), events: Sequence[Event] = (), width: int = 80) -> RenderableType:
+def draw(
+    picture: Picture,
+    *,
+    at_ms: int,
+    past: Past = Past(),
+    events: Sequence[Event] = (),
+    width: int = 80,
+) -> RenderableType:
     """Everything, top to bottom by importance."""
     parts: list[RenderableType] = [_verdict(picture, at_ms)]
     if picture.verdict != AWAY:
@@ -86,17 +102,33 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
     if circuit is not None:
         failures = f", {circuit.failure_count} failures in a row" if circuit.failure_count else ""
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
-        grid.add_row("circuit", Text.assemble((circuit.state.replace("_", "-"), style), failures, f"   delivery {picture.delivery}"))
+        grid.add_row(
+            "circuit",
+            Text.assemble(
+                (circuit.state.replace("_", "-"), style),
+                failures,
+                f"   delivery {picture.delivery}",
+            ),
+        )
     grid.add_row("freshness", _with_spark(duration(picture.freshness_s), past.freshness_s, width))
-    grid.add_row("mentors", f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting")
+    grid.add_row(
+        "mentors",
+        f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting",
+    )
     if picture.pace is not None:
         pace = picture.pace
         of = f" of {pace.allowed:.1f}" if pace.allowed is not None else ""
-        text = f"{pace.calls:.1f}{of} calls/s, {pace.changes:,.1f} changes/s, {pace.evaluations:,.1f} looks/s"
+        text = (
+            f"{pace.calls:.1f}{of} calls/s, {pace.changes:,.1f} changes/s, {pace.evaluations:,.1f}"
+            " looks/s"
+        )
         grid.add_row("pace", _with_spark(text, past.calls, width))
     grid.add_row("dead letters", _letters(picture.letters))
     if picture.held_removals:
-        grid.add_row("held back", Text(f"{picture.held_removals:,} removals, until somebody confirms them", style="red"))
+        grid.add_row(
+            "held back",
+            Text(f"{picture.held_removals:,} removals, until somebody confirms them", style="red"),
+        )
     if picture.source is not None:
         grid.add_row("source", _source(picture.source))
     return grid
@@ -105,21 +137,31 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
 def _with_spark(text: str, values: Sequence[float], width: int) -> Text:
     """A figure, and how it went as far as there is room for it."""
     room = width - _LABEL - len(text) - 2
-    return Text.assemble(text, "  ", (sparkline(values[-room:]), "cyan")) if room > 0 else Text(text)
+    return (
+        Text.assemble(text, "  ", (sparkline(values[-room:]), "cyan")) if room > 0 else Text(text)
+    )
 
 
 def _letters(letters: Letters) -> Text:
     if letters.open is None:
         return Text("(the leader knows; none of these leads)", style="dim")
-    oldest = f", the oldest {duration(letters.oldest_s)} old" if letters.oldest_s is not None else ""
+    oldest = (
+        f", the oldest {duration(letters.oldest_s)} old" if letters.oldest_s is not None else ""
+    )
     return Text(f"{letters.open:,} open{oldest}", style="red" if letters.open else "")
 
 
 def _source(source: Source) -> Text:
-    both = f"connector and task {source.task}" if source.task == source.connector else f"connector {source.connector}, task {source.task or 'none'}"
+    both = (
+        f"connector and task {source.task}"
+        if source.task == source.connector
+        else f"connector {source.connector}, task {source.task or 'none'}"
+    )
     parts = [both] if source.connector else []
     parts += [f"slot {source.slot}"] if source.slot else []
-    parts += [f"heartbeat {duration(source.heartbeat_s)} ago"] if source.heartbeat_s is not None else []
+    parts += (
+        [f"heartbeat {duration(source.heartbeat_s)} ago"] if source.heartbeat_s is not None else []
+    )
     return Text("   ".join(parts) or "(not known yet)", style="" if source.is_well else "red")
 
 
@@ -133,7 +175,10 @@ def _lag(picture: Picture, width: int) -> RenderableType:
     most = max(picture.lag.values())
     per_row = max(1, (width - 2) // _LAG_CELL)
     grid = Table.grid(padding=(0, 1, 0, 0))
-    cells = [_lag_cell(partition.rpartition("-")[2], records, most) for partition, records in picture.lag.items()]
+    cells = [
+        _lag_cell(partition.rpartition("-")[2], records, most)
+        for partition, records in picture.lag.items()
+    ]
     for start in range(0, len(cells), per_row):
         grid.add_row(*cells[start : start + per_row])
     return Group(Text(head, style="dim"), grid)
@@ -206,9 +251,15 @@ def _events(events: Sequence[Event]) -> RenderableType:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Figures as little bars, the highest of them as the full one; empty when there is nothing to see."""
+    """Figures as little bars, the highest of them as the full one; empty when there is nothing to
+    see.
+    """
     most = max(values, default=0.0)
-    return "".join(_SPARKS[round((len(_SPARKS) - 1) * value / most)] for value in values) if most > 0 else ""
+    return (
+        "".join(_SPARKS[round((len(_SPARKS) - 1) * value / most)] for value in values)
+        if most > 0
+        else ""
+    )
 
 
 def _clock(at_ms: int) -> str:

@@ -1,6 +1,8 @@
-"""What the one leader sees of the whole fleet and of the source: ledger, listing, leases, slot, connector, heartbeat. Reads, and changes nothing.
+"""What the one leader sees of the whole fleet and of the source: ledger, listing, leases, slot,
+connector, heartbeat. Reads, and changes nothing.
 
-Runs in every worker, looks in the leader only. Each look stands alone: what cannot be had now is absent, never the last value as if it were new.
+Runs in every worker, looks in the leader only. Each look stands alone: what cannot be had now is
+absent, never the last value as if it were new.
 """
 
 import asyncio
@@ -14,9 +16,9 @@ from psycopg import Error
 from hlf_sync.core.decide import Rules, decide
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres.connections import Pool, reaching
-from hlf_sync.kafka.lag_reader import LagReader
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
 SLOT = "hlf_mentor_cdc"
@@ -27,7 +29,8 @@ _SOURCE_EVERY_S = 3.0
 _LEDGER_EVERY_S = 10.0
 # One that hangs must not keep the other looks waiting.
 _REGISTRY_S = 3.0
-# Open mentors looked at one by one, oldest first, and how many in one statement; more than this is an outage, not a question of whom.
+# Open mentors looked at one by one, oldest first, and how many in one statement; more than this is
+# an outage, not a question of whom.
 _MOST_OPEN = 1_000
 _AT_ONCE = 250
 
@@ -103,10 +106,11 @@ class Sight:
 
 
 class FleetWatch:
-    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an address.
+    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an
+    address.
 
-    `registry` asks for a sign of life. Workers that know every schema do without it, and only the next start or the next schema would show that it is
-    down.
+    `registry` asks for a sign of life. Workers that know every schema do without it, and only the
+    next start or the next schema would show that it is down.
     """
 
     def __init__(
@@ -177,7 +181,11 @@ class FleetWatch:
 
     async def _heartbeat(self) -> Mapping[str, Any]:
         newest_ms = await self._heartbeats.newest_ms()
-        return {"beat_at_kafka_s": None if newest_ms is None else max(0.0, (self._now_ms() - newest_ms) / 1000)}
+        return {
+            "beat_at_kafka_s": (
+                None if newest_ms is None else max(0.0, (self._now_ms() - newest_ms) / 1000)
+            )
+        }
 
     async def _replay(self) -> Mapping[str, Any]:
         lag = await self._replayed.lag(list(range(await self._replayed.partitions())))
@@ -199,8 +207,14 @@ class FleetWatch:
                 "connector": {"connector": "missing", "task": "missing"},
                 "connector_states": {("connector", "missing"): 1, ("task", "missing"): 1},
             }
-        parts = [("connector", status["connector"]["state"].lower()), *(("task", task["state"].lower()) for task in status["tasks"])]
-        words = {part: ", ".join(state for name, state in parts if name == part) or "none" for part in ("connector", "task")}
+        parts = [
+            ("connector", status["connector"]["state"].lower()),
+            *(("task", task["state"].lower()) for task in status["tasks"]),
+        ]
+        words = {
+            part: ", ".join(state for name, state in parts if name == part) or "none"
+            for part in ("connector", "task")
+        }
         return {"connector": words, "connector_states": Counter(parts)}
 
     async def _ledger(self) -> Mapping[str, Any]:
@@ -226,18 +240,31 @@ class FleetWatch:
         }
 
     async def _wrong(self, still_open: list[tuple[Any, ...]]) -> Mapping[str, Wrong]:
-        """Decide on the open ones from their facts now, as a worker would, and count what the listing should show of each."""
+        """Decide on the open ones from their facts now, as a worker would, and count what the
+        listing should show of each.
+        """
         found = dict.fromkeys(("hidden", "visible", "unknown"), Wrong())
         now_s, since_s = asyncio.get_running_loop().time(), dict[tuple[MentorId, str], float]()
         for start in range(0, len(still_open), _AT_ONCE):
-            ages = {MentorId(mentor_id): (row_s, right_s) for mentor_id, row_s, right_s in still_open[start : start + _AT_ONCE]}
+            ages = {
+                MentorId(mentor_id): (row_s, right_s)
+                for mentor_id, row_s, right_s in still_open[start : start + _AT_ONCE]
+            }
             reading = await self._facts.read(list(ages))
             for mentor_id, known in reading.mentors.items():
                 decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
                 if isinstance(decision, NoCall):
                     continue
-                wanted = decision.operation.wanted.value if isinstance(decision, Command) else "unknown"
-                before, age_s = found[wanted], _age_s(*ages[mentor_id], now_s - self._wrong_since_s.get((mentor_id, wanted), now_s))
+                wanted = (
+                    decision.operation.wanted.value if isinstance(decision, Command) else "unknown"
+                )
+                before, age_s = (
+                    found[wanted],
+                    _age_s(
+                        *ages[mentor_id],
+                        now_s - self._wrong_since_s.get((mentor_id, wanted), now_s),
+                    ),
+                )
                 since_s[mentor_id, wanted] = now_s - age_s
                 found[wanted] = Wrong(before.mentors + 1, max(before.oldest_s, age_s))
         self._wrong_since_s = since_s
@@ -245,7 +272,9 @@ class FleetWatch:
 
 
 def _age_s(row_s: float, right_s: float | None, seen_s: float) -> float:
-    """How long a mentor has stood wrong: each attempt makes its row young again, so what was seen before counts, unless a call succeeded since."""
+    """How long a mentor has stood wrong: each attempt makes its row young again, so what was seen
+    before counts, unless a call succeeded since.
+    """
     return max(row_s, seen_s if right_s is None or right_s > seen_s else 0.0)
 
 

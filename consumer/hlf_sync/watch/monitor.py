@@ -1,6 +1,8 @@
-"""Measures lag once a second, and at once when the assignment changes, so that every partition is told by its owner and by nobody else.
+"""Measures lag once a second, and at once when the assignment changes, so that every partition is
+told by its owner and by nobody else.
 
-Runs in every worker beside the pipeline; the leader measures the whole group. Keeps what it measured for the status page; changes nothing.
+Runs in every worker beside the pipeline; the leader measures the whole group. Keeps what it
+measured for the status page; changes nothing.
 """
 
 import asyncio
@@ -8,9 +10,9 @@ from collections.abc import Callable
 
 from hlf_sync.core.lag import Extent, LagHistory
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.kafka.lag_reader import LagReader
 
 _EVERY_S = 1.0
 _LOOK_S = 0.1
@@ -19,7 +21,13 @@ _LOOK_S = 0.1
 class Monitor:
     """What was measured last, and when (monotonic); None before the first time."""
 
-    def __init__(self, lag: LagReader, assignment: Assignment, dependencies: Dependencies, leads: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        lag: LagReader,
+        assignment: Assignment,
+        dependencies: Dependencies,
+        leads: Callable[[], bool],
+    ) -> None:
         self._lag = lag
         self._assignment = assignment
         self._dependencies = dependencies
@@ -38,25 +46,37 @@ class Monitor:
             try:
                 await self._measure(owned)
             except DependencyError as error:
-                self._dependencies.failed(error.dependency, error.detail, asyncio.get_running_loop().time())
+                self._dependencies.failed(
+                    error.dependency, error.detail, asyncio.get_running_loop().time()
+                )
             else:
                 self._dependencies.answered("Kafka", asyncio.get_running_loop().time())
             await self._rest(owned)
 
     def note_progress(self) -> None:
-        """Caught up, once: whatever was in the log when a partition was first measured has been read."""
+        """Caught up, once: whatever was in the log when a partition was first measured has been
+        read.
+        """
         owned = self._assignment.partitions
         if self.has_caught_up or not owned or not self.history.is_measured(owned):
             return
         received = self._assignment.received
-        self.has_caught_up = all(received.get(partition, 0) >= goal for partition, goal in self._goals.items() if partition in owned)
+        self.has_caught_up = all(
+            received.get(partition, 0) >= goal
+            for partition, goal in self._goals.items()
+            if partition in owned
+        )
 
     async def _measure(self, owned: list[int]) -> None:
         leads = self._leads()
         every = list(range(self._assignment.partition_count)) if leads else owned
         extents = await self._lag.extents(every)
         now_s = asyncio.get_running_loop().time()
-        ours = {partition: extent for partition, extent in extents.items() if partition in self._assignment}
+        ours = {
+            partition: extent
+            for partition, extent in extents.items()
+            if partition in self._assignment
+        }
         self.history.note(ours, now_s)
         self._note_goals(ours)
         self.note_progress()

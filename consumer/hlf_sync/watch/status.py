@@ -1,7 +1,9 @@
-"""What one worker says of itself: the verdict, the body of /status, whether it is alive and ready. Reads the stages, changes nothing.
+"""What one worker says of itself: the verdict, the body of /status, whether it is alive and ready.
+Reads the stages, changes nothing.
 
-`/livez` fails when the loop (which then answers nobody) or the consumer thread is stuck; `/readyz` while partitions, a dependency or calls are
-missing, or before it has caught up once. The page's server is status_server, the metrics are set by scrape.
+`/livez` fails when the loop (which then answers nobody) or the consumer thread is stuck; `/readyz`
+while partitions, a dependency or calls are missing, or before it has caught up once. The page's
+server is status_server, the metrics are set by scrape.
 """
 
 import asyncio
@@ -13,15 +15,15 @@ import structlog
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
 from hlf_sync.core.model import HaltReason
-from hlf_sync.pipeline.stages import Stages
-from hlf_sync.worker.leader import Scheduler
 from hlf_sync.kafka.consumer_thread import KafkaSource
+from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
 from hlf_sync.watch.monitor import Monitor
 
 _log = structlog.get_logger()
 
-# A turn of the consumer thread takes 50 ms, a revocation up to ten seconds, a broker's answer at assignment ten more.
+# A turn of the consumer thread takes 50 ms, a revocation up to ten seconds, a broker's answer at
+# assignment ten more.
 STUCK_S = 60.0
 _VERDICT_S = 2.0
 _NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
@@ -37,6 +39,14 @@ class Token(Protocol):
         ...
 
 
+class Leading(Protocol):
+    """What the leader's scheduler says of itself."""
+
+    is_leader: bool
+    open_letters: int
+    oldest_letter_s: float
+
+
 class Status:
     """One worker's state, for people and scrapers. `token` is None in shadow."""
 
@@ -44,7 +54,7 @@ class Status:
         self,
         *,
         stages: Stages,
-        scheduler: Scheduler,
+        scheduler: Leading,
         source: KafkaSource,
         monitor: Monitor,
         watch: FleetWatch,
@@ -68,7 +78,9 @@ class Status:
     @property
     def backlog(self) -> int:
         """Positions held in memory without an outcome."""
-        return self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+        return (
+            self.stages.queue.size + self.stages.intake.parked_count + self.stages.letters.under_way
+        )
 
     @property
     def turn_age_s(self) -> float:
@@ -83,7 +95,13 @@ class Status:
             if reason is not said:
                 said, meaning = reason, MEANINGS[reason]
                 tell = _log.info if meaning.standing is Standing.OK else _log.warning
-                tell("verdict", verdict=meaning.standing.value, reason=reason.value, stage=meaning.stage.value, detail=meaning.text)
+                tell(
+                    "verdict",
+                    verdict=meaning.standing.value,
+                    reason=reason.value,
+                    stage=meaning.stage.value,
+                    detail=meaning.text,
+                )
             await asyncio.sleep(_VERDICT_S)
 
     def is_alive(self) -> bool:
@@ -95,7 +113,11 @@ class Status:
         self.monitor.note_progress()
         fleet = self.stages.gate.fleet
         reasons = [f"{name} does not answer" for name in sorted(self.stages.dependencies.down)]
-        reasons += [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)] if fleet else ["circuit not read yet"]
+        reasons += (
+            [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)]
+            if fleet
+            else ["circuit not read yet"]
+        )
         if not self.stages.assignment.partitions:
             reasons.append("no partition assigned")
         elif not self.monitor.has_caught_up:
@@ -107,10 +129,15 @@ class Status:
         return self.monitor.history.lag(self.stages.assignment.partitions)
 
     def pause_s(self) -> float:
-        """How long no call may start after a 429, here or anywhere in the fleet, or without a token."""
+        """How long no call may start after a 429, here or anywhere in the fleet, or without a
+        token.
+        """
         gate, now_s = self.stages.gate, asyncio.get_running_loop().time()
         until_s = gate.fleet.circuit.retry_after_until_s if gate.fleet else None
-        return max(self.stages.pacing.pause_s(now_s), 0.0 if until_s is None else until_s - gate.database_now_s)
+        return max(
+            self.stages.pacing.pause_s(now_s),
+            0.0 if until_s is None else until_s - gate.database_now_s,
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """The body of /status."""
@@ -133,7 +160,9 @@ class Status:
             },
             "delivery": self.delivery,
             "halted": sorted(fleet.halts) if fleet else [],
-            "lag": {f"{self.topic}-{partition}": lag for partition, lag in sorted(self.lag().items())},
+            "lag": {
+                f"{self.topic}-{partition}": lag for partition, lag in sorted(self.lag().items())
+            },
             "freshness_s": round(signs.freshness_s, 3),
             "queue": queue_by_place(signs),
             "backlog": self.backlog,
@@ -143,14 +172,26 @@ class Status:
             "dead_letters_open": self.scheduler.open_letters,
             "dependencies_down": sorted(self.stages.dependencies.down),
             "not_ready": self.missing(),
-            **_as_leader(self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader),
+            **_as_leader(
+                self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
+            ),
         }
 
     def signs(self) -> Signs:
-        """All that the verdict is made of, at this moment. Walks the queue: once per request is enough."""
-        stages, history, now_s = self.stages, self.monitor.history, asyncio.get_running_loop().time()
+        """All that the verdict is made of, at this moment. Walks the queue: once per request is
+        enough.
+        """
+        stages, history, now_s = (
+            self.stages,
+            self.monitor.history,
+            asyncio.get_running_loop().time(),
+        )
         self.monitor.note_progress()
-        fleet, counts, owned = stages.gate.fleet, stages.queue.counts(), stages.assignment.partitions
+        fleet, counts, owned = (
+            stages.gate.fleet,
+            stages.queue.counts(),
+            stages.assignment.partitions,
+        )
         oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
         held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
         return Signs(
@@ -162,7 +203,9 @@ class Status:
             partitions=len(owned),
             has_caught_up=self.monitor.has_caught_up,
             is_stuck=history.is_stuck(owned),
-            freshness_s=max(held_s, history.unhandled_s(stages.assignment.committable(), owned, now_s)),
+            freshness_s=max(
+                held_s, history.unhandled_s(stages.assignment.committable(), owned, now_s)
+            ),
             held_s=held_s,
             parked=stages.intake.parked_count,
             dirty=counts["dirty"],
@@ -173,20 +216,34 @@ class Status:
         )
 
     def _database_now_ms(self) -> float:
-        """Commit times are PostgreSQL's, so their ages are told by its clock: a worker's own may be wrong. Ours until that was read once."""
+        """Commit times are PostgreSQL's, so their ages are told by its clock: a worker's own may be
+        wrong. Ours until that was read once.
+        """
         gate = self.stages.gate
         return gate.database_now_s * 1000 if gate.fleet else self.now_ms()
 
 
 def queue_by_place(signs: Signs) -> dict[str, int]:
-    """Mentors as /status and the metric show them: a mentor that waits for its call waits, whatever the queue calls it."""
-    return {"dirty": signs.dirty, "in_progress": signs.in_progress, "waiting": signs.calling + signs.retrying}
+    """Mentors as /status and the metric show them: a mentor that waits for its call waits, whatever
+    the queue calls it.
+    """
+    return {
+        "dirty": signs.dirty,
+        "in_progress": signs.in_progress,
+        "waiting": signs.calling + signs.retrying,
+    }
 
 
 def _source_signs(sight: Sight) -> SourceSigns:
-    beats = [age_s for age_s in (sight.beat_at_database_s, sight.beat_at_kafka_s) if age_s is not None]
+    beats = [
+        age_s for age_s in (sight.beat_at_database_s, sight.beat_at_kafka_s) if age_s is not None
+    ]
     return SourceSigns(
-        is_connector_down=None if sight.connector is None else any(state in _CONNECTOR_DOWN for state in sight.connector.values()),
+        is_connector_down=(
+            None
+            if sight.connector is None
+            else any(state in _CONNECTOR_DOWN for state in sight.connector.values())
+        ),
         is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
         heartbeat_age_s=max(beats, default=None),
     )
@@ -201,11 +258,21 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
         "group_lag": group_lag,
         "source": {
             "connector": sight.connector,
-            "slot": None
-            if slot is None
-            else {"status": slot.status, "lag_bytes": slot.lag_bytes, "retained_bytes": slot.retained_bytes, "inactive_s": slot.inactive_s},
+            "slot": (
+                None
+                if slot is None
+                else {
+                    "status": slot.status,
+                    "lag_bytes": slot.lag_bytes,
+                    "retained_bytes": slot.retained_bytes,
+                    "inactive_s": slot.inactive_s,
+                }
+            ),
             "heartbeat_s": {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s},
         },
-        "wrong": {wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)} for wanted, wrong in sight.wrong.items()},
+        "wrong": {
+            wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)}
+            for wanted, wrong in sight.wrong.items()
+        },
         "held_removals": sight.held_removals,
     }

@@ -1,11 +1,19 @@
-"""A worker's /status for a terminal: what rules and what to do, then the figures behind it. Draws; asks nobody."""
+"""A worker's /status for a terminal: what rules and what to do, then the figures behind it. Draws;
+asks nobody.
+"""
 
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-_COLOURS = {"ok": "green", "lagging": "yellow", "stalled": "yellow", "halted": "red", "stopped": "red"}
+_COLOURS = {
+    "ok": "green",
+    "lagging": "yellow",
+    "stalled": "yellow",
+    "halted": "red",
+    "stopped": "red",
+}
 
 
 def render(found: dict[str, Any]) -> Table:
@@ -30,7 +38,12 @@ def duration(seconds: float) -> str:
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     circuit, queue, verdict = found["circuit"], found["queue"], found["verdict"]
-    rows = [("verdict", f"[bold {_COLOURS.get(verdict, 'white')}]{verdict}[/]  {escape(found['because'])}")]
+    rows = [
+        (
+            "verdict",
+            f"[bold {_COLOURS.get(verdict, 'white')}]{verdict}[/]  {escape(found['because'])}",
+        )
+    ]
     if found["advice"]:
         rows.append(("do", escape(found["advice"])))
     if found["stage"] != "none":
@@ -39,15 +52,33 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("ready", "yes" if not found["not_ready"] else "no: " + ", ".join(found["not_ready"])),
         ("freshness", _freshness(found["freshness_s"])),
         ("lag", _lag(found)),
-        ("mentors", f"{queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']} waiting"),
-        ("circuit", circuit["state"].replace("_", "-") + (f", {circuit['last_error_code']}" if circuit["last_error_code"] else "")),
+        (
+            "mentors",
+            (
+                f"{queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']}"
+                " waiting"
+            ),
+        ),
+        (
+            "circuit",
+            circuit["state"].replace("_", "-")
+            + (f", {circuit['last_error_code']}" if circuit["last_error_code"] else ""),
+        ),
         ("delivery", found["delivery"]),
     ]
-    return rows + _as_leader(found) if found["leader"] else [*rows, ("fleet", "(another worker leads, and knows)")]
+    return (
+        rows + _as_leader(found)
+        if found["leader"]
+        else [*rows, ("fleet", "(another worker leads, and knows)")]
+    )
 
 
 def _freshness(seconds: float) -> str:
-    return f"{duration(seconds)} since the oldest change that Dynamics does not show" if seconds else "nothing that reached Kafka is owed"
+    return (
+        f"{duration(seconds)} since the oldest change that Dynamics does not show"
+        if seconds
+        else "nothing that reached Kafka is owed"
+    )
 
 
 def _lag(found: dict[str, Any]) -> str:
@@ -58,14 +89,21 @@ def _lag(found: dict[str, Any]) -> str:
 
 def _as_leader(found: dict[str, Any]) -> list[tuple[str, str]]:
     source = found["source"]
-    rows = [("listing", _wrong(found["wrong"])), ("dead letters", f"{found['dead_letters_open']:,} open")]
+    rows = [
+        ("listing", _wrong(found["wrong"])),
+        ("dead letters", f"{found['dead_letters_open']:,} open"),
+    ]
     if found["held_removals"]:
         rows.append(("held back", f"{found['held_removals']:,} removals"))
     return [*rows, ("source", ", ".join(_source(source)) or "not seen yet")]
 
 
 def _wrong(wrong: dict[str, Any]) -> str:
-    words = {"hidden": "shown and should not be", "visible": "hidden and should be shown", "unknown": "with facts outside the contract"}
+    words = {
+        "hidden": "shown and should not be",
+        "visible": "hidden and should be shown",
+        "unknown": "with facts outside the contract",
+    }
     parts = [
         f"{wrong[wanted]['mentors']:,} {text} (up to {duration(wrong[wanted]['oldest_s'])})"
         for wanted, text in words.items()

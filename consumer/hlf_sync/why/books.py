@@ -1,6 +1,8 @@
-"""What PostgreSQL knows of one mentor's past: attempts, dead letters, requests, what is held back; and the fleet's state now. Reads only.
+"""What PostgreSQL knows of one mentor's past: attempts, dead letters, requests, what is held back;
+and the fleet's state now. Reads only.
 
-Called by `why`. Facts and ledger row are not read here but by the worker's own statement (postgres/facts).
+Called by `why`. Facts and ledger row are not read here but by the worker's own statement
+(postgres/facts).
 """
 
 from collections.abc import Iterator
@@ -11,9 +13,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.core.model import MentorId
-from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries
-from hlf_sync.telemetry.trace_parent import trace_id_of
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.telemetry.trace_parent import trace_id_of
+from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries
 
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
 MOST = 500
@@ -61,13 +63,21 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
     with reaching("PostgreSQL"):
         async with pool.connection() as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            attempts = [Attempt(**row) for row in await _rows(connection, _ATTEMPTS, mentor_id, MOST)]
+            attempts = [
+                Attempt(**row) for row in await _rows(connection, _ATTEMPTS, mentor_id, MOST)
+            ]
             failures = await _rows(connection, _FAILURES, mentor_id, MOST)
             requests = await _rows(connection, _REQUESTS, mentor_id, MOST)
             held = await _rows(connection, _HELD, mentor_id)
             closed = await _rows(connection, _CLOSED, mentor_id, MOST)
             ledger = await _rows(connection, _LEDGER, mentor_id)
-    moments = [*deliveries(attempts), *_letters(failures), *_asked(requests), *_guarded(held), *_moments(Kind.CLOSED, closed)]
+    moments = [
+        *deliveries(attempts),
+        *_letters(failures),
+        *_asked(requests),
+        *_guarded(held),
+        *_moments(Kind.CLOSED, closed),
+    ]
     return Books(_row(ledger[0]) if ledger else None, moments)
 
 
@@ -78,37 +88,60 @@ async def _rows(connection: AsyncConnection[Any], statement: str, *values: objec
 
 
 def _row(found: DictRow) -> dict[str, Any]:
-    """Where the open delivery is traced, with its trace's id: what one pastes into the tracing tool."""
+    """Where the open delivery is traced, with its trace's id: what one pastes into the tracing
+    tool.
+    """
     trace_id = trace_id_of(found["trace_parent"])
-    return {name: value for name, value in found.items() if name != "trace_parent"} | {"trace_id": trace_id}
+    return {name: value for name, value in found.items() if name != "trace_parent"} | {
+        "trace_id": trace_id
+    }
 
 
 def _moments(kind: Kind, rows: list[DictRow]) -> Iterator[Moment]:
     for row in rows:
-        yield Moment(row["at_s"], kind, {name: value for name, value in row.items() if name != "at_s"})
+        yield Moment(
+            row["at_s"], kind, {name: value for name, value in row.items() if name != "at_s"}
+        )
 
 
 def _asked(rows: list[DictRow]) -> Iterator[Moment]:
     """A request without a requester came from the application."""
     for moment in _moments(Kind.REQUEST, rows):
-        yield Moment(moment.at_s, moment.kind, {**moment.content, "requested_by": moment.content["requested_by"] or "application"})
+        yield Moment(
+            moment.at_s,
+            moment.kind,
+            {**moment.content, "requested_by": moment.content["requested_by"] or "application"},
+        )
 
 
 def _letters(rows: list[DictRow]) -> Iterator[Moment]:
     for row in rows:
         if row["attempt_count"] == 0:  # no call was made, so the attempts tell of no decision
-            yield Moment(row["at_s"], Kind.DECISION, {"decision": "refuse", "reason": row["error_code"], "triggered_by": None})
+            yield Moment(
+                row["at_s"],
+                Kind.DECISION,
+                {"decision": "refuse", "reason": row["error_code"], "triggered_by": None},
+            )
         yield Moment(
             row["at_s"],
             Kind.DEAD_LETTER,
-            {name: row[name] for name in ("dead_letter_id", "error_code", "attempt_count", "certification_id")},
+            {
+                name: row[name]
+                for name in ("dead_letter_id", "error_code", "attempt_count", "certification_id")
+            },
         )
         if row["resolved_s"] is not None:
-            yield Moment(row["resolved_s"], Kind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]})
+            yield Moment(
+                row["resolved_s"], Kind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]}
+            )
 
 
 def _guarded(rows: list[DictRow]) -> Iterator[Moment]:
     for row in rows:
         yield Moment(row["at_s"], Kind.HELD, {})
         if row["confirmed_s"] is not None:
-            yield Moment(row["confirmed_s"], Kind.CONFIRMED, {"confirmed_by": row["confirmed_by"], "reason": row["reason"]})
+            yield Moment(
+                row["confirmed_s"],
+                Kind.CONFIRMED,
+                {"confirmed_by": row["confirmed_by"], "reason": row["reason"]},
+            )

@@ -1,27 +1,29 @@
-"""A mentor's changes in the topic: found by key in the one partition that the producer puts them in, and told as table, op and time.
+"""A mentor's changes in the topic: found by key in the one partition that the producer puts them
+in, and told as table, op and time.
 
-Called by `why`. Prints nothing of a row but the columns that are ours to know: the certification's id, what a request asks for. A record that nobody
-can read is told too, as a dead letter's source. How far it looks is bounded, and told.
+Called by `why`. Prints nothing of a row but the columns that are ours to know: the certification's
+id, what a request asks for. A record that nobody can read is told too, as a dead letter's source.
+How far it looks is bounded, and told.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hlf_sync import clients
-from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import Change, MentorId, Position, Record, Undecodable
-from hlf_sync.kafka.partitioner import partition_of
-from hlf_sync.why.timeline import Kind, Moment
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.envelope import Table
 from hlf_sync.decode.fields import Field, text
 from hlf_sync.decode.framing import HEADER_BYTES, schema_id_of
-from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.decode.walker import Malformed
 from hlf_sync.errors import DependencyError
-from hlf_sync.config.settings import Settings
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.partitioner import partition_of
+from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
+from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
+from hlf_sync.why.timeline import Kind, Moment
 
 _CLIENT = "hlf-sync-why"
 _OPS = {"c": "insert", "u": "update", "d": "delete", "r": "snapshot", "t": "truncate"}
@@ -30,7 +32,9 @@ _MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far back to look: so many days, and no more than the newest `most` records of the partition."""
+    """How far back to look: so many days, and no more than the newest `most` records of the
+    partition.
+    """
 
     days: float = 30.0
     most: int = 2_000_000
@@ -39,7 +43,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found. `changes` counts all of the mentor's; `committed` is the workers' next position, None when Kafka did not say."""
+    """What was found. `changes` counts all of the mentor's; `committed` is the workers' next
+    position, None when Kafka did not say.
+    """
 
     stretch: Stretch
     is_cut: bool
@@ -52,8 +58,12 @@ Progress = Callable[[int, int], None]
 """Told how many of how many positions have been looked at."""
 
 
-async def search(settings: Settings, mentor_id: MentorId, window: Window, now_s: float, progress: Progress) -> Found:
-    """Look for them; raises `DependencyError` while Kafka cannot be reached. Without the registry, positions and times are told all the same."""
+async def search(
+    settings: Settings, mentor_id: MentorId, window: Window, now_s: float, progress: Progress
+) -> Found:
+    """Look for them; raises `DependencyError` while Kafka cannot be reached. Without the registry,
+    positions and times are told all the same.
+    """
     options = kafka_options(settings)
     async with ChangesLog(options, settings.changes_topic, _CLIENT) as log:
         partition = partition_of(mentor_id, await log.partitions())
@@ -66,11 +76,15 @@ async def search(settings: Settings, mentor_id: MentorId, window: Window, now_s:
     teller = _Teller(settings.organization, schemas, committed)
     moments = [teller.tell(record) for record in found]
     if trouble is not None:
-        moments.append(Moment(now_s, Kind.MISSING, {"part": "tables and ops of changes", "why": trouble}))
+        moments.append(
+            Moment(now_s, Kind.MISSING, {"part": "tables and ops of changes", "why": trouble})
+        )
     return Found(stretch, stretch.first > whole.first, committed, count, moments)
 
 
-async def _of(mentor_id: MentorId, log: ChangesLog, stretch: Stretch, newest: int, progress: Progress) -> tuple[list[Record], int]:
+async def _of(
+    mentor_id: MentorId, log: ChangesLog, stretch: Stretch, newest: int, progress: Progress
+) -> tuple[list[Record], int]:
     """The newest of the mentor's records, and how many there are in all."""
     key, count = mentor_id.encode(), 0
     found: list[Record] = []
@@ -92,7 +106,11 @@ async def _committed(settings: Settings, partition: int) -> int | None:
 
 async def _fetch(settings: Settings, schemas: SchemaCache, records: list[Record]) -> str | None:
     """Put the schemas that the records need into the cache; what went wrong, if anything did."""
-    wanted = {schema_id for record in records if isinstance(schema_id := schema_id_of(record.value or b""), int)}
+    wanted = {
+        schema_id
+        for record in records
+        if isinstance(schema_id := schema_id_of(record.value or b""), int)
+    }
     if not wanted:
         return None
     if not settings.schema_registry_url:
@@ -126,7 +144,9 @@ class _Teller:
         self._committed = committed
 
     def tell(self, record: Record) -> Moment:
-        decoded = self._decoder.decode(record.key, record.value, Position(record.partition, record.offset), record.timestamp_ms)
+        decoded = self._decoder.decode(
+            record.key, record.value, Position(record.partition, record.offset), record.timestamp_ms
+        )
         table, op = self._origin(record)
         content: dict[str, object] = {
             "partition": record.partition,
@@ -139,13 +159,21 @@ class _Teller:
         match decoded:
             case Change():
                 at_s = decoded.committed_ms / _MS
-                content |= {"triggered_by": decoded.trigger.value, "certification_id": decoded.certification_id}
-                content |= {"dead_letter_id": decoded.dead_letter_id, "transaction_id": decoded.transaction_id}
+                content |= {
+                    "triggered_by": decoded.trigger.value,
+                    "certification_id": decoded.certification_id,
+                }
+                content |= {
+                    "dead_letter_id": decoded.dead_letter_id,
+                    "transaction_id": decoded.transaction_id,
+                }
             case Undecodable(error_code, detail):
                 content |= {"error_code": error_code, "detail": detail}
             case _:
                 content["ignored_as"] = _word(decoded)
-        return Moment(at_s, Kind.CHANGE, {name: value for name, value in content.items() if value is not None})
+        return Moment(
+            at_s, Kind.CHANGE, {name: value for name, value in content.items() if value is not None}
+        )
 
     def _origin(self, record: Record) -> tuple[str | None, str | None]:
         """Table and op as the envelope has them; only words that we know."""
@@ -158,7 +186,10 @@ class _Teller:
             row = schema.walker.walk(value, HEADER_BYTES)
         except Malformed:
             return None, None
-        op, namespace, table = (text(field) if field is not None else "" for field in (row[Field.OP], row[Field.SCHEMA], row[Field.TABLE]))
+        op, namespace, table = (
+            text(field) if field is not None else ""
+            for field in (row[Field.OP], row[Field.SCHEMA], row[Field.TABLE])
+        )
         name = f"{namespace}.{table}"
         return name if name in {known.value for known in Table} else None, _OPS.get(op)
 
@@ -166,5 +197,9 @@ class _Teller:
 def _word(decoded: object) -> str:
     reason = getattr(decoded, "reason", None)
     return (
-        str(reason.value) if reason is not None else {"OutOfScope": "other_organization", "UnknownSchema": "unread"}.get(type(decoded).__name__, "?")
+        str(reason.value)
+        if reason is not None
+        else {"OutOfScope": "other_organization", "UnknownSchema": "unread"}.get(
+            type(decoded).__name__, "?"
+        )
     )

@@ -1,4 +1,6 @@
-"""A mentor's story for people: what it is now, what would be decided, how it came to that. Called by the command line; decides nothing."""
+"""A mentor's story for people: what it is now, what would be decided, how it came to that. Called
+by the command line; decides nothing.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hlf_sync.why.timeline import Kind, Moment
 from hlf_sync.why.story import Story, iso
+from hlf_sync.why.timeline import Kind, Moment
 from hlf_sync.why.words import DECISIONS, STATES, because, sentence
 
 _COLOURS = {
@@ -39,12 +41,17 @@ def show(console: Console, story: Story, *, most: int | None = MOST) -> None:
     for moment in story.timeline:
         if moment.kind in _BESIDE:
             label = "not told: " if moment.kind is Kind.MISSING else ""
-            console.print(Text(label + sentence(moment.kind, moment.content), style=_COLOURS[moment.kind]))
+            console.print(
+                Text(label + sentence(moment.kind, moment.content), style=_COLOURS[moment.kind])
+            )
 
 
 def _unknown(console: Console, story: Story) -> None:
     lines = [
-        f"Nobody knows the mentor {story.mentor_id}: no row in hlf_sync.mentor_facts, no contact mapping, nothing ever delivered, no change.",
+        (
+            f"Nobody knows the mentor {story.mentor_id}: no row in hlf_sync.mentor_facts, no"
+            " contact mapping, nothing ever delivered, no change."
+        ),
         "What to check:",
         "  - the id: is it the mentor's (app.mentor.id), and not a contact's or a certification's?",
         "  - the database: does HLF_SYNC_POSTGRES_DSN name the one that the application uses?",
@@ -57,14 +64,33 @@ def _now(story: Story) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("mentor", Text(f"{story.mentor_id}" + (f"  →  contact {story.decision['contact_id']}" if story.decision["contact_id"] else "")))
+    table.add_row(
+        "mentor",
+        Text(
+            f"{story.mentor_id}"
+            + (
+                f"  →  contact {story.decision['contact_id']}"
+                if story.decision["contact_id"]
+                else ""
+            )
+        ),
+    )
     table.add_row("facts", Text(_facts(story.facts)))
     table.add_row("ledger", Text(_ledger(story.ledger)))
     decision = story.decision
     style = "green" if decision["decision"] == "no_call" else "yellow"
-    table.add_row("decision", Text.assemble((DECISIONS[decision["decision"]], style), f": {because(decision['reason'])}"))
+    table.add_row(
+        "decision",
+        Text.assemble((DECISIONS[decision["decision"]], style), f": {because(decision['reason'])}"),
+    )
     if decision["is_remapped"]:
-        table.add_row("", Text("what was delivered went to another contact: the mapping has changed since", style="yellow"))
+        table.add_row(
+            "",
+            Text(
+                "what was delivered went to another contact: the mapping has changed since",
+                style="yellow",
+            ),
+        )
     for line in decision["blocked_by"]:
         table.add_row("", Text(f"but {line}", style="yellow"))
     return table
@@ -76,7 +102,10 @@ def _facts(facts: dict[str, Any] | None) -> str:
     certificate = "no certificate"
     if facts["certification_id"]:
         verb = "valid until" if facts["certificate_is_valid"] else "ended"
-        certificate = f"certificate {facts['certification_id']} {verb} {_short(facts['certificate_expires_at'])}"
+        certificate = (
+            f"certificate {facts['certification_id']} {verb}"
+            f" {_short(facts['certificate_expires_at'])}"
+        )
     return f"{facts['organization']}, {facts['status']}, {certificate}"
 
 
@@ -87,7 +116,9 @@ def _ledger(ledger: dict[str, Any] | None) -> str:
     if ledger["intended"]:
         parts.append(f"intended: {ledger['intended']}")
     if ledger["attempt_count"]:
-        parts.append(f"attempt {ledger['attempt_count']}: {ledger['last_error_code'] or 'under way'}")
+        parts.append(
+            f"attempt {ledger['attempt_count']}: {ledger['last_error_code'] or 'under way'}"
+        )
     if ledger["lease_owner"]:
         parts.append(f"leased by {ledger['lease_owner']} until {_short(ledger['lease_until'])}")
     if ledger["dead_letter_id"]:
@@ -107,11 +138,15 @@ def _timeline(moments: Sequence[Moment], most: int | None) -> Table:
     table.add_column("what", no_wrap=True)
     table.add_column("", overflow="fold")
     if len(shown) < len(told):
-        table.add_row("", "", Text(f"… {len(told) - len(shown)} older moments: --all shows them", style="dim"))
+        table.add_row(
+            "", "", Text(f"… {len(told) - len(shown)} older moments: --all shows them", style="dim")
+        )
     if not shown:
         table.add_row("", "", Text("nothing has happened", style="dim"))
     for moment, when in zip(shown, _times(shown), strict=True):
-        label = Text(_LABELS.get(moment.kind, moment.kind.value), style=_COLOURS.get(moment.kind, ""))
+        label = Text(
+            _LABELS.get(moment.kind, moment.kind.value), style=_COLOURS.get(moment.kind, "")
+        )
         table.add_row(when, label, Text(sentence(moment.kind, moment.content)))
     return table
 
@@ -119,7 +154,10 @@ def _timeline(moments: Sequence[Moment], most: int | None) -> Table:
 def _times(moments: Sequence[Moment]) -> list[str]:
     """The day only where it changes: the eye then finds both."""
     texts = [_short(iso(moment.at_s)) for moment in moments]
-    return texts[:1] + [text[11:].rjust(len(text)) if text[:10] == before[:10] else text for before, text in pairwise(texts)]
+    return texts[:1] + [
+        text[11:].rjust(len(text)) if text[:10] == before[:10] else text
+        for before, text in pairwise(texts)
+    ]
 
 
 def _short(text: str | None) -> str:

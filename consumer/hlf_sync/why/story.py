@@ -1,6 +1,8 @@
-"""Puts one mentor's story together: facts, ledger, decision, timeline. Called by the command line; reads only.
+"""Puts one mentor's story together: facts, ledger, decision, timeline. Called by the command line;
+reads only.
 
-PostgreSQL must answer. Kafka and the registry may be away: then the timeline says which part of it is missing.
+PostgreSQL must answer. Kafka and the registry may be away: then the timeline says which part of it
+is missing.
 """
 
 from dataclasses import asdict, dataclass
@@ -8,26 +10,36 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, decide, has_valid_certificate
-from hlf_sync.core.model import Command, Decision, Facts, LedgerState, MentorId, NoCall, Operation, Refuse
-from hlf_sync.why.timeline import Kind, Moment, in_order
+from hlf_sync.core.model import (
+    Command,
+    Decision,
+    Facts,
+    LedgerState,
+    MentorId,
+    NoCall,
+    Operation,
+    Refuse,
+)
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.ports import Known
 from hlf_sync.postgres.connections import Pool
-from hlf_sync.config.settings import Settings
 from hlf_sync.postgres.delivery_blockers import Surroundings
 from hlf_sync.postgres.delivery_blockers import read as read_surroundings
-from hlf_sync.why import books
-from hlf_sync.why import changes
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.why import books, changes
 from hlf_sync.why.changes import Progress, Window
+from hlf_sync.why.timeline import Kind, Moment, in_order
 
 _LEDGER_TIMES = ("lease_until", "doubt_until", "reevaluate_at", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Times of `timeline` are epoch seconds; those inside the three mappings are ISO texts already, as scripts get them."""
+    """Times of `timeline` are epoch seconds; those inside the three mappings are ISO texts already,
+    as scripts get them.
+    """
 
     mentor_id: MentorId
     facts: dict[str, Any] | None
@@ -38,29 +50,55 @@ class Story:
     @property
     def is_unknown(self) -> bool:
         """Whether nobody has ever heard of this mentor."""
-        happened = [moment for moment in self.timeline if moment.kind not in {Kind.SEARCHED, Kind.MISSING, Kind.CIRCUIT, Kind.HALT}]
-        return self.facts is None and self.ledger is None and not self.decision["contact_id"] and not happened
+        happened = [
+            moment
+            for moment in self.timeline
+            if moment.kind not in {Kind.SEARCHED, Kind.MISSING, Kind.CIRCUIT, Kind.HALT}
+        ]
+        return (
+            self.facts is None
+            and self.ledger is None
+            and not self.decision["contact_id"]
+            and not happened
+        )
 
     def content(self) -> dict[str, Any]:
         """For scripts: contract.md's keys."""
-        timeline = [{"at": iso(moment.at_s), "kind": moment.kind.value, **moment.content} for moment in self.timeline]
-        return {"mentor_id": self.mentor_id, "facts": self.facts, "ledger": self.ledger, "decision": self.decision, "timeline": timeline}
+        timeline = [
+            {"at": iso(moment.at_s), "kind": moment.kind.value, **moment.content}
+            for moment in self.timeline
+        ]
+        return {
+            "mentor_id": self.mentor_id,
+            "facts": self.facts,
+            "ledger": self.ledger,
+            "decision": self.decision,
+            "timeline": timeline,
+        }
 
 
-async def tell(settings: Settings, pool: Pool, mentor_id: MentorId, window: Window | None, progress: Progress) -> Story:
+async def tell(
+    settings: Settings, pool: Pool, mentor_id: MentorId, window: Window | None, progress: Progress
+) -> Story:
     """Tell it; `window` is None where changes are not wanted."""
     view = FactsView(pool)
     await view.ping()
     around = await read_surroundings(pool, settings.organization)
     written = await books.read(pool, mentor_id)
-    moments = [*written.moments, *_fleet(around), *await _changes(settings, mentor_id, window, around.now_s, progress)]
+    moments = [
+        *written.moments,
+        *_fleet(around),
+        *await _changes(settings, mentor_id, window, around.now_s, progress),
+    ]
     # Read last, so that what is shown as 'now' is newer than the story before it.
     reading = await view.read([mentor_id])
     known, rules = reading.mentors[mentor_id], Rules(organization=settings.organization)
     decision = decide(known.facts, known.ledger, reading.now_s, rules)
     ledger = written.ledger
     if ledger is not None:
-        ledger = {name: iso(value) if name in _LEDGER_TIMES else value for name, value in ledger.items()}
+        ledger = {
+            name: iso(value) if name in _LEDGER_TIMES else value for name, value in ledger.items()
+        }
     return Story(
         mentor_id,
         _facts(known.facts, reading.now_s),
@@ -76,10 +114,14 @@ def iso(at_s: float | None) -> str | None:
         return None
     if not isfinite(at_s):
         return "infinity" if at_s > 0 else "-infinity"
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
 
 
-async def _changes(settings: Settings, mentor_id: MentorId, window: Window | None, now_s: float, progress: Progress) -> list[Moment]:
+async def _changes(
+    settings: Settings, mentor_id: MentorId, window: Window | None, now_s: float, progress: Progress
+) -> list[Moment]:
     if window is None:
         return [_missing(now_s, "changes", "not asked for (--no-changes)")]
     if not settings.kafka_bootstrap_servers:
@@ -109,10 +151,19 @@ def _missing(now_s: float, part: str, why: str) -> Moment:
 
 
 def _fleet(around: Surroundings) -> list[Moment]:
-    moments = [Moment(halt.since_s, Kind.HALT, {"reason": halt.reason, "detail": halt.detail}) for halt in around.halts]
+    moments = [
+        Moment(halt.since_s, Kind.HALT, {"reason": halt.reason, "detail": halt.detail})
+        for halt in around.halts
+    ]
     if around.circuit != "closed":
         opened_s = around.opened_s or around.now_s
-        moments.append(Moment(opened_s, Kind.CIRCUIT, {"state": around.circuit, "error_code": around.last_error_code}))
+        moments.append(
+            Moment(
+                opened_s,
+                Kind.CIRCUIT,
+                {"state": around.circuit, "error_code": around.last_error_code},
+            )
+        )
     return moments
 
 
@@ -128,7 +179,9 @@ def _facts(facts: Facts | None, now_s: float) -> dict[str, Any] | None:
     }
 
 
-def _decision(decision: Decision, known: Known, around: Surroundings, now_s: float, delivery: str) -> dict[str, Any]:
+def _decision(
+    decision: Decision, known: Known, around: Surroundings, now_s: float, delivery: str
+) -> dict[str, Any]:
     kind, reason, operation = _kind(decision)
     return {
         "decision": kind,
@@ -151,7 +204,9 @@ def _kind(decision: Decision) -> tuple[str, str, Operation | None]:
             return "refuse", error_code, None
 
 
-def _blocks(known: Known, around: Surroundings, now_s: float, delivery: str, operation: Operation) -> list[str]:
+def _blocks(
+    known: Known, around: Surroundings, now_s: float, delivery: str, operation: Operation
+) -> list[str]:
     """Why the call that is due is not being made."""
     ledger = known.ledger
     lines = around.obstacles(is_removal=operation is Operation.REMOVE)

@@ -1,7 +1,9 @@
-"""A mentor's story in its order: what moments there are, and how they follow one another. Pure; used by `why`.
+"""A mentor's story in its order: what moments there are, and how they follow one another. Pure;
+used by `why`.
 
-The moments come from several clocks and tables. Times rule; where they are equal, cause comes before effect: a change is asked for before it is
-decided, decided before it is called, called before it is a dead letter.
+The moments come from several clocks and tables. Times rule; where they are equal, cause comes
+before effect: a change is asked for before it is decided, decided before it is called, called
+before it is a dead letter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +34,9 @@ _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. `at_s` is epoch seconds; `content` holds ids, words and numbers of our own only."""
+    """One thing that happened. `at_s` is epoch seconds; `content` holds ids, words and numbers of
+    our own only.
+    """
 
     at_s: float
     kind: Kind
@@ -41,7 +45,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One row of `delivery_attempt`. Times are epoch seconds of its start, milliseconds of its length."""
+    """One row of `delivery_attempt`. Times are epoch seconds of its start, milliseconds of its
+    length.
+    """
 
     number: int
     generation: int
@@ -63,7 +69,9 @@ def in_order(moments: Iterable[Moment]) -> list[Moment]:
 
 
 def deliveries(attempts: Sequence[Attempt]) -> list[Moment]:
-    """What a mentor's attempts (in their order) tell: each decision once, each attempt with how long was waited since the one before it."""
+    """What a mentor's attempts (in their order) tell: each decision once, each attempt with how
+    long was waited since the one before it.
+    """
     moments: list[Moment] = []
     before: Attempt | None = None
     for attempt in attempts:
@@ -72,14 +80,22 @@ def deliveries(attempts: Sequence[Attempt]) -> list[Moment]:
             moments.append(Moment(attempt.started_s, Kind.DECISION, _decision(attempt)))
         else:
             waited_s = round(attempt.started_s - before.started_s - before.duration_ms / 1000, 3)
-        moments.append(Moment(attempt.started_s, Kind.ATTEMPT, {**_call(attempt), "waited_s": waited_s}))
+        moments.append(
+            Moment(attempt.started_s, Kind.ATTEMPT, {**_call(attempt), "waited_s": waited_s})
+        )
         before = attempt
     return moments
 
 
 def _is_retry(before: Attempt, attempt: Attempt) -> bool:
-    """Whether this goes on with what the one before it did not bring to an end. A probe's number does not grow, a replay's begins anew."""
-    is_same = (before.operation, before.reason, before.triggered_by) == (attempt.operation, attempt.reason, attempt.triggered_by)
+    """Whether this goes on with what the one before it did not bring to an end. A probe's number
+    does not grow, a replay's begins anew.
+    """
+    is_same = (before.operation, before.reason, before.triggered_by) == (
+        attempt.operation,
+        attempt.reason,
+        attempt.triggered_by,
+    )
     return is_same and before.outcome != "applied" and attempt.number >= before.number
 
 

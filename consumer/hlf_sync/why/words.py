@@ -1,4 +1,6 @@
-"""Sentences for what the story holds as words: reasons, endings, moments. Pure; used by the page, so that scripts get words and people sentences."""
+"""Sentences for what the story holds as words: reasons, endings, moments. Pure; used by the page,
+so that scripts get words and people sentences.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -54,7 +56,11 @@ def sentence(kind: Kind, content: Content) -> str:
 
 
 def _change(content: Content) -> str:
-    what = f"{content['op']} of {content['table']}" if "op" in content and "table" in content else "a change"
+    what = (
+        f"{content['op']} of {content['table']}"
+        if "op" in content and "table" in content
+        else "a change"
+    )
     if "triggered_by" in content and content.get("table") == "hlf_sync.sync_request":
         what += f", {content['triggered_by']}"
     if "certification_id" in content:
@@ -82,38 +88,65 @@ def _decided(content: Content) -> str:
 
 
 def _attempt(content: Content) -> str:
-    waited = f", after waiting {content['waited_s']:.1f} s" if isinstance(content.get("waited_s"), float) else ""
-    code = " ".join(str(content[name]) for name in ("http_status", "error_code") if content.get(name) is not None)
+    waited = (
+        f", after waiting {content['waited_s']:.1f} s"
+        if isinstance(content.get("waited_s"), float)
+        else ""
+    )
+    code = " ".join(
+        str(content[name])
+        for name in ("http_status", "error_code")
+        if content.get(name) is not None
+    )
     outcome = OUTCOMES.get(str(content["outcome"]), str(content["outcome"]))
     return (
-        f"{content['operation']}, attempt {content['attempt_number']}{waited}: {f'{code}, ' if code else ''}{outcome}  ({content['duration_ms']} ms)"
+        f"{content['operation']}, attempt {content['attempt_number']}{waited}:"
+        f" {f'{code}, ' if code else ''}{outcome}  ({content['duration_ms']} ms)"
     )
 
 
 def _letter(content: Content) -> str:
     count = content["attempt_count"]
-    return f"{content['dead_letter_id']}: {because(content['error_code'])}" + (f", after {count} attempts" if count else "")
+    return f"{content['dead_letter_id']}: {because(content['error_code'])}" + (
+        f", after {count} attempts" if count else ""
+    )
 
 
 def _searched(content: Content) -> str:
     cut = f", cut to the newest {content['records']:,} records" if content["is_cut"] else ""
-    shown = f", the newest {content['shown']} shown" if content["shown"] != content["changes"] else ""
+    shown = (
+        f", the newest {content['shown']} shown" if content["shown"] != content["changes"] else ""
+    )
     where = f"partition {content['partition']}, positions {content['first']} to {content['end']}"
-    return f"changes looked for in {where} ({content['days']:g} days{cut}): {content['changes']} found{shown}"
+    return (
+        f"changes looked for in {where} ({content['days']:g} days{cut}): {content['changes']}"
+        f" found{shown}"
+    )
 
 
 _SENTENCES: dict[Kind, Callable[[Content], str]] = {
     Kind.MISSING: lambda content: f"{content['part']}: {content['why']}",
     Kind.SEARCHED: _searched,
-    Kind.CIRCUIT: lambda content: f"the circuit is {str(content['state']).replace('_', '-')} since then ({content['error_code']})",
+    Kind.CIRCUIT: lambda content: (
+        f"the circuit is {str(content['state']).replace('_', '-')} since then"
+        f" ({content['error_code']})"
+    ),
     Kind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
     Kind.CHANGE: _change,
     Kind.REQUEST: _request,
-    Kind.HELD: lambda _content: "the mass change guard holds the removal back: `hlf-sync confirm-removals`",
-    Kind.CONFIRMED: lambda content: f'{content["confirmed_by"]} let the removal through: "{content["reason"]}"',
+    Kind.HELD: lambda _content: (
+        "the mass change guard holds the removal back: `hlf-sync confirm-removals`"
+    ),
+    Kind.CONFIRMED: lambda content: (
+        f'{content["confirmed_by"]} let the removal through: "{content["reason"]}"'
+    ),
     Kind.DECISION: _decided,
     Kind.ATTEMPT: _attempt,
     Kind.DEAD_LETTER: _letter,
-    Kind.RESOLVED: lambda content: f"{content['dead_letter_id']} is settled: the mentor is as it should be",
-    Kind.CLOSED: lambda content: f'{content["closed_by"]} closed {content["dead_letter_id"]}: "{content["reason"]}"',
+    Kind.RESOLVED: lambda content: (
+        f"{content['dead_letter_id']} is settled: the mentor is as it should be"
+    ),
+    Kind.CLOSED: lambda content: (
+        f'{content["closed_by"]} closed {content["dead_letter_id"]}: "{content["reason"]}"'
+    ),
 }

@@ -1,4 +1,6 @@
-"""Listens for changes of what all workers share, so that a pause asked of one stops all within a second. A service of the worker."""
+"""Listens for changes of what all workers share, so that a pause asked of one stops all within a
+second. A service of the worker.
+"""
 
 import asyncio
 
@@ -23,5 +25,7 @@ async def follow_fleet(dsn: Dsn, gate: Gate, dependencies: Dependencies) -> None
                         async for _ in connection.notifies(timeout=_LOOK_S, stop_after=1):
                             pass
         except (DependencyError, OSError) as error:
-            dependencies.failed("PostgreSQL", type(error).__name__, asyncio.get_running_loop().time())
+            dependencies.failed(
+                "PostgreSQL", type(error).__name__, asyncio.get_running_loop().time()
+            )
             await asyncio.sleep(_LOOK_S)

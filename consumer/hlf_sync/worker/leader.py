@@ -1,7 +1,9 @@
-"""What time alone makes due: certificates that end, doubt to be settled, shadow's debt after going live. One leader does it.
+"""What time alone makes due: certificates that end, doubt to be settled, shadow's debt after going
+live. One leader does it.
 
-The leader holds a session-level advisory lock on a connection of its own; when the connection goes, another worker takes over. Everything
-goes through the one door: a sync request per mentor. A request and the mark that it was made are one transaction.
+The leader holds a session-level advisory lock on a connection of its own; when the connection goes,
+another worker takes over. Everything goes through the one door: a sync request per mentor. A
+request and the mark that it was made are one transaction.
 """
 
 import asyncio
@@ -17,7 +19,8 @@ _log = structlog.get_logger()
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.leader'))"
 
-# A visible mentor is due because of the certificate's end; whoever is in doubt, because an older call's late effect has passed.
+# A visible mentor is due because of the certificate's end; whoever is in doubt, because an older
+# call's late effect has passed.
 _DUE = """
 WITH due AS (
   SELECT mentor_id, state FROM hlf_sync.mentor_ledger
@@ -30,21 +33,24 @@ WITH due AS (
 UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor_id = due.mentor_id
 """
 
-# Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for a day (the ledger looks at it too).
+# Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for
+# a day (the ledger looks at it too).
 _PRUNE = (
     "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
 )
 
-# What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not stand still for long, nor hold a long transaction.
+# What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not
+# stand still for long, nor hold a long transaction.
 _PRUNE_ATTEMPTS = """
 DELETE FROM hlf_sync.delivery_attempt WHERE id IN (
   SELECT id FROM hlf_sync.delivery_attempt a WHERE started_at < now() - make_interval(days => %(days)s)
      AND EXISTS (SELECT FROM hlf_sync.delivery_attempt newer WHERE newer.mentor_id = a.mentor_id AND newer.id > a.id) LIMIT %(batch)s)
 """
 
-# Shadow leaves what is due as pending without a call, and its offset is committed: a live leader asks for it, once. At the election for all; later
-# for what has been pending so long that no worker can be about to call (a shadow worker that was still running, say).
+# Shadow leaves what is due as pending without a call, and its offset is committed: a live leader
+# asks for it, once. At the election for all; later for what has been pending so long that no worker
+# can be about to call (a shadow worker that was still running, say).
 _OWED = """
 UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
  WHERE state = 'pending' AND reevaluate_at IS NULL AND updated_at <= now() - make_interval(secs => %s)
@@ -52,7 +58,8 @@ UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
                     WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at)
 """
 
-# Letters about records that could not be read: the ledger row does not name them, so whoever brings the mentor to rest does not see them.
+# Letters about records that could not be read: the ledger row does not name them, so whoever brings
+# the mentor to rest does not see them.
 _RESOLVE = """
 UPDATE hlf_sync.dynamics_sync_failures f SET resolved_at = now() FROM hlf_sync.mentor_ledger l
  WHERE f.resolved_at IS NULL AND l.mentor_id = f.mentor_id AND l.state IN ('in_sync', 'out_of_scope') AND l.updated_at > f.attempted_at
@@ -93,7 +100,9 @@ class Scheduler:
                     async with await connect(self._dsn) as connection:
                         await self._stand(connection)
             except DependencyError as error:
-                self._dependencies.failed("PostgreSQL", error.detail, asyncio.get_running_loop().time())
+                self._dependencies.failed(
+                    "PostgreSQL", error.detail, asyncio.get_running_loop().time()
+                )
             finally:
                 self.is_leader = False
             await asyncio.sleep(TURN_S)
@@ -124,7 +133,9 @@ class Scheduler:
 
     async def _prune_attempts(self, connection: AsyncConnection) -> bool:
         """Delete one batch of old attempts; whether it was the last one."""
-        cursor = await connection.execute(_PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE})
+        cursor = await connection.execute(
+            _PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
+        )
         return cursor.rowcount < _ATTEMPTS_AT_ONCE
 
     async def _is_elected(self, connection: AsyncConnection) -> bool:

@@ -1,7 +1,9 @@
-"""How a worker ends: the first signal asks it to stop within a deadline, the second ends it at once. Called by the wiring.
+"""How a worker ends: the first signal asks it to stop within a deadline, the second ends it at
+once. Called by the wiring.
 
-The deadline holds whatever hangs: at its end the work is given up in good order, and a moment later a thread of its own ends the process, even
-when the event loop or a thread of Kafka's client is stuck. What was cut short is in doubt in the ledger, and comes again.
+The deadline holds whatever hangs: at its end the work is given up in good order, and a moment later
+a thread of its own ends the process, even when the event loop or a thread of Kafka's client is
+stuck. What was cut short is in doubt in the ledger, and comes again.
 """
 
 import asyncio
@@ -25,9 +27,11 @@ _LAST_LINES_S = 0.2
 
 
 def stop_on_signals(deadline_s: float) -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set. From the first on, the process lives no longer than the deadline and a moment for closing.
+    """An event that SIGTERM and SIGINT set. From the first on, the process lives no longer than the
+    deadline and a moment for closing.
 
-    Python's own signal handlers, not the loop's: they are heard also while the loop is stuck or far behind.
+    Python's own signal handlers, not the loop's: they are heard also while the loop is stuck or far
+    behind.
     """
     stop, loop, heard = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
 
@@ -38,7 +42,9 @@ def stop_on_signals(deadline_s: float) -> asyncio.Event:
         _log.info("stopping", signal=signal.Signals(number).name)
         loop.call_soon_threadsafe(stop.set)
 
-    threading.Thread(target=_leave_late, args=(heard, deadline_s + _CLOSE_S), name="exit-watch", daemon=True).start()
+    threading.Thread(
+        target=_leave_late, args=(heard, deadline_s + _CLOSE_S), name="exit-watch", daemon=True
+    ).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     return stop

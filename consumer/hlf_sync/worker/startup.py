@@ -1,4 +1,5 @@
-"""Waiting, at start, for what a worker cannot begin without: PostgreSQL, Kafka, the registry. Called by the wiring.
+"""Waiting, at start, for what a worker cannot begin without: PostgreSQL, Kafka, the registry.
+Called by the wiring.
 
 Dynamics is not among them: changes that need no call can be worked without it.
 """
@@ -9,16 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.connections import Dsn, Pool, connect
+from hlf_sync.postgres.facts import FactsView
 
 _log = structlog.get_logger()
 
 _EVERY_S = 0.5
 
 
-async def reach_all(checks: Mapping[str, Callable[[], Awaitable[object]]], stop: asyncio.Event, deadline_s: float) -> bool:
-    """Wait until every check passes, visibly; False when `deadline_s` seconds have passed or a signal came."""
+async def reach_all(
+    checks: Mapping[str, Callable[[], Awaitable[object]]], stop: asyncio.Event, deadline_s: float
+) -> bool:
+    """Wait until every check passes, visibly; False when `deadline_s` seconds have passed or a
+    signal came.
+    """
     end_s = asyncio.get_running_loop().time() + deadline_s
     for name, check in checks.items():
         said = None
@@ -31,7 +36,12 @@ async def reach_all(checks: Mapping[str, Callable[[], Awaitable[object]]], stop:
                     said = error.detail
                     _log.warning("waiting_for", dependency=name, error_code=error.detail)
                 if asyncio.get_running_loop().time() >= end_s:
-                    _log.error("unreachable", dependency=name, error_code=error.detail, duration_s=deadline_s)
+                    _log.error(
+                        "unreachable",
+                        dependency=name,
+                        error_code=error.detail,
+                        duration_s=deadline_s,
+                    )
                     return False
                 await asyncio.sleep(_EVERY_S)
     return not stop.is_set()
@@ -40,7 +50,8 @@ async def reach_all(checks: Mapping[str, Callable[[], Awaitable[object]]], stop:
 async def reach_postgres(dsn: Dsn, pool: Pool) -> None:
     """Open the pool and read the view once; raises `DependencyError`."""
     if pool.closed:
-        # A refused connection says so at once; the pool would keep it to itself until its time-out, and as long again when it is closed.
+        # A refused connection says so at once; the pool would keep it to itself until its time-out,
+        # and as long again when it is closed.
         async with await connect(dsn):
             pass
         await pool.open(wait=False)

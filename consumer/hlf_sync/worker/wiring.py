@@ -1,4 +1,6 @@
-"""Builds a worker from the settings and runs it: the one place that knows every room. Only the command line imports it."""
+"""Builds a worker from the settings and runs it: the one place that knows every room. Only the
+command line imports it.
+"""
 
 import asyncio
 import os
@@ -12,17 +14,20 @@ from uuid import uuid4
 
 import structlog
 
-from hlf_sync import clients
-from hlf_sync.config import policies
+from hlf_sync import clients, packaged
 from hlf_sync.clock import epoch_ms
+from hlf_sync.config import policies
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, Operation
 from hlf_sync.decode.decoder import Decoder
-from hlf_sync.registry.client import Registry
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.errors import DependencyError, HaltError, InvariantError
-from hlf_sync.postgres.facts import FactsView
+from hlf_sync.kafka.config import consumer_config
+from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
+from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
+from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letters import Origin
@@ -32,28 +37,24 @@ from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult, DynamicsPort
 from hlf_sync.postgres.connections import Dsn, Pool, open_pool
-from hlf_sync.worker.fleet_listener import follow_fleet
-from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
-from hlf_sync.worker.leader import Scheduler
-from hlf_sync.worker.startup import reach_all, reach_postgres
-from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.postgres.ledger import Ledger
-from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
+from hlf_sync.registry.client import Registry
+from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
 from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
-from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
-from hlf_sync.config.settings import Settings
-from hlf_sync import packaged
-from hlf_sync.kafka.config import consumer_config
-from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
-from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
+from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
+from hlf_sync.worker.fleet_listener import follow_fleet
+from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.worker.startup import reach_all, reach_postgres
 
 _log = structlog.get_logger()
 
@@ -84,7 +85,9 @@ async def run_worker(settings: Settings, secret_file: Path | None = None) -> int
         }
         if not await reach_all(checks, stop, settings.startup_deadline_s):
             return EXIT_UNREACHABLE if not stop.is_set() else EXIT_DONE
-        return await _Assembly(settings, worker, secret_file, pool, registry, lag, stack, tracing).run(stop)
+        return await _Assembly(
+            settings, worker, secret_file, pool, registry, lag, stack, tracing
+        ).run(stop)
 
 
 class _Assembly:
@@ -121,10 +124,19 @@ class _Assembly:
         stages = assemble(self._outside(schemas, dynamics), self._policies(), self._dependencies)
         stages.assignment.partition_count = await self._lag.partitions()
         worker = Worker(stages, revocation_s=_REVOCATION_S - 1)
-        Schemas(RegistrySchemas(self._registry, schemas), stages.intake, self._dependencies, patience_s=settings.schema_patience_s)
+        Schemas(
+            RegistrySchemas(self._registry, schemas),
+            stages.intake,
+            self._dependencies,
+            patience_s=settings.schema_patience_s,
+        )
         source = self._source(worker)
-        scheduler = Scheduler(_dsn(settings), self._dependencies, is_live=settings.delivery == "live")
-        monitor = Monitor(self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader)
+        scheduler = Scheduler(
+            _dsn(settings), self._dependencies, is_live=settings.delivery == "live"
+        )
+        monitor = Monitor(
+            self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
+        )
         watch = self._watch(scheduler, stages.gate)
         status = Status(
             stages=stages,
@@ -138,7 +150,9 @@ class _Assembly:
             token=credentials,
             now_ms=epoch_ms,
         )
-        scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None)
+        scrape = Scrape(
+            status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None
+        )
         runner = await serve(status, scrape, settings.http_host, settings.http_port)
         self._stack.push_async_callback(runner.cleanup)
         _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
@@ -178,7 +192,9 @@ class _Assembly:
             is_shadow=settings.delivery == "shadow",
         )
 
-    def _services(self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None) -> dict[str, Callable[[], Awaitable[None]]]:
+    def _services(
+        self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
@@ -186,19 +202,29 @@ class _Assembly:
         }
         if settings.connect_url:
             url, login = settings.connect_url, clients.connect_login(settings)
-            services["connector"] = lambda: revive_connector(url, login, lambda: scheduler.is_leader)
+            services["connector"] = lambda: revive_connector(
+                url, login, lambda: scheduler.is_leader
+            )
         if credentials is not None:
             sign_in = _SignIn(credentials)
-            services["credentials"] = lambda: watch_credentials(stages.gate, sign_in, retry_s=settings.auth_retry_s)
+            services["credentials"] = lambda: watch_credentials(
+                stages.gate, sign_in, retry_s=settings.auth_retry_s
+            )
         return services
 
     def _source(self, worker: Worker) -> KafkaSource:
         settings = self._settings
         return KafkaSource(
             consumer_config(
-                bootstrap_servers=settings.kafka_bootstrap_servers or "", group_id=settings.kafka_group_id, options=settings.kafka_options
+                bootstrap_servers=settings.kafka_bootstrap_servers or "",
+                group_id=settings.kafka_group_id,
+                options=settings.kafka_options,
             ),
-            SourcePolicy(settings.changes_topic, revocation_s=_REVOCATION_S, reads_trace=self._tracing is not None),
+            SourcePolicy(
+                settings.changes_topic,
+                revocation_s=_REVOCATION_S,
+                reads_trace=self._tracing is not None,
+            ),
             worker,
             asyncio.get_running_loop(),
         )
@@ -217,9 +243,14 @@ class _Assembly:
     def _letter_topic(self) -> LetterTopic:
         settings, schema = self._settings, packaged.schema("dead_letter.avsc")
         topic = LetterTopic(
-            producer_config(bootstrap_servers=settings.kafka_bootstrap_servers or "", options=settings.kafka_options),
+            producer_config(
+                bootstrap_servers=settings.kafka_bootstrap_servers or "",
+                options=settings.kafka_options,
+            ),
             settings.dead_letters_topic,
-            lambda: register_guarded(self._registry, f"{settings.dead_letters_topic}-value", schema),
+            lambda: register_guarded(
+                self._registry, f"{settings.dead_letters_topic}-value", schema
+            ),
         )
         self._stack.callback(topic.close)
         return topic
@@ -233,7 +264,9 @@ class _Assembly:
             heartbeats=self._lag.of(HEARTBEAT_TOPIC, settings.kafka_group_id),
             registry=self._registry.ping,
             replayed=self._lag.of(settings.dead_letters_topic, REPLAY_GROUP),
-            connector_status=(lambda: _connector_status(settings)) if settings.connect_url else None,
+            connector_status=(
+                (lambda: _connector_status(settings)) if settings.connect_url else None
+            ),
             leads=lambda: scheduler.is_leader,
             now_ms=lambda: int(gate.database_now_s * 1000),
         )

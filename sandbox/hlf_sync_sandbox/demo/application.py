@@ -1,6 +1,8 @@
-"""The application's side: what it would write into its own tables, and what the facts say of everybody. Called by the story and the verdict.
+"""The application's side: what it would write into its own tables, and what the facts say of
+everybody. Called by the story and the verdict.
 
-Here speaks the application, as the database's superuser: nothing of `consumer` is used, so the expectation is independent of its decisions.
+Here speaks the application, as the database's superuser: nothing of `consumer` is used, so the
+expectation is independent of its decisions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +21,17 @@ SELECT m.id::text,
          AND EXISTS (SELECT FROM app.certification c WHERE c.mentor_id = m.id AND c.status <> 'revoked' AND c.expires_at > now())
   FROM app.mentor m LEFT JOIN hlf_sync.contact_mapping map ON map.mentor_id = m.id
 """
-_COMMITTED = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000 FROM app.mentor WHERE id = %s"
-_OPEN_LETTER = "SELECT error_code FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = %s AND resolved_at IS NULL"
-_UNSETTLED = "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL OR state IN ('pending', 'in_doubt', 'dead_lettered')"
+_COMMITTED = (
+    "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000 FROM app.mentor WHERE id = %s"
+)
+_OPEN_LETTER = (
+    "SELECT error_code FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = %s AND resolved_at IS"
+    " NULL"
+)
+_UNSETTLED = (
+    "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL OR state IN ('pending',"
+    " 'in_doubt', 'dead_lettered')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,13 @@ class Application:
                 [(mentor.id, mentor.organization, mentor.status) for mentor in mentors],
             )
             cursor.executemany(
-                "INSERT INTO app.certification (id, mentor_id, status, expires_at) VALUES (%s, %s, 'issued', now() + make_interval(secs => %s))",
-                [(mentor.certification_id, mentor.id, mentor.certificate_s) for mentor in mentors if mentor.certificate_s is not None],
+                "INSERT INTO app.certification (id, mentor_id, status, expires_at) VALUES (%s, %s,"
+                " 'issued', now() + make_interval(secs => %s))",
+                [
+                    (mentor.certification_id, mentor.id, mentor.certificate_s)
+                    for mentor in mentors
+                    if mentor.certificate_s is not None
+                ],
             )
         if is_mapped:
             self.map(mentors)
@@ -70,22 +85,31 @@ class Application:
 
     def set_status(self, mentor: Mentor, status: str) -> None:
         """One change of one mentor, in a transaction of its own."""
-        self._connection.execute("UPDATE app.mentor SET status = %s, updated_at = now() WHERE id = %s", (status, mentor.id))
+        self._connection.execute(
+            "UPDATE app.mentor SET status = %s, updated_at = now() WHERE id = %s",
+            (status, mentor.id),
+        )
 
     def set_statuses(self, mentors: Iterable[Mentor], status: str) -> None:
         """One transaction for all of them."""
-        self._connection.execute("UPDATE app.mentor SET status = %s WHERE id = ANY (%s::uuid[])", (status, [mentor.id for mentor in mentors]))
+        self._connection.execute(
+            "UPDATE app.mentor SET status = %s WHERE id = ANY (%s::uuid[])",
+            (status, [mentor.id for mentor in mentors]),
+        )
 
     def end_certificate(self, mentor: Mentor, seconds: float) -> None:
         """Let its certificate end so many seconds from now."""
         self._connection.execute(
-            "UPDATE app.certification SET expires_at = now() + make_interval(secs => %s) WHERE id = %s", (seconds, mentor.certification_id)
+            "UPDATE app.certification SET expires_at = now() + make_interval(secs => %s) WHERE id"
+            " = %s",
+            (seconds, mentor.certification_id),
         )
 
     def certify(self, mentor: Mentor) -> None:
         """A new certificate for a year."""
         self._connection.execute(
-            "INSERT INTO app.certification (id, mentor_id, status, expires_at) VALUES (gen_random_uuid(), %s, 'issued', now() + interval '1 year')",
+            "INSERT INTO app.certification (id, mentor_id, status, expires_at) VALUES"
+            " (gen_random_uuid(), %s, 'issued', now() + interval '1 year')",
             (mentor.id,),
         )
 

@@ -1,4 +1,5 @@
-"""Who plays: a thousand mentors as plain values, eight of them with a part in the story. Pure; no mentor has a name or an address.
+"""Who plays: a thousand mentors as plain values, eight of them with a part in the story. Pure; no
+mentor has a name or an address.
 
 Called by `application` (which writes them into the tables) and by the story.
 """
@@ -14,7 +15,9 @@ _YEAR_S = 365 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Mentor:
-    """One mentor before the story begins. `certificate_s`: its end from now, in seconds; None = no certificate."""
+    """One mentor before the story begins. `certificate_s`: its end from now, in seconds; None = no
+    certificate.
+    """
 
     number: int
     role: str = ""
@@ -46,7 +49,9 @@ RETURNS_BARE = Mentor(5, "returns, no certificate", status="paused", certificate
 ELSEWHERE = Mentor(6, "another organisation", organization=OTHERS)
 UNMAPPED = Mentor(7, "no mapping yet")
 """Joins in the middle of the story."""
-BUSY = tuple(Mentor(100 + place, f"busy, {place + 1} of 50" if place == 0 else "") for place in range(50))
+BUSY = tuple(
+    Mentor(100 + place, f"busy, {place + 1} of 50" if place == 0 else "") for place in range(50)
+)
 
 PROTAGONISTS = (LEAVES, LAPSES, RENEWS, RETURNS, RETURNS_BARE, ELSEWHERE, UNMAPPED, BUSY[0])
 
@@ -54,7 +59,9 @@ _CROWD = 1000
 
 
 def population() -> list[Mentor]:
-    """Everybody who is there when the story begins: 1,000 mentors, one in ten of another organisation."""
+    """Everybody who is there when the story begins: 1,000 mentors, one in ten of another
+    organisation.
+    """
     known = [mentor for mentor in (*PROTAGONISTS, *BUSY[1:]) if mentor is not UNMAPPED]
     return known + [_extra(number) for number in range(1000, 1000 + _CROWD - len(known))]
 

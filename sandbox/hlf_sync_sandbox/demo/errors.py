@@ -1,4 +1,6 @@
-"""What ends the demo early. Raised by all of `hlf_sync_sandbox.demo`, shown by `hlf_sync_sandbox.demo.cli` alone."""
+"""What ends the demo early. Raised by all of `hlf_sync_sandbox.demo`, shown by
+`hlf_sync_sandbox.demo.cli` alone.
+"""
 
 from hlf_sync_sandbox.errors import SandboxError
 

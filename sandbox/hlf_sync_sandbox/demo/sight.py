@@ -1,6 +1,8 @@
-"""What is to be seen: each protagonist's row, facts, decision and CRM value, and the worker's own state, read four times a second.
+"""What is to be seen: each protagonist's row, facts, decision and CRM value, and the worker's own
+state, read four times a second.
 
-Runs in a thread with connections of its own, for the live view only: nothing is decided on what it shows.
+Runs in a thread with connections of its own, for the live view only: nothing is decided on what it
+shows.
 """
 
 import threading
@@ -8,9 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import psycopg
-
 from hlf_sync.core.decide import Rules, decide
-from hlf_sync.core.model import Command, Facts, LedgerRow, LedgerState, NoCall, Operation, Visibility
+from hlf_sync.core.model import (
+    Command,
+    Facts,
+    LedgerRow,
+    LedgerState,
+    NoCall,
+    Operation,
+    Visibility,
+)
+
 from hlf_sync_sandbox.demo.cast import OURS, PROTAGONISTS
 from hlf_sync_sandbox.demo.worker import Worker
 from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
@@ -77,7 +87,10 @@ class Watch:
 
     def _look(self, connection: psycopg.Connection) -> None:
         shown = self._dynamics.contacts()
-        rows = {row[0]: row[1:] for row in connection.execute(_READ, ([mentor.id for mentor in PROTAGONISTS],))}
+        rows = {
+            row[0]: row[1:]
+            for row in connection.execute(_READ, ([mentor.id for mentor in PROTAGONISTS],))
+        }
         lines = []
         for mentor in PROTAGONISTS:
             line = Line(mentor.role, crm=shown.get(mentor.contact_id))
@@ -86,11 +99,29 @@ class Watch:
 
 
 def _line(line: Line, row: tuple[Any, ...]) -> Line:
-    organization, status, expires_s, now_s, has_ledger, applied, intended, state, error_code, operation, triggered_by = row
+    (
+        organization,
+        status,
+        expires_s,
+        now_s,
+        has_ledger,
+        applied,
+        intended,
+        state,
+        error_code,
+        operation,
+        triggered_by,
+    ) = row
     ledger = LedgerRow()
     if has_ledger:
-        ledger = LedgerRow(Visibility(applied) if applied else None, Visibility(intended) if intended else None, LedgerState(state))
-    decision = decide(Facts(organization, status, certificate_expires_s=expires_s), ledger, now_s, Rules(OURS))
+        ledger = LedgerRow(
+            Visibility(applied) if applied else None,
+            Visibility(intended) if intended else None,
+            LedgerState(state),
+        )
+    decision = decide(
+        Facts(organization, status, certificate_expires_s=expires_s), ledger, now_s, Rules(OURS)
+    )
     text = ""
     match decision:
         case _ if state == LedgerState.DEAD_LETTERED:
@@ -104,7 +135,12 @@ def _line(line: Line, row: tuple[Any, ...]) -> Line:
             text = f"no call: {reason}"
         case refusal:
             text = f"refused: {refusal.error_code}"
-    return replace(line, row=f"{organization} {status}", certificate=_certificate(expires_s, now_s), decision=text)
+    return replace(
+        line,
+        row=f"{organization} {status}",
+        certificate=_certificate(expires_s, now_s),
+        decision=text,
+    )
 
 
 def _certificate(expires_s: float | None, now_s: float) -> str:

@@ -1,6 +1,8 @@
-"""The story's loud half, all of it on the same 50 mentors: a steady stream, a burst, an outage. Called by `production`.
+"""The story's loud half, all of it on the same 50 mentors: a steady stream, a burst, an outage.
+Called by `production`.
 
-The same 50, because the mass change guard would rightly stop a demo that removes more than a tenth of the listing.
+The same 50, because the mass change guard would rightly stop a demo that removes more than a tenth
+of the listing.
 """
 
 import time
@@ -39,13 +41,23 @@ class Collapse:
 def stream(world: World) -> list[Sample]:
     """Ten changes a second, each of another mentor: what freshness is measured on."""
     world.view.scene("a steady stream: 100 changes, ten a second; freshness is measured on these")
-    world.view.say("always the same 50 mentors from here: the mass change guard would stop the removal of a tenth of the listing", "dim")
+    world.view.say(
+        "always the same 50 mentors from here: the mass change guard would stop the removal of a"
+        " tenth of the listing",
+        "dim",
+    )
     samples = []
     due_s = time.monotonic()
     for status in ("paused", "reinstated"):
         for mentor in BUSY:
             world.application.set_status(mentor, status)
-            samples.append(Sample(mentor.contact_id, status == "reinstated", world.application.committed_ms(mentor)))
+            samples.append(
+                Sample(
+                    mentor.contact_id,
+                    status == "reinstated",
+                    world.application.committed_ms(mentor),
+                )
+            )
             due_s += _STREAM_EVERY_S
             time.sleep(max(0.0, due_s - time.monotonic()))
     world.until_settled(_SETTLE_S)
@@ -54,7 +66,9 @@ def stream(world: World) -> list[Sample]:
 
 def burst(world: World) -> Collapse:
     """Many changes of few mentors, as fast as the database takes them."""
-    world.view.scene(f"a burst: {_BURST:,} changes of {len(BUSY)} mentors, each in a transaction of its own")
+    world.view.scene(
+        f"a burst: {_BURST:,} changes of {len(BUSY)} mentors, each in a transaction of its own"
+    )
     last, evaluations = world.dynamics.last_seq(), world.worker.count("evaluations_total")
     began_s = time.monotonic()
     for number in range(_BURST):
@@ -67,7 +81,8 @@ def burst(world: World) -> Collapse:
     calls = len(world.dynamics.journal(last, kind="api"))
     found = Collapse(_BURST, world.worker.count("evaluations_total") - evaluations, calls)
     world.view.say(
-        f"written in {written_s:.1f} s, all right {settled_s:.1f} s later: {found.evaluations} evaluations, {found.calls} calls",
+        f"written in {written_s:.1f} s, all right {settled_s:.1f} s later: {found.evaluations}"
+        f" evaluations, {found.calls} calls",
         "green",
     )
     return found
@@ -75,19 +90,27 @@ def burst(world: World) -> Collapse:
 
 def outage(world: World) -> None:
     """Dynamics answers 503 to everybody while changes go on."""
-    world.view.scene(f"Dynamics is away for {_OUTAGE_S:.0f} s: it answers 503, and the changes go on")
+    world.view.scene(
+        f"Dynamics is away for {_OUTAGE_S:.0f} s: it answers 503, and the changes go on"
+    )
     last = world.dynamics.last_seq()
     world.dynamics.outage(_OUTAGE_S, mode="503")
     end_s = time.monotonic() + _OUTAGE_S
     world.application.set_statuses(BUSY[:_OUTAGE_FIRST:2], "paused")
     world.application.set_statuses(BUSY[1 : 2 * _OUTAGE_FIRST : 2], "reinstated")
-    world.until(lambda: world.worker.status().get("circuit", {}).get("state") == "open", "the circuit opens")
-    world.view.say("the circuit is open: no calls, except one probe after each cool-down of 5 s", "yellow")
+    world.until(
+        lambda: world.worker.status().get("circuit", {}).get("state") == "open", "the circuit opens"
+    )
+    world.view.say(
+        "the circuit is open: no calls, except one probe after each cool-down of 5 s", "yellow"
+    )
     changes = _go_on(world, end_s)
     failed = sum(entry["status"] != 204 for entry in world.dynamics.journal(last, kind="api"))  # noqa: PLR2004 - No Content
     world.view.say(f"the outage ends: {changes} changes wait, {failed} calls had failed")
     settled_s = world.until_settled(_SETTLE_S)
-    world.view.say(f"all delivered {settled_s:.1f} s later, no dead letter, nobody restarted anything", "green")
+    world.view.say(
+        f"all delivered {settled_s:.1f} s later, no dead letter, nobody restarted anything", "green"
+    )
 
 
 def _go_on(world: World, end_s: float) -> int:

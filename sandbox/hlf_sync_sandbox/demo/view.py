@@ -1,4 +1,6 @@
-"""What a person sees: a live table on a terminal, one plain line per event elsewhere. Called by the story; decides how, never what."""
+"""What a person sees: a live table on a terminal, one plain line per event elsewhere. Called by the
+story; decides how, never what.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +35,9 @@ class View:
     def scene(self, text: str) -> None:
         """A new scene begins."""
         self._scene = text
-        self._console.print(Text(f"{self.elapsed_s:5.1f} s  ▶ {text}", style="bold"), soft_wrap=True)
+        self._console.print(
+            Text(f"{self.elapsed_s:5.1f} s  ▶ {text}", style="bold"), soft_wrap=True
+        )
 
     def say(self, text: str, style: str = "") -> None:
         """Something happened in it."""
@@ -45,17 +49,29 @@ class View:
         if self._is_plain:
             yield
             return
-        with Live(get_renderable=lambda: self._picture(look()), console=self._console, refresh_per_second=5):
+        with Live(
+            get_renderable=lambda: self._picture(look()),
+            console=self._console,
+            refresh_per_second=5,
+        ):
             yield
 
     def roll(self, sight: Sight) -> None:
         """The protagonists once, for logs."""
         if self._is_plain:
             for line in sight.lines:
-                self.say(f"{line.role:<24} {line.row:<17} → {line.certificate:<16} → {line.decision:<36} → {_crm(line)}")
+                self.say(
+                    f"{line.role:<24} {line.row:<17} → {line.certificate:<16} → {line.decision:<36}"
+                    f" → {_crm(line)}"
+                )
 
     def _picture(self, sight: Sight) -> RenderableType:
-        return Group(Rule(self._scene, style="dim"), _cast(sight), _worker(sight.status), Text(f"{self.elapsed_s:5.1f} s", style="dim"))
+        return Group(
+            Rule(self._scene, style="dim"),
+            _cast(sight),
+            _worker(sight.status),
+            Text(f"{self.elapsed_s:5.1f} s", style="dim"),
+        )
 
 
 def _cast(sight: Sight) -> Table:
@@ -64,7 +80,9 @@ def _cast(sight: Sight) -> Table:
         table.add_column(title, no_wrap=True)
     for line in sight.lines:
         style = {True: "green", False: "red", None: "dim"}[line.crm]
-        table.add_row(line.role, line.row, line.certificate, line.decision, Text(_crm(line), style=style))
+        table.add_row(
+            line.role, line.row, line.certificate, line.decision, Text(_crm(line), style=style)
+        )
     return table
 
 
@@ -79,6 +97,9 @@ def _worker(status: dict[str, Any]) -> Text:
     text = Text("circuit ", style="dim")
     text.append(circuit["state"], style=_CIRCUITS[circuit["state"]])
     text.append(f"   lag {sum(status['lag'].values())}   freshness {status['freshness_s']:.1f} s")
-    text.append(f"   queue {queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']} waiting")
+    text.append(
+        f"   queue {queue['dirty']} dirty, {queue['in_progress']} in progress, {queue['waiting']}"
+        " waiting"
+    )
     text.append(f"   dead letters {status['dead_letters_open']}")
     return text

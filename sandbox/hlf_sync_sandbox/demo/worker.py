@@ -1,4 +1,5 @@
-"""The worker of the demo: `hlf-sync run` as a process of its own, as in production. Called by `production`.
+"""The worker of the demo: `hlf-sync run` as a process of its own, as in production. Called by
+`production`.
 
 Must not reach into the worker: what it does is seen on its HTTP pages and in its log only.
 """
@@ -18,7 +19,8 @@ from hlf_sync_sandbox.demo.errors import WorkerError
 from hlf_sync_sandbox.layout import tail
 from hlf_sync_sandbox.process import MARK
 
-# What the demo sets otherwise than the defaults, so that two minutes show everything. Shown on the screen.
+# What the demo sets otherwise than the defaults, so that two minutes show everything. Shown on the
+# screen.
 HURRIED = {
     "HLF_SYNC_PACE_REQUESTS_PER_S": "400",
     "HLF_SYNC_PACE_BURST": "50",
@@ -37,18 +39,32 @@ class Worker:
 
     def __init__(self, env_file: Path, root: Path) -> None:
         self.log = root / "logs" / "worker.log"
-        self.port = next(port for port in range(15_000, 30_000) if port not in ports.read(root / "ports.json").values() and ports.is_free(port))
-        # The mark lets `sandbox down` find it should this process be killed. A session of its own: Ctrl-C reaches the demo alone, which stops it.
+        self.port = next(
+            port
+            for port in range(15_000, 30_000)
+            if port not in ports.read(root / "ports.json").values() and ports.is_free(port)
+        )
+        # The mark lets `sandbox down` find it should this process be killed. A session of its own:
+        # Ctrl-C reaches the demo alone, which stops it.
         environ = _clean() | HURRIED | {"HLF_SYNC_HTTP_PORT": str(self.port), MARK: str(root)}
-        command = [sys.executable, "-m", "consumer", "run", "--env-file", str(env_file)]
+        command = [sys.executable, "-m", "hlf_sync", "run", "--env-file", str(env_file)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ, start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environ,
+                start_new_session=True,
+            )
 
     def check(self) -> None:
         """Raise `WorkerError` when it has ended."""
         code = self._process.poll()
         if code is not None:
-            raise WorkerError(f"the worker ended with exit code {code}", f"read {self.log}", tail(self.log))
+            raise WorkerError(
+                f"the worker ended with exit code {code}", f"read {self.log}", tail(self.log)
+            )
 
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
@@ -63,7 +79,13 @@ class Worker:
     def count(self, metric: str, label: str = "") -> int:
         """The sum of a counter from /metrics, over the label values that hold `label`."""
         page = self._get("/metrics")[1].decode()
-        return int(sum(float(value) for name, labels, value in _COUNTER.findall(page) if name == f"hlf_sync_{metric}" and label in labels))
+        return int(
+            sum(
+                float(value)
+                for name, labels, value in _COUNTER.findall(page)
+                if name == f"hlf_sync_{metric}" and label in labels
+            )
+        )
 
     def stop(self) -> None:
         """Ask it to drain and wait; kill it only when it does not."""
@@ -88,5 +110,6 @@ class Worker:
 
 
 def _clean() -> dict[str, str]:
-    # Settings of the person's own shell would lead the worker elsewhere: the environment wins over the env file.
+    # Settings of the person's own shell would lead the worker elsewhere: the environment wins over
+    # the env file.
     return {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")}

@@ -1,4 +1,6 @@
-"""All that a scene can touch and look at, in one value, and the one way to wait: for a condition, with a deadline."""
+"""All that a scene can touch and look at, in one value, and the one way to wait: for a condition,
+with a deadline.
+"""
 
 import time
 from collections.abc import Callable
@@ -25,12 +27,16 @@ class World:
     view: View
 
     def until(self, condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> float:
-        """Wait until it holds; the seconds it took. Raises `StoryError` after the deadline, `WorkerError` when the worker has died."""
+        """Wait until it holds; the seconds it took. Raises `StoryError` after the deadline,
+        `WorkerError` when the worker has died.
+        """
         began_s = time.monotonic()
         while not condition():
             self.worker.check()
             if time.monotonic() - began_s > deadline_s:
-                raise StoryError(f"{what}: not within {deadline_s:.0f} s", f"read {self.worker.log}")
+                raise StoryError(
+                    f"{what}: not within {deadline_s:.0f} s", f"read {self.worker.log}"
+                )
             time.sleep(_PAUSE_S)
         return time.monotonic() - began_s
 
@@ -42,11 +48,17 @@ class World:
     def until_shown(self, mentor: Mentor, *, is_shown: bool, deadline_s: float = 20.0) -> None:
         """Wait until the CRM shows it so, and say how long that took."""
         word = "shown" if is_shown else "hidden"
-        took_s = self.until(lambda: self.crm(mentor) is is_shown, f"the mentor of the scene ({mentor.role}) is {word} in the CRM", deadline_s)
+        took_s = self.until(
+            lambda: self.crm(mentor) is is_shown,
+            f"the mentor of the scene ({mentor.role}) is {word} in the CRM",
+            deadline_s,
+        )
         self.view.say(f"CRM: {word} after {took_s * 1000:.0f} ms", "green")
 
     def until_settled(self, deadline_s: float = 30.0) -> float:
-        """Wait until the CRM equals the facts, no change is left in the topic and nothing is in doubt."""
+        """Wait until the CRM equals the facts, no change is left in the topic and nothing is in
+        doubt.
+        """
         return self.until(self._is_settled, "everything settled", deadline_s)
 
     def differences(self) -> list[str]:
@@ -55,11 +67,14 @@ class World:
         return [
             one.mentor_id
             for one in self.application.expected()
-            if one.is_ours and (one.contact_id is None or shown.get(one.contact_id) is not one.is_shown)
+            if one.is_ours
+            and (one.contact_id is None or shown.get(one.contact_id) is not one.is_shown)
         ]
 
     def _is_settled(self) -> bool:
         if self.differences() or self.application.unsettled():
             return False
         status = self.worker.status()
-        return bool(status) and not sum(status["lag"].values()) and not any(status["queue"].values())
+        return (
+            bool(status) and not sum(status["lag"].values()) and not any(status["queue"].values())
+        )

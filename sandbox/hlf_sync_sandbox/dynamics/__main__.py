@@ -1,4 +1,6 @@
-"""`python -m hlf_sync_sandbox.dynamics`: starts the emulator in the foreground. Called by the sandbox and by tests."""
+"""`python -m hlf_sync_sandbox.dynamics`: starts the emulator in the foreground. Called by the
+sandbox and by tests.
+"""
 
 import sys
 from pathlib import Path
@@ -13,13 +15,21 @@ from hlf_sync_sandbox.dynamics.throttle import UNLIMITED, Limits
 
 def start(
     *,
-    state: Annotated[Path, typer.Option(help="Directory for certificates, contacts, journal and dynamics.json.")],
+    state: Annotated[
+        Path, typer.Option(help="Directory for certificates, contacts, journal and dynamics.json.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: the port of the last start, or a free one.")] = 0,
-    journal_file: Annotated[bool, typer.Option(help="Append every request to journal.jsonl.")] = True,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: the port of the last start, or a free one.")
+    ] = 0,
+    journal_file: Annotated[
+        bool, typer.Option(help="Append every request to journal.jsonl.")
+    ] = True,
     journal_size: Annotated[int, typer.Option(min=1, help="Requests kept in memory.")] = RING_SIZE,
     limits: Annotated[bool, typer.Option(help="The protection limits of the service.")] = True,
-    time_scale: Annotated[float, typer.Option(min=0.001, help="100: the window of 300 s lasts 3 s.")] = 1.0,
+    time_scale: Annotated[
+        float, typer.Option(min=0.001, help="100: the window of 300 s lasts 3 s.")
+    ] = 1.0,
 ) -> None:
     """Emulate Dynamics 365 (Dataverse Web API) and Microsoft Entra ID over TLS until SIGTERM."""
     try:

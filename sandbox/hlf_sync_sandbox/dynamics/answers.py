@@ -1,6 +1,8 @@
-"""An HTTP answer as a value, the bodies that Dataverse and its front end send, and their rendering to bytes.
+"""An HTTP answer as a value, the bodies that Dataverse and its front end send, and their rendering
+to bytes.
 
-Built by `dataverse`, `sts`, `faults` and `steering`, sent by `connection`. Pure; knows nothing of why.
+Built by `dataverse`, `sts`, `faults` and `steering`, sent by `connection`. Pure; knows nothing of
+why.
 """
 
 import gzip
@@ -66,7 +68,9 @@ def json_answer(status: int, content: object, *, code: str | None = None) -> Ans
 def error(code: Code, **values: object) -> Answer:
     """Answer with one of Dataverse's errors, its message filled in."""
     message = code.message.format(**values) if values else code.message
-    return json_answer(code.status, {"error": {"code": code.hex, "message": message}}, code=code.hex)
+    return json_answer(
+        code.status, {"error": {"code": code.hex, "message": message}}, code=code.hex
+    )
 
 
 def html_page(status: int) -> bytes:
@@ -112,7 +116,9 @@ def _json_shape(shape: Body, code: Code) -> dict[str, Any]:
         }
     if shape is Body.ANNOTATED:
         inside["@Microsoft.PowerApps.CDS.ErrorDetails.HttpStatusCode"] = str(code.status)
-        inside["@Microsoft.PowerApps.CDS.HelpLink"] = "http://go.microsoft.com/fwlink/?LinkID=398563"
+        inside["@Microsoft.PowerApps.CDS.HelpLink"] = (
+            "http://go.microsoft.com/fwlink/?LinkID=398563"
+        )
         inside["@Microsoft.PowerApps.CDS.InnerError.Message"] = code.message
     return {"error": inside}
 

@@ -1,6 +1,7 @@
 """Judges a client assertion: a JWT signed with a registered certificate, instead of a secret.
 
-Called by `sts`. Pure. Accepts what MSAL sends: PS256 or RS256, whichever certificate of the app fits.
+Called by `sts`. Pure. Accepts what MSAL sends: PS256 or RS256, whichever certificate of the app
+fits.
 """
 
 import base64
@@ -19,15 +20,23 @@ _LEEWAY_S = 300
 """Entra tolerates clocks that are five minutes apart."""
 
 
-def is_signed_by(assertion: str, certificates: list[str], *, client_id: str, audiences: set[str], now_s: float) -> bool:
-    """Say whether one of the app's certificates signed it, for this client and this endpoint, and it is in time."""
+def is_signed_by(
+    assertion: str, certificates: list[str], *, client_id: str, audiences: set[str], now_s: float
+) -> bool:
+    """Say whether one of the app's certificates signed it, for this client and this endpoint, and
+    it is in time.
+    """
     parts = assertion.split(".")
     if len(parts) != _PARTS:
         return False
     header, claims, signature = _json(parts[0]), _json(parts[1]), _raw(parts[2])
     if header is None or claims is None or signature is None:
         return False
-    if claims.get("iss") != client_id or claims.get("sub") != client_id or claims.get("aud") not in audiences:
+    if (
+        claims.get("iss") != client_id
+        or claims.get("sub") != client_id
+        or claims.get("aud") not in audiences
+    ):
         return False
     expires, begins = claims.get("exp"), claims.get("nbf", 0)
     if not isinstance(expires, int | float) or not isinstance(begins, int | float):

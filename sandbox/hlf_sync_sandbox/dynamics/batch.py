@@ -1,6 +1,7 @@
 """Runs a `$batch`: operations one after another, change sets all or nothing.
 
-Called by `exchange`. The whole batch is one request to the protection limits; each inner answer stands for itself.
+Called by `exchange`. The whole batch is one request to the protection limits; each inner answer
+stands for itself.
 """
 
 import copy
@@ -16,7 +17,14 @@ from hlf_sync_sandbox.dynamics.codes import Code
 from hlf_sync_sandbox.dynamics.contacts import Contact, Written
 from hlf_sync_sandbox.dynamics.dataverse import Admission, Dataverse
 from hlf_sync_sandbox.dynamics.http1 import Request
-from hlf_sync_sandbox.dynamics.multipart import ChangeSet, Malformed, Operation, Reply, read_batch, write_batch
+from hlf_sync_sandbox.dynamics.multipart import (
+    ChangeSet,
+    Malformed,
+    Operation,
+    Reply,
+    read_batch,
+    write_batch,
+)
 from hlf_sync_sandbox.dynamics.routing import OneContact, address
 
 _MOST_OPERATIONS = 1000
@@ -52,7 +60,10 @@ class BatchRun:
         except Malformed as malformed:
             self.ran.answer = _unparsed(str(malformed))
             return self.ran
-        if sum(len(item.operations) if isinstance(item, ChangeSet) else 1 for item in items) > _MOST_OPERATIONS:
+        if (
+            sum(len(item.operations) if isinstance(item, ChangeSet) else 1 for item in items)
+            > _MOST_OPERATIONS
+        ):
             self.ran.answer = error(codes.BATCH_TOO_LARGE)
             return self.ran
         goes_on = "odata.continue-on-error" in request.headers.get("prefer", "")
@@ -72,7 +83,9 @@ class BatchRun:
         return answer.status if answer.failed else None
 
     def _change_set(self, change_set: ChangeSet) -> int | None:
-        """Run a change set; when one of it fails, nothing of it has happened and only the failure is answered."""
+        """Run a change set; when one of it fails, nothing of it has happened and only the failure
+        is answered.
+        """
         before = self._rows_before(change_set)
         written_before, parts_before = len(self.ran.written), len(self.ran.parts)
         answers: list[tuple[str | None, Answer]] = []
@@ -114,7 +127,8 @@ class BatchRun:
                 Code(
                     "0x80060888",
                     400,
-                    f"Content-ID Reference: '{request.path[:40]}' does not exist in the batch context.",
+                    f"Content-ID Reference: '{request.path[:40]}' does not exist in the batch"
+                    " context.",
                 )
             )
         request.path = location + found.group(2)
@@ -139,15 +153,21 @@ class BatchRun:
         contacts = self.dataverse.contacts
         found = (self._addressed(operation.request.path) for operation in change_set.operations)
         rows = (contacts.find(one.key) for one in found if isinstance(one, OneContact))
-        return {contact.contact_id: copy.deepcopy(contact) for contact in rows if contact is not None}
+        return {
+            contact.contact_id: copy.deepcopy(contact) for contact in rows if contact is not None
+        }
 
     def _addressed(self, path: str) -> object:
-        """Give the address of an operation, through a reference to an operation before this change set too."""
+        """Give the address of an operation, through a reference to an operation before this change
+        set too.
+        """
         reference = _REFERENCE.fullmatch(path)
         return address(path if reference is None else self._locations.get(reference.group(1), ""))
 
     def _undo(self, before: dict[str, Contact], written: list[Written]) -> None:
-        created = [one.contact.contact_id for one in written if one.contact.contact_id not in before]
+        created = [
+            one.contact.contact_id for one in written if one.contact.contact_id not in before
+        ]
         for contact_id in created:
             self.dataverse.contacts.remove(contact_id)
         self.dataverse.contacts.load(before.values())

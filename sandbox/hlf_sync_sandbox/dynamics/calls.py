@@ -15,7 +15,14 @@ from hlf_sync_sandbox.dynamics.codes import Code
 from hlf_sync_sandbox.dynamics.columns import guid
 from hlf_sync_sandbox.dynamics.contacts import Precondition
 from hlf_sync_sandbox.dynamics.http1 import Request
-from hlf_sync_sandbox.dynamics.routing import Batch, OneContact, Route, UpdateMultiple, address, contact_of
+from hlf_sync_sandbox.dynamics.routing import (
+    Batch,
+    OneContact,
+    Route,
+    UpdateMultiple,
+    address,
+    contact_of,
+)
 
 UNREADABLE: Final = object()
 """The payload of a body that is no JSON."""
@@ -39,10 +46,15 @@ class Call:
 
     @property
     def columns(self) -> dict[str, Any] | None:
-        """What a write of one contact carries, for the journal. Nested values are not repeated there."""
+        """What a write of one contact carries, for the journal. Nested values are not repeated
+        there.
+        """
         if not isinstance(self.found, OneContact) or not isinstance(self.payload, dict):
             return None
-        return {name: _NESTED if isinstance(value, dict | list) else value for name, value in self.payload.items()}
+        return {
+            name: _NESTED if isinstance(value, dict | list) else value
+            for name, value in self.payload.items()
+        }
 
 
 def read_call(request: Request, *, in_batch: bool = False) -> Call:
@@ -65,10 +77,14 @@ def refuse_media_type(call: Call) -> Answer | None:
 
 
 def precondition(headers: dict[str, str]) -> Precondition | Answer:
-    """Read If-Match and If-None-Match. Microsoft's samples send `If-None-Match: null`, which means nothing."""
+    """Read If-Match and If-None-Match. Microsoft's samples send `If-None-Match: null`, which means
+    nothing.
+    """
     if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
     if if_match is not None and if_none_match == "*":
-        return error(Code("0x80060888", 400, "If-Match and If-None-Match may not be given together."))
+        return error(
+            Code("0x80060888", 400, "If-Match and If-None-Match may not be given together.")
+        )
     if if_match is None:
         return _CREATE_ONLY if if_none_match == "*" else _UPSERT
     if if_match == "*":
@@ -98,10 +114,17 @@ def targets(payload: object) -> list[tuple[str, dict[str, Any]]] | Answer:
         return error(codes.PAYLOAD, detail="'Targets' must be a list of rows.")
     found: list[tuple[str, dict[str, Any]]] = []
     for row in rows:
-        contact_id = guid(row["contactid"]) if isinstance(row, dict) and isinstance(row.get("contactid"), str) else None
+        contact_id = (
+            guid(row["contactid"])
+            if isinstance(row, dict) and isinstance(row.get("contactid"), str)
+            else None
+        )
         if contact_id is None:
             return error(codes.PAYLOAD, detail="Each target needs its contactid.")
-        if row.get("@odata.type") not in {"Microsoft.Dynamics.CRM.contact", "#Microsoft.Dynamics.CRM.contact"}:
+        if row.get("@odata.type") not in {
+            "Microsoft.Dynamics.CRM.contact",
+            "#Microsoft.Dynamics.CRM.contact",
+        }:
             return error(codes.PAYLOAD, detail="Each target needs its @odata.type.")
         found.append((contact_id, row))
     return found

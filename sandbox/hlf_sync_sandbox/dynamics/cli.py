@@ -1,7 +1,7 @@
 """`hlf-sync sandbox dynamics …`: look into a running emulator and steer it by hand.
 
-Mounted by the command line of the sandbox as `app`. Every command speaks to the emulator through `DynamicsControl`, and
-every command that shows something has `--json`.
+Mounted by the command line of the sandbox as `app`. Every command speaks to the emulator through
+`DynamicsControl`, and every command that shows something has `--json`.
 """
 
 import json
@@ -12,11 +12,22 @@ import typer
 from rich.table import Table
 
 from hlf_sync_sandbox.dynamics import cli_faults
-from hlf_sync_sandbox.dynamics.cli_common import DEFAULT_STATE, JsonOption, StateOption, console, show, steered, typed_value
+from hlf_sync_sandbox.dynamics.cli_common import (
+    DEFAULT_STATE,
+    JsonOption,
+    StateOption,
+    console,
+    show,
+    steered,
+    typed_value,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look into the emulated Dynamics 365 and steer it: contacts, faults, limits, outages, tokens, journal.",
+    help=(
+        "Look into the emulated Dynamics 365 and steer it: contacts, faults, limits, outages,"
+        " tokens, journal."
+    ),
 )
 app.add_typer(cli_faults.app, name="faults")
 
@@ -50,13 +61,17 @@ def contacts(*, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False)
     for contact_id, visible in sorted(content.items()):
         table.add_row(contact_id, words[visible])
     console.print(table)
-    console.print(f"{len(content)} contacts, {sum(visible is True for visible in content.values())} visible")
+    console.print(
+        f"{len(content)} contacts, {sum(visible is True for visible in content.values())} visible"
+    )
 
 
 @app.command("set")
 def set_contact(
     contact_id: str,
-    visibility: Annotated[Literal["visible", "hidden", "unset", "gone"], typer.Argument(help="gone deletes it.")],
+    visibility: Annotated[
+        Literal["visible", "hidden", "unset", "gone"], typer.Argument(help="gone deletes it.")
+    ],
     *,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
@@ -65,7 +80,9 @@ def set_contact(
         if visibility == "gone":
             control.delete_contacts([contact_id])
         else:
-            control.put_contacts({contact_id: {"visible": True, "hidden": False, "unset": None}[visibility]})
+            control.put_contacts(
+                {contact_id: {"visible": True, "hidden": False, "unset": None}[visibility]}
+            )
 
 
 @app.command()
@@ -73,7 +90,9 @@ def journal(
     *,
     state: StateOption = DEFAULT_STATE,
     tail: Annotated[int, typer.Option(min=1, help="How many of the last requests.")] = 20,
-    since: Annotated[int | None, typer.Option(min=0, help="Instead: all after this number.")] = None,
+    since: Annotated[
+        int | None, typer.Option(min=0, help="Instead: all after this number.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the last requests: what came, what was answered, what was applied."""
@@ -82,7 +101,19 @@ def journal(
     if as_json:
         show(entries)
         return
-    table = Table("seq", "kind", "method", "contact", "columns", "status", "code", "ms", "applied", "fault", box=None)
+    table = Table(
+        "seq",
+        "kind",
+        "method",
+        "contact",
+        "columns",
+        "status",
+        "code",
+        "ms",
+        "applied",
+        "fault",
+        box=None,
+    )
     for entry in entries:
         table.add_row(*_cells(entry))
     console.print(table)
@@ -99,11 +130,18 @@ def in_flight(*, state: StateOption = DEFAULT_STATE) -> None:
 def latency(
     distribution: Annotated[
         str,
-        typer.Argument(help="20ms, 1.5s; uniform:10ms:80ms; lognormal:100ms:0.5 (median, sigma); 0 switches it off."),
+        typer.Argument(
+            help=(
+                "20ms, 1.5s; uniform:10ms:80ms; lognormal:100ms:0.5 (median, sigma); 0 switches it"
+                " off."
+            )
+        ),
     ],
     *,
     state: StateOption = DEFAULT_STATE,
-    endpoint: Annotated[Literal["api", "token"], typer.Option(help="Which part of the service.")] = "api",
+    endpoint: Annotated[
+        Literal["api", "token"], typer.Option(help="Which part of the service.")
+    ] = "api",
 ) -> None:
     """Set how long the service takes."""
     with steered(state) as control:
@@ -115,10 +153,14 @@ def limits(
     *,
     state: StateOption = DEFAULT_STATE,
     requests: Annotated[int | None, typer.Option(min=1, help="Per window (6000).")] = None,
-    execution_s: Annotated[float | None, typer.Option(help="Execution time per window (1200).")] = None,
+    execution_s: Annotated[
+        float | None, typer.Option(help="Execution time per window (1200).")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="At once (52).")] = None,
     window_s: Annotated[float | None, typer.Option(help="The window (300).")] = None,
-    time_scale: Annotated[float | None, typer.Option(help="100: the window of 300 s lasts 3 s.")] = None,
+    time_scale: Annotated[
+        float | None, typer.Option(help="100: the window of 300 s lasts 3 s.")
+    ] = None,
     off: Annotated[bool, typer.Option("--off", help="No limits at all.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Empty the windows.")] = False,
 ) -> None:
@@ -145,9 +187,13 @@ def outage(
     *,
     state: StateOption = DEFAULT_STATE,
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
-    mode: Annotated[Literal["502", "503", "504", "reset", "hang", "refuse"], typer.Option(help="How it looks.")] = "503",
+    mode: Annotated[
+        Literal["502", "503", "504", "reset", "hang", "refuse"], typer.Option(help="How it looks.")
+    ] = "503",
     token: Annotated[bool, typer.Option("--token", help="The token service is away too.")] = False,
-    token_only: Annotated[bool, typer.Option("--token-only", help="Only the token service is away.")] = False,
+    token_only: Annotated[
+        bool, typer.Option("--token-only", help="Only the token service is away.")
+    ] = False,
     retry_after: Annotated[str | None, typer.Option(help="Send this Retry-After.")] = None,
 ) -> None:
     """Take the service away, and bring it back."""
@@ -155,16 +201,26 @@ def outage(
         if turn == "off":
             control.end_outage()
         else:
-            control.outage(seconds, mode=mode, api=not token_only, token=token or token_only, retry_after=retry_after)
+            control.outage(
+                seconds,
+                mode=mode,
+                api=not token_only,
+                token=token or token_only,
+                retry_after=retry_after,
+            )
 
 
 @app.command()
 def switches(
-    changes: Annotated[list[str] | None, typer.Argument(help="name=on, name=off, name=VALUE …")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="name=on, name=off, name=VALUE …")
+    ] = None,
     *,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Show or change what an administrator can have switched: app_user, can_write, column_secured, servers …"""
+    """Show or change what an administrator can have switched: app_user, can_write, column_secured,
+    servers …
+    """
     given = dict(_switch(change) for change in changes or [])
     with steered(state) as control:
         show(control.switches(**given))
@@ -179,10 +235,14 @@ def revoke_tokens(*, state: StateOption = DEFAULT_STATE) -> None:
 
 @app.command()
 def secret(
-    new: Annotated[str | None, typer.Argument(help="The only secret that counts from now on.")] = None,
+    new: Annotated[
+        str | None, typer.Argument(help="The only secret that counts from now on.")
+    ] = None,
     *,
     state: StateOption = DEFAULT_STATE,
-    expired: Annotated[bool | None, typer.Option("--expired/--valid", help="Answer AADSTS7000222, or not.")] = None,
+    expired: Annotated[
+        bool | None, typer.Option("--expired/--valid", help="Answer AADSTS7000222, or not.")
+    ] = None,
 ) -> None:
     """Rotate the client secret, or let it expire."""
     with steered(state) as control:
@@ -190,7 +250,11 @@ def secret(
 
 
 @app.command()
-def release(name: Annotated[str | None, typer.Argument(help="Without a name: all.")] = None, *, state: StateOption = DEFAULT_STATE) -> None:
+def release(
+    name: Annotated[str | None, typer.Argument(help="Without a name: all.")] = None,
+    *,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
     """Let held requests go on."""
     with steered(state) as control:
         typer.echo(f"{control.release(name)} released")
@@ -200,8 +264,12 @@ def release(name: Annotated[str | None, typer.Argument(help="Without a name: all
 def reset(
     *,
     state: StateOption = DEFAULT_STATE,
-    contacts_too: Annotated[bool, typer.Option("--contacts", help="Delete all contacts too.")] = False,
-    journal_too: Annotated[bool, typer.Option("--journal", help="Forget the requests in memory too.")] = False,
+    contacts_too: Annotated[
+        bool, typer.Option("--contacts", help="Delete all contacts too.")
+    ] = False,
+    journal_too: Annotated[
+        bool, typer.Option("--journal", help="Forget the requests in memory too.")
+    ] = False,
 ) -> None:
     """Back to how it started: no faults, no latency, default limits and switches, no outage."""
     with steered(state) as control:
@@ -218,7 +286,10 @@ def parse_distribution(text: str) -> dict[str, Any]:
         case [constant]:
             return {"kind": "constant", "seconds": _duration_s(constant)}
         case _:
-            raise typer.BadParameter(f"{text!r} is no distribution; for example 20ms, uniform:10ms:80ms, lognormal:100ms:0.5")
+            raise typer.BadParameter(
+                f"{text!r} is no distribution; for example 20ms, uniform:10ms:80ms,"
+                " lognormal:100ms:0.5"
+            )
 
 
 def _duration_s(text: str) -> float:
@@ -237,9 +308,23 @@ def _switch(text: str) -> tuple[str, Any]:
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
-    took = "" if entry["ended_mono_ms"] is None else f"{entry['ended_mono_ms'] - entry['started_mono_ms']:.1f}"
+    took = (
+        ""
+        if entry["ended_mono_ms"] is None
+        else f"{entry['ended_mono_ms'] - entry['started_mono_ms']:.1f}"
+    )
     columns = "" if entry["columns"] is None else json.dumps(entry["columns"])
     applied = "yes" if entry["applied_ms"] is not None else "no"
     status_text = str(entry["status"] or entry["outcome"])
-    cells = [entry["seq"], entry["kind"], entry["method"], entry["contact_id"] or entry["path"], columns, status_text]
-    return [str(cell) for cell in [*cells, entry["error_code"] or "", took, applied, entry["fault"] or ""]]
+    cells = [
+        entry["seq"],
+        entry["kind"],
+        entry["method"],
+        entry["contact_id"] or entry["path"],
+        columns,
+        status_text,
+    ]
+    return [
+        str(cell)
+        for cell in [*cells, entry["error_code"] or "", took, applied, entry["fault"] or ""]
+    ]

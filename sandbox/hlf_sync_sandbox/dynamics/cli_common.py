@@ -1,4 +1,6 @@
-"""What the commands of `hlf-sync sandbox dynamics` share: finding the emulator, printing JSON. Used by `cli…` only."""
+"""What the commands of `hlf-sync sandbox dynamics` share: finding the emulator, printing JSON. Used
+by `cli…` only.
+"""
 
 import json
 from collections.abc import Iterator
@@ -13,14 +15,23 @@ from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
 
 console = Console()
 
-StateOption = Annotated[Path, typer.Option("--state", envvar="HLF_SYNC_SANDBOX_STATE", help="State directory of the sandbox or the emulator.")]
+StateOption = Annotated[
+    Path,
+    typer.Option(
+        "--state",
+        envvar="HLF_SYNC_SANDBOX_STATE",
+        help="State directory of the sandbox or the emulator.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DEFAULT_STATE = Path(".sandbox")
 
 
 @contextmanager
 def steered(state: Path) -> Iterator[DynamicsControl]:
-    """Find the emulator; one that is not there, or refuses, ends the command with one line and exit code 2."""
+    """Find the emulator; one that is not there, or refuses, ends the command with one line and exit
+    code 2.
+    """
     try:
         yield DynamicsControl(state)
     except ControlError as error:

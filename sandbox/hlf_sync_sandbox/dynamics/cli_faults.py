@@ -1,4 +1,6 @@
-"""`hlf-sync sandbox dynamics faults …`: script what goes wrong, request by request. Mounted by `cli`."""
+"""`hlf-sync sandbox dynamics faults …`: script what goes wrong, request by request. Mounted by
+`cli`.
+"""
 
 import json
 from typing import Annotated, Any
@@ -6,7 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hlf_sync_sandbox.dynamics.cli_common import DEFAULT_STATE, StateOption, console, show, steered, typed_value
+from hlf_sync_sandbox.dynamics.cli_common import (
+    DEFAULT_STATE,
+    StateOption,
+    console,
+    show,
+    steered,
+    typed_value,
+)
 from hlf_sync_sandbox.dynamics.presets import PRESETS
 
 app = typer.Typer(no_args_is_help=True, help="Script what goes wrong, request by request.")
@@ -23,24 +32,33 @@ def add_fault(
     forever: Annotated[bool, typer.Option("--forever", help="Until cleared.")] = False,
     probability: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the probability.")] = 0,
-    field: Annotated[list[str] | None, typer.Option("--set", help="Any field of a fault: status=503, retry_after=17 …")] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of a fault: status=503, retry_after=17 …"),
+    ] = None,
 ) -> None:
     """Arm one fault."""
     named = {"contact": contact, "nth": nth, "probability": probability}
     fields: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     fields |= {"times": None if forever else times, "seed": seed}
-    fields |= {name: typed_value(text) for name, _, text in (one.partition("=") for one in field or [])}
+    fields |= {
+        name: typed_value(text) for name, _, text in (one.partition("=") for one in field or [])
+    }
     with steered(state) as control:
         typer.echo(f"fault {control.fault(preset, **fields)} armed")
 
 
 @app.command("script")
 def script(
-    file: Annotated[typer.FileText, typer.Argument(help="JSON list of faults; - for standard input.")],
+    file: Annotated[
+        typer.FileText, typer.Argument(help="JSON list of faults; - for standard input.")
+    ],
     *,
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Arm a list of faults: presets by name, or objects with the fields of a fault (and perhaps `preset`)."""
+    """Arm a list of faults: presets by name, or objects with the fields of a fault (and perhaps
+    `preset`).
+    """
     try:
         faults = json.load(file)
     except json.JSONDecodeError as error:
@@ -61,7 +79,11 @@ def list_faults(*, state: StateOption = DEFAULT_STATE) -> None:
 
 
 @app.command("clear")
-def clear_faults(number: Annotated[int | None, typer.Argument(help="Without: all.")] = None, *, state: StateOption = DEFAULT_STATE) -> None:
+def clear_faults(
+    number: Annotated[int | None, typer.Argument(help="Without: all.")] = None,
+    *,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
     """Disarm one fault, or all."""
     with steered(state) as control:
         control.clear_faults(number)

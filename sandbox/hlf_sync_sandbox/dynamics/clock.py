@@ -1,4 +1,6 @@
-"""The only place of the emulator that reads a clock. Used by the shells; the pure parts get the time handed in."""
+"""The only place of the emulator that reads a clock. Used by the shells; the pure parts get the
+time handed in.
+"""
 
 import time
 from datetime import UTC, datetime

@@ -1,7 +1,8 @@
 """The columns of `contact` that this organisation has, and what a payload may say about them.
 
-Read by `dataverse`. Pure. A real contact has some three hundred columns; these are enough to catch a wrong name, a wrong
-type, a too long text, and a client that asks for or writes more than the one column that is ours.
+Read by `dataverse`. Pure. A real contact has some three hundred columns; these are enough to catch
+a wrong name, a wrong type, a too long text, and a client that asks for or writes more than the one
+column that is ours.
 """
 
 import re
@@ -78,23 +79,32 @@ def check_select(query: dict[str, str]) -> Answer | list[str] | None:
     unknown = next((name for name in names if name not in COLUMNS), None)
     if unknown is None:
         return names
-    message = f"Could not find a property named '{unknown}' on type 'Microsoft.Dynamics.CRM.contact'."
+    message = (
+        f"Could not find a property named '{unknown}' on type 'Microsoft.Dynamics.CRM.contact'."
+    )
     return error(codes.Code("0x80060888", 400, message))
 
 
 def visible_of(columns: Iterable[tuple[str, Value]]) -> bool | None:
     """Give the visibility among columns; None when it was never set."""
-    return next((bool(value) for name, value in columns if name == VISIBILITY_COLUMN and value is not None), None)
+    return next(
+        (bool(value) for name, value in columns if name == VISIBILITY_COLUMN and value is not None),
+        None,
+    )
 
 
 def _refuse(name: str, value: Any) -> Answer | None:
     column = COLUMNS.get(name)
     if column is None:
-        return _payload_error(f"Invalid property '{name}' was found in entity 'Microsoft.Dynamics.CRM.contact'.")
+        return _payload_error(
+            f"Invalid property '{name}' was found in entity 'Microsoft.Dynamics.CRM.contact'."
+        )
     if value is None:
         return _payload_error("The primary key cannot be null.") if name == "contactid" else None
     if not _fits(column.edm, value):
-        return _payload_error(f"Cannot convert the value of '{name}' to the expected type '{column.edm}'.")
+        return _payload_error(
+            f"Cannot convert the value of '{name}' to the expected type '{column.edm}'."
+        )
     if column.max_length and len(value) > column.max_length:
         return error(codes.TOO_LONG, column=name)
     return None
@@ -105,7 +115,9 @@ def _fits(edm: str, value: object) -> bool:
         case "Edm.Boolean":
             return isinstance(value, bool)
         case "Edm.Int32":
-            return isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
+            return (
+                isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
+            )
         case "Edm.Int64":
             return isinstance(value, int) and not isinstance(value, bool)
         case "Edm.Guid":

@@ -1,7 +1,9 @@
-"""One HTTP/1.1 connection: bytes to requests, answers to bytes, and the ways in which a connection can go wrong.
+"""One HTTP/1.1 connection: bytes to requests, answers to bytes, and the ways in which a connection
+can go wrong.
 
-Made by `server` for each client, of the emulated service and of the control port alike. Requests are served one after
-another, as HTTP/1.1 has it; what is pipelined waits. It knows nothing of Dynamics.
+Made by `server` for each client, of the emulated service and of the control port alike. Requests
+are served one after another, as HTTP/1.1 has it; what is pipelined waits. It knows nothing of
+Dynamics.
 """
 
 import asyncio
@@ -23,7 +25,9 @@ Serve = Callable[[Request, "Connection"], None]
 
 
 class Connection(asyncio.Protocol):
-    """The server's side of one connection. After each request exactly one of the ending methods must be called."""
+    """The server's side of one connection. After each request exactly one of the ending methods
+    must be called.
+    """
 
     _numbers = count(1)
 
@@ -142,6 +146,10 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _refuse(self, bad: BadRequest) -> None:
-        answer = Answer(bad.status, [PLAIN_JSON], b'{"error":{"code":"","message":"' + bad.reason.encode() + b'"}}')
+        answer = Answer(
+            bad.status,
+            [PLAIN_JSON],
+            b'{"error":{"code":"","message":"' + bad.reason.encode() + b'"}}',
+        )
         self._busy = True
         self.finish(render(answer, close=True), close=True)

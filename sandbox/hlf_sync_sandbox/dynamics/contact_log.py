@@ -1,7 +1,9 @@
-"""Keeps the contacts over restarts and `kill -9`: an append-only file, rewritten whole at each start.
+"""Keeps the contacts over restarts and `kill -9`: an append-only file, rewritten whole at each
+start.
 
-Called by `emulator`. One `write(2)` per change, before the answer goes out: what was answered is there after a killed
-process. There is no fsync, so a power cut may take the last seconds with it, which a sandbox can bear.
+Called by `emulator`. One `write(2)` per change, before the answer goes out: what was answered is
+there after a killed process. There is no fsync, so a power cut may take the last seconds with it,
+which a sandbox can bear.
 """
 
 import os
@@ -38,7 +40,12 @@ class ContactLog:
 
     def append_removed(self, contact_ids: Iterable[str]) -> None:
         """Make deletions durable."""
-        self._write(b"".join(orjson.dumps([contact_id, None], option=orjson.OPT_APPEND_NEWLINE) for contact_id in contact_ids))
+        self._write(
+            b"".join(
+                orjson.dumps([contact_id, None], option=orjson.OPT_APPEND_NEWLINE)
+                for contact_id in contact_ids
+            )
+        )
 
     def compact_when_large(self, contacts: Iterable[Contact]) -> None:
         """Rewrite the file when it has grown far beyond its content."""
@@ -68,13 +75,21 @@ class ContactLog:
 
 
 def replay(content: bytes) -> list[Contact]:
-    """Fold the lines of a log; a torn last line, and anything else that is no line of ours, is left out."""
+    """Fold the lines of a log; a torn last line, and anything else that is no line of ours, is left
+    out.
+    """
     rows: dict[str, Contact] = {}
     for line in content.split(b"\n"):
         match _parsed(line):
             case [str() as contact_id, None]:
                 rows.pop(contact_id, None)
-            case [str() as contact_id, int() as version, int() as created_ms, int() as modified_ms, dict() as columns]:
+            case [
+                str() as contact_id,
+                int() as version,
+                int() as created_ms,
+                int() as modified_ms,
+                dict() as columns,
+            ]:
                 rows[contact_id] = Contact(contact_id, version, columns, created_ms, modified_ms)
             case _:
                 continue
@@ -89,5 +104,11 @@ def _parsed(line: bytes) -> Any:
 
 
 def _line(contact: Contact) -> bytes:
-    row = [contact.contact_id, contact.version, contact.created_ms, contact.modified_ms, contact.columns]
+    row = [
+        contact.contact_id,
+        contact.version,
+        contact.created_ms,
+        contact.modified_ms,
+        contact.columns,
+    ]
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

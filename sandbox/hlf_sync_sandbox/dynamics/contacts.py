@@ -1,7 +1,9 @@
-"""The contacts of the organisation and what an upsert does to them: Dataverse's semantics, in memory.
+"""The contacts of the organisation and what an upsert does to them: Dataverse's semantics, in
+memory.
 
-Called by `dataverse` and `steering`. Pure but for its own dictionary: no clock, no file; the caller makes changes
-durable (`contact_log`). Versions are one rising number for the whole organisation, like SQL Server's rowversion.
+Called by `dataverse` and `steering`. Pure but for its own dictionary: no clock, no file; the caller
+makes changes durable (`contact_log`). Versions are one rising number for the whole organisation,
+like SQL Server's rowversion.
 """
 
 from collections.abc import Iterable, Iterator
@@ -108,7 +110,9 @@ class Contacts:
             return Refusal.VERSION_DIFFERS
         return None
 
-    def write(self, key: Key, columns: dict[str, Value], precondition: Precondition, now_ms: int) -> Written | Refusal:
+    def write(
+        self, key: Key, columns: dict[str, Value], precondition: Precondition, now_ms: int
+    ) -> Written | Refusal:
         """Upsert: without a precondition an unknown row is created."""
         refusal = self.judge(key, precondition)
         if refusal is not None:

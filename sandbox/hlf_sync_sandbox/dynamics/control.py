@@ -1,7 +1,8 @@
-"""`DynamicsControl`: steers a running emulator from tests, the demo and the command line. Synchronous, standard library only.
+"""`DynamicsControl`: steers a running emulator from tests, the demo and the command line.
+Synchronous, standard library only.
 
-It speaks to `steering` over loopback. Every refusal and an emulator that is not there become `ControlError` with a text
-for people. It never speaks the Web API itself.
+It speaks to `steering` over loopback. Every refusal and an emulator that is not there become
+`ControlError` with a text for people. It never speaks the Web API itself.
 """
 
 import http.client
@@ -26,8 +27,12 @@ class ControlError(Exception):
 class DynamicsControl:
     """One running emulator. Thread-safe: each order has a connection of its own."""
 
-    def __init__(self, state: Path | str, token: str | None = None, *, timeout_s: float = 30.0) -> None:
-        """Find the emulator by its state directory (or the sandbox's), or by control URL and token."""
+    def __init__(
+        self, state: Path | str, token: str | None = None, *, timeout_s: float = 30.0
+    ) -> None:
+        """Find the emulator by its state directory (or the sandbox's), or by control URL and
+        token.
+        """
         self.settings: dict[str, Any] = {}
         if str(state).startswith("http://"):
             url = str(state)
@@ -42,7 +47,12 @@ class DynamicsControl:
         """Use as a context: whatever was scripted is undone at its end."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Undo faults, latency, limits, switches and outages."""
         self.reset()
 
@@ -75,8 +85,12 @@ class DynamicsControl:
         status: dict[str, Any] = self._order("GET", "/status")
         return status
 
-    def journal(self, since: int = 0, *, kind: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Give the requests numbered above `since`, the oldest first; `kind` api or token narrows it."""
+    def journal(
+        self, since: int = 0, *, kind: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Give the requests numbered above `since`, the oldest first; `kind` api or token narrows
+        it.
+        """
         query = urlencode({"since": since} | ({} if limit is None else {"limit": limit}))
         entries: list[dict[str, Any]] = self._order("GET", f"/journal?{query}")["entries"]
         return entries if kind is None else [entry for entry in entries if entry["kind"] == kind]
@@ -91,7 +105,9 @@ class DynamicsControl:
         return int(self._order("GET", "/journal?limit=0")["last"])
 
     def in_flight(self) -> list[dict[str, Any]]:
-        """Give what is under way: `left` when the client is gone, `settled` when no effect can come any more."""
+        """Give what is under way: `left` when the client is gone, `settled` when no effect can come
+        any more.
+        """
         entries: list[dict[str, Any]] = self._order("GET", "/in-flight")
         return entries
 
@@ -141,20 +157,32 @@ class DynamicsControl:
         retry_after: str | float | None = None,
     ) -> None:
         """Begin an outage of that many seconds; None = until `end_outage`."""
-        order = {"mode": mode, "seconds": seconds, "api": api, "token": token, "retry_after": retry_after}
+        order = {
+            "mode": mode,
+            "seconds": seconds,
+            "api": api,
+            "token": token,
+            "retry_after": retry_after,
+        }
         self._order("POST", "/outage", {"outage": order})
 
     def end_outage(self) -> None:
         """End an outage now."""
         self._order("POST", "/outage", {"outage": None})
 
-    def latency(self, seconds: float | None = None, *, endpoint: str = "api", **distribution: Any) -> None:
-        """Set the latency: constant `seconds`, or fields of `Latency` (kind, low_s, high_s, median_s, sigma, cap_s)."""
+    def latency(
+        self, seconds: float | None = None, *, endpoint: str = "api", **distribution: Any
+    ) -> None:
+        """Set the latency: constant `seconds`, or fields of `Latency` (kind, low_s, high_s,
+        median_s, sigma, cap_s).
+        """
         fields = distribution if seconds is None else {"kind": "constant", "seconds": seconds}
         self._order("POST", "/latency", {"endpoint": endpoint, "latency": fields})
 
     def set_limits(self, **limits: Any) -> None:
-        """Change protection limits: requests, window_s, execution_s, concurrency (None = off), time_scale, forget=True …"""
+        """Change protection limits: requests, window_s, execution_s, concurrency (None = off),
+        time_scale, forget=True …
+        """
         self._order("POST", "/limits", limits)
 
     def unlimited(self) -> None:
@@ -162,7 +190,9 @@ class DynamicsControl:
         self.set_limits(requests=None, execution_s=None, concurrency=None)
 
     def switches(self, **switches: Any) -> dict[str, Any]:
-        """Change what is named of app_user, can_write, can_read, can_create, column_secured, servers …; give all."""
+        """Change what is named of app_user, can_write, can_read, can_create, column_secured,
+        servers …; give all.
+        """
         changed: dict[str, Any] = self._order("POST", "/switches", switches)
         return changed
 
@@ -177,7 +207,9 @@ class DynamicsControl:
         self._order("POST", "/token-settings", settings)
 
     def set_secret(self, secret: str, *, client_id: str | None = None) -> None:
-        """Rotate: only this secret counts from now on, also after a restart; dynamics.json shows it."""
+        """Rotate: only this secret counts from now on, also after a restart; dynamics.json shows
+        it.
+        """
         self.set_app(client_id, secret=secret)
 
     def set_app(self, client_id: str | None = None, **fields: Any) -> None:
@@ -190,7 +222,13 @@ class DynamicsControl:
 
     # ---- waiting
 
-    def until(self, condition: Callable[[], bool], *, deadline_s: float = 10.0, what: str = "the condition") -> None:
+    def until(
+        self,
+        condition: Callable[[], bool],
+        *,
+        deadline_s: float = 10.0,
+        what: str = "the condition",
+    ) -> None:
         """Ask until it is true; `ControlError` after the deadline."""
         end_s = time.monotonic() + deadline_s
         while not condition():
@@ -209,7 +247,9 @@ class DynamicsControl:
 
     def _order(self, method: str, path: str, content: object = None) -> Any:
         body = None if content is None else json.dumps(content)
-        connection = http.client.HTTPConnection(self._address.hostname or "127.0.0.1", self._address.port, timeout=self._timeout_s)
+        connection = http.client.HTTPConnection(
+            self._address.hostname or "127.0.0.1", self._address.port, timeout=self._timeout_s
+        )
         try:
             headers = {"x-control-token": self._token, "Content-Type": "application/json"}
             connection.request(method, path, body=body, headers=headers)
@@ -232,12 +272,17 @@ def read_settings(state: Path) -> dict[str, Any]:
         if path.is_file():
             settings: dict[str, Any] = json.loads(path.read_text("utf-8"))
             return settings
-    msg = f"no Dynamics emulator runs on {state}: there is no dynamics.json (start it with `hlf-sync sandbox up`)"
+    msg = (
+        f"no Dynamics emulator runs on {state}: there is no dynamics.json (start it with `hlf-sync"
+        " sandbox up`)"
+    )
     raise ControlError(msg)
 
 
 def fault_fields(fault: FaultLike) -> dict[str, Any]:
-    """Spell a fault out: a preset's name, or fields, among them perhaps `preset` with some fields changed."""
+    """Spell a fault out: a preset's name, or fields, among them perhaps `preset` with some fields
+    changed.
+    """
     if isinstance(fault, str):
         return _preset(fault)
     fields = dict(fault)

@@ -1,7 +1,8 @@
 """The Web API itself: who may come in, and what a call does to the contacts.
 
-Called by `exchange`, in two steps, because time passes between them: `admit` on arrival (authentication, application
-user, limits), `perform` when the service would have done its work. Synchronous; decides nothing about faults or bytes.
+Called by `exchange`, in two steps, because time passes between them: `admit` on arrival
+(authentication, application user, limits), `perform` when the service would have done its work.
+Synchronous; decides nothing about faults or bytes.
 """
 
 from dataclasses import dataclass, field
@@ -18,11 +19,25 @@ from hlf_sync_sandbox.dynamics.calls import (
 )
 from hlf_sync_sandbox.dynamics.columns import VISIBILITY_COLUMN, Value, check, check_select
 from hlf_sync_sandbox.dynamics.contact_log import ContactLog
-from hlf_sync_sandbox.dynamics.contacts import ById, ByKey, Contacts, Key, Precondition, Refusal, Written
+from hlf_sync_sandbox.dynamics.contacts import (
+    ById,
+    ByKey,
+    Contacts,
+    Key,
+    Precondition,
+    Refusal,
+    Written,
+)
 from hlf_sync_sandbox.dynamics.http1 import Request
 from hlf_sync_sandbox.dynamics.identity import App, Identity
 from hlf_sync_sandbox.dynamics.representation import row
-from hlf_sync_sandbox.dynamics.routing import OneContact, UpdateMultiple, WhoAmI, parse_query, refuse_method
+from hlf_sync_sandbox.dynamics.routing import (
+    OneContact,
+    UpdateMultiple,
+    WhoAmI,
+    parse_query,
+    refuse_method,
+)
 from hlf_sync_sandbox.dynamics.servers import Servers
 from hlf_sync_sandbox.dynamics.switches import Switches
 from hlf_sync_sandbox.dynamics.throttle import Limits, Throttle
@@ -68,7 +83,9 @@ class Dataverse:
         self.log = log
         self.contacts.load(log.load())
 
-    def admit(self, request: Request, base: str, *, now_s: float, epoch_s: float) -> Admission | Answer:
+    def admit(
+        self, request: Request, base: str, *, now_s: float, epoch_s: float
+    ) -> Admission | Answer:
         """Let a call in, or answer 401, 403 or 429. Who is let in must be released."""
         token = self._tokens.judge(request.headers.get("authorization"), base, epoch_s)
         if isinstance(token, TokenFault):
@@ -90,7 +107,9 @@ class Dataverse:
         self.throttle.release(admission.app.client_id, admission.server, now_s, execution_s)
 
     def perform(self, call: Call, admission: Admission, base: str, now_ms: int) -> Performed:
-        """Do what the call asks. `$batch` is taken apart by `batch`, which comes here once per operation."""
+        """Do what the call asks. `$batch` is taken apart by `batch`, which comes here once per
+        operation.
+        """
         found = call.found
         refusal = found if isinstance(found, Answer) else refuse_method(call.request.method, found)
         if refusal is not None:
@@ -112,14 +131,18 @@ class Dataverse:
 
     def _who_am_i(self, admission: Admission, base: str) -> Answer:
         content = {
-            "@odata.context": f"{base}/api/data/v9.2/$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
+            "@odata.context": (
+                f"{base}/api/data/v9.2/$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse"
+            ),
             "BusinessUnitId": self.identity.business_unit_id,
             "UserId": admission.app.user_id,
             "OrganizationId": self.identity.organization_id,
         }
         return json_answer(200, content)
 
-    def _patch(self, call: Call, key: Key, admission: Admission, base: str, now_ms: int) -> Performed:
+    def _patch(
+        self, call: Call, key: Key, admission: Admission, base: str, now_ms: int
+    ) -> Performed:
         write = read_write(call, key)
         if isinstance(write, Answer):
             return Performed(write)
@@ -133,7 +156,9 @@ class Dataverse:
         self.log.append([result.contact])
         return Performed(confirm(write, result, base), [result])
 
-    def _refuse_write(self, columns: dict[str, Value], admission: Admission, *, creates: bool) -> Answer | None:
+    def _refuse_write(
+        self, columns: dict[str, Value], admission: Admission, *, creates: bool
+    ) -> Answer | None:
         switches = self.switches
         if not switches.can_write:
             return _denied("prvWriteContact", admission)
@@ -159,7 +184,9 @@ class Dataverse:
         return answer
 
     def _delete(self, key: Key, admission: Admission) -> Answer:
-        """Refused like this to every application user of least privilege, which is the only kind there is here."""
+        """Refused like this to every application user of least privilege, which is the only kind
+        there is here.
+        """
         if not self.switches.can_delete:
             return _denied("prvDeleteContact", admission)
         contact = self.contacts.find(key)
@@ -180,12 +207,17 @@ class Dataverse:
             if isinstance(columns, Answer):
                 return Performed(columns)
             writes.append((ById(contact_id), columns))
-        results = [self.contacts.write(key, columns, Precondition(must_exist=True), now_ms) for key, columns in writes]
+        results = [
+            self.contacts.write(key, columns, Precondition(must_exist=True), now_ms)
+            for key, columns in writes
+        ]
         written = [result for result in results if isinstance(result, Written)]
         self.log.append([result.contact for result in written])
         return Performed(Answer(204), written)
 
-    def _check_row(self, contact_id: str, payload: dict[str, Any], admission: Admission) -> Answer | dict[str, Value]:
+    def _check_row(
+        self, contact_id: str, payload: dict[str, Any], admission: Admission
+    ) -> Answer | dict[str, Value]:
         columns = check(payload, contact_id=contact_id)
         if isinstance(columns, Answer):
             return columns
@@ -196,9 +228,14 @@ class Dataverse:
 
     def _unauthorized(self, fault: TokenFault, base: str) -> Answer:
         authority = f"{base}/{self.identity.tenant_id}/oauth2/authorize"
-        challenge = ("WWW-Authenticate", f"Bearer authorization_uri={authority}, resource_id={base}/")
+        challenge = (
+            "WWW-Authenticate",
+            f"Bearer authorization_uri={authority}, resource_id={base}/",
+        )
         if self.switches.unauthorized_body == "empty":
-            return Answer(401, [challenge], b"", f"{codes.TOKEN_EXPIRED.hex} ({fault.name.lower()})")
+            return Answer(
+                401, [challenge], b"", f"{codes.TOKEN_EXPIRED.hex} ({fault.name.lower()})"
+            )
         answer = error(codes.TOKEN_EXPIRED)
         answer.headers.append(challenge)
         return answer
@@ -206,7 +243,12 @@ class Dataverse:
 
 def _denied(privilege: str, admission: Admission) -> Answer:
     privilege_id = _PRIVILEGE_IDS[privilege]
-    return error(codes.PRIVILEGE_DENIED, user=admission.app.user_id, privilege=privilege, privilege_id=privilege_id)
+    return error(
+        codes.PRIVILEGE_DENIED,
+        user=admission.app.user_id,
+        privilege=privilege,
+        privilege_id=privilege_id,
+    )
 
 
 def _refused(refusal: Refusal, key: Key) -> Answer:

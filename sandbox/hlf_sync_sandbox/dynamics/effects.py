@@ -28,7 +28,9 @@ class Effects:
         """Judge a call of the Web API on its arrival; the others need no admission."""
         if exchange.call is None:
             return
-        admission = self._emulator.dataverse.admit(exchange.request, exchange.base, now_s=mono_s(), epoch_s=epoch_s())
+        admission = self._emulator.dataverse.admit(
+            exchange.request, exchange.base, now_s=mono_s(), epoch_s=epoch_s()
+        )
         exchange.admission = admission
         if isinstance(admission, Admission):
             exchange.entry.app, exchange.entry.server = admission.app.client_id, admission.server
@@ -54,7 +56,9 @@ class Effects:
     def _call(self, exchange: Exchange, call: Call, admission: Admission) -> Answer:
         dataverse, entry, now_ms = self._emulator.dataverse, exchange.entry, epoch_ms()
         if isinstance(call.found, Batch) and call.request.method == "POST":
-            run = BatchRun(dataverse, admission, exchange.base, now_ms, self._strike_part).run(call.request)
+            run = BatchRun(dataverse, admission, exchange.base, now_ms, self._strike_part).run(
+                call.request
+            )
             performed, entry.parts = Performed(run.answer, run.written), run.parts
         else:
             performed = dataverse.perform(call, admission, exchange.base, now_ms)
@@ -69,7 +73,11 @@ class Effects:
 
     def _strike_part(self, call: Call) -> Answer | None:
         script = self._emulator.script
-        armed = script.match(Seen("part", call.request.method, call.contact_id)) if script.armed else None
+        armed = (
+            script.match(Seen("part", call.request.method, call.contact_id))
+            if script.armed
+            else None
+        )
         return None if armed is None else armed.fault.answer()
 
     def _token_service(self, exchange: Exchange) -> Answer:
@@ -94,7 +102,11 @@ def _rows(call: Call, performed: Performed) -> list[dict[str, Any]]:
         return []
     applied = bool(performed.written)
     return [
-        {"contact_id": contact_id, "columns": {VISIBILITY_COLUMN: _scalar(payload.get(VISIBILITY_COLUMN))}, "applied": applied}
+        {
+            "contact_id": contact_id,
+            "columns": {VISIBILITY_COLUMN: _scalar(payload.get(VISIBILITY_COLUMN))},
+            "applied": applied,
+        }
         for contact_id, payload in rows
     ]
 

@@ -1,6 +1,7 @@
 """All the state of one emulator in one place: what `exchange` serves from and `steering` changes.
 
-Made by `server` out of a state directory, by tests out of a temporary one. It starts nothing and listens to nothing.
+Made by `server` out of a state directory, by tests out of a temporary one. It starts nothing and
+listens to nothing.
 """
 
 from dataclasses import dataclass, field
@@ -46,7 +47,9 @@ class Emulator:
     random: Random = field(default_factory=Random)
 
     def set_addresses(self, host: str, port: int) -> None:
-        """Learn under which addresses the organisation is reached: the resources that tokens are for."""
+        """Learn under which addresses the organisation is reached: the resources that tokens are
+        for.
+        """
         self.sts.resources = frozenset(f"https://{name}:{port}" for name in (*NAMES, host))
 
     def save_identity(self) -> None:
@@ -74,7 +77,13 @@ def identity_path(directory: Path) -> Path:
     return directory / "dynamics-identity.json"
 
 
-def open_emulator(directory: Path, *, journal_file: bool = True, journal_size: int = RING_SIZE, limits: Limits | None = None) -> Emulator:
+def open_emulator(
+    directory: Path,
+    *,
+    journal_file: bool = True,
+    journal_size: int = RING_SIZE,
+    limits: Limits | None = None,
+) -> Emulator:
     """Make an emulator out of its state directory, or begin a new one there."""
     identity = identities.load(identity_path(directory))
     tokens = Tokens(identity)
@@ -82,4 +91,6 @@ def open_emulator(directory: Path, *, journal_file: bool = True, journal_size: i
     start_limits = limits or Limits()
     dataverse.throttle.set_limits(start_limits)
     journal = Journal(directory / "journal.jsonl" if journal_file else None, journal_size)
-    return Emulator(directory, identity, tokens, dataverse, Sts(identity, tokens), journal, start_limits)
+    return Emulator(
+        directory, identity, tokens, dataverse, Sts(identity, tokens), journal, start_limits
+    )

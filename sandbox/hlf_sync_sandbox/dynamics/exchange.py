@@ -1,7 +1,8 @@
 """One request under way, and the book of all that are.
 
-Made and ended by `service`. Two things end, in either order: the client's wait (answered, cut off or gone), and what the
-request can do to the contacts. Only when both have ended is the request over.
+Made and ended by `service`. Two things end, in either order: the client's wait (answered, cut off
+or gone), and what the request can do to the contacts. Only when both have ended is the request
+over.
 """
 
 import sys
@@ -88,16 +89,22 @@ class Book:
         )
         entry.overlap, entry.unsettled = self._emulator.overlaps.begin(contact_id)
         journal.add(entry)
-        return Exchange(kind, request, connection, entry, call, f"https://{headers.get('host', '').lower()}")
+        return Exchange(
+            kind, request, connection, entry, call, f"https://{headers.get('host', '').lower()}"
+        )
 
     def takes_time(self, exchange: Exchange) -> None:
-        """Note that a request does not end in the step in which it began: in the file too, should we be killed."""
+        """Note that a request does not end in the step in which it began: in the file too, should
+        we be killed.
+        """
         self._under_way[exchange.entry.seq] = exchange
         exchange.connection.on_gone = lambda: self._client_gone(exchange)
         self._emulator.journal.write(exchange.entry)
 
     def leave(self, exchange: Exchange) -> None:
-        """Note that the client waits no more; the journal's file has it before the client has its answer."""
+        """Note that the client waits no more; the journal's file has it before the client has its
+        answer.
+        """
         if exchange.left:
             return
         exchange.left = True
@@ -135,7 +142,9 @@ class Book:
 
 
 def _shared(text: str | None) -> str | None:
-    """Keep one copy of a text that comes with nearly every request: the ring holds a hundred thousand of them."""
+    """Keep one copy of a text that comes with nearly every request: the ring holds a hundred
+    thousand of them.
+    """
     return None if text is None else sys.intern(text)
 
 

@@ -1,7 +1,9 @@
-"""Faults scripted per request: which request one hits, and what it does to it. Pure matching, no clock.
+"""Faults scripted per request: which request one hits, and what it does to it. Pure matching, no
+clock.
 
-Called by `exchange` for each request; filled by `steering`. A script is an ordered list; for each request the first fault
-that matches and is not used up strikes. A list of one-shot faults therefore reads as "one per request".
+Called by `exchange` for each request; filled by `steering`. A script is an ordered list; for each
+request the first fault that matches and is not used up strikes. A list of one-shot faults therefore
+reads as "one per request".
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ _FRONT_END = frozenset({502, 503, 504})
 
 
 class Fault(BaseModel):
-    """One fault. The first block says which requests, the second what happens. Durations in seconds."""
+    """One fault. The first block says which requests, the second what happens. Durations in
+    seconds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +77,9 @@ class Fault(BaseModel):
     @field_validator("headers")
     @classmethod
     def _one_line_each(cls, value: dict[str, str]) -> dict[str, str]:
-        if any(character in text for pair in value.items() for text in pair for character in "\r\n\x00"):
+        if any(
+            character in text for pair in value.items() for text in pair for character in "\r\n\x00"
+        ):
             msg = "a header may not hold a line break"
             raise ValueError(msg)
         return value
@@ -95,19 +101,29 @@ class Fault(BaseModel):
         """Whether the write happens, the default filled in."""
         if self.apply is not None:
             return self.apply
-        return "yes" if self.final_status is None or self.final_status < HTTPStatus.MULTIPLE_CHOICES else "no"
+        return (
+            "yes"
+            if self.final_status is None or self.final_status < HTTPStatus.MULTIPLE_CHOICES
+            else "no"
+        )
 
     @property
     def final_status(self) -> int | None:
         """The status to answer, or None to answer what the service itself would."""
         if self.status is not None:
             return self.status
-        return CATALOGUE[self.code.lower()].status if self.code is not None and self.code.lower() in CATALOGUE else None
+        return (
+            CATALOGUE[self.code.lower()].status
+            if self.code is not None and self.code.lower() in CATALOGUE
+            else None
+        )
 
     @property
     def extra_headers(self) -> list[Header]:
         """Headers that go on top, whoever made the answer."""
-        again: list[Header] = [] if self.retry_after is None else [("Retry-After", str(self.retry_after))]
+        again: list[Header] = (
+            [] if self.retry_after is None else [("Retry-After", str(self.retry_after))]
+        )
         return [*self.headers.items(), *again]
 
     def answer(self) -> Answer | None:
@@ -126,7 +142,9 @@ class Fault(BaseModel):
 
     def _body(self, code: Code) -> tuple[list[Header], bytes]:
         if self.raw is not None:
-            return ([JSON] if self.raw[:1] in {"{", "["} else []), self.raw.encode("utf-8", "surrogatepass")
+            return ([JSON] if self.raw[:1] in {"{", "["} else []), self.raw.encode(
+                "utf-8", "surrogatepass"
+            )
         if self.body is not None:
             return shaped(self.body, _with_digits(code))
         if code.status < HTTPStatus.BAD_REQUEST:
@@ -137,7 +155,9 @@ class Fault(BaseModel):
 
 
 def _with_digits(code: Code) -> Code:
-    """Decimal and upper-case shapes need a number: without a code of its own a fault has UnExpected's."""
+    """Decimal and upper-case shapes need a number: without a code of its own a fault has
+    UnExpected's.
+    """
     try:
         int(code.hex, 16)
     except ValueError:
@@ -210,10 +230,14 @@ class Script:
 
     def clear(self, number: int | None = None) -> None:
         """Disarm one fault, or all."""
-        self.armed = [] if number is None else [armed for armed in self.armed if armed.number != number]
+        self.armed = (
+            [] if number is None else [armed for armed in self.armed if armed.number != number]
+        )
 
     def match(self, seen: Seen) -> Armed | None:
-        """Give the first fault that strikes this request. Each that matches counts it, so `nth` means what it says."""
+        """Give the first fault that strikes this request. Each that matches counts it, so `nth`
+        means what it says.
+        """
         chosen: Armed | None = None
         for armed in self.armed:
             if chosen is None and armed.strikes(seen):

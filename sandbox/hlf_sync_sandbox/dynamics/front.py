@@ -1,6 +1,7 @@
 """The headers that the front end puts on every answer. Called by `exchange`.
 
-Ids, the recommended parallelism, the debugging headers in their awkward number format, and the affinity cookie.
+Ids, the recommended parallelism, the debugging headers in their awkward number format, and the
+affinity cookie.
 """
 
 from email.utils import formatdate
@@ -36,7 +37,9 @@ class Front:
         ]
         if admission is None:
             return headers
-        requests, execution_s = dataverse.throttle.remaining(admission.app.client_id, admission.server)
+        requests, execution_s = dataverse.throttle.remaining(
+            admission.app.client_id, admission.server
+        )
         headers.append(("x-ms-ratelimit-burst-remaining-xrm-requests", str(requests)))
         headers.append(("x-ms-ratelimit-time-remaining-xrm-requests", f"{execution_s:,.2f}"))
         cookie = request.headers.get("cookie")
@@ -46,7 +49,11 @@ class Front:
 
     def token_headers(self) -> list[Header]:
         """Give the headers of an answer of the token service."""
-        return [("Date", self._now()), ("x-ms-request-id", _fresh_id()), ("X-Content-Type-Options", "nosniff")]
+        return [
+            ("Date", self._now()),
+            ("x-ms-request-id", _fresh_id()),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
 
     def _now(self) -> str:
         second = int(epoch_s())

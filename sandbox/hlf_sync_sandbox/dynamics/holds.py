@@ -1,6 +1,7 @@
 """Requests that wait for a word: the means to order answers and effects by script.
 
-Used by `exchange` (waits) and `steering` (releases). A hold has a name; several requests may wait under one name.
+Used by `exchange` (waits) and `steering` (releases). A hold has a name; several requests may wait
+under one name.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Hold:
-    """One request that waits. `answers_left`: released by itself after so many later answers for its contact."""
+    """One request that waits. `answers_left`: released by itself after so many later answers for
+    its contact.
+    """
 
     name: str
     seq: int
@@ -26,7 +29,9 @@ class Holds:
         """Start with none."""
         self._by_name: dict[str, list[Hold]] = defaultdict(list)
 
-    async def wait(self, name: str, seq: int, contact_id: str | None, release_after: int | None) -> None:
+    async def wait(
+        self, name: str, seq: int, contact_id: str | None, release_after: int | None
+    ) -> None:
         """Wait until released."""
         hold = Hold(name, seq, contact_id, asyncio.Event(), release_after)
         self._by_name[name].append(hold)
@@ -57,4 +62,8 @@ class Holds:
 
     def shown(self) -> list[dict[str, object]]:
         """Give what waits."""
-        return [{"name": hold.name, "seq": hold.seq, "contact_id": hold.contact_id} for holds in self._by_name.values() for hold in holds]
+        return [
+            {"name": hold.name, "seq": hold.seq, "contact_id": hold.contact_id}
+            for holds in self._by_name.values()
+            for hold in holds
+        ]

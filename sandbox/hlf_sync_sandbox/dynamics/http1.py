@@ -1,8 +1,10 @@
-"""Reads HTTP/1.1 requests out of bytes: a pure reader without socket or clock, in the manner of h11.
+"""Reads HTTP/1.1 requests out of bytes: a pure reader without socket or clock, in the manner of
+h11.
 
-Called by `connection`. Whatever the bytes, the outcome is requests, "more is needed" (None) or `BadRequest`; byte by
-byte gives the same as all at once. It must not know what a request means. Not h11 itself, because h11 takes 51 µs
-per request where this takes 8; httptools would take 5, which is no reason for one more dependency (measured, README).
+Called by `connection`. Whatever the bytes, the outcome is requests, "more is needed" (None) or
+`BadRequest`; byte by byte gives the same as all at once. It must not know what a request means. Not
+h11 itself, because h11 takes 51 µs per request where this takes 8; httptools would take 5, which is
+no reason for one more dependency (measured, README).
 """
 
 import re
@@ -69,7 +71,11 @@ class RequestReader:
     def wants_continue(self) -> bool:
         """True while the client waits for `100 Continue` before it sends the body."""
         head = self._head
-        return head is not None and not self._buffer and "100-continue" in head.request.headers.get("expect", "")
+        return (
+            head is not None
+            and not self._buffer
+            and "100-continue" in head.request.headers.get("expect", "")
+        )
 
     def feed(self, received: bytes) -> None:
         """Take what the socket gave."""
@@ -151,7 +157,9 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
         if key in headers:
             if key in {"host", "content-length"} and headers[key] != text:
                 raise BadRequest(400, f"{key} given twice")
-            headers[key] = f"{headers[key]}, {text}" if key not in {"host", "content-length"} else text
+            headers[key] = (
+                f"{headers[key]}, {text}" if key not in {"host", "content-length"} else text
+            )
         else:
             headers[key] = text
     return headers
@@ -169,7 +177,9 @@ def _body_length(headers: dict[str, str]) -> int | None:
     coding = headers.get("transfer-encoding")
     length = headers.get("content-length")
     if coding is not None:
-        if coding.lower() != "chunked" or length is not None:  # RFC 9112 6.3: ambiguous framing is an attack
+        if (
+            coding.lower() != "chunked" or length is not None
+        ):  # RFC 9112 6.3: ambiguous framing is an attack
             raise BadRequest(400, "unsupported transfer coding")
         return None
     if length is None:
@@ -182,7 +192,9 @@ def _body_length(headers: dict[str, str]) -> int | None:
 
 
 def read_chunks(buffer: bytearray) -> tuple[bytes, int] | None:
-    """Decode a chunked body at the start of the buffer: (body, bytes used), or None when it has not all come."""
+    """Decode a chunked body at the start of the buffer: (body, bytes used), or None when it has not
+    all come.
+    """
     body = bytearray()
     at = 0
     while True:

@@ -1,6 +1,7 @@
 """Who this emulated tenant is: ids, secrets and ports, made once and kept in the state directory.
 
-Read by `server`, `sts` and `tokens`. A rotated secret and a revocation are kept too, so that a restart undoes neither.
+Read by `server`, `sts` and `tokens`. A rotated secret and a revocation are kept too, so that a
+restart undoes neither.
 """
 
 import os
@@ -90,4 +91,5 @@ def _read(path: Path) -> Identity | None:
         apps = {client_id: App(**app) for client_id, app in content.pop("apps").items()}
         return Identity(apps=apps, **content)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return None  # written by another version, or by hand: make a new one rather than refuse to start
+        # written by another version, or by hand: make a new one rather than refuse to start
+        return None

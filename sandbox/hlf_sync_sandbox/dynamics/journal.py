@@ -1,9 +1,11 @@
-"""The journal: every request that came, when it was applied, and how it ended. For assertions and for the chaos auditor.
+"""The journal: every request that came, when it was applied, and how it ended. For assertions and
+for the chaos auditor.
 
-Written by `exchange`, read by `steering` (memory) and by auditors (the file). Memory is a ring. The file gets a line when
-a request ends, and also when it is taken in or applied long before it ends; **the last line of a `seq` counts**. A line
-is written before its answer goes out, so a killed process never answered what the file does not show.
-It never holds a token, a secret or a cookie: only whether there was one.
+Written by `exchange`, read by `steering` (memory) and by auditors (the file). Memory is a ring. The
+file gets a line when a request ends, and also when it is taken in or applied long before it ends;
+**the last line of a `seq` counts**. A line is written before its answer goes out, so a killed
+process never answered what the file does not show. It never holds a token, a secret or a cookie:
+only whether there was one.
 """
 
 import os
@@ -25,7 +27,9 @@ _TAIL_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class Entry:
-    """One request. `…_ms` is epoch time, `…_mono_ms` CLOCK_MONOTONIC, comparable between processes of one machine."""
+    """One request. `…_ms` is epoch time, `…_mono_ms` CLOCK_MONOTONIC, comparable between processes
+    of one machine.
+    """
 
     seq: int
     kind: str
@@ -133,7 +137,9 @@ class Journal:
         if not self._ring:
             return
         first = self._ring[0].seq
-        start = max(0, seq - first + 1)  # numbers in the ring have no gaps: entries are added as they are numbered
+        start = max(
+            0, seq - first + 1
+        )  # numbers in the ring have no gaps: entries are added as they are numbered
         yield from islice(self._ring, start, start + limit)
 
     def _open(self, path: Path) -> None:
@@ -141,7 +147,9 @@ class Journal:
         self._descriptor = os.open(path, flags, 0o600)
         self._size_bytes = os.fstat(self._descriptor).st_size
         if self._size_bytes and os.pread(self._descriptor, 1, self._size_bytes - 1) != b"\n":
-            os.write(self._descriptor, b"\n")  # a killed process left half a line: keep it from spoiling the next
+            os.write(
+                self._descriptor, b"\n"
+            )  # a killed process left half a line: keep it from spoiling the next
 
     def _set_aside(self) -> None:
         if self._path is None:

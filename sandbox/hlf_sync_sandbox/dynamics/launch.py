@@ -1,6 +1,8 @@
-"""Starts an emulator as a process of its own and waits until it answers: for tests, benchmarks and the sandbox.
+"""Starts an emulator as a process of its own and waits until it answers: for tests, benchmarks and
+the sandbox.
 
-The process is found by its own pid only, and stopped at the end of the context whatever happened inside.
+The process is found by its own pid only, and stopped at the end of the context whatever happened
+inside.
 """
 
 import subprocess
@@ -19,7 +21,9 @@ _STOP_S = 5.0
 
 @contextmanager
 def running_emulator(directory: Path, *options: str) -> Iterator[DynamicsControl]:
-    """Run an emulator on a state directory, with options of its command line; give the means to steer it."""
+    """Run an emulator on a state directory, with options of its command line; give the means to
+    steer it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "dynamics.out").open("w+b") as output:
         process = start_emulator(directory, *options, output=output)
@@ -31,12 +35,23 @@ def running_emulator(directory: Path, *options: str) -> Iterator[DynamicsControl
 
 def start_emulator(directory: Path, *options: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the process; what it says goes to `output`."""
-    command = [sys.executable, "-m", "hlf_sync_sandbox.dynamics", "--state", str(directory), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "hlf_sync_sandbox.dynamics",
+        "--state",
+        str(directory),
+        *options,
+    ]
     return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], directory: Path, output: IO[bytes]) -> DynamicsControl:
-    """Wait for dynamics.json of exactly this process; `ControlError` with its last words if it ends before."""
+def wait_until_ready(
+    process: subprocess.Popen[bytes], directory: Path, output: IO[bytes]
+) -> DynamicsControl:
+    """Wait for dynamics.json of exactly this process; `ControlError` with its last words if it ends
+    before.
+    """
     end_s = time.monotonic() + _READY_S
     while time.monotonic() < end_s:
         if process.poll() is not None:

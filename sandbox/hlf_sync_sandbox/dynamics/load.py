@@ -1,7 +1,9 @@
-"""`python -m hlf_sync_sandbox.dynamics.load --state DIR`: how many PATCH per second the emulator answers on this machine.
+"""`python -m hlf_sync_sandbox.dynamics.load --state DIR`: how many PATCH per second the emulator
+answers on this machine.
 
-A bare keep-alive client over TLS, one request in flight per connection; its figure is the emulator's ceiling, not what
-the real client reaches. Limits are switched off for the run and set back. Prints requests per second and the emulator's CPU.
+A bare keep-alive client over TLS, one request in flight per connection; its figure is the
+emulator's ceiling, not what the real client reaches. Limits are switched off for the run and set
+back. Prints requests per second and the emulator's CPU.
 """
 
 import asyncio
@@ -80,12 +82,15 @@ def main(
         control.delete_contacts(ids)
     count = sum(tally.statuses.values())
     typer.echo(
-        f"{count / took_s:,.0f} PATCH/s over TLS, {connections} connections, {took_s:.1f} s; "
-        f"emulator {cpu_s / count * 1e6:.0f} µs CPU each, {cpu_s / took_s:.0%} of a core; statuses {tally.statuses}"
+        f"{count / took_s:,.0f} PATCH/s over TLS, {connections} connections, {took_s:.1f} s;"
+        f" emulator {cpu_s / count * 1e6:.0f} µs CPU each, {cpu_s / took_s:.0%} of a core; statuses"
+        f" {tally.statuses}"
     )
 
 
-async def _measure(control: DynamicsControl, ids: list[str], seconds: float, connections: int) -> tuple[Tally, float]:
+async def _measure(
+    control: DynamicsControl, ids: list[str], seconds: float, connections: int
+) -> tuple[Tally, float]:
     settings = control.settings
     url = urlsplit(settings["base_url"])
     context = ssl.create_default_context(cafile=settings["ca_file"])
@@ -127,8 +132,9 @@ async def _token(settings: dict[str, str], context: ssl.SSLContext) -> str:
     )
     reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=context)
     head = (
-        f"POST /{settings['tenant_id']}/oauth2/v2.0/token HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n"
+        f"POST /{settings['tenant_id']}/oauth2/v2.0/token HTTP/1.1\r\nHost:"
+        f" {url.netloc}\r\nConnection: close\r\nContent-Type:"
+        f" application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n"
     )
     writer.write((head + form).encode())
     answer = await reader.read()
@@ -140,10 +146,11 @@ def _request(host: str, token: str, contact_id: str) -> bytes:
     body = b'{"new_showonwebsite":false}'
     request_id = uuid.uuid4()
     head = (
-        f"PATCH /api/data/v9.2/contacts({contact_id}) HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-        "Accept: application/json\r\nContent-Type: application/json\r\nOData-MaxVersion: 4.0\r\nOData-Version: 4.0\r\n"
-        f"If-Match: *\r\nx-ms-client-request-id: {request_id}\r\nx-correlation-id: {request_id}\r\n"
-        f"User-Agent: hlf-sync\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"PATCH /api/data/v9.2/contacts({contact_id}) HTTP/1.1\r\nHost: {host}\r\nAuthorization:"
+        f" Bearer {token}\r\nAccept: application/json\r\nContent-Type:"
+        " application/json\r\nOData-MaxVersion: 4.0\r\nOData-Version: 4.0\r\nIf-Match:"
+        f" *\r\nx-ms-client-request-id: {request_id}\r\nx-correlation-id:"
+        f" {request_id}\r\nUser-Agent: hlf-sync\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

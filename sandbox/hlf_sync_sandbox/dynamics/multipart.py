@@ -1,4 +1,5 @@
-"""Reads the multipart body of a `$batch` into operations, and writes the multipart answer. Pure; called by `batch`.
+"""Reads the multipart body of a `$batch` into operations, and writes the multipart answer. Pure;
+called by `batch`.
 
 Reads liberally (bare LF, any header order), writes strictly. What it cannot read gives `Malformed`.
 """
@@ -49,7 +50,10 @@ def read_batch(content_type: str, body: bytes) -> list[Operation | ChangeSet]:
     for headers, content in _parts(content_type, text):
         part_type = headers.get("content-type", "")
         if part_type.lower().startswith("multipart/mixed"):
-            inner = [_operation(inner_headers, inner_content) for inner_headers, inner_content in _parts(part_type, content)]
+            inner = [
+                _operation(inner_headers, inner_content)
+                for inner_headers, inner_content in _parts(part_type, content)
+            ]
             if any(operation.content_id is None for operation in inner):
                 raise Malformed("Each operation of a change set needs a Content-ID.")
             if any(operation.request.method == "GET" for operation in inner):
@@ -66,9 +70,15 @@ def write_batch(replies: list[Reply], status: int) -> Answer:
     lines: list[bytes] = []
     for reply in replies:
         lines.append(f"--{boundary}\r\n".encode())
-        lines.append(_change_set(reply) if reply.is_change_set else b"".join(_part(*one) for one in reply.answers))
+        lines.append(
+            _change_set(reply)
+            if reply.is_change_set
+            else b"".join(_part(*one) for one in reply.answers)
+        )
     lines.append(f"--{boundary}--\r\n".encode())
-    return Answer(status, [("Content-Type", f"multipart/mixed; boundary={boundary}")], b"".join(lines))
+    return Answer(
+        status, [("Content-Type", f"multipart/mixed; boundary={boundary}")], b"".join(lines)
+    )
 
 
 def _parts(content_type: str, text: str) -> list[tuple[dict[str, str], str]]:
@@ -103,7 +113,9 @@ def _operation(headers: dict[str, str], content: str) -> Operation:
     if words[2:] != ["HTTP/1.1"]:
         raise Malformed("Each operation must begin with a request line that ends in HTTP/1.1.")
     path, _, query = _relative(words[1]).partition("?")
-    request = Request(words[0], path, query, _headers(lines[1:]), body.strip().encode(), keep_alive=True)
+    request = Request(
+        words[0], path, query, _headers(lines[1:]), body.strip().encode(), keep_alive=True
+    )
     return Operation(request, headers.get("content-id"))
 
 
@@ -120,11 +132,18 @@ def _change_set(reply: Reply) -> bytes:
 
 
 def _part(content_id: str | None, answer: Answer) -> bytes:
-    outer: list[Header] = [("Content-Type", "application/http"), ("Content-Transfer-Encoding", "binary")]
+    outer: list[Header] = [
+        ("Content-Type", "application/http"),
+        ("Content-Transfer-Encoding", "binary"),
+    ]
     if content_id is not None:
         outer.append(("Content-ID", content_id))
     lines = [f"{name}: {value}" for name, value in outer]
-    inner = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}", "OData-Version: 4.0", f"REQ_ID: {uuid.uuid4()}"]
+    inner = [
+        f"HTTP/1.1 {answer.status} {phrase(answer.status)}",
+        "OData-Version: 4.0",
+        f"REQ_ID: {uuid.uuid4()}",
+    ]
     inner += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "", *inner, "", ""]).encode()
     return head + answer.body + b"\r\n"

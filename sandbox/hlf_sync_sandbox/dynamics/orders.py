@@ -13,7 +13,9 @@ class Refused(Exception):  # noqa: N818 - answers 400
 
 
 class AppOrder(BaseModel):
-    """Registers an app, or changes one. `secret` replaces all secrets; `certificate` (PEM) is added."""
+    """Registers an app, or changes one. `secret` replaces all secrets; `certificate` (PEM) is
+    added.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,6 @@
-"""An outage of the whole service: how it looks and until when. Values only; read by `exchange`, set by `steering`."""
+"""An outage of the whole service: how it looks and until when. Values only; read by `exchange`, set
+by `steering`.
+"""
 
 from typing import Literal
 
@@ -8,7 +10,9 @@ Mode = Literal["502", "503", "504", "reset", "hang", "refuse"]
 
 
 class Outage(BaseModel):
-    """`seconds` None: until ended. `token`: the token endpoint is away too. `refuse` closes the port for both."""
+    """`seconds` None: until ended. `token`: the token endpoint is away too. `refuse` closes the
+    port for both.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

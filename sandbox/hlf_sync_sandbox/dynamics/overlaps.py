@@ -1,10 +1,14 @@
-"""Counts what is under way for each contact: the oracle of "never two calls for one mentor". Pure; used by `exchange`."""
+"""Counts what is under way for each contact: the oracle of "never two calls for one mentor". Pure;
+used by `exchange`.
+"""
 
 from collections import Counter
 
 
 class Overlaps:
-    """Two counts per contact: clients that wait, and effects that are still to come after their client left."""
+    """Two counts per contact: clients that wait, and effects that are still to come after their
+    client left.
+    """
 
     def __init__(self) -> None:
         """Start with nothing under way."""

@@ -1,6 +1,7 @@
 """Faults that have a name, so that nobody has to remember how they are spelt.
 
-Read by the command line and by `DynamicsControl.script`. Pure data; everything in a preset can be overridden.
+Read by the command line and by `DynamicsControl.script`. Pure data; everything in a preset can be
+overridden.
 """
 
 from typing import Any

@@ -8,7 +8,9 @@ from hlf_sync_sandbox.dynamics.contacts import Contact
 
 
 def row(contact: Contact, base: str, select: list[str] | None) -> dict[str, Any]:
-    """Give the selected columns, or all, with context, entity tag and the primary key, which always comes along."""
+    """Give the selected columns, or all, with context, entity tag and the primary key, which always
+    comes along.
+    """
     names = list(COLUMNS) if select is None else select
     fragment = f"({','.join(names)})" if select is not None else ""
     content: dict[str, Any] = {

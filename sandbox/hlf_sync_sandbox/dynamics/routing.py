@@ -1,6 +1,8 @@
-"""Which operation a request line asks for: the addresses that the emulated Web API knows, and nothing else.
+"""Which operation a request line asks for: the addresses that the emulated Web API knows, and
+nothing else.
 
-Called by `dataverse` and, for the contact in it, by `exchange`. Pure. Set names are case-sensitive, as in the service.
+Called by `dataverse` and, for the contact in it, by `exchange`. Pure. Set names are case-sensitive,
+as in the service.
 """
 
 import re
@@ -84,8 +86,14 @@ def address(path: str) -> Route | Answer:
 
 
 def contact_of(found: Route | Answer) -> str | None:
-    """Give the contact id that an address names, for journal and faults; None when it names none."""
-    return found.key.contact_id if isinstance(found, OneContact) and isinstance(found.key, ById) else None
+    """Give the contact id that an address names, for journal and faults; None when it
+    names none.
+    """
+    return (
+        found.key.contact_id
+        if isinstance(found, OneContact) and isinstance(found.key, ById)
+        else None
+    )
 
 
 def _key(text: str) -> Key | Answer:

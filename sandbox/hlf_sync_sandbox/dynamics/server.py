@@ -1,7 +1,8 @@
 """Opens the ports and runs the emulator until it is told to stop.
 
-Called by `__main__`. One TLS listener serves the organisation and the token service; a plain loopback listener takes
-orders. `dynamics.json` appears when both answer and disappears at a clean end. One process per state directory.
+Called by `__main__`. One TLS listener serves the organisation and the token service; a plain
+loopback listener takes orders. `dynamics.json` appears when both answer and disappears at a clean
+end. One process per state directory.
 """
 
 import asyncio
@@ -67,7 +68,10 @@ def _lock(directory: Path) -> int:
     except BlockingIOError as taken:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
-        msg = f"a Dynamics emulator already runs on {directory} (pid {holder}): stop it, or give another --state"
+        msg = (
+            f"a Dynamics emulator already runs on {directory} (pid {holder}): stop it, or give"
+            " another --state"
+        )
         raise StartError(msg) from taken
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -75,7 +79,12 @@ def _lock(directory: Path) -> int:
 
 
 async def _serve(start: Start) -> None:
-    emulator = open_emulator(start.directory, journal_file=start.journal_file, journal_size=start.journal_size, limits=start.limits)
+    emulator = open_emulator(
+        start.directory,
+        journal_file=start.journal_file,
+        journal_size=start.journal_size,
+        limits=start.limits,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +94,9 @@ async def _serve(start: Start) -> None:
         await house.open()
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)  # the journal's ring is young garbage to the default thresholds
+        gc.set_threshold(
+            50_000, 20, 50
+        )  # the journal's ring is young garbage to the default thresholds
         await stop.wait()
     finally:
         await house.close()
@@ -176,12 +187,18 @@ class House:
             raise StartError(_port_text(self._start.host, port, error)) from error
 
     async def _open_control(self, port: int) -> asyncio.Server:
-        """Open the control port: the one it had if it is free, else any, because nobody has it by heart."""
+        """Open the control port: the one it had if it is free, else any, because nobody has it by
+        heart.
+        """
         loop = asyncio.get_running_loop()
         try:
-            return await loop.create_server(lambda: Connection(self._steering.serve, self._orders), "127.0.0.1", port)
+            return await loop.create_server(
+                lambda: Connection(self._steering.serve, self._orders), "127.0.0.1", port
+            )
         except OSError:
-            return await loop.create_server(lambda: Connection(self._steering.serve, self._orders), "127.0.0.1", 0)
+            return await loop.create_server(
+                lambda: Connection(self._steering.serve, self._orders), "127.0.0.1", 0
+            )
 
     def _publish(self) -> None:
         """Write dynamics.json in one step."""
@@ -199,11 +216,15 @@ class House:
             "control_token": self._control_token,
             "identity_endpoint": f"http://127.0.0.1:{identity.control_port}/msi/token",
             "identity_header": identity.identity_header,
-            "journal_file": str((start.directory / "journal.jsonl").resolve()) if start.journal_file else None,
+            "journal_file": (
+                str((start.directory / "journal.jsonl").resolve()) if start.journal_file else None
+            ),
             "port": identity.port,
             "pid": os.getpid(),
         }
-        write_private(_settings_path(start.directory), orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        write_private(
+            _settings_path(start.directory), orjson.dumps(content, option=orjson.OPT_INDENT_2)
+        )
 
     async def _sweep(self) -> None:
         """Close connections that have long been idle, as the front end does."""
@@ -233,5 +254,8 @@ def _port_of(server: asyncio.Server | None) -> int:
 
 def _port_text(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE or "in use" in str(error):
-        return f"port {port} of {host} is taken by another program: free it, or start with another --port"
+        return (
+            f"port {port} of {host} is taken by another program: free it, or start with another"
+            " --port"
+        )
     return f"cannot listen on {host}:{port}: {error.strerror or error}"

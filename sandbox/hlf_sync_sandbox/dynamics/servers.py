@@ -1,4 +1,5 @@
-"""The web servers behind the front end: which one a request reaches. A cookie pins, none means chance.
+"""The web servers behind the front end: which one a request reaches. A cookie pins, none means
+chance.
 
 Called by `dataverse` and `exchange`. Pure but for the randomness it is given.
 """
@@ -33,7 +34,9 @@ class Servers:
         found = _AFFINITY.search(cookie)
         if found is None:
             return None
-        return next((server for server in range(count) if self._cookie(server) == found.group(1)), None)
+        return next(
+            (server for server in range(count) if self._cookie(server) == found.group(1)), None
+        )
 
     def set_cookie(self, server: int) -> str:
         """Give the value of Set-Cookie that pins to a server."""

@@ -1,7 +1,8 @@
-"""The life of one request: taken in, admitted, delayed, performed, answered, and each way in which that can go wrong.
+"""The life of one request: taken in, admitted, delayed, performed, answered, and each way in which
+that can go wrong.
 
-Called by `connection` for the emulated hosts. Without fault or latency a request is served in one synchronous step; with
-latency by a timer; with a scripted fault by a task of its own.
+Called by `connection` for the emulated hosts. Without fault or latency a request is served in one
+synchronous step; with latency by a timer; with a scripted fault by a task of its own.
 """
 
 import asyncio
@@ -61,7 +62,10 @@ class Service:
 
     def in_flight(self) -> list[dict[str, Any]]:
         """What is under way, the oldest first."""
-        return [exchange.entry.shown() | {"left": exchange.left, "settled": exchange.settled} for exchange in self._book]
+        return [
+            exchange.entry.shown() | {"left": exchange.left, "settled": exchange.settled}
+            for exchange in self._book
+        ]
 
     def count_in_flight(self) -> int:
         """How many that are."""
@@ -87,7 +91,9 @@ class Service:
         target = _TARGETS.get(exchange.kind)
         if target is None:
             return None
-        return self._emulator.script.match(Seen(target, exchange.request.method, exchange.entry.contact_id))
+        return self._emulator.script.match(
+            Seen(target, exchange.request.method, exchange.entry.contact_id)
+        )
 
     def _spawn(self, exchange: Exchange, armed: Armed) -> None:
         task = asyncio.get_running_loop().create_task(self._run_safely(exchange, armed))
@@ -106,7 +112,9 @@ class Service:
         fault, entry = armed.fault, exchange.entry
         entry.fault = armed.number
         if fault.hold is not None:
-            await self._emulator.holds.wait(fault.hold, entry.seq, entry.contact_id, fault.release_after)
+            await self._emulator.holds.wait(
+                fault.hold, entry.seq, entry.contact_id, fault.release_after
+            )
         await asyncio.sleep((fault.delay or self._latency(exchange)).draw(self._emulator.random))
         own = self._effects.perform(exchange) if fault.applies == "yes" else None
         if fault.applies == "no":
@@ -136,7 +144,9 @@ class Service:
         match fault.wire:
             case "slow":
                 exchange.entry.outcome, exchange.entry.status = fault.wire, answer.status
-                await exchange.connection.trickle(self._rendered(exchange, answer, close=False), fault.pace_s)
+                await exchange.connection.trickle(
+                    self._rendered(exchange, answer, close=False), fault.pace_s
+                )
                 self._book.leave(exchange)
                 exchange.connection.finish(b"", close=False)
             case "hang":
@@ -156,7 +166,9 @@ class Service:
             case "hang":
                 exchange.entry.outcome = "hang"
             case status:
-                again: list[Header] = [] if outage.retry_after is None else [("Retry-After", str(outage.retry_after))]
+                again: list[Header] = (
+                    [] if outage.retry_after is None else [("Retry-After", str(outage.retry_after))]
+                )
                 answer = Answer(int(status), [HTML, *again], html_page(int(status)))
                 self._leave(exchange, answer, wire="answer")
 
@@ -170,7 +182,9 @@ class Service:
         entry.outcome = "answered" if wire in _WHOLE else wire
         if wire in _WHOLE or wire == "half":
             entry.status, entry.error_code = answer.status, answer.code
-            entry.retry_after = next((value for name, value in answer.headers if name == "Retry-After"), None)
+            entry.retry_after = next(
+                (value for name, value in answer.headers if name == "Retry-After"), None
+            )
         self._book.leave(exchange)
         closes = not (exchange.request.keep_alive and self._emulator.dataverse.switches.keep_alive)
         match wire:
@@ -179,7 +193,10 @@ class Service:
             case "close_after":
                 connection.finish(self._rendered(exchange, answer, close=False), close=True)
             case "half":
-                connection.finish(_half(self._rendered(exchange, answer, close=False), len(answer.body)), close=True)
+                connection.finish(
+                    _half(self._rendered(exchange, answer, close=False), len(answer.body)),
+                    close=True,
+                )
             case "garbage":
                 connection.finish(_GARBAGE, close=True)
             case "close":

@@ -1,7 +1,9 @@
-"""The control API: what tests, the demo and the command line can ask of a running emulator and do to it.
+"""The control API: what tests, the demo and the command line can ask of a running emulator and do
+to it.
 
-Plain HTTP on a loopback port of its own, JSON in and out, guarded by a random token in dynamics.json. One table of
-addresses; each does one thing to the `Emulator`. The client is `control.DynamicsControl`.
+Plain HTTP on a loopback port of its own, JSON in and out, guarded by a random token in
+dynamics.json. One table of addresses; each does one thing to the `Emulator`. The client is
+`control.DynamicsControl`.
 """
 
 import hmac
@@ -21,7 +23,13 @@ from hlf_sync_sandbox.dynamics.emulator import Emulator
 from hlf_sync_sandbox.dynamics.faults import Fault
 from hlf_sync_sandbox.dynamics.http1 import Request
 from hlf_sync_sandbox.dynamics.identity import App
-from hlf_sync_sandbox.dynamics.orders import AppOrder, LatencyOrder, Refused, read_contact_id, read_visibility
+from hlf_sync_sandbox.dynamics.orders import (
+    AppOrder,
+    LatencyOrder,
+    Refused,
+    read_contact_id,
+    read_visibility,
+)
 from hlf_sync_sandbox.dynamics.outage import Outage
 from hlf_sync_sandbox.dynamics.routing import parse_query
 from hlf_sync_sandbox.dynamics.service import Service
@@ -54,13 +62,17 @@ class Steering:
         """Answer one order; never leave one unanswered."""
         answer = self._answer(request)
         answer.headers.append(PLAIN_JSON)
-        connection.finish(render(answer, close=not request.keep_alive), close=not request.keep_alive)
+        connection.finish(
+            render(answer, close=not request.keep_alive), close=not request.keep_alive
+        )
 
     def _answer(self, request: Request) -> Answer:
         if request.path == "/msi/token":
             return self._managed_identity(request)
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self._token):
-            return _problem(403, f"the header {TOKEN_HEADER} must hold control_token of dynamics.json")
+            return _problem(
+                403, f"the header {TOKEN_HEADER} must hold control_token of dynamics.json"
+            )
         act = _ORDERS.get((request.method, request.path))
         if act is None:
             return _problem(404, f"no such order: {request.method} {request.path}")
@@ -68,8 +80,18 @@ class Steering:
             content = orjson.loads(request.body) if request.body else {}
             return Answer(200, body=orjson.dumps(act(self, content, parse_query(request.query))))
         except ValidationError as invalid:
-            return _problem(400, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in invalid.errors()))
-        except (Refused, orjson.JSONDecodeError, ValueError, TypeError, AttributeError, KeyError) as wrong:
+            return _problem(
+                400,
+                "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in invalid.errors()),
+            )
+        except (
+            Refused,
+            orjson.JSONDecodeError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+        ) as wrong:
             return _problem(400, f"{type(wrong).__name__}: {wrong}")
 
     # ---- looking
@@ -122,7 +144,11 @@ class Steering:
         since = int(query.get("since", 0))
         if "tail" in query:
             since = max(since, journal.last_seq - int(query["tail"]))
-        return {"entries": journal.since(since, limit), "last": journal.last_seq, "oldest": journal.oldest_seq}
+        return {
+            "entries": journal.since(since, limit),
+            "last": journal.last_seq,
+            "oldest": journal.oldest_seq,
+        }
 
     def get_in_flight(self, _content: Any, _query: dict[str, str]) -> list[dict[str, Any]]:
         """What is under way."""
@@ -139,22 +165,35 @@ class Steering:
         wanted = {read_contact_id(text): read_visibility(value) for text, value in content.items()}
         contacts, now_ms = self._emulator.dataverse.contacts, epoch_ms()
         runs = contacts.plug_in_runs
-        results = [contacts.write(ById(contact_id), {VISIBILITY_COLUMN: visible}, Precondition(), now_ms) for contact_id, visible in wanted.items()]
+        results = [
+            contacts.write(ById(contact_id), {VISIBILITY_COLUMN: visible}, Precondition(), now_ms)
+            for contact_id, visible in wanted.items()
+        ]
         contacts.plug_in_runs = runs
-        self._emulator.dataverse.log.append([result.contact for result in results if isinstance(result, Written)])
+        self._emulator.dataverse.log.append(
+            [result.contact for result in results if isinstance(result, Written)]
+        )
         return {"written": len(results)}
 
     def delete_contacts(self, content: Any, _query: dict[str, str]) -> dict[str, int]:
         """Delete the named contacts, or with null all of them."""
         dataverse = self._emulator.dataverse
-        ids = list(dataverse.contacts.by_id) if content["contacts"] is None else [read_contact_id(i) for i in content["contacts"]]
+        ids = (
+            list(dataverse.contacts.by_id)
+            if content["contacts"] is None
+            else [read_contact_id(i) for i in content["contacts"]]
+        )
         gone = [contact_id for contact_id in ids if dataverse.contacts.remove(contact_id)]
         dataverse.log.append_removed(gone)
         return {"deleted": len(gone)}
 
     def add_faults(self, content: Any, _query: dict[str, str]) -> dict[str, list[int]]:
         """Arm faults behind those that are there."""
-        return {"numbers": self._emulator.script.add([Fault.model_validate(one) for one in content["faults"]])}
+        return {
+            "numbers": self._emulator.script.add(
+                [Fault.model_validate(one) for one in content["faults"]]
+            )
+        }
 
     def clear_faults(self, content: Any, _query: dict[str, str]) -> dict[str, bool]:
         """Disarm one fault or all."""
@@ -171,7 +210,9 @@ class Steering:
         """Change what is named of the limits; with `forget` the windows start empty."""
         throttle = self._emulator.dataverse.throttle
         forget = content.pop("forget", False)
-        throttle.set_limits(type(throttle.limits).model_validate(throttle.limits.model_dump() | content))
+        throttle.set_limits(
+            type(throttle.limits).model_validate(throttle.limits.model_dump() | content)
+        )
         if forget:
             throttle.forget()
         return throttle.limits.model_dump()
@@ -204,16 +245,24 @@ class Steering:
         """Register or change an app; without an id the main one."""
         order = AppOrder.model_validate(content)
         identity = self._emulator.identity
-        app = identity.apps.setdefault(order.client_id or identity.main_client_id, App(order.client_id or "", []))
+        app = identity.apps.setdefault(
+            order.client_id or identity.main_client_id, App(order.client_id or "", [])
+        )
         if order.secret is not None:
             app.secrets = [order.secret]
         if order.certificate is not None:
             app.certificates.append(order.certificate)
-        app.secret_expired = app.secret_expired if order.secret_expired is None else order.secret_expired
+        app.secret_expired = (
+            app.secret_expired if order.secret_expired is None else order.secret_expired
+        )
         app.app_user = app.app_user if order.app_user is None else order.app_user
         self._emulator.save_identity()
         self._levers.publish()
-        return {"client_id": app.client_id, "app_user": app.app_user, "secret_expired": app.secret_expired}
+        return {
+            "client_id": app.client_id,
+            "app_user": app.app_user,
+            "secret_expired": app.secret_expired,
+        }
 
     def release(self, content: Any, _query: dict[str, str]) -> dict[str, int]:
         """Let held requests go on."""
@@ -232,8 +281,12 @@ class Steering:
     def _managed_identity(self, request: Request) -> Answer:
         """Stand in for the identity endpoint of an Azure host (App Service flavour)."""
         expected = self._emulator.identity.identity_header
-        if not hmac.compare_digest(request.headers.get("x-identity-header", "").encode(), expected.encode()):
-            return _problem(403, "the header x-identity-header must hold identity_header of dynamics.json")
+        if not hmac.compare_digest(
+            request.headers.get("x-identity-header", "").encode(), expected.encode()
+        ):
+            return _problem(
+                403, "the header x-identity-header must hold identity_header of dynamics.json"
+            )
         resource = parse_query(request.query).get("resource", "")
         answer = self._emulator.sts.managed_identity(resource, epoch_s())
         answer.headers.clear()

@@ -1,7 +1,9 @@
-"""Microsoft Entra ID as far as client credentials go: the discovery document, the token endpoint, the AADSTS errors.
+"""Microsoft Entra ID as far as client credentials go: the discovery document, the token endpoint,
+the AADSTS errors.
 
-Called by `exchange` for paths outside `/api`. Pure but for the token counter; the caller brings epoch seconds. Which
-status goes with which AADSTS number is documented for some only: see README, unverified.
+Called by `exchange` for paths outside `/api`. Pure but for the token counter; the caller brings
+epoch seconds. Which status goes with which AADSTS number is documented for some only: see README,
+unverified.
 """
 
 import uuid
@@ -36,19 +38,64 @@ ERRORS: dict[int, Aadsts] = {
             7000215,
             "invalid_client",
             401,
-            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
-            "not the client secret ID, for a secret added to app '{app}'.",
+            "Invalid client secret provided. Ensure the secret being sent in the request is the"
+            " client secret value, not the client secret ID, for a secret added to app '{app}'.",
         ),
-        Aadsts(7000222, "invalid_client", 401, "The provided client secret keys for app '{app}' are expired."),
-        Aadsts(7000216, "invalid_client", 401, "'client_assertion', 'client_secret' or 'request' is required."),
-        Aadsts(700027, "invalid_client", 401, "The certificate used to sign the client assertion is not registered."),
-        Aadsts(700016, "unauthorized_client", 400, "Application with identifier '{app}' was not found in the directory."),
+        Aadsts(
+            7000222,
+            "invalid_client",
+            401,
+            "The provided client secret keys for app '{app}' are expired.",
+        ),
+        Aadsts(
+            7000216,
+            "invalid_client",
+            401,
+            "'client_assertion', 'client_secret' or 'request' is required.",
+        ),
+        Aadsts(
+            700027,
+            "invalid_client",
+            401,
+            "The certificate used to sign the client assertion is not registered.",
+        ),
+        Aadsts(
+            700016,
+            "unauthorized_client",
+            400,
+            "Application with identifier '{app}' was not found in the directory.",
+        ),
         Aadsts(90002, "invalid_request", 400, "Tenant '{tenant}' not found."),
-        Aadsts(900144, "invalid_request", 400, "The request body must contain the following parameter: '{parameter}'."),
-        Aadsts(70003, "unsupported_grant_type", 400, "The app requested an unsupported grant type '{grant}'."),
-        Aadsts(500011, "invalid_resource", 400, "The resource principal named {resource} was not found in the tenant."),
-        Aadsts(70011, "invalid_scope", 400, "The provided request must include a valid 'scope' input parameter."),
-        Aadsts(90033, "temporarily_unavailable", 503, "A transient error has occurred. Please try again."),
+        Aadsts(
+            900144,
+            "invalid_request",
+            400,
+            "The request body must contain the following parameter: '{parameter}'.",
+        ),
+        Aadsts(
+            70003,
+            "unsupported_grant_type",
+            400,
+            "The app requested an unsupported grant type '{grant}'.",
+        ),
+        Aadsts(
+            500011,
+            "invalid_resource",
+            400,
+            "The resource principal named {resource} was not found in the tenant.",
+        ),
+        Aadsts(
+            70011,
+            "invalid_scope",
+            400,
+            "The provided request must include a valid 'scope' input parameter.",
+        ),
+        Aadsts(
+            90033,
+            "temporarily_unavailable",
+            503,
+            "A transient error has occurred. Please try again.",
+        ),
         Aadsts(
             50196,
             "invalid_grant",
@@ -70,7 +117,9 @@ class TokenSettings(BaseModel):
 
 
 class Sts:
-    """The token service of one tenant. `base` is `https://host:port`, where a request believes to be."""
+    """The token service of one tenant. `base` is `https://host:port`, where a request believes to
+    be.
+    """
 
     def __init__(self, identity: Identity, tokens: Tokens) -> None:
         """Keep whom to know and who issues."""
@@ -105,8 +154,15 @@ class Sts:
         self.requests += 1
         if tenant != self._identity.tenant_id:
             return self.refuse(90002, now_s, tenant=tenant)
-        form = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=100).items()}
-        missing = next((name for name in ("grant_type", "client_id", "scope") if not form.get(name)), None)
+        form = {
+            name: values[0]
+            for name, values in parse_qs(
+                body.decode("utf-8", "replace"), max_num_fields=100
+            ).items()
+        }
+        missing = next(
+            (name for name in ("grant_type", "client_id", "scope") if not form.get(name)), None
+        )
         if missing is not None:
             return self.refuse(900144, now_s, parameter=missing)
         if form["grant_type"] != "client_credentials":
@@ -114,18 +170,28 @@ class Sts:
         app = self._identity.apps.get(form["client_id"])
         if app is None:
             return self.refuse(700016, now_s, app=form["client_id"])
-        return self._refuse_credential(app, form, tenant, base, now_s) or self._issue(app, form["scope"], now_s)
+        return self._refuse_credential(app, form, tenant, base, now_s) or self._issue(
+            app, form["scope"], now_s
+        )
 
     def refuse(self, number: int, now_s: float, **values: str) -> Answer:
         """Answer with the error of that number."""
         row = ERRORS[number]
-        named = {"app": self._identity.main_client_id, "tenant": self._identity.tenant_id, "resource": "", "grant": ""}
+        named = {
+            "app": self._identity.main_client_id,
+            "tenant": self._identity.tenant_id,
+            "resource": "",
+            "grant": "",
+        }
         text = row.text.format_map({**named, "parameter": "scope", **values})
         trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
         moment = utc_text(now_s)
         content = {
             "error": row.error,
-            "error_description": f"AADSTS{number}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {moment}",
+            "error_description": (
+                f"AADSTS{number}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp:"
+                f" {moment}"
+            ),
             "error_codes": [number],
             "timestamp": moment,
             "trace_id": trace,
@@ -137,10 +203,14 @@ class Sts:
         return answer
 
     def managed_identity(self, resource: str, now_s: float) -> Answer:
-        """Answer as the identity endpoint of an Azure host does: no credential, the host vouches."""
+        """Answer as the identity endpoint of an Azure host does: no credential, the
+        host vouches.
+        """
         audience = resource.removesuffix("/.default").rstrip("/").lower()
         if audience not in self.resources:
-            return json_answer(400, {"error": "invalid_resource", "error_description": "AADSTS500011"})
+            return json_answer(
+                400, {"error": "invalid_resource", "error_description": "AADSTS500011"}
+            )
         self.issued += 1
         lifetime_s = self.settings.lifetime_s
         app = self._identity.main
@@ -154,11 +224,19 @@ class Sts:
         }
         return json_answer(200, content)
 
-    def _refuse_credential(self, app: App, form: dict[str, str], tenant: str, base: str, now_s: float) -> Answer | None:
+    def _refuse_credential(
+        self, app: App, form: dict[str, str], tenant: str, base: str, now_s: float
+    ) -> Answer | None:
         assertion, secret = form.get("client_assertion"), form.get("client_secret")
         if assertion is not None and form.get("client_assertion_type") == _ASSERTION_TYPE:
             audiences = {f"{base}/{tenant}/oauth2/v2.0/token", f"{base}/{tenant}/v2.0"}
-            good = is_signed_by(assertion, app.certificates, client_id=app.client_id, audiences=audiences, now_s=now_s)
+            good = is_signed_by(
+                assertion,
+                app.certificates,
+                client_id=app.client_id,
+                audiences=audiences,
+                now_s=now_s,
+            )
             return None if good else self.refuse(700027, now_s)
         if secret is None:
             return self.refuse(7000216, now_s)
@@ -177,7 +255,13 @@ class Sts:
         content = {"token_type": "Bearer", "expires_in": lifetime_s, "ext_expires_in": lifetime_s}
         if self.settings.refresh_in_s is not None:
             content["refresh_in"] = self.settings.refresh_in_s
-        content["access_token"] = self._tokens.issue(app.client_id, resource, now_s=now_s, lifetime_s=lifetime_s)
+        content["access_token"] = self._tokens.issue(
+            app.client_id, resource, now_s=now_s, lifetime_s=lifetime_s
+        )
         answer = json_answer(200, content)
-        answer.headers = [PLAIN_JSON, ("Cache-Control", "no-store, no-cache"), ("Pragma", "no-cache")]
+        answer.headers = [
+            PLAIN_JSON,
+            ("Cache-Control", "no-store, no-cache"),
+            ("Pragma", "no-cache"),
+        ]
         return answer

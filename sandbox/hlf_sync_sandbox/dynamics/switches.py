@@ -1,4 +1,6 @@
-"""What an administrator of the organisation can have switched on or off. Values only; read by `dataverse`."""
+"""What an administrator of the organisation can have switched on or off. Values only; read by
+`dataverse`.
+"""
 
 from typing import Literal
 

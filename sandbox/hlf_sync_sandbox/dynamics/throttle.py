@@ -1,8 +1,10 @@
-"""Dataverse's service protection limits: requests, execution time and concurrency per application user and web server.
+"""Dataverse's service protection limits: requests, execution time and concurrency per application
+user and web server.
 
-Called by `dataverse` with the monotonic time. Pure: a machine of counters. Documented: the three limits, that concurrency
-is refused at once, the integer Retry-After that grows while the client goes on sending. Unverified: how much it grows,
-that refused requests count towards the window (an option), and the shape of the wait before it ends.
+Called by `dataverse` with the monotonic time. Pure: a machine of counters. Documented: the three
+limits, that concurrency is refused at once, the integer Retry-After that grows while the client
+goes on sending. Unverified: how much it grows, that refused requests count towards the window (an
+option), and the shape of the wait before it ends.
 """
 
 from collections import deque
@@ -19,7 +21,9 @@ _SLOTS = 600
 
 
 class Limits(BaseModel):
-    """Configuration; None switches one limit off. With `time_scale` 100 the 300 s are 3 s and the 1,200 s are 12."""
+    """Configuration; None switches one limit off. With `time_scale` 100 the 300 s are 3 s and the
+    1,200 s are 12.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,7 +103,9 @@ class Throttle:
         self.refused: dict[str, int] = {}
 
     def set_limits(self, limits: Limits) -> None:
-        """Change the limits under way. The windows start anew when their length changes, else they go on."""
+        """Change the limits under way. The windows start anew when their length changes, else they
+        go on.
+        """
         if limits.scaled_window_s != self.limits.scaled_window_s:
             for meter in self._meters.values():
                 meter.slots.clear()
@@ -174,9 +180,13 @@ class Throttle:
 
     def _refuse(self, meter: Meter, code: Code, now_s: float) -> Refused:
         limits = self.limits
-        wait_s = self._room_in_s(meter, code, now_s) * (1 + limits.growth * (meter.refused_in_a_row - 1))
+        wait_s = self._room_in_s(meter, code, now_s) * (
+            1 + limits.growth * (meter.refused_in_a_row - 1)
+        )
         wait_s = min(wait_s, limits.retry_after_max_s / limits.time_scale)
-        text = f"{max(wait_s, 0.001):.3f}" if limits.decimal_retry_after else str(max(1, ceil(wait_s)))
+        text = (
+            f"{max(wait_s, 0.001):.3f}" if limits.decimal_retry_after else str(max(1, ceil(wait_s)))
+        )
         limit = {
             codes.CONCURRENCY.hex: limits.concurrency or 0,
             codes.BURST.hex: limits.requests or 0,

@@ -1,7 +1,8 @@
 """The emulator's own certificate authority and server certificate, kept in the state directory.
 
-Called by `server` at start. The CA lives as long as the directory, so that a client's trust survives restarts; the leaf
-is made anew when it nears its end or lacks a name. Keys are readable by their owner only.
+Called by `server` at start. The CA lives as long as the directory, so that a client's trust
+survives restarts; the leaf is made anew when it nears its end or lacks a name. Keys are readable by
+their owner only.
 """
 
 import ipaddress
@@ -26,7 +27,9 @@ Key = ec.EllipticCurvePrivateKey
 
 
 def server_context(directory: Path, host: str, now: datetime) -> ssl.SSLContext:
-    """Make what is missing in the directory and give the context to listen with: TLS 1.2 or later, HTTP/1.1."""
+    """Make what is missing in the directory and give the context to listen with: TLS 1.2 or later,
+    HTTP/1.1.
+    """
     ca_certificate, ca_key = _authority(directory, now)
     names = tuple(dict.fromkeys((*NAMES, host)))
     leaf, key = directory / "dynamics-leaf.pem", directory / "dynamics-leaf.key"
@@ -49,7 +52,10 @@ def _authority(directory: Path, now: datetime) -> tuple[x509.Certificate, Key]:
     if path.exists() and key_path.exists():
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and certificate.not_valid_after_utc > now + _LEAF_LIFE:
+        if (
+            isinstance(key, ec.EllipticCurvePrivateKey)
+            and certificate.not_valid_after_utc > now + _LEAF_LIFE
+        ):
             return certificate, key
     new_key = ec.generate_private_key(ec.SECP256R1())
     certificate = _ca_certificate(new_key, now)
@@ -69,25 +75,42 @@ def _ca_certificate(key: Key, now: datetime) -> x509.Certificate:
     )
 
 
-def _make_leaf(path: Path, key_path: Path, *, names: tuple[str, ...], ca_certificate: x509.Certificate, ca_key: Key, now: datetime) -> None:
+def _make_leaf(
+    path: Path,
+    key_path: Path,
+    *,
+    names: tuple[str, ...],
+    ca_certificate: x509.Certificate,
+    ca_key: Key,
+    now: datetime,
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    authority_id = ca_certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    authority_id = ca_certificate.extensions.get_extension_for_class(
+        x509.SubjectKeyIdentifier
+    ).value
     certificate = (
         _builder(subject, ca_certificate.subject, key.public_key(), now, _LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id),
+            critical=False,
+        )
         .sign(ca_key, hashes.SHA256())
     )
     _write_key(key_path, key)
     _write(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _is_good(path: Path, names: tuple[str, ...], authority: x509.Certificate, now: datetime) -> bool:
+def _is_good(
+    path: Path, names: tuple[str, ...], authority: x509.Certificate, now: datetime
+) -> bool:
     if not path.exists() or not path.with_suffix(".key").exists():
         return False
     leaf = x509.load_pem_x509_certificate(path.read_bytes())
@@ -96,10 +119,18 @@ def _is_good(path: Path, names: tuple[str, ...], authority: x509.Certificate, no
         leaf.verify_directly_issued_by(authority)
     except Exception:  # noqa: BLE001 - any reason that the chain does not hold means: make a new one
         return False
-    return leaf.not_valid_after_utc > now + _RENEW_BEFORE and all(_general_name(name) in covered for name in names)
+    return leaf.not_valid_after_utc > now + _RENEW_BEFORE and all(
+        _general_name(name) in covered for name in names
+    )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    life: timedelta,
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -133,7 +164,9 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _write_key(path: Path, key: Key) -> None:
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     _write(path, pem, 0o600)
 
 

@@ -1,7 +1,9 @@
-"""Access tokens: issued by `sts`, judged by `dataverse`. Signed, so that they survive a restart of the emulator.
+"""Access tokens: issued by `sts`, judged by `dataverse`. Signed, so that they survive a restart of
+the emulator.
 
-Pure but for the identity's counter; the caller brings epoch seconds. Real tokens are RS256 JWTs; clients must treat them
-as opaque, so HS256 with a key of our own is the same to them and a hundred times cheaper.
+Pure but for the identity's counter; the caller brings epoch seconds. Real tokens are RS256 JWTs;
+clients must treat them as opaque, so HS256 with a key of our own is the same to them and a hundred
+times cheaper.
 """
 
 import base64
@@ -48,7 +50,9 @@ class Tokens:
     def issue(self, client_id: str, audience: str, *, now_s: float, lifetime_s: int) -> str:
         """Make a token."""
         identity = self._identity
-        identity.last_token = max(identity.last_token + 1, int(now_s * 1000))  # rises over a killed process too
+        identity.last_token = max(
+            identity.last_token + 1, int(now_s * 1000)
+        )  # rises over a killed process too
         claims = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{identity.tenant_id}/",
@@ -84,9 +88,13 @@ class Tokens:
 
     def _read(self, text: str) -> Token | None:
         signed, _, signature = text.rpartition(".")
-        if not hmac.compare_digest(self._sign(signed).encode(), signature.encode("utf-8", "replace")):
+        if not hmac.compare_digest(
+            self._sign(signed).encode(), signature.encode("utf-8", "replace")
+        ):
             return None
-        claims = orjson.loads(_decode(signed.partition(".")[2]))  # the signature is ours, so the content is
+        claims = orjson.loads(
+            _decode(signed.partition(".")[2])
+        )  # the signature is ours, so the content is
         if claims["tid"] != self._identity.tenant_id:
             return None
         token = Token(claims["jti"], claims["appid"], claims["aud"], claims["exp"])

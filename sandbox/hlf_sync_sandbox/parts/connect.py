@@ -6,9 +6,7 @@ from pathlib import Path
 import httpx
 
 from hlf_sync_sandbox.layout import write_private
-from hlf_sync_sandbox.parts import class_archive
-from hlf_sync_sandbox.parts import postgres
-from hlf_sync_sandbox.parts import registry
+from hlf_sync_sandbox.parts import class_archive, postgres, registry
 from hlf_sync_sandbox.parts.java import class_path, java, write_properties
 from hlf_sync_sandbox.parts.part import Site, Spawn
 from hlf_sync_sandbox.ports import HOST
@@ -32,7 +30,8 @@ _SETTINGS = {
     "status.storage.partitions": "1",
     "offset.flush.interval.ms": "1000",
     "exactly.once.source.support": "disabled",
-    # The only worker waits for no other, and a killed one is forgotten as soon as the broker allows.
+    # The only worker waits for no other, and a killed one is forgotten as soon as the broker
+    # allows.
     "scheduled.rebalance.max.delay.ms": "0",
     "session.timeout.ms": "6000",
     "heartbeat.interval.ms": "1500",
@@ -45,7 +44,9 @@ _SETTINGS = {
     "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
     # As in production (connectors/README.md): a connector may set these three and no other.
     "connector.client.config.override.policy": "Allowlist",
-    "connector.client.config.override.allowlist": "enable.idempotence,acks,max.in.flight.requests.per.connection",
+    "connector.client.config.override.allowlist": (
+        "enable.idempotence,acks,max.in.flight.requests.per.connection"
+    ),
 }
 
 
@@ -59,11 +60,15 @@ class Connect:
     stop_deadline_s = 15.0
 
     def prepare(self, site: Site, spawn: Spawn) -> None:  # noqa: ARG002 - the protocol's signature
-        """Write its settings, and the file with the database's address and password that the connector refers to."""
+        """Write its settings, and the file with the database's address and password that the
+        connector refers to.
+        """
         folder = site.layout.folder(self.name)
         folder.mkdir(exist_ok=True, mode=0o700)
         _write_source_file(site)
-        plugins = plugin_folder(site.jars["converter"], unpacked(site.jars["debezium"][0], site.cache), site.cache)
+        plugins = plugin_folder(
+            site.jars["converter"], unpacked(site.jars["debezium"][0], site.cache), site.cache
+        )
         write_properties(
             folder / "worker.properties",
             {
@@ -77,9 +82,14 @@ class Connect:
 
     def start(self, site: Site, spawn: Spawn) -> Process:
         """It may start before Kafka: it reads its plug-ins first and then waits."""
-        folder, classes = site.layout.folder(self.name), class_path(site.jars[self.name], site.cache)
+        folder, classes = (
+            site.layout.folder(self.name),
+            class_path(site.jars[self.name], site.cache),
+        )
         flags = class_archive.flags(self.name, classes, site.cache, folder)
-        command = java(_HEAP_MB, *flags, "org.apache.kafka.connect.cli.ConnectDistributed", "worker.properties")
+        command = java(
+            _HEAP_MB, *flags, "org.apache.kafka.connect.cli.ConnectDistributed", "worker.properties"
+        )
         return spawn(self.name, command, cwd=folder, environ={"CLASSPATH": classes})
 
     def is_healthy(self, site: Site) -> bool:

@@ -35,8 +35,17 @@ class Dynamics:
         (folder / "dynamics.json").unlink(missing_ok=True)
         options = ["--state", str(folder), "--host", HOST, "--port", str(site.ports["dynamics"])]
         # Started in its own folder, it must find this package also when it is not installed.
-        environ = {"PYTHONPATH": os.pathsep.join((str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])))}
-        return spawn(self.name, [sys.executable, "-m", "hlf_sync_sandbox.dynamics", *options], cwd=folder, environ=environ)
+        environ = {
+            "PYTHONPATH": os.pathsep.join(
+                (str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")]))
+            )
+        }
+        return spawn(
+            self.name,
+            [sys.executable, "-m", "hlf_sync_sandbox.dynamics", *options],
+            cwd=folder,
+            environ=environ,
+        )
 
     def is_healthy(self, site: Site) -> bool:
         """Whether it answers at all; what it answers may be a fault that someone scripted."""
@@ -55,4 +64,7 @@ class Dynamics:
 
 def settings(site: Site) -> dict[str, str]:
     """What the emulator says of itself; empty before it is ready."""
-    return {name: str(value) for name, value in read_json(site.layout.folder("dynamics") / "dynamics.json").items()}
+    return {
+        name: str(value)
+        for name, value in read_json(site.layout.folder("dynamics") / "dynamics.json").items()
+    }

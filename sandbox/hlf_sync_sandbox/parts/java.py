@@ -1,4 +1,6 @@
-"""How the Java parts are run: the runtime from a wheel, flags for a quick start, class paths from the cache."""
+"""How the Java parts are run: the runtime from a wheel, flags for a quick start, class paths from
+the cache.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +15,8 @@ LOGGING = resource("config/log4j2.properties")
 
 _FLAGS = (
     COLLECTOR,
-    # The quick compiler only: 9 s instead of 14 from nothing to a running connector on two cores. Its price is throughput under long load.
+    # The quick compiler only: 9 s instead of 14 from nothing to a running connector on two cores.
+    # Its price is throughput under long load.
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-Xshare:auto",
@@ -31,12 +34,20 @@ def class_path(jars: Iterable[Jar], cache: Path) -> str:
 
 def java(heap_mb: int, *arguments: str) -> list[str]:
     """A command line."""
-    return [str(JAVA), *_FLAGS, f"-Xmx{heap_mb}m", f"-Dlog4j2.configurationFile={LOGGING}", *arguments]
+    return [
+        str(JAVA),
+        *_FLAGS,
+        f"-Xmx{heap_mb}m",
+        f"-Dlog4j2.configurationFile={LOGGING}",
+        *arguments,
+    ]
 
 
 def write_properties(path: Path, values: dict[str, str]) -> None:
     """A Java properties file."""
-    path.write_text("".join(f"{name}={_escape(value)}\n" for name, value in values.items()), encoding="utf-8")
+    path.write_text(
+        "".join(f"{name}={_escape(value)}\n" for name, value in values.items()), encoding="utf-8"
+    )
 
 
 def _escape(value: str) -> str:

@@ -34,10 +34,12 @@ _SETTINGS = {
     "transaction.state.log.num.partitions": "2",
     "share.coordinator.state.topic.num.partitions": "2",
     "auto.create.topics.enable": "false",
-    # Everybody may everything, until somebody makes an ACL: then what a missing right does can be seen.
+    # Everybody may everything, until somebody makes an ACL: then what a missing right does can be
+    # seen.
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
-    # A worker that died is noticed after 10 s; its heartbeat must be well below that, and both below the broker's usual minima.
+    # A worker that died is noticed after 10 s; its heartbeat must be well below that, and both
+    # below the broker's usual minima.
     "group.consumer.session.timeout.ms": "10000",
     "group.consumer.min.session.timeout.ms": "6000",
     "group.consumer.heartbeat.interval.ms": "2000",
@@ -49,7 +51,8 @@ _SETTINGS = {
     "num.network.threads": "2",
     "num.io.threads": "4",
     "num.recovery.threads.per.data.dir": "2",
-    # After a kill the controller refuses the broker's return until its old session ends: 4 s instead of 9, asked again every 0.5 s.
+    # After a kill the controller refuses the broker's return until its old session ends: 4 s
+    # instead of 9, asked again every 0.5 s.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -72,25 +75,46 @@ class Kafka:
         if (folder / "formatted").exists():
             return
         shutil.rmtree(folder / "logs", ignore_errors=True)
-        # The letter in front, because the tool would take an id that begins with a hyphen for an option.
+        # The letter in front, because the tool would take an id that begins with a hyphen for an
+        # option.
         cluster = "h" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[:21]
         classes = class_path(site.jars[self.name], site.cache)
         flags = class_archive.flags_of_tool(self.name, classes, site.cache)
-        command = java(128, *flags, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties")
+        command = java(
+            128,
+            *flags,
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            "-t",
+            cluster,
+            "-c",
+            "server.properties",
+        )
         process = spawn(self.name, command, cwd=folder, environ={"CLASSPATH": classes})
         site.wait_ended(self.name, process, self.deadline_s, "formatting its folder")
         (folder / "formatted").touch()
 
     def start(self, site: Site, spawn: Spawn) -> Process:
         """Broker and controller."""
-        folder, classes = site.layout.folder(self.name), class_path(site.jars[self.name], site.cache)
+        folder, classes = (
+            site.layout.folder(self.name),
+            class_path(site.jars[self.name], site.cache),
+        )
         flags = class_archive.flags(self.name, classes, site.cache, folder)
-        return spawn(self.name, java(_HEAP_MB, *flags, "kafka.Kafka", "server.properties"), cwd=folder, environ={"CLASSPATH": classes})
+        return spawn(
+            self.name,
+            java(_HEAP_MB, *flags, "kafka.Kafka", "server.properties"),
+            cwd=folder,
+            environ={"CLASSPATH": classes},
+        )
 
     def is_healthy(self, site: Site) -> bool:
         """Whether it knows itself as a broker."""
         # Asking a closed port would make librdkafka log; the caller looks at the port first.
-        client = AdminClient({"bootstrap.servers": site.address("kafka"), "log_level": 0, "socket.timeout.ms": 2000})
+        client = AdminClient(
+            {"bootstrap.servers": site.address("kafka"), "log_level": 0, "socket.timeout.ms": 2000}
+        )
         try:
             return bool(client.list_topics(timeout=2).brokers)
         except KafkaException:

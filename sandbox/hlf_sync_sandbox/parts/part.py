@@ -1,4 +1,6 @@
-"""What every part of the stack offers to `hlf_sync_sandbox.stack`, and what it is given. Starts nothing itself."""
+"""What every part of the stack offers to `hlf_sync_sandbox.stack`, and what it is given. Starts
+nothing itself.
+"""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -17,7 +19,9 @@ _PAUSE_S = 0.05
 
 @dataclass(frozen=True)
 class Site:
-    """Where a sandbox lives and what it was given: the same for all parts, fixed during one `up`."""
+    """Where a sandbox lives and what it was given: the same for all parts, fixed during
+    one `up`.
+    """
 
     layout: Layout
     cache: Path
@@ -31,7 +35,9 @@ class Site:
         return f"{HOST}:{self.ports[port_name]}"
 
     def pause(self) -> None:
-        """Wait a moment between two looks at something. Raises `StoppedError` when the whole `up` is being given up."""
+        """Wait a moment between two looks at something. Raises `StoppedError` when the whole `up`
+        is being given up.
+        """
         if self.stop.wait(_PAUSE_S):
             raise StoppedError
 
@@ -51,11 +57,21 @@ class Site:
         log = self.layout.log(part)
         end = tail(log)
         if "No space left on device" in end:
-            return f"the disk is full: free space below {self.layout.root}, then run `sandbox up` again", end
-        return f"read {log}; then run `sandbox up` again, or `sandbox down --wipe` to begin anew", end
+            return (
+                (
+                    f"the disk is full: free space below {self.layout.root}, then run `sandbox up`"
+                    " again"
+                ),
+                end,
+            )
+        return (
+            f"read {log}; then run `sandbox up` again, or `sandbox down --wipe` to begin anew",
+            end,
+        )
 
 
-# Starts a process for a part and writes it down at once: a killed `up` must not leave one that nobody knows.
+# Starts a process for a part and writes it down at once: a killed `up` must not leave one that
+# nobody knows.
 Spawn = Callable[..., Process]
 
 

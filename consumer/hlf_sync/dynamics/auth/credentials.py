@@ -1,8 +1,10 @@
-"""Access tokens for Dynamics: one in memory, renewed early by one task at a time, kept through an outage of the token endpoint (requirement R23).
+"""Access tokens for Dynamics: one in memory, renewed early by one task at a time, kept through an
+outage of the token endpoint (requirement R23).
 
-The client asks for a token before every attempt. Where tokens come from is a `TokenSource` (entra.py); this file decides when to ask it. Tokens
-and secrets live in `SecretStr` only and are never part of a repr, a message or an exception. Times are monotonic seconds: moving the
-machine's clock moves no token's end.
+The client asks for a token before every attempt. Where tokens come from is a `TokenSource`
+(entra.py); this file decides when to ask it. Tokens and secrets live in `SecretStr` only and are
+never part of a repr, a message or an exception. Times are monotonic seconds: moving the machine's
+clock moves no token's end.
 
     fresh ──half of its life──▶ renew in the background ──60 s before its end──▶ renew before use ──its end──▶ none
 """
@@ -26,7 +28,9 @@ _MAX_DOUBLINGS = 10
 
 
 class TokenUnavailableError(DependencyError):
-    """The token endpoint does not answer, or not in time: a network_error. `retry_after_s`: when it is asked again."""
+    """The token endpoint does not answer, or not in time: a network_error. `retry_after_s`: when it
+    is asked again.
+    """
 
     def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
         super().__init__("the token endpoint", detail)
@@ -55,14 +59,18 @@ class Grant:
 
 
 class TokenSource(Protocol):
-    """Where tokens come from. `fetch` asks once; raises `AuthError` when refused, `TokenUnavailableError` when there is no answer."""
+    """Where tokens come from. `fetch` asks once; raises `AuthError` when refused,
+    `TokenUnavailableError` when there is no answer.
+    """
 
     async def fetch(self) -> Grant:
         """Ask for a new token, never one from a cache."""
         ...
 
     def has_changed(self) -> bool:
-        """Whether the credentials differ from those that the last `fetch` used (a rotated secret)."""
+        """Whether the credentials differ from those that the last `fetch` used (a
+        rotated secret).
+        """
         ...
 
 
@@ -103,14 +111,24 @@ class _Trouble:
         """Return the same error for another caller, with the time that is left."""
         retry_after_s = max(0.0, self.until_s - now_s)
         if isinstance(self.error, AuthError):
-            return AuthError(self.error.error, aadsts=self.error.aadsts, retry_after_s=retry_after_s)
+            return AuthError(
+                self.error.error, aadsts=self.error.aadsts, retry_after_s=retry_after_s
+            )
         return TokenUnavailableError(self.error.detail, retry_after_s)
 
 
 class RenewingCredentials:
-    """`CredentialProvider` over a token source. Refused credentials are tried again every `auth_retry_s`, and at once when they change."""
+    """`CredentialProvider` over a token source. Refused credentials are tried again every
+    `auth_retry_s`, and at once when they change.
+    """
 
-    def __init__(self, source: TokenSource, *, auth_retry_s: float = 30.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: TokenSource,
+        *,
+        auth_retry_s: float = 30.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._source, self._auth_retry_s, self._monotonic = source, auth_retry_s, monotonic
         self._held: _Held | None = None
         self._trouble: _Trouble | None = None
@@ -119,21 +137,33 @@ class RenewingCredentials:
 
     @property
     def trouble(self) -> AuthError | TokenUnavailableError | None:
-        """Why the last renewal failed, None when it did not: to be told to operators, also while an older token still serves."""
+        """Why the last renewal failed, None when it did not: to be told to operators, also while an
+        older token still serves.
+        """
         return None if self._trouble is None else self._trouble.error
 
     @property
     def expires_in_s(self) -> float:
         """How long the token in use still lives; 0 when there is none."""
-        return 0.0 if self._held is None else max(0.0, self._held.token.expires_at_s - self._monotonic())
+        return (
+            0.0
+            if self._held is None
+            else max(0.0, self._held.token.expires_at_s - self._monotonic())
+        )
 
     async def prove(self, fresh_s: float) -> None:
-        """Ask for a new token unless one was given less than `fresh_s` ago: the one in use would outlive a secret that has ended.
+        """Ask for a new token unless one was given less than `fresh_s` ago: the one in use would
+        outlive a secret that has ended.
 
-        Raises `AuthError` when refused, `TokenUnavailableError` when there is no answer; the token in use stays either way.
+        Raises `AuthError` when refused, `TokenUnavailableError` when there is no answer; the token
+        in use stays either way.
         """
         now_s = self._monotonic()
-        if self._trouble is None and self._held is not None and now_s - self._granted_at_s < fresh_s:
+        if (
+            self._trouble is None
+            and self._held is not None
+            and now_s - self._granted_at_s < fresh_s
+        ):
             return
         if self._may_ask(now_s):
             await asyncio.shield(self._start_renewal())
@@ -141,7 +171,9 @@ class RenewingCredentials:
             raise self._trouble.again(self._monotonic())
 
     async def token(self) -> AccessToken:
-        """Return the token in use; waits for a new one only when there is none, or when this one is about to end."""
+        """Return the token in use; waits for a new one only when there is none, or when this one is
+        about to end.
+        """
         now_s = self._monotonic()
         held = self._held
         if held is not None and now_s < held.renew_early_s:
@@ -175,7 +207,9 @@ class RenewingCredentials:
         raise TokenUnavailableError(reason, _SHORTEST_BACKOFF_S)
 
     def _may_ask(self, now_s: float) -> bool:
-        """Single flight joins a renewal under way; after trouble nobody asks before its time, unless the credentials changed."""
+        """Single flight joins a renewal under way; after trouble nobody asks before its time,
+        unless the credentials changed.
+        """
         trouble = self._trouble
         if self._renewal is not None or trouble is None or now_s >= trouble.until_s:
             return True
@@ -206,7 +240,11 @@ class RenewingCredentials:
     def _hold(self, grant: Grant) -> None:
         now_s = self._granted_at_s = self._monotonic()
         expires_at_s = now_s + grant.lifetime_s
-        margin_s = RENEW_AT_THE_LATEST_S if grant.lifetime_s > RENEW_AT_THE_LATEST_S else grant.lifetime_s / 2
+        margin_s = (
+            RENEW_AT_THE_LATEST_S
+            if grant.lifetime_s > RENEW_AT_THE_LATEST_S
+            else grant.lifetime_s / 2
+        )
         self._held = _Held(
             AccessToken(grant.secret, expires_at_s),
             renew_early_s=min(now_s + grant.lifetime_s / 2, expires_at_s - margin_s),
@@ -216,6 +254,10 @@ class RenewingCredentials:
 
     def _note(self, error: AuthError | TokenUnavailableError) -> None:
         count = 1 if self._trouble is None else self._trouble.count + 1
-        backoff_s = min(_LONGEST_BACKOFF_S, _SHORTEST_BACKOFF_S * 2.0 ** min(count - 1, _MAX_DOUBLINGS))
+        backoff_s = min(
+            _LONGEST_BACKOFF_S, _SHORTEST_BACKOFF_S * 2.0 ** min(count - 1, _MAX_DOUBLINGS)
+        )
         wait_s = self._auth_retry_s if isinstance(error, AuthError) else backoff_s
-        self._trouble = _Trouble(error, self._monotonic() + max(wait_s, error.retry_after_s or 0.0), count)
+        self._trouble = _Trouble(
+            error, self._monotonic() + max(wait_s, error.retry_after_s or 0.0), count
+        )

@@ -1,8 +1,10 @@
-"""Tokens from Microsoft Entra ID by client credentials: a secret, a certificate, or the machine's managed identity. The one place that knows msal.
+"""Tokens from Microsoft Entra ID by client credentials: a secret, a certificate, or the machine's
+managed identity. The one place that knows msal.
 
-msal is synchronous, its constructor asks the network, its caches hide recoveries (errors for 60 s, live tokens when a new one is wanted) and it
-has no single flight. So each fetch builds a fresh application in a thread of its own, asks once, and throws it away: two requests per half of
-a token's life. `RenewingCredentials` decides when. Used by the wiring through `credentials_for`.
+msal is synchronous, its constructor asks the network, its caches hide recoveries (errors for 60 s,
+live tokens when a new one is wanted) and it has no single flight. So each fetch builds a fresh
+application in a thread of its own, asks once, and throws it away: two requests per half of a
+token's life. `RenewingCredentials` decides when. Used by the wiring through `credentials_for`.
 """
 
 import asyncio
@@ -18,24 +20,32 @@ import msal
 from pydantic import SecretStr
 
 from hlf_sync import clock
-from hlf_sync.dynamics.contract import require_https
 from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials, TokenUnavailableError
 from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
+from hlf_sync.dynamics.contract import require_https
 from hlf_sync.errors import AuthError, HlfSyncError, SettingsError
 
 PUBLIC_CLOUD: Final = "https://login.microsoftonline.com"
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}", re.ASCII)
 _SEGMENT = re.compile(r"[0-9A-Za-z._-]{1,255}", re.ASCII)
-_KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
-_CERTIFICATE_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_CHALLENGES: Final = frozenset({401})  # Azure Arc answers 401 first and names a file; msal knows how to go on
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
+)
+_CERTIFICATE_BLOCK = re.compile(
+    r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL
+)
+_CHALLENGES: Final = frozenset(
+    {401}
+)  # Azure Arc answers 401 first and names a file; msal knows how to go on
 
 Proof = str | dict[str, Any]
 """msal's `client_credential`."""
 
 
 class Key(Protocol):
-    """What the application proves itself with; read anew for each fetch, so that a rotation is noticed."""
+    """What the application proves itself with; read anew for each fetch, so that a rotation is
+    noticed.
+    """
 
     def read(self) -> Proof:
         """Return msal's form of it. Raises `SettingsError` when it cannot be read."""
@@ -59,7 +69,9 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A file with key and certificate: PEM (both in one file) or PFX. Entra gets an assertion signed with it, never the key."""
+    """A file with key and certificate: PEM (both in one file) or PFX. Entra gets an assertion
+    signed with it, never the key.
+    """
 
     path: Path
     password: Callable[[], SecretStr | None] = lambda: None
@@ -73,7 +85,9 @@ class ClientCertificate:
             message = f"{name} names a file that cannot be read: {type(error).__name__}"
             raise SettingsError(message) from error
         password = self.password()
-        proof: dict[str, Any] = {"passphrase": password.get_secret_value()} if password is not None else {}
+        proof: dict[str, Any] = (
+            {"passphrase": password.get_secret_value()} if password is not None else {}
+        )
         if b"-----BEGIN" not in content:
             return {**proof, "private_key_pfx_path": str(self.path)}
         text = content.decode("ascii", errors="replace")
@@ -98,14 +112,19 @@ class EntraApplication:
         require_https(self.authority, "HLF_SYNC_DYNAMICS_AUTHORITY", PUBLIC_CLOUD)
         for name, value in (("TENANT_ID", self.tenant_id), ("CLIENT_ID", self.client_id)):
             if _SEGMENT.fullmatch(value) is None:
-                message = f"HLF_SYNC_DYNAMICS_{name} is empty or malformed (example: 00000000-0000-0000-0000-000000000000)"
+                message = (
+                    f"HLF_SYNC_DYNAMICS_{name} is empty or malformed (example:"
+                    " 00000000-0000-0000-0000-000000000000)"
+                )
                 raise SettingsError(message)
 
 
 class EntraSource:
     """`TokenSource` for an app registration with a secret or a certificate."""
 
-    def __init__(self, application: EntraApplication, key: Key, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(
+        self, application: EntraApplication, key: Key, transport: httpx.AsyncBaseTransport
+    ) -> None:
         self._application, self._key, self._transport = application, key, transport
         self._asked_with: Proof | None = key.read()
 
@@ -124,7 +143,10 @@ class EntraSource:
             reason = "unreadable_secret"
             raise AuthError(reason) from error
         endpoint = TokenEndpoint(
-            self._transport, asyncio.get_running_loop(), origin=self._application.authority.rstrip("/"), now_s=clock.epoch_ms() / 1000
+            self._transport,
+            asyncio.get_running_loop(),
+            origin=self._application.authority.rstrip("/"),
+            now_s=clock.epoch_ms() / 1000,
         )
         return await _in_thread(lambda: self._acquire(proof, endpoint))
 
@@ -138,14 +160,24 @@ class EntraSource:
             instance_discovery=None if authority == PUBLIC_CLOUD else False,
             http_client=endpoint,
         )
-        return _granted(entra.acquire_token_for_client([f"{application.resource.rstrip('/')}/.default"]))
+        return _granted(
+            entra.acquire_token_for_client([f"{application.resource.rstrip('/')}/.default"])
+        )
 
 
 class ManagedIdentitySource:
-    """`TokenSource` for the identity that the platform gives the machine; no secret of ours anywhere. Not for Service Fabric."""
+    """`TokenSource` for the identity that the platform gives the machine; no secret of ours
+    anywhere. Not for Service Fabric.
+    """
 
-    def __init__(self, client_id: str | None, resource: str, transport: httpx.AsyncBaseTransport) -> None:
-        self._identity = msal.UserAssignedManagedIdentity(client_id=client_id) if client_id else msal.SystemAssignedManagedIdentity()
+    def __init__(
+        self, client_id: str | None, resource: str, transport: httpx.AsyncBaseTransport
+    ) -> None:
+        self._identity = (
+            msal.UserAssignedManagedIdentity(client_id=client_id)
+            if client_id
+            else msal.SystemAssignedManagedIdentity()
+        )
         self._resource, self._transport = resource.rstrip("/"), transport
 
     def has_changed(self) -> bool:
@@ -155,30 +187,51 @@ class ManagedIdentitySource:
     async def fetch(self) -> Grant:
         """Ask once."""
         endpoint = TokenEndpoint(
-            self._transport, asyncio.get_running_loop(), origin=None, challenge_statuses=_CHALLENGES, now_s=clock.epoch_ms() / 1000
+            self._transport,
+            asyncio.get_running_loop(),
+            origin=None,
+            challenge_statuses=_CHALLENGES,
+            now_s=clock.epoch_ms() / 1000,
         )
         client = msal.ManagedIdentityClient(self._identity, http_client=endpoint)
-        return await _in_thread(lambda: _granted(client.acquire_token_for_client(resource=self._resource)))
+        return await _in_thread(
+            lambda: _granted(client.acquire_token_for_client(resource=self._resource))
+        )
 
 
-def credentials_for(application: EntraApplication, key: Key, transport: httpx.AsyncBaseTransport, *, auth_retry_s: float) -> RenewingCredentials:
-    """Credentials of an app registration. Raises `SettingsError` at once for a key that is missing."""
+def credentials_for(
+    application: EntraApplication,
+    key: Key,
+    transport: httpx.AsyncBaseTransport,
+    *,
+    auth_retry_s: float,
+) -> RenewingCredentials:
+    """Credentials of an app registration. Raises `SettingsError` at once for a key that is
+    missing.
+    """
     return RenewingCredentials(EntraSource(application, key, transport), auth_retry_s=auth_retry_s)
 
 
 def _granted(result: Mapping[str, Any]) -> Grant:
     """The grant in msal's result; a token that could not go into a header is none."""
     token, lifetime = result.get("access_token"), result.get("expires_in")
-    if not isinstance(token, str) or _TOKEN.fullmatch(token) is None or not isinstance(lifetime, int | float) or lifetime <= 0:
+    if (
+        not isinstance(token, str)
+        or _TOKEN.fullmatch(token) is None
+        or not isinstance(lifetime, int | float)
+        or lifetime <= 0
+    ):
         reason = "no usable token in the answer"
         raise TokenUnavailableError(reason)
     return Grant(SecretStr(token), float(lifetime))
 
 
 async def _in_thread(work: Callable[[], Grant]) -> Grant:
-    """Run msal in a daemon thread: unlike an executor's it is not waited for at exit, should a name lookup hang.
+    """Run msal in a daemon thread: unlike an executor's it is not waited for at exit, should a name
+    lookup hang.
 
-    What msal itself stumbles over (an answer without a token endpoint, a key it cannot load) comes back as one of our two errors, without its text.
+    What msal itself stumbles over (an answer without a token endpoint, a key it cannot load) comes
+    back as one of our two errors, without its text.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Grant] = loop.create_future()
@@ -198,7 +251,11 @@ async def _in_thread(work: Callable[[], Grant]) -> Grant:
         except HlfSyncError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - msal raises ValueError, KeyError and its own, all of which may quote what was sent
-            outcome = AuthError("unusable_credentials" if isinstance(error, ValueError | TypeError) else "unexpected_answer")
+            outcome = AuthError(
+                "unusable_credentials"
+                if isinstance(error, ValueError | TypeError)
+                else "unexpected_answer"
+            )
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, outcome)
 

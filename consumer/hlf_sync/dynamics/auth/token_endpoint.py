@@ -1,8 +1,11 @@
-"""msal's HTTP client: its blocking requests, sent by our transport on the event loop, judged before msal sees them.
+"""msal's HTTP client: its blocking requests, sent by our transport on the event loop, judged before
+msal sees them.
 
-msal runs in a thread of its own (entra.py). Sending through the loop gives the token endpoint what Dynamics has: one TLS trust, no proxy, cookie
-or redirect, a time limit over the whole exchange, a bounded body. Judging first keeps msal from logging bodies, from raising errors that quote
-them, and from caching refusals. Only `error`, OAuth's word, decides; the AADSTS number is a hint for operators; the description is dropped.
+msal runs in a thread of its own (entra.py). Sending through the loop gives the token endpoint what
+Dynamics has: one TLS trust, no proxy, cookie or redirect, a time limit over the whole exchange, a
+bounded body. Judging first keeps msal from logging bodies, from raising errors that quote them, and
+from caching refusals. Only `error`, OAuth's word, decides; the AADSTS number is a hint for
+operators; the description is dropped.
 """
 
 import asyncio
@@ -22,10 +25,14 @@ from hlf_sync.errors import AuthError
 _FIELDS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "hlf-sync"}
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 _TRANSIENT_STATUSES = frozenset({408, 429})
-_TRANSIENT_AADSTS = frozenset({90033, 50196})  # a fault on their side; a client that asked too often
+_TRANSIENT_AADSTS = frozenset(
+    {90033, 50196}
+)  # a fault on their side; a client that asked too often
 _ERROR_WORD = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _OK, _FIRST_SERVER_ERROR = 200, 500
-_THREAD_PATIENCE_S = FETCH_LIMIT_S + 1.0  # the loop ends each exchange earlier; this is for a loop that has stopped
+_THREAD_PATIENCE_S = (
+    FETCH_LIMIT_S + 1.0
+)  # the loop ends each exchange earlier; this is for a loop that has stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,9 @@ class Reply:
 
 
 class TokenEndpoint:
-    """What msal calls `http_client`. `origin` pins the host; None for managed identity, whose endpoints are the platform's own."""
+    """What msal calls `http_client`. `origin` pins the host; None for managed identity, whose
+    endpoints are the platform's own.
+    """
 
     def __init__(
         self,
@@ -55,7 +64,14 @@ class TokenEndpoint:
         self._transport, self._loop, self._origin = transport, loop, origin
         self._challenge_statuses, self._now_s = challenge_statuses, now_s
 
-    def get(self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, **_: object) -> Reply:
+    def get(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> Reply:
         """GET, from msal's thread."""
         return self._send("GET", url, params, {**_FIELDS, **(headers or {})}, b"")
 
@@ -70,12 +86,21 @@ class TokenEndpoint:
     ) -> Reply:
         """POST a form, from msal's thread."""
         form = {**_FIELDS, "Content-Type": "application/x-www-form-urlencoded"}
-        return self._send("POST", url, params, {**form, **(headers or {})}, urlencode(data or {}).encode())
+        return self._send(
+            "POST", url, params, {**form, **(headers or {})}, urlencode(data or {}).encode()
+        )
 
     def close(self) -> None:
         """Do nothing: the transport is not ours."""
 
-    def _send(self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes) -> Reply:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Reply:
         if self._origin is not None and not url.startswith(self._origin + "/"):
             reason = "foreign_token_endpoint"
             raise AuthError(reason)
@@ -95,16 +120,37 @@ class TokenEndpoint:
         if isinstance(outcome, TransportFailure):
             raise TokenUnavailableError(str(outcome))
         content = json_object(outcome.body)
-        if outcome.status in self._challenge_statuses or (outcome.status == _OK and content is not None):
-            return Reply(outcome.status, (outcome.body or b"").decode(errors="replace"), dict(outcome.headers))
+        if outcome.status in self._challenge_statuses or (
+            outcome.status == _OK and content is not None
+        ):
+            return Reply(
+                outcome.status,
+                (outcome.body or b"").decode(errors="replace"),
+                dict(outcome.headers),
+            )
         raise self._refusal(outcome, content or {})
 
-    def _refusal(self, outcome: Exchange, content: Mapping[str, object]) -> AuthError | TokenUnavailableError:
+    def _refusal(
+        self, outcome: Exchange, content: Mapping[str, object]
+    ) -> AuthError | TokenUnavailableError:
         word, codes = content.get("error"), content.get("error_codes")
-        aadsts = next((code for code in codes if isinstance(code, int)), None) if isinstance(codes, list) else None
-        is_refusal = 400 <= outcome.status < _FIRST_SERVER_ERROR and outcome.status not in _TRANSIENT_STATUSES  # noqa: PLR2004
+        aadsts = (
+            next((code for code in codes if isinstance(code, int)), None)
+            if isinstance(codes, list)
+            else None
+        )
+        is_refusal = (
+            400 <= outcome.status < _FIRST_SERVER_ERROR  # noqa: PLR2004
+            and outcome.status not in _TRANSIENT_STATUSES
+        )
         is_transient = aadsts in _TRANSIENT_AADSTS
-        if is_refusal and not is_transient and isinstance(word, str) and _ERROR_WORD.fullmatch(word) and word not in _TRANSIENT_ERRORS:
+        if (
+            is_refusal
+            and not is_transient
+            and isinstance(word, str)
+            and _ERROR_WORD.fullmatch(word)
+            and word not in _TRANSIENT_ERRORS
+        ):
             return AuthError(word, aadsts=aadsts)
         reason = f"status {outcome.status}"
         return TokenUnavailableError(reason, retry_after_of(outcome.headers, self._now_s))

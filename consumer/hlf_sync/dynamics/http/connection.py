@@ -1,7 +1,9 @@
-"""One connection: sends a request, hands out the response as it comes, and knows whether it may be used again.
+"""One connection: sends a request, hands out the response as it comes, and knows whether it may be
+used again.
 
-Used by `transport` only, one request at a time. It holds back a server that sends faster than is read. Raises httpx's exceptions: whatever breaks
-after sending has begun is a ReadError or a RemoteProtocolError, never 'not sent'.
+Used by `transport` only, one request at a time. It holds back a server that sends faster than is
+read. Raises httpx's exceptions: whatever breaks after sending has begun is a ReadError or a
+RemoteProtocolError, never 'not sent'.
 """
 
 import asyncio
@@ -15,7 +17,9 @@ _HOLD_BACK_BYTES = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """A connection of one origin. `idle_since_s` is the loop's time at which its last response was complete."""
+    """A connection of one origin. `idle_since_s` is the loop's time at which its last response was
+    complete.
+    """
 
     def __init__(self) -> None:
         self.closed = asyncio.get_running_loop().create_future()
@@ -30,7 +34,9 @@ class Connection(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether a request may be sent: open, and the last response is complete."""
-        is_open = self._transport is not None and not self._transport.is_closing() and not self._is_lost
+        is_open = (
+            self._transport is not None and not self._transport.is_closing() and not self._is_lost
+        )
         return is_open and self._reader is None and self._failure is None
 
     async def ask(self, request: bytes) -> Head:
@@ -64,7 +70,9 @@ class Connection(asyncio.Protocol):
         return self._reader is None or (self._reader.is_complete and not self._reader.waiting_bytes)
 
     def finish(self) -> bool:
-        """The response has been read as far as anybody wants: True when the connection may serve another request, else it is closed."""
+        """The response has been read as far as anybody wants: True when the connection may serve
+        another request, else it is closed.
+        """
         reader, self._reader = self._reader, None
         if reader is not None and reader.is_complete and reader.is_reusable and self.is_usable:
             return True
@@ -112,7 +120,11 @@ class Connection(asyncio.Protocol):
         except ResponseError as error:
             self._fail(httpx.RemoteProtocolError(str(error)))
             return
-        if reader.waiting_bytes > _HOLD_BACK_BYTES and not self._is_held_back and self._transport is not None:
+        if (
+            reader.waiting_bytes > _HOLD_BACK_BYTES
+            and not self._is_held_back
+            and self._transport is not None
+        ):
             self._is_held_back = True
             self._transport.pause_reading()
         self._wake()
@@ -121,7 +133,9 @@ class Connection(asyncio.Protocol):
         """The server sends no more; the connection closes, `connection_lost` judges."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone: the end of a body without a length, or of an answer in its middle."""
+        """The connection is gone: the end of a body without a length, or of an answer in its
+        middle.
+        """
         self._is_lost = True
         if self._reader is not None and error is None and self._failure is None:
             try:

@@ -1,6 +1,8 @@
-"""One request, one answer, within one time: the status, the headers, and as much of the body as an error needs, or why there is none.
+"""One request, one answer, within one time: the status, the headers, and as much of the body as an
+error needs, or why there is none.
 
-Used by the Dynamics client and by the token endpoint. Nothing that the network does raises here; cancellation passes through.
+Used by the Dynamics client and by the token endpoint. Nothing that the network does raises here;
+cancellation passes through.
 """
 
 import asyncio
@@ -21,7 +23,9 @@ _ANY_ZLIB = 47  # zlib's wbits: gzip or zlib, told by the header
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An answer. `body` is None when it broke off, was too long, or was compressed in a way we did not ask for and cannot read."""
+    """An answer. `body` is None when it broke off, was too long, or was compressed in a way we did
+    not ask for and cannot read.
+    """
 
     response: httpx.Response
     body: bytes | None
@@ -37,8 +41,12 @@ class Exchange:
         return self.response.headers
 
 
-async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float) -> Exchange | TransportFailure:
-    """Send and read within `timeout_s`, however slowly the bytes drip. Once the status is there, a body that fails takes nothing away from it."""
+async def exchange(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float
+) -> Exchange | TransportFailure:
+    """Send and read within `timeout_s`, however slowly the bytes drip. Once the status is there, a
+    body that fails takes nothing away from it.
+    """
     response: httpx.Response | None = None
     body: bytes | None = None
     failure = TransportFailure.RESET
@@ -68,7 +76,9 @@ async def _read(response: httpx.Response) -> bytes | None:
 
 
 def _unpacked(body: bytes, encoding: str) -> bytes | None:
-    """The body without a compression that we did not ask for; no more than MAX_BODY_BYTES, whatever it promises to become."""
+    """The body without a compression that we did not ask for; no more than MAX_BODY_BYTES, whatever
+    it promises to become.
+    """
     if not body or encoding.strip().lower() in {"", "identity"}:
         return body
     try:

@@ -1,7 +1,8 @@
-"""httpx's exceptions → `TransportFailure`, each to the most specific one that its place in the exchange proves.
+"""httpx's exceptions → `TransportFailure`, each to the most specific one that its place in the
+exchange proves.
 
-Used by the exchange. What matters is whether the request can have reached the server; in doubt, it has. A test walks httpx's exceptions by
-reflection and finds each one here.
+Used by the exchange. What matters is whether the request can have reached the server; in doubt, it
+has. A test walks httpx's exceptions by reflection and finds each one here.
 """
 
 import ssl
@@ -59,7 +60,11 @@ def classify(error: Exception) -> TransportFailure:
     causes = tuple(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return TransportFailure.TLS_INVALID
-    return TransportFailure.TLS_HANDSHAKE if any(isinstance(cause, ssl.SSLError) for cause in causes) else failure
+    return (
+        TransportFailure.TLS_HANDSHAKE
+        if any(isinstance(cause, ssl.SSLError) for cause in causes)
+        else failure
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,7 +1,9 @@
-"""Reads HTTP/1.1 responses from bytes: no socket, no clock (RFC 9112, the client's half, and strict).
+"""Reads HTTP/1.1 responses from bytes: no socket, no clock (RFC 9112, the client's half, and
+strict).
 
-One `ResponseReader` per response; used by `connection`. What is not exactly HTTP raises `ResponseError`: a client that guesses where an answer
-ends hands the rest to the next request. Byte by byte gives the same as all at once; any bytes give an answer or `ResponseError`.
+One `ResponseReader` per response; used by `connection`. What is not exactly HTTP raises
+`ResponseError`: a client that guesses where an answer ends hands the rest to the next request. Byte
+by byte gives the same as all at once; any bytes give an answer or `ResponseError`.
 """
 
 import re
@@ -17,7 +19,10 @@ _SWITCHING_PROTOCOLS, _NO_CONTENT, _NOT_MODIFIED = 101, 204, 304
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)*")
-_FRAMING_FIELD = re.compile(rb"^(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+_FRAMING_FIELD = re.compile(
+    rb"^(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*\r$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?")
 
@@ -49,7 +54,9 @@ class _Body(Enum):
 
 
 class ResponseReader:
-    """`head` is None until it is whole; then `take` gives what came of the body, until `is_complete`."""
+    """`head` is None until it is whole; then `take` gives what came of the body, until
+    `is_complete`.
+    """
 
     __slots__ = (
         "_body",
@@ -68,7 +75,9 @@ class ResponseReader:
     def __init__(self) -> None:
         self.head: Head | None = None
         self.is_complete = False
-        self.is_reusable = False  # may the connection serve another request once this one is complete
+        self.is_reusable = (
+            False  # may the connection serve another request once this one is complete
+        )
         self.waiting_bytes = 0  # of the body, not taken yet
         self._received = b""
         self._taken: list[bytes] = []
@@ -139,7 +148,9 @@ class ResponseReader:
                 case b"transfer-encoding":
                     codings.append(value.lower())
                 case _:
-                    is_closing = is_closing or b"close" in [option.strip() for option in value.lower().split(b",")]
+                    is_closing = is_closing or b"close" in [
+                        option.strip() for option in value.lower().split(b",")
+                    ]
         if status in {_SWITCHING_PROTOCOLS, _NO_CONTENT, _NOT_MODIFIED}:
             self.is_complete, is_closing = True, is_closing or status == _SWITCHING_PROTOCOLS
         elif codings:
@@ -169,7 +180,9 @@ class ResponseReader:
                 self.is_complete = True
 
     def _read_chunk(self) -> bool:
-        """Read the next part of a chunked body; False when more bytes are needed, or it is complete."""
+        """Read the next part of a chunked body; False when more bytes are needed, or it is
+        complete.
+        """
         if self._left:
             self._keep(self._left)
             return self._left == 0 and bool(self._received)

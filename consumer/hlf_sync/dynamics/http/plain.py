@@ -1,7 +1,9 @@
-"""Request and response as httpx has them, made without parsing: what a transport of our own has is at hand, the rest is made when somebody asks.
+"""Request and response as httpx has them, made without parsing: what a transport of our own has is
+at hand, the rest is made when somebody asks.
 
-`httpx.Request(…)` costs 50 µs, half of what the whole call costs otherwise (bench/http_client.py); nearly all of it parses an address and headers
-that this room has put together itself. `httpx.MockTransport` and every other transport can be given one.
+`httpx.Request(…)` costs 50 µs, half of what the whole call costs otherwise (bench/http_client.py);
+nearly all of it parses an address and headers that this room has put together itself.
+`httpx.MockTransport` and every other transport can be given one.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,9 @@ from multidict import CIMultiDict
 class PlainRequest(httpx.Request):
     """A request with a whole body. `address` is an absolute URL in its encoded form."""
 
-    def __init__(self, method: str, address: str, fields: "CIMultiDict[str]", body: bytes = b"") -> None:
+    def __init__(
+        self, method: str, address: str, fields: "CIMultiDict[str]", body: bytes = b""
+    ) -> None:
         # The base's __init__ is left out on purpose: it is what costs.
         self.method, self.address, self.fields, self.body = method, address, fields, body
         self.extensions = {}
@@ -23,7 +27,11 @@ class PlainRequest(httpx.Request):
     @classmethod
     def of(cls, request: httpx.Request) -> "PlainRequest":
         """Any request of httpx with a whole body."""
-        fields = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name not in {"host", "content-length"})
+        fields = CIMultiDict(
+            (name, value)
+            for name, value in request.headers.multi_items()
+            if name not in {"host", "content-length"}
+        )
         return cls(request.method, str(request.url), fields, request.content)
 
     @cached_property
@@ -34,7 +42,10 @@ class PlainRequest(httpx.Request):
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]
         """The headers as httpx would send them."""
-        implied = {"Host": self.url.netloc.decode("ascii"), **({"Content-Length": str(len(self.body))} if self.body else {})}
+        implied = {
+            "Host": self.url.netloc.decode("ascii"),
+            **({"Content-Length": str(len(self.body))} if self.body else {}),
+        }
         return httpx.Headers([*implied.items(), *self.fields.items()])
 
     @cached_property
@@ -46,7 +57,13 @@ class PlainRequest(httpx.Request):
 class PlainResponse(httpx.Response):
     """A response whose header fields are read when somebody asks."""
 
-    def __init__(self, status: int, fields: Callable[[], list[tuple[bytes, bytes]]], stream: httpx.AsyncByteStream, request: httpx.Request) -> None:
+    def __init__(
+        self,
+        status: int,
+        fields: Callable[[], list[tuple[bytes, bytes]]],
+        stream: httpx.AsyncByteStream,
+        request: httpx.Request,
+    ) -> None:
         super().__init__(status, stream=stream, request=request)
         del self.__dict__["headers"]  # the empty ones that the base made
         self._fields = fields

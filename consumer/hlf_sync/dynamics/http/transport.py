@@ -1,11 +1,13 @@
-"""httpx's transport seam over connections of our own: no cookies, redirects, proxies, retries or auth flow by construction.
+"""httpx's transport seam over connections of our own: no cookies, redirects, proxies, retries or
+auth flow by construction.
 
-Why not a library's: with 64 calls in flight over TLS, in one run of bench/http_client.py on a busy machine, a call cost one shared httpx client
-4,018 µs of CPU, a client per slot 1,131, httpx-aiohttp 327-546, aiohttp 144, this one 70; bare asyncio with TLS takes 23. And what proves that
-nothing was sent is told exactly (httpx-aiohttp 0.2 turns a disconnect after sending into a ConnectTimeout).
+Why not a library's: with 64 calls in flight over TLS, in one run of bench/http_client.py on a busy
+machine, a call cost one shared httpx client 4,018 µs of CPU, a client per slot 1,131, httpx-aiohttp
+327-546, aiohttp 144, this one 70; bare asyncio with TLS takes 23. And what proves that nothing was
+sent is told exactly (httpx-aiohttp 0.2 turns a disconnect after sending into a ConnectTimeout).
 
-Opened by the wiring inside the running loop; used through `exchange`. It knows nothing of Dynamics. `httpx.AsyncHTTPTransport` or
-`httpx.MockTransport` can stand in its place.
+Opened by the wiring inside the running loop; used through `exchange`. It knows nothing of Dynamics.
+`httpx.AsyncHTTPTransport` or `httpx.MockTransport` can stand in its place.
 """
 
 import asyncio
@@ -20,14 +22,16 @@ from hlf_sync.dynamics.http.connection import Connection
 from hlf_sync.dynamics.http.plain import PlainRequest, PlainResponse
 from hlf_sync.errors import SettingsError
 
-_KEEP_ALIVE_S = 55.0  # below the 120-240 s after which front ends drop an idle connection, so that we close first
+# below the 120-240 s after which front ends drop an idle connection, so that we close first
+_KEEP_ALIVE_S = 55.0
 _MAX_CONNECT_S = 5.0
 _SPARE_CONNECTIONS = 4  # for the token endpoint and for `doctor`, beside the calls
 _CLOSING_S = 1.0
 
 
 def trust(ca_file: Path | None, setting: str = "HLF_SYNC_DYNAMICS_CA_FILE") -> ssl.SSLContext:
-    """TLS 1.2 or later, host names checked, the system's trust and `ca_file` beside it. `SettingsError`, naming `setting`, for a file that is none.
+    """TLS 1.2 or later, host names checked, the system's trust and `ca_file` beside it.
+    `SettingsError`, naming `setting`, for a file that is none.
 
     Not `create_default_context`: that one writes session keys to whatever SSLKEYLOGFILE names.
     """
@@ -38,19 +42,32 @@ def trust(ca_file: Path | None, setting: str = "HLF_SYNC_DYNAMICS_CA_FILE") -> s
         try:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:  # ssl.SSLError is one
-            message = f"{setting} names a file that cannot be used: {type(error).__name__} (example: a PEM file)"
+            message = (
+                f"{setting} names a file that cannot be used: {type(error).__name__} (example: a"
+                " PEM file)"
+            )
             raise SettingsError(message) from error
     return context
 
 
-def open_transport(*, ca_file: Path | None, connections: int, request_timeout_s: float) -> "PooledTransport":
-    """A transport with up to `connections` calls at once. A connection must stand in half the time that an attempt has."""
-    return PooledTransport(trust(ca_file), connections + _SPARE_CONNECTIONS, connect_timeout_s=min(_MAX_CONNECT_S, request_timeout_s / 2))
+def open_transport(
+    *, ca_file: Path | None, connections: int, request_timeout_s: float
+) -> "PooledTransport":
+    """A transport with up to `connections` calls at once. A connection must stand in half the time
+    that an attempt has.
+    """
+    return PooledTransport(
+        trust(ca_file),
+        connections + _SPARE_CONNECTIONS,
+        connect_timeout_s=min(_MAX_CONNECT_S, request_timeout_s / 2),
+    )
 
 
 @dataclass(slots=True)
 class Origin:
-    """Scheme, host and port, with the connections to it that wait for a request, the newest last."""
+    """Scheme, host and port, with the connections to it that wait for a request, the
+    newest last.
+    """
 
     host: str
     port: int
@@ -60,7 +77,9 @@ class Origin:
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 over kept connections. Raises httpx's exceptions only; what is raised before sending says so by its class."""
+    """HTTP/1.1 over kept connections. Raises httpx's exceptions only; what is raised before sending
+    says so by its class.
+    """
 
     def __init__(self, tls: ssl.SSLContext, connections: int, *, connect_timeout_s: float) -> None:
         self._tls, self._connect_timeout_s = tls, connect_timeout_s
@@ -96,7 +115,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
             await asyncio.wait([connection.closed for connection in open_ones], timeout=_CLOSING_S)
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
-        """A response has been read; its slot is free, and the connection waits for the next request if it can."""
+        """A response has been read; its slot is free, and the connection waits for the next request
+        if it can.
+        """
         self._slots.release()
         if not connection.finish():
             return
@@ -159,7 +180,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
             head = "\r\n".join((*lines, "", "")).encode("latin-1")
         except UnicodeEncodeError as error:
             raise httpx.LocalProtocolError("a header that is no Latin-1") from error
-        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or head.count(b" ", 0, head.index(b"\r")) != 2:  # noqa: PLR2004
+        if (
+            head.count(b"\n") != len(lines) + 1
+            or head.count(b"\r") != len(lines) + 1
+            or head.count(b" ", 0, head.index(b"\r")) != 2  # noqa: PLR2004
+        ):
             raise httpx.LocalProtocolError("a line break or a blank where none may be")
         return origin, head + plain.body
 
@@ -168,7 +193,10 @@ class PooledTransport(httpx.AsyncBaseTransport):
         if url.scheme not in {"http", "https"} or not url.host:
             raise httpx.UnsupportedProtocol("not an http address")
         origin = Origin(
-            url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80), url.netloc.decode("ascii"), url.scheme == "https"
+            url.raw_host.decode("ascii"),
+            url.port or (443 if url.scheme == "https" else 80),
+            url.netloc.decode("ascii"),
+            url.scheme == "https",
         )
         self._origins[prefix] = origin
         return origin

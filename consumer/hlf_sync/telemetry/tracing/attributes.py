@@ -1,7 +1,8 @@
-"""What a span may say: names by allow-list, as in the logs. Whatever is not in the table has no name, and so cannot be said.
+"""What a span may say: names by allow-list, as in the logs. Whatever is not in the table has no
+name, and so cannot be said.
 
-Names follow OpenTelemetry's conventions where there is one (messaging, http, error); the rest are ours. No address beyond the host, no personal
-datum, no secret: mentor id, operation, codes, counts.
+Names follow OpenTelemetry's conventions where there is one (messaging, http, error); the rest are
+ours. No address beyond the host, no personal datum, no secret: mentor id, operation, codes, counts.
 """
 
 from typing import Final
@@ -38,5 +39,7 @@ Value = str | int
 
 
 def attributes(**said: Value | None) -> dict[str, Value]:
-    """The attributes of a span; what is None is left out. A name that is not allowed is a KeyError: a slip of ours."""
+    """The attributes of a span; what is None is left out. A name that is not allowed is a KeyError:
+    a slip of ours.
+    """
     return {ALLOWED[name]: value for name, value in said.items() if value is not None}

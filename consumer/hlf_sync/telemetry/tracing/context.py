@@ -11,9 +11,18 @@ def context_of(text: str | None) -> SpanContext | None:
     if parts is None:
         return None
     trace_id, span_id, is_sampled = parts
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT))
+    return SpanContext(
+        trace_id,
+        span_id,
+        is_remote=True,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT),
+    )
 
 
 def text_of(context: SpanContext) -> str | None:
     """What others need to go on with it."""
-    return trace_parent(context.trace_id, context.span_id, is_sampled=context.trace_flags.sampled) if context.is_valid else None
+    return (
+        trace_parent(context.trace_id, context.span_id, is_sampled=context.trace_flags.sampled)
+        if context.is_valid
+        else None
+    )

@@ -1,7 +1,8 @@
-"""Where spans go: a bounded queue, a thread that sends them by OTLP over HTTP, and the standard OTEL_… variables of the environment.
+"""Where spans go: a bounded queue, a thread that sends them by OTLP over HTTP, and the standard
+OTEL_… variables of the environment.
 
-Opened by the wiring. A collector that is slow, away or wrong costs spans and nothing else: what finds no room is dropped and counted, failures are
-logged once, closing is bounded.
+Opened by the wiring. A collector that is slow, away or wrong costs spans and nothing else: what
+finds no room is dropped and counted, failures are logged once, closing is bounded.
 """
 
 import os
@@ -30,7 +31,9 @@ _CLOSE_S = 0.8
 
 
 class Counted(SpanExporter):
-    """Sends by another exporter, and knows how that goes. Called by the sending thread; `exported` and `lost` count spans."""
+    """Sends by another exporter, and knows how that goes. Called by the sending thread; `exported`
+    and `lost` count spans.
+    """
 
     def __init__(self, sender: SpanExporter) -> None:
         self._sender = sender
@@ -67,11 +70,18 @@ class Counted(SpanExporter):
 
 
 class Bounded(SpanProcessor):
-    """The queue before the sending thread: a span that finds it full is dropped, and counted as lost."""
+    """The queue before the sending thread: a span that finds it full is dropped, and counted as
+    lost.
+    """
 
     def __init__(self, exporter: Counted, room: int, **batching: float) -> None:
         self._exporter = exporter
-        self._batches = BatchSpanProcessor(exporter, max_queue_size=room, max_export_batch_size=min(512, room), **batching)  # type: ignore[arg-type]
+        self._batches = BatchSpanProcessor(
+            exporter,
+            max_queue_size=room,
+            max_export_batch_size=min(512, room),
+            **batching,  # type: ignore[arg-type]
+        )
         self._room = room
         self._ended = 0
         self._dropped = 0
@@ -101,7 +111,9 @@ class Bounded(SpanProcessor):
         self._batches.on_end(span)
 
     def shutdown(self) -> None:
-        """Send what waits, but not for long: a collector that does not answer must not hold up the end of the process."""
+        """Send what waits, but not for long: a collector that does not answer must not hold up the
+        end of the process.
+        """
         ending = threading.Thread(target=self._batches.shutdown, name="spans-ending", daemon=True)
         ending.start()
         ending.join(_CLOSE_S)
@@ -114,10 +126,20 @@ class Bounded(SpanProcessor):
 class Export:
     """Spans of one process, and where they go."""
 
-    def __init__(self, sender: SpanExporter, *, version: str, worker: str, room: int = _ROOM, **batching: float) -> None:
+    def __init__(
+        self,
+        sender: SpanExporter,
+        *,
+        version: str,
+        worker: str,
+        room: int = _ROOM,
+        **batching: float,
+    ) -> None:
         self.queue = Bounded(Counted(sender), room, **batching)
         named = {SERVICE_VERSION: version, SERVICE_INSTANCE_ID: worker}
-        if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
+            "OTEL_RESOURCE_ATTRIBUTES", ""
+        ):
             named[SERVICE_NAME] = "hlf-sync"
         self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
         self._provider.add_span_processor(self.queue)
@@ -129,11 +151,21 @@ class Export:
 
 
 def open_export(variables: dict[str, str], *, version: str, worker: str) -> Export:
-    """As the OTEL_… variables say; `variables` are those of the env file, which the environment overrules. Raises `SettingsError`."""
+    """As the OTEL_… variables say; `variables` are those of the env file, which the environment
+    overrules. Raises `SettingsError`.
+    """
     for name, value in variables.items():
         os.environ.setdefault(name, value)
     spoken = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), _PROTOCOL)
     if spoken != _PROTOCOL:
-        raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {spoken}: hlf-sync speaks {_PROTOCOL} only (a collector's port 4318)")
+        raise SettingsError(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {spoken}: hlf-sync speaks {_PROTOCOL} only (a"
+            " collector's port 4318)"
+        )
     room = os.environ.get(_QUEUE, "")
-    return Export(OTLPSpanExporter(), version=version, worker=worker, room=int(room) if room.isdecimal() and int(room) else _ROOM)
+    return Export(
+        OTLPSpanExporter(),
+        version=version,
+        worker=worker,
+        room=int(room) if room.isdecimal() and int(room) else _ROOM,
+    )

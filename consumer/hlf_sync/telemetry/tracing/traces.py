@@ -1,8 +1,10 @@
-"""The traces of the mentors that this worker has in hand: implements the pipeline's `Tracer` on OpenTelemetry.
+"""The traces of the mentors that this worker has in hand: implements the pipeline's `Tracer` on
+OpenTelemetry.
 
-A delivery's span begins with its oldest change's commit and ends with the outcome; the stages are its children, each told when it is over. Who
-goes on with somebody else's delivery (the ledger's `trace_parent`) hangs a span of its own below that one's. Spans go to a queue (export.py):
-nothing here waits. Called on the event loop only.
+A delivery's span begins with its oldest change's commit and ends with the outcome; the stages are
+its children, each told when it is over. Who goes on with somebody else's delivery (the ledger's
+`trace_parent`) hangs a span of its own below that one's. Spans go to a queue (export.py): nothing
+here waits. Called on the event loop only.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +14,15 @@ from typing import ParamSpec
 
 import structlog
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    set_span_in_context,
+)
 from opentelemetry.trace import Tracer as Spans
 
 from hlf_sync.clock import epoch_ns
@@ -59,7 +69,9 @@ class Places:
 
 @dataclass(slots=True)
 class _Trace:
-    """One mentor's delivery under way. `waits_since_ns` is when it began to wait for its next look; `told` are changes that have their span."""
+    """One mentor's delivery under way. `waits_since_ns` is when it began to wait for its next look;
+    `told` are changes that have their span.
+    """
 
     mentor_id: MentorId
     span: Span
@@ -73,7 +85,9 @@ _P = ParamSpec("_P")
 
 
 def _harmless(tell: Callable[_P, None]) -> Callable[_P, None]:
-    """Telling never stops the work: a fault of ours, or of OpenTelemetry, costs spans and is logged, once for each teller."""
+    """Telling never stops the work: a fault of ours, or of OpenTelemetry, costs spans and is
+    logged, once for each teller.
+    """
     is_said = False
 
     @wraps(tell)
@@ -136,10 +150,24 @@ class Traces:
     def claimed(self, claimed: Claimed, began_ns: int) -> None:
         """The claim, with the second look under it."""
         if trace := self._open.get(claimed.mentor_id):
-            self._tell(trace, "claim", began_ns, self.now_ns(), generation=claimed.generation, attempt=claimed.attempt_number)
+            self._tell(
+                trace,
+                "claim",
+                began_ns,
+                self.now_ns(),
+                generation=claimed.generation,
+                attempt=claimed.attempt_number,
+            )
 
     @_harmless
-    def called(self, claimed: Claimed, operation: Operation, result: CallResult, conclusion: Conclusion, began_ns: int) -> None:
+    def called(
+        self,
+        claimed: Claimed,
+        operation: Operation,
+        result: CallResult,
+        conclusion: Conclusion,
+        began_ns: int,
+    ) -> None:
         """The call, as HTTP clients are told."""
         if trace := self._open.get(claimed.mentor_id):
             code = conclusion.error_code.value if conclusion.error_code else None
@@ -158,13 +186,19 @@ class Traces:
                 correlation_id=result.correlation_id,
                 outcome=conclusion.ending.value,
                 error_code=code,
-                retry_in_ms=None if conclusion.retry_in_s is None else int(conclusion.retry_in_s * 1000),
+                retry_in_ms=(
+                    None if conclusion.retry_in_s is None else int(conclusion.retry_in_s * 1000)
+                ),
             )
 
     @_harmless
     def lettered(self, letter: DeadLetter, began_ns: int) -> None:
         """The letter; one about a record that nobody can read belongs to no delivery."""
-        trace = self._open.get(letter.mentor_id) if letter.mentor_id is not None and letter.kind is not LetterKind.UNDECODABLE else None
+        trace = (
+            self._open.get(letter.mentor_id)
+            if letter.mentor_id is not None and letter.kind is not LetterKind.UNDECODABLE
+            else None
+        )
         if trace is not None:
             topic = self._places.letters_topic
             self._tell(
@@ -186,7 +220,13 @@ class Traces:
     def recorded(self, mentor_id: MentorId, began_ns: int, *, is_recorded: bool) -> None:
         """The outcome in the ledger; a lost lease is told as an error."""
         if trace := self._open.get(mentor_id):
-            self._tell(trace, "record", began_ns, self.now_ns(), error_code=None if is_recorded else "lease_lost")
+            self._tell(
+                trace,
+                "record",
+                began_ns,
+                self.now_ns(),
+                error_code=None if is_recorded else "lease_lost",
+            )
 
     @_harmless
     def waits(self, mentor_id: MentorId) -> None:
@@ -205,17 +245,28 @@ class Traces:
 
     @_harmless
     def left(self, is_here: Callable[[MentorId], bool]) -> None:
-        """End what has gone to another worker, which goes on with the trace if anything was claimed."""
+        """End what has gone to another worker, which goes on with the trace if anything was
+        claimed.
+        """
         for mentor_id in [known for known in self._open if not is_here(known)]:
             self.ended(mentor_id, "left")
 
     def _begin(self, entry: Entry, ledger: LedgerRow) -> _Trace:
         marked = list(_marked(entry))
         kept = context_of(ledger.trace_parent)
-        is_continued = kept is not None and (ledger.state in _OPEN or any(change.trigger is Trigger.REPLAY for change in entry.changes))
+        is_continued = kept is not None and (
+            ledger.state in _OPEN
+            or any(change.trigger is Trigger.REPLAY for change in entry.changes)
+        )
         own = next((found for change in marked if (found := context_of(change.trace_parent))), None)
-        parent, other = (kept, own) if is_continued else (own, kept if ledger.state is LedgerState.DEAD_LETTERED else None)
-        committed_ns = min((change.committed_ms * _MS for change in entry.changes), default=self.now_ns())
+        parent, other = (
+            (kept, own)
+            if is_continued
+            else (own, kept if ledger.state is LedgerState.DEAD_LETTERED else None)
+        )
+        committed_ns = min(
+            (change.committed_ms * _MS for change in entry.changes), default=self.now_ns()
+        )
         span = self._spans.start_span(
             "mentor change continued" if is_continued else "mentor change",
             context=set_span_in_context(NonRecordingSpan(parent)) if parent else Context(),
@@ -235,7 +286,9 @@ class Traces:
         return _Trace(entry.mentor_id, span, set_span_in_context(span), taken_ns)
 
     def _tell_change(self, trace: _Trace, change: MarkedChange) -> None:
-        """The way into Kafka, once for each change; one that has a trace elsewhere is linked to it."""
+        """The way into Kafka, once for each change; one that has a trace elsewhere is linked to
+        it.
+        """
         place = (change.position.partition, change.position.offset)
         if place in trace.told:
             return
@@ -262,10 +315,22 @@ class Traces:
             certification_id=change.certification_id,
         )
 
-    def _tell(self, trace: _Trace, name: str, start_ns: int, end_ns: int, kind: SpanKind = SpanKind.INTERNAL, **said: Value | None) -> None:
+    def _tell(
+        self,
+        trace: _Trace,
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        kind: SpanKind = SpanKind.INTERNAL,
+        **said: Value | None,
+    ) -> None:
         """One stage that is over. Clocks may differ: none ends before it begins."""
-        named = attributes(mentor_id=trace.mentor_id, **said)  # on each: a stage is exported long before the delivery above it ends
-        span = self._spans.start_span(name, context=trace.below, kind=kind, attributes=named, start_time=start_ns)
+        named = attributes(
+            mentor_id=trace.mentor_id, **said
+        )  # on each: a stage is exported long before the delivery above it ends
+        span = self._spans.start_span(
+            name, context=trace.below, kind=kind, attributes=named, start_time=start_ns
+        )
         if said.get("error_code") is not None:
             span.set_status(Status(StatusCode.ERROR))
         span.end(max(start_ns, end_ns))
