@@ -34,6 +34,8 @@ _OPTIONS += (
 # it waits to send or to hear.
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
+    # Where the database is SQL_ASCII the driver would give bytes for text.
+    "client_encoding": "UTF8",
     "options": _OPTIONS,
     "application_name": "hlf-sync",
     "connect_timeout": 5,
