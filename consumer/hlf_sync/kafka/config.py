@@ -10,6 +10,9 @@ def consumer_config(
     """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in
     docs/adr/0005-consumer.md.
     """
+    if options.get("group.protocol") == "classic":
+        # The consumer assigns incrementally, as the new protocol wants it.
+        options = {"partition.assignment.strategy": "cooperative-sticky", **options}
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,

@@ -25,8 +25,10 @@ from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.errors import DependencyError, HaltError, InvariantError
 from hlf_sync.kafka.config import consumer_config
-from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
+from hlf_sync.kafka.consumer_life import SourcePolicy
+from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
+from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
@@ -48,6 +50,7 @@ from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
@@ -137,12 +140,14 @@ class _Assembly:
         monitor = Monitor(
             self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
         )
+        standby = Standby(self._group(), stages.assignment, source.renew)
         watch = self._watch(scheduler, stages.gate)
         status = Status(
             stages=stages,
             scheduler=scheduler,
             source=source,
             monitor=monitor,
+            standby=standby,
             watch=watch,
             topic=settings.changes_topic,
             letters_topic=settings.dead_letters_topic,
@@ -159,6 +164,7 @@ class _Assembly:
         services = {
             "scheduler": scheduler.run,
             "monitor": monitor.run,
+            "standby": standby.run,
             "watch": watch.run,
             "verdict": status.watch_verdict,
             **self._services(stages, scheduler, credentials),
@@ -228,6 +234,11 @@ class _Assembly:
             worker,
             asyncio.get_running_loop(),
         )
+
+    def _group(self) -> GroupReader:
+        settings = self._settings
+        config = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+        return GroupReader(config, settings.changes_topic, settings.kafka_group_id)
 
     def _open_dynamics(self) -> tuple[DynamicsPort, RenewingCredentials | None]:
         """The client and its credentials; in shadow there is neither."""
