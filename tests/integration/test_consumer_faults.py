@@ -144,7 +144,8 @@ def _take_away_and_give_back(
             made.result(10)
         town.set_status([mentor], status)
         until(lambda: worker.status()["reason"] == "consumer_failed", f"it says so of its {kind}")
-        assert f"{kind.name}_AUTHORIZATION_FAILED" in worker.output
+        assert f"{kind.name}_AUTHORIZATION_FAILED" in worker.status()["consumer"]["because"]
+        until(lambda: f"{kind.name}_AUTHORIZATION_FAILED" in worker.output, "its log does")
         assert worker.get("/readyz").status_code == 503
         assert worker.metric("hlf_sync_consumer_failing") == 1
     finally:

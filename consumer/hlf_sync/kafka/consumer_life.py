@@ -24,6 +24,7 @@ from confluent_kafka import (
 from hlf_sync.core.model import Record
 from hlf_sync.kafka.faults import ClientFaultError, code_of, ends_the_client, fault_of
 from hlf_sync.kafka.loop_side import LoopSide
+from hlf_sync.kafka.silence import Silence
 
 _log = structlog.get_logger()
 
@@ -58,7 +59,14 @@ class ConsumerLife:
         turned: Callable[[], None],
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._consumer = make({**config, "error_cb": self._on_error, "on_commit": self._on_commit})
+        self._consumer = make(
+            {
+                **config,
+                "error_cb": self._on_error,
+                "on_commit": self._on_commit,
+                "logger": Silence(),
+            }
+        )
         self._policy = policy
         self._record = _traced_record if policy.reads_trace else _record
         self._side = side

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.decode.dead_letter_codec import encode
 from hlf_sync.errors import DeadLetterError, DependencyError
+from hlf_sync.kafka.silence import Silence
 
 _WHAT = "dead-letter topic"
 
@@ -45,7 +46,7 @@ class LetterTopic:
     def __init__(
         self, config: Mapping[str, Any], topic: str, schema_id: Callable[[], Awaitable[int]]
     ) -> None:
-        self._producer = Producer({**config, "error_cb": lambda _error: None, "logger": _Silent()})
+        self._producer = Producer({**config, "error_cb": lambda _error: None, "logger": Silence()})
         self._topic = topic
         self._ask_schema_id = schema_id
         self._schema_id: int | None = None
@@ -100,13 +101,6 @@ class LetterTopic:
     async def _poll(self) -> None:
         while len(self._producer):
             await asyncio.to_thread(self._producer.poll, 0.2)
-
-
-class _Silent:
-    """librdkafka's own log lines may quote addresses; ours say what happened."""
-
-    def log(self, *_: object, **__: object) -> None:
-        """Say nothing."""
 
 
 def _settle(acknowledged: "asyncio.Future[None]", error: KafkaError | None) -> None:
