@@ -3,6 +3,7 @@ worker says so, and goes on when it is repaired.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
+from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync_sandbox.stack import Sandbox
 
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
@@ -81,6 +83,26 @@ def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_bac
     assert [letter["mentor_id"] for letter in town.plan("--mentor", mentor)["letters"]] == [mentor]
 
 
+def test_a_producer_that_may_not_write_idempotently_is_made_anew_until_it_may(
+    town: ReplayTown,
+) -> None:
+    """Neither IDEMPOTENT_WRITE nor WRITE anywhere: librdkafka's producer is dead from then on. The
+    worker says which right is missing, and writes once it is granted.
+    """
+    town.poison(str(uuid4()))
+    with _paused(town.town.side), _without_any_right_to_write(town):
+        worker = town.worker(is_awaited=False)
+        until(lambda: '"started"' in worker.output, "the worker is up")
+        until(
+            lambda: "CLUSTER_AUTHORIZATION_FAILED" in " ".join(worker.status()["not_ready"]),
+            "the worker says which right it misses",
+        )
+        assert worker.status()["reason"] == "letters_unwritable"
+        assert town.town.lag() >= 1
+    until(lambda: town.town.lag() == 0, "the letter is written once it may be", 45)
+    assert town.plan()["counts"]["investigate"] == 1
+
+
 def _check_one(town: ReplayTown, worker: WorkerProcess, repair: Callable[[], None]) -> None:
     town.poison(str(uuid4()))
     until(
@@ -108,6 +130,53 @@ def _forbid(town: ReplayTown) -> None:
     ]
     for future in town.admin.create_acls(rules).values():
         future.result(10)
+
+
+@contextmanager
+def _paused(side: SourceSide) -> Iterator[None]:
+    """Debezium's producer would be lost for good as well."""
+    side.connect.put(f"/connectors/{CONNECTOR}/pause").raise_for_status()
+    side.await_state("PAUSED")
+    try:
+        yield
+    finally:
+        side.connect.put(f"/connectors/{CONNECTOR}/resume").raise_for_status()
+        side.await_state("RUNNING")
+        side.settle()
+
+
+@contextmanager
+def _without_any_right_to_write(town: ReplayTown) -> Iterator[None]:
+    """Everybody may everything but write."""
+    cluster = (ResourceType.BROKER, "kafka-cluster")
+    rules = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
+        for kind, name, operation, permission in (
+            (*cluster, AclOperation.ALL, AclPermissionType.ALLOW),
+            (*cluster, AclOperation.IDEMPOTENT_WRITE, AclPermissionType.DENY),
+            (ResourceType.TOPIC, "*", AclOperation.ALL, AclPermissionType.ALLOW),
+            (ResourceType.TOPIC, "*", AclOperation.WRITE, AclPermissionType.DENY),
+        )
+    ]
+    try:
+        for made in town.admin.create_acls(rules).values():
+            made.result(10)
+        yield
+    finally:
+        every = [
+            AclBindingFilter(
+                kind,
+                name,
+                ResourcePatternType.LITERAL,
+                None,
+                None,
+                AclOperation.ANY,
+                AclPermissionType.ANY,
+            )
+            for kind, name in (cluster, (ResourceType.TOPIC, "*"))
+        ]
+        for gone in town.admin.delete_acls(every).values():
+            gone.result(10)
 
 
 def _rule(town: ReplayTown, operation: AclOperation, permission: AclPermissionType) -> AclBinding:

@@ -14,7 +14,13 @@ _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUT
 
 MEANINGS: dict[str, str] = {
     "GROUP_AUTHORIZATION_FAILED": "the right to read as this group (READ on it) is missing",
-    "TOPIC_AUTHORIZATION_FAILED": "the right to read the topic (READ on it) is missing",
+    "TOPIC_AUTHORIZATION_FAILED": (
+        "a right on the topic is missing: READ on the changes, WRITE on the dead letters"
+    ),
+    "CLUSTER_AUTHORIZATION_FAILED": (
+        "the right to write idempotently is missing: WRITE on the topic, or IDEMPOTENT_WRITE on the"
+        " cluster"
+    ),
     "UNSUPPORTED_VERSION": (
         "the brokers do not offer the group protocol 'consumer' (KIP-848: Kafka 4.0 or later,"
         " `consumer` among group.coordinator.rebalance.protocols); enable it, or set"

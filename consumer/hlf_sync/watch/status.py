@@ -116,7 +116,8 @@ class Status:
         """What keeps the worker from being ready; empty when it is."""
         self.monitor.note_progress()
         fleet = self.stages.gate.fleet
-        reasons = [f"{name} does not answer" for name in sorted(self.stages.dependencies.down)]
+        down = self.stages.dependencies.reasons
+        reasons = [f"{name} does not answer ({meaning(down[name])})" for name in sorted(down)]
         reasons += (
             [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)]
             if fleet
