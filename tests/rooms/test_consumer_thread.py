@@ -66,9 +66,9 @@ class Ear:
 class Reader:
     """A source, its listener, and the consumers it has made."""
 
-    def __init__(self, **facts: Any) -> None:
+    def __init__(self, policy: SourcePolicy | None = None, **facts: Any) -> None:
         self.maker, self.ear = Maker(**facts), Ear()
-        policy = SourcePolicy(TOPIC, revocation_s=0.2)
+        policy = policy or SourcePolicy(TOPIC, revocation_s=0.2)
         loop = asyncio.get_running_loop()
         self.source = KafkaSource({}, policy, self.ear, loop, make=self.maker)  # type: ignore[arg-type]
         self.source.start()
@@ -216,3 +216,14 @@ async def test_a_loop_that_was_stuck_during_a_revocation_gives_the_partitions_up
     await until(lambda: ("lost", [2]) in reader.ear.heard, "they are given up")
     assert ("revoked", [2]) not in reader.ear.heard
     assert ("unassign", [2]) in consumer.done
+
+
+async def test_what_is_quiet_is_committed_again_before_kafka_forgets_it() -> None:
+    """With the offset that it had at the assignment, or the last one that was finished."""
+    reader = Reader(log_range=(0, 9), committed_at=4, policy=SourcePolicy(TOPIC, recommit_s=0.05))
+    consumer = reader.maker.made[0]
+    consumer.assign(0, 1)
+    await until(lambda: ("assigned", [0, 1]) in reader.ear.heard, "it is assigned")
+    reader.source.commit_soon({0: 6})
+    await until(lambda: consumer.done.count(("commit", {0: 6, 1: 4})) >= 2, "both, again and again")
+    await reader.source.stop()

@@ -40,6 +40,9 @@ class SourcePolicy:
 
     topic: str
     commit_interval_s: float = 0.1
+    # Kafka forgets offsets a retention after their last commit, once no worker is there: what is
+    # quiet is committed again.
+    recommit_s: float = 3600.0
     revocation_s: float = 10.0
     reads_trace: bool = False  # headers cost something, and only tracing looks at them
 
@@ -127,6 +130,12 @@ class ConsumerLife:
             self._sent.update(news)
         except KafkaException as error:
             _log.warning("commit_failed", error_code=_code(error))
+
+    def recommit(self, offsets: Mapping[int, int]) -> None:
+        """Commit also what is no news: a quiet partition's offset would expire."""
+        self._sent.clear()
+        known = {p: o for p, o in self.committed.items() if p in self._owned}
+        self.commit({**known, **offsets}, asynchronous=True)
 
     def end(self) -> None:
         """Leave the group. May take as long as a broker that does not answer."""

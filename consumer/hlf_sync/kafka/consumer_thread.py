@@ -70,6 +70,7 @@ class KafkaSource:
         self._room = threading.Semaphore(_HANDED_OVER)
         self._rebuilding = Rebuilding()
         self._committed_at_s = 0.0
+        self._recommitted_at_s = monotonic()
         self.trouble: Trouble | None = None
         self.restarts = 0
         self.last_turn_s = monotonic()
@@ -140,6 +141,9 @@ class KafkaSource:
             if now_s - self._committed_at_s >= self._policy.commit_interval_s:
                 self._committed_at_s = now_s
                 life.commit(self._wishes.offsets, asynchronous=True)
+            if now_s - self._recommitted_at_s >= self._policy.recommit_s:
+                self._recommitted_at_s = now_s
+                life.recommit(self._wishes.offsets)
             for records in life.read():
                 self._hand_over(records)
         except KafkaException as error:

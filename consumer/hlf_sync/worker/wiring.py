@@ -30,6 +30,7 @@ from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.offset_keeper import keep_offsets
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letters import Origin
@@ -56,6 +57,7 @@ from hlf_sync.watch.status_server import serve
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
 from hlf_sync.worker.startup import reach_all, reach_postgres
 
@@ -206,6 +208,11 @@ class _Assembly:
         services: dict[str, Callable[[], Awaitable[None]]] = {
             "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
         }
+        services["replay offsets"] = lambda: keep_replay_offsets(
+            self._pool,
+            lambda: keep_offsets(self._kafka(), settings.dead_letters_topic, REPLAY_GROUP),
+            lambda: scheduler.is_leader,
+        )
         if settings.connect_url:
             url, login = settings.connect_url, clients.connect_login(settings)
             services["connector"] = lambda: revive_connector(
@@ -235,10 +242,13 @@ class _Assembly:
             asyncio.get_running_loop(),
         )
 
+    def _kafka(self) -> dict[str, Any]:
+        settings = self._settings
+        return {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+
     def _group(self) -> GroupReader:
         settings = self._settings
-        config = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
-        return GroupReader(config, settings.changes_topic, settings.kafka_group_id)
+        return GroupReader(self._kafka(), settings.changes_topic, settings.kafka_group_id)
 
     def _open_dynamics(self) -> tuple[DynamicsPort, RenewingCredentials | None]:
         """The client and its credentials; in shadow there is neither."""
