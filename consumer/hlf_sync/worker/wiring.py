@@ -48,7 +48,7 @@ from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
 from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
-from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
+from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.standby import Standby
@@ -59,6 +59,7 @@ from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
 
 _log = structlog.get_logger()
@@ -217,6 +218,9 @@ class _Assembly:
             url, login = settings.connect_url, clients.connect_login(settings)
             services["connector"] = lambda: revive_connector(
                 url, login, lambda: scheduler.is_leader
+            )
+            services["source proof"] = lambda: prove_source(
+                self._pool, url, login, SLOT, lambda: scheduler.is_leader
             )
         if credentials is not None:
             sign_in = _SignIn(credentials)
