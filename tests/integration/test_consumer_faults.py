@@ -9,18 +9,11 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, AdminClient, ResourceType  # type: ignore[attr-defined]
 from hlf_sync_sandbox.parts import kafka
 from hlf_sync_sandbox.stack import Sandbox
 
+from tests.fixtures.acl import without
 from tests.fixtures.source_side import CHANGES, SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
 
@@ -122,35 +115,13 @@ def _take_away_and_give_back(
 ) -> None:
     restarts = worker.status()["consumer"]["restarts"]
     status = "paused" if town.shown([mentor])[mentor] else "active"
-    admin = AdminClient({"bootstrap.servers": town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
-    rules = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
-        for operation, permission in (
-            (AclOperation.ALL, AclPermissionType.ALLOW),
-            (AclOperation.READ, AclPermissionType.DENY),
-        )
-    ]
-    every = AclBindingFilter(
-        kind,
-        name,
-        ResourcePatternType.LITERAL,
-        None,
-        None,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    try:
-        for made in admin.create_acls(rules).values():
-            made.result(10)
+    with without(_servers(town), ((kind, name), AclOperation.READ)):
         town.set_status([mentor], status)
         until(lambda: worker.status()["reason"] == "consumer_failed", f"it says so of its {kind}")
         assert f"{kind.name}_AUTHORIZATION_FAILED" in worker.status()["consumer"]["because"]
         until(lambda: f"{kind.name}_AUTHORIZATION_FAILED" in worker.output, "its log does")
         assert worker.get("/readyz").status_code == 503
         assert worker.metric("hlf_sync_consumer_failing") == 1
-    finally:
-        for gone in admin.delete_acls([every]).values():
-            gone.result(10)
     wanted = {mentor: status == "active"}
     until(lambda: town.shown([mentor]) == wanted, "it reads on", 60)
     until(worker.is_ready, "it is ready")
@@ -159,13 +130,17 @@ def _take_away_and_give_back(
 
 def _delete_all(town: Town) -> None:
     """As retention does: nothing of the log is left."""
-    admin = AdminClient({"bootstrap.servers": town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]})
+    admin = AdminClient({"bootstrap.servers": _servers(town)})
     ends = [
         TopicPartition(topic, number, end)
         for (topic, number), end in town.side.ends(CHANGES).items()
     ]
     for deleted in admin.delete_records(ends).values():
         deleted.result(10)
+
+
+def _servers(town: Town) -> str:
+    return str(town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"])
 
 
 def _partitions(worker: WorkerProcess) -> int:

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync_sandbox.stack import Sandbox
 
+from tests.fixtures.acl import ALL_TOPICS, CLUSTER, without
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import WorkerProcess, until
@@ -90,7 +91,9 @@ def test_a_producer_that_may_not_write_idempotently_is_made_anew_until_it_may(
     worker says which right is missing, and writes once it is granted.
     """
     town.poison(str(uuid4()))
-    with _paused(town.town.side), _without_any_right_to_write(town):
+    servers = town.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]
+    rights = ((CLUSTER, AclOperation.IDEMPOTENT_WRITE), (ALL_TOPICS, AclOperation.WRITE))
+    with _paused(town.town.side), without(servers, *rights):
         worker = town.worker(is_awaited=False)
         until(lambda: '"started"' in worker.output, "the worker is up")
         until(
@@ -143,40 +146,6 @@ def _paused(side: SourceSide) -> Iterator[None]:
         side.connect.put(f"/connectors/{CONNECTOR}/resume").raise_for_status()
         side.await_state("RUNNING")
         side.settle()
-
-
-@contextmanager
-def _without_any_right_to_write(town: ReplayTown) -> Iterator[None]:
-    """Everybody may everything but write."""
-    cluster = (ResourceType.BROKER, "kafka-cluster")
-    rules = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
-        for kind, name, operation, permission in (
-            (*cluster, AclOperation.ALL, AclPermissionType.ALLOW),
-            (*cluster, AclOperation.IDEMPOTENT_WRITE, AclPermissionType.DENY),
-            (ResourceType.TOPIC, "*", AclOperation.ALL, AclPermissionType.ALLOW),
-            (ResourceType.TOPIC, "*", AclOperation.WRITE, AclPermissionType.DENY),
-        )
-    ]
-    try:
-        for made in town.admin.create_acls(rules).values():
-            made.result(10)
-        yield
-    finally:
-        every = [
-            AclBindingFilter(
-                kind,
-                name,
-                ResourcePatternType.LITERAL,
-                None,
-                None,
-                AclOperation.ANY,
-                AclPermissionType.ANY,
-            )
-            for kind, name in (cluster, (ResourceType.TOPIC, "*"))
-        ]
-        for gone in town.admin.delete_acls(every).values():
-            gone.result(10)
 
 
 def _rule(town: ReplayTown, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
