@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hlf_sync.errors import SettingsError
+
+_STRATEGY = "partition.assignment.strategy"
+
 
 def consumer_config(
     *, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]
@@ -12,7 +16,12 @@ def consumer_config(
     """
     if options.get("group.protocol") == "classic":
         # The consumer assigns incrementally, as the new protocol wants it.
-        options = {"partition.assignment.strategy": "cooperative-sticky", **options}
+        options = {_STRATEGY: "cooperative-sticky", **options}
+        if options[_STRATEGY] != "cooperative-sticky":
+            raise SettingsError(
+                f"HLF_SYNC_KAFKA_OPTIONS: with group.protocol=classic, {_STRATEGY} must be"
+                " cooperative-sticky (leave it out)"
+            )
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,

@@ -18,9 +18,15 @@ from confluent_kafka import Consumer, KafkaException
 
 from hlf_sync.core.model import Record
 from hlf_sync.core.rebuilding import Rebuilding
-from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.consumer_life import POLL_S, ConsumerLife, SourcePolicy
-from hlf_sync.kafka.faults import ClientFaultError, advice, code_of, ends_the_client, fault_of
+from hlf_sync.kafka.faults import (
+    ClientFaultError,
+    advice,
+    code_of,
+    ends_the_client,
+    fault_of,
+    refused_options,
+)
 from hlf_sync.kafka.listener import Listener
 from hlf_sync.kafka.loop_side import LoopSide
 
@@ -77,9 +83,7 @@ class KafkaSource:
         try:
             self._life: ConsumerLife | None = self._born()
         except KafkaException as error:
-            raise SettingsError(
-                f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"
-            ) from error
+            raise refused_options(error) from error
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
     def start(self) -> None:

@@ -6,7 +6,11 @@ partitions' loss nor a record comes. So whoever polls must look for it. Called b
 life and by `doctor`; decides nothing else.
 """
 
+import re
+
 from confluent_kafka import KafkaError, KafkaException
+
+from hlf_sync.errors import SettingsError
 
 # A right that is missing: told once for each partition, and then no more, so that nothing would say
 # whether it is still missing. A new client asks again.
@@ -36,6 +40,8 @@ MEANINGS: dict[str, str] = {
     ),
 }
 
+# A setting's name in librdkafka's sentence.
+_PROPERTY = re.compile(r"(?:configuration property:? \"|: `?)([a-z]+(?:\.[a-z0-9_]+)+)")
 _ADVICE = "it is made anew until it works; see docs/runbook.md, consumer failed"
 
 
@@ -66,6 +72,14 @@ def fault_of(error: KafkaException) -> KafkaError | None:
     """What a call raised; None where it is not Kafka's."""
     found = error.args[0] if error.args else None
     return found if isinstance(found, KafkaError) else None
+
+
+def refused_options(error: KafkaException) -> SettingsError:
+    """librdkafka does not take our settings for it; which one, but never a value."""
+    fault = fault_of(error)
+    found = None if fault is None else _PROPERTY.search(str(fault.str()))
+    what = found[1] if found else type(error).__name__ if fault is None else code_of(fault)
+    return SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({what})")
 
 
 def meaning(code: str) -> str:
