@@ -77,19 +77,19 @@ def test_the_classic_protocol_works_when_asked_for(town: Town) -> None:
     assert second.wait() == 0
 
 
-def test_a_successor_with_a_dead_workers_instance_id_joins_when_its_session_is_over(
-    town: Town,
-) -> None:
-    """A habit of StatefulSets. Until then it is refused, which its client does not survive; it says
-    so, and does not call itself a standby.
+def test_a_worker_whose_instance_id_another_one_holds_joins_once_it_is_free(town: Town) -> None:
+    """A habit of StatefulSets: a killed worker's id is held until its session ends. Until then the
+    successor is refused, which its client does not survive; it says so, and does not call itself
+    a standby.
     """
     options = f'{{"group.instance.id": "worker-{uuid4()}"}}'
-    town.worker(KAFKA_OPTIONS=options).kill()
+    holder = town.worker(KAFKA_OPTIONS=options)
     successor = town.worker(is_awaited=False, KAFKA_OPTIONS=options)
-    until(lambda: "UNRELEASED_INSTANCE_ID" in successor.output, "it says what refuses it")
+    until(lambda: "UNRELEASED_INSTANCE_ID" in successor.output, "it says what refuses it", 90)
     status = successor.status()
     assert (status["verdict"], status["reason"]) == ("stalled", "consumer_failed")
-    until(successor.is_ready, "it works", 60)
+    holder.kill()
+    until(successor.is_ready, "it works", 90)
     assert successor.status()["consumer"]["error_code"] is None
 
 
@@ -101,7 +101,7 @@ def test_brokers_without_the_new_group_protocol_are_named_and_waited_for(
         old.setitem(kafka._SETTINGS, "group.coordinator.rebalance.protocols", "classic")
         town.stack.restart("kafka")
         worker = town.worker(is_awaited=False)
-        until(lambda: "UNSUPPORTED_VERSION" in worker.output, "it says what the brokers lack", 60)
+        until(lambda: "UNSUPPORTED_VERSION" in worker.output, "it says what the brokers lack", 90)
         status = worker.status()
         assert (status["verdict"], status["reason"]) == ("stalled", "consumer_failed")
         assert "classic" in " ".join(status["not_ready"])
