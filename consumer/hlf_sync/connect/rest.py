@@ -104,6 +104,10 @@ class ConnectRest:
             "POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
         )
 
+    def restart_all(self, name: str) -> None:
+        """Restart the connector and its tasks, whatever they say of themselves."""
+        self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true")
+
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         try:
             response = self._client.request(method, path, json=None if body is None else dict(body))

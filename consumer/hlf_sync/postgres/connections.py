@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from hlf_sync.errors import DependencyError
+from hlf_sync.errors import DependencyError, SettingsError
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
@@ -95,8 +95,12 @@ def reaching(what: str) -> Iterator[None]:
 
 async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
     """One connection of our own, for what a pool's can't do: hold a lock, listen."""
+    try:
+        address = dsn if isinstance(dsn, str) else dsn()
+    except SettingsError as error:  # the file that it lies in is away, or cannot be read
+        raise DependencyError("PostgreSQL", "the DSN's file cannot be read") from error
     with reaching("PostgreSQL"):
-        return await AsyncConnection.connect(dsn if isinstance(dsn, str) else dsn(), **_CONNECTION)
+        return await AsyncConnection.connect(address, **_CONNECTION)
 
 
 def array(values: Iterable[object]) -> str:
