@@ -27,6 +27,7 @@ _ORDER = (
     database.VIEW,
     source.PUBLICATION,
     source.SLOT,
+    source.TABLES,
     source.IDENTITIES,
     source.HEARTBEAT,
     fleet.CIRCUIT,
@@ -111,7 +112,8 @@ async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
             source.publication, name=publication, organization=settings.organization
         ),
         source.SLOT: partial(source.slot, name=slot),
-        source.IDENTITIES: source.identities,
+        source.TABLES: partial(source.tables, name=publication),
+        source.IDENTITIES: partial(source.identities, name=publication),
         source.HEARTBEAT: source.heartbeat,
         fleet.CIRCUIT: partial(fleet.circuit, organization=settings.organization),
         fleet.HALTS: fleet.halts,

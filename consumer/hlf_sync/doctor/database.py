@@ -18,6 +18,7 @@ from hlf_sync.clock import epoch_ms
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
+from hlf_sync.core.source_health import VIEW_COLUMNS
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 
@@ -35,16 +36,6 @@ Check = Callable[[Connection], Awaitable[Finding]]
 _OLDEST = 150000
 _STRONG = ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb")
 _SOURCE_SQL = "an administrator runs connectors/sql/02_source.sql again"
-
-# What the worker reads of the application's (contract.md, source database).
-VIEW_COLUMNS = {
-    "mentor_id": "uuid",
-    "organization": "text",
-    "status": "text",
-    "certification_id": "uuid",
-    "certificate_expires_at": "timestamp with time zone",
-    "certificate_status": "text",
-}
 
 _SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS is_standby,
