@@ -21,8 +21,11 @@ _POSTGRES_FIX = (
 )
 _ORDER = (
     database.REACH,
+    database.RELEASE,
+    database.POOLER,
     database.ROLE,
     database.CDC_ROLE,
+    database.COPY,
     database.SCHEMA,
     database.VIEW,
     source.PUBLICATION,
@@ -104,8 +107,11 @@ async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
     publication, slot = config["publication.name"], config["slot.name"]
     checks: dict[str, database.Check] = {
         database.REACH: partial(database.server, clocks=clocks),
+        database.RELEASE: database.release,
+        database.POOLER: partial(database.pooler, dsn=settings.postgres_dsn.get_secret_value()),
         database.ROLE: database.role,
         database.CDC_ROLE: partial(database.cdc_role, publication=publication),
+        database.COPY: database.cluster_copy,
         database.SCHEMA: database.schema,
         database.VIEW: database.view,
         source.PUBLICATION: partial(

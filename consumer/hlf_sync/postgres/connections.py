@@ -85,6 +85,10 @@ def reaching(what: str) -> Iterator[None]:
             what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`"
         ) from error
     except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if "unsupported startup parameter" in str(error):
+            raise DependencyError(
+                what, "a pooler refuses our options: see docs/runbook.md, poolers"
+            ) from error
         raise DependencyError(what, type(error).__name__) from error
 
 

@@ -38,7 +38,7 @@ SELECT jsonb_build_object(
                            WHERE r.ev_class = v.oid AND d.refobjid <> v.oid))
              FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
             WHERE n.nspname = 'hlf_sync' AND v.relname = 'mentor_facts'))
-"""  # noqa: E501 - SQL
+"""
 
 
 async def read_shape(connection: AsyncConnection[Any], publication: str) -> Shape:

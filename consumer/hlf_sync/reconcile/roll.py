@@ -12,13 +12,16 @@ from hlf_sync.postgres.connections import Pool, reaching
 
 PAGE = 500
 
-_PAGE = """
+_PAGES = """
 SELECT mentor_id::text FROM (
-  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id {op} %(after)s ORDER BY mentor_id LIMIT %(page)s)
   UNION
-  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id {op} %(after)s ORDER BY mentor_id LIMIT %(page)s)
 ) AS everybody ORDER BY mentor_id LIMIT %(page)s
 """
+# The nil UUID, the least of all, is a mentor like any other.
+_FIRST = MentorId("00000000-0000-0000-0000-000000000000")
+_FIRST_PAGE, _NEXT_PAGE = (_PAGES.format(op=op).encode() for op in (">=", ">"))
 _COUNT = """
 SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
        (SELECT count(*) FROM hlf_sync.mentor_ledger l WHERE NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id))
@@ -26,7 +29,6 @@ SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
 _STILL = """
 SELECT mentor_id::text, extract(epoch FROM now() - updated_at)::float8 FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])
 """
-_FIRST = MentorId("00000000-0000-0000-0000-000000000000")
 
 
 async def count(pool: Pool) -> int:
@@ -43,18 +45,18 @@ async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[Ment
         for start in range(0, len(only), PAGE):
             yield list(only[start : start + PAGE])
         return
-    after = _FIRST
+    statement, after = _FIRST_PAGE, _FIRST
     while True:
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
                 rows = await (
-                    await connection.execute(_PAGE, {"after": after, "page": PAGE})
+                    await connection.execute(statement, {"after": after, "page": PAGE})
                 ).fetchall()
         if not rows:
             return
         page = [MentorId(row[0]) for row in rows]
         yield page
-        after = page[-1]
+        statement, after = _NEXT_PAGE, page[-1]
 
 
 async def still(pool: Pool, mentor_ids: Sequence[MentorId]) -> dict[MentorId, float]:

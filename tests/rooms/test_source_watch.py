@@ -1,0 +1,354 @@
+"""The leader's look at the source, on a real PostgreSQL; Kafka's anchor and the connector are plain
+values. Restored backups are made by taking back what a backup would take back.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+from hlf_sync.core.source_health import Part
+from hlf_sync.core.source_identity import Break, decode
+from hlf_sync.errors import DependencyError
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.watch.source_watch import SourceSight, SourceWatch
+
+from tests.fixtures.cluster import Cluster
+
+pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R67")]
+
+MENTOR = "6f1a1f3c-0000-4000-8000-00000000000{}"
+
+
+@dataclass
+class PlainAnchors:
+    """Kafka's topic; `is_away` while no broker answers."""
+
+    values: list[bytes] = field(default_factory=list)
+    is_away: bool = False
+
+    async def newest(self) -> bytes | None:
+        if self.is_away:
+            raise DependencyError("Kafka", "_TRANSPORT")
+        return self.values[-1] if self.values else None
+
+    async def keep(self, value: bytes) -> None:
+        if self.is_away:
+            raise DependencyError("Kafka", "_TRANSPORT")
+        self.values.append(value)
+
+
+@dataclass
+class PlainStream:
+    """The connector: where it stands, and whether Connect answers."""
+
+    at: int | None = None
+    is_away: bool = False
+    resets: int = 0
+
+    async def position(self) -> int | None:
+        return self.at
+
+    async def forget(self) -> bool:
+        if self.is_away:
+            raise DependencyError("Kafka Connect", "ConnectError")
+        self.resets += 1
+        self.at = None
+        return True
+
+
+class PlainCounts:
+    """What was counted."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+
+    def swept(self, reason: str) -> None:
+        self.counted[reason] += 1
+
+    def distrusted(self, cause: str) -> None:
+        self.counted[cause] += 1
+
+
+class Ground:
+    """A database, what lies outside of it, and a leader; `lead` gives another leader."""
+
+    def __init__(self, dsn: str, watcher_dsn: str) -> None:
+        self.dsn = dsn
+        self.pool = open_pool(watcher_dsn, size=2)
+        self.anchors, self.stream, self.counts = PlainAnchors(), PlainStream(), PlainCounts()
+        self.leads = True
+        self.watch = self.lead()
+
+    def lead(self) -> SourceWatch:
+        return SourceWatch(
+            pool=self.pool,
+            anchors=self.anchors,
+            stream=self.stream,
+            counts=self.counts,
+            organization="HLF",
+            leads=lambda: self.leads,
+        )
+
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def requested(self) -> set[object]:
+        """Everybody who was asked for since last asked."""
+        found = self.sql("DELETE FROM hlf_sync.sync_request RETURNING mentor_id::text")
+        return {row[0] for row in found}
+
+    def backup(self) -> tuple[object, ...]:
+        """What the database holds of the watch; `restore` puts it back."""
+        return self.sql("SELECT beat, token, fingerprint FROM hlf_sync.source_watch")[0]
+
+    def restore(self, backup: tuple[object, ...]) -> None:
+        self.sql(
+            f"UPDATE hlf_sync.source_watch SET beat = {backup[0]}, token = '{backup[1]}',"
+            f" fingerprint = '{backup[2]}', sweep_owed = NULL"
+        )
+
+    def ledger(self) -> dict[object, tuple[object, ...]]:
+        rows = self.sql(
+            "SELECT mentor_id::text, state, applied, intended FROM hlf_sync.mentor_ledger"
+        )
+        return {row[0]: row[1:] for row in rows}
+
+
+@pytest.fixture
+async def ground(cluster: Cluster, database: str) -> AsyncIterator[Ground]:
+    """Four mentors: listed; hidden; unknown to the ledger; another organisation's."""
+    ground = Ground(cluster.dsn(database), cluster.dsn(database, "hlf_sync"))
+    await ground.pool.open()
+    for number, organization in ((1, "HLF"), (2, "HLF"), (3, "HLF"), (4, "XYZ")):
+        ground.sql(
+            "INSERT INTO app.mentor (id, organization_code, status) VALUES"
+            f" ('{MENTOR.format(number)}', '{organization}', 'active')"
+        )
+    ground.sql(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state) VALUES"
+        f" ('{MENTOR.format(1)}', 'visible', 'in_sync'), ('{MENTOR.format(2)}', 'hidden',"
+        f" 'in_sync'), ('{MENTOR.format(4)}', NULL, 'out_of_scope')"
+    )
+    yield ground
+    await ground.pool.close()
+
+
+async def test_a_database_that_is_as_it_was_is_left_alone(ground: Ground) -> None:
+    """Look after look, leader after leader; the anchor moves on with each."""
+    for _ in range(3):
+        await ground.watch.look()
+    ground.watch = ground.lead()
+    await ground.watch.look()
+    assert ground.counts.counted == Counter()
+    assert ground.requested() == set()
+    beats = [anchor.beat for value in ground.anchors.values if (anchor := decode(value))]
+    assert beats == [1, 2, 3, 4]
+    assert ground.watch.sight == SourceSight(faults=(), broken=None, is_anchor_kept=True)
+
+
+@pytest.mark.parametrize("is_same_leader", [True, False], ids=["same leader", "another leader"])
+async def test_a_restored_backup_puts_everybody_in_doubt_and_asks_for_them(
+    ground: Ground, is_same_leader: bool
+) -> None:
+    """Though its log has grown past the old position: the beat is older. Who is unknown counts as
+    perhaps listed; another organisation's mentor whom we never had is left alone.
+    """
+    await ground.watch.look()
+    backup = ground.backup()
+    await ground.watch.look()
+    await ground.watch.look()
+    ground.restore(backup)
+    if not is_same_leader:
+        ground.watch = ground.lead()
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({"went_back": 1})
+    assert ground.requested() == {MENTOR.format(number) for number in (1, 2, 3, 4)}
+    assert ground.ledger() == {
+        MENTOR.format(1): ("in_doubt", "visible", "visible"),
+        MENTOR.format(2): ("in_doubt", "hidden", "hidden"),
+        MENTOR.format(3): ("in_doubt", None, "hidden"),
+        MENTOR.format(4): ("out_of_scope", None, None),
+    }
+    assert ground.stream.resets == 1
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({"went_back": 1})
+    assert ground.watch.sight.broken is None
+
+
+async def test_a_backup_that_grew_to_the_same_beat_is_told_by_its_token(ground: Ground) -> None:
+    """A leader that could not reach Kafka never looks; but two histories can have as many looks."""
+    await ground.watch.look()
+    backup = ground.backup()
+    await ground.watch.look()
+    ground.restore(backup)
+    ground.sql("UPDATE hlf_sync.source_watch SET beat = beat + 1, token = 'of another history'")
+    ground.watch = ground.lead()
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({"went_back": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"system": "1"}, Break.OTHER_DATABASE),
+        ({"timeline": 7}, Break.OTHER_TIMELINE),
+        ({"lsn": 1 << 60}, Break.WENT_BACK),
+    ],
+)
+async def test_another_cluster_and_a_promoted_standby_are_told_apart(
+    ground: Ground, change: dict[str, object], cause: Break
+) -> None:
+    """A promoted standby that has everything needs no other position of the connector."""
+    await ground.watch.look()
+    anchor = decode(ground.anchors.values[-1])
+    assert anchor is not None
+    ground.anchors.values.append(
+        type(anchor)(
+            **{name: change.get(name, getattr(anchor, name)) for name in anchor.__slots__}
+        ).encode()
+    )
+    ground.watch = ground.lead()
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({cause.value: 1})
+    assert ground.stream.resets == (0 if cause is Break.OTHER_TIMELINE else 1)
+
+
+async def test_a_connector_that_stands_ahead_of_the_log_forgets_its_position(
+    ground: Ground,
+) -> None:
+    """A backup of a time when no worker ran, restored: the beat is the same, and Debezium would pass
+    over every change until the log has grown past its old position.
+    """
+    await ground.watch.look()
+    ground.stream.at = 1 << 60
+    await ground.watch.look()
+    assert (ground.stream.resets, ground.counts.counted["went_back"]) == (1, 1)
+
+
+async def test_a_leader_that_cannot_reach_connect_tries_again_and_says_so(ground: Ground) -> None:
+    """Everybody is put in doubt once; the anchor stays, so that a next leader would know too."""
+    await ground.watch.look()
+    backup = ground.backup()
+    await ground.watch.look()
+    ground.restore(backup)
+    ground.stream.is_away = True
+    kept = len(ground.anchors.values)
+    for _ in range(2):
+        await ground.watch.look()
+    assert ground.watch.sight.broken is Break.WENT_BACK
+    assert ground.counts.counted == Counter({"went_back": 1})
+    assert len(ground.anchors.values) == kept
+    ground.stream.is_away = False
+    await ground.watch.look()
+    assert ground.watch.sight.broken is None
+    assert ground.counts.counted == Counter({"went_back": 1})
+
+
+async def test_without_kafka_nothing_is_noted_in_the_database(ground: Ground) -> None:
+    """Or a restored one would grow a beat that nobody has compared."""
+    await ground.watch.look()
+    backup = ground.backup()
+    await ground.watch.look()
+    ground.restore(backup)
+    ground.watch, ground.anchors.is_away = ground.lead(), True
+    await ground.watch.look()
+    assert ground.backup() == backup
+    assert ground.watch.sight.is_anchor_kept is False
+    ground.anchors.is_away = False
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({"went_back": 1})
+
+
+async def test_a_lost_anchor_topic_is_no_reason_to_believe_the_ledger(ground: Ground) -> None:
+    """The database says that it was looked at, and Kafka knows nothing of it."""
+    await ground.watch.look()
+    ground.anchors.values.clear()
+    ground.watch = ground.lead()
+    await ground.watch.look()
+    assert ground.counts.counted == Counter({"forgotten": 1})
+
+
+@pytest.mark.parametrize(
+    ("harm", "cure", "part"),
+    [
+        (
+            "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification",
+            "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.certification (id, mentor_id, status,"
+            " expires_at)",
+            Part.PUBLICATION,
+        ),
+        (
+            "DROP INDEX app.mentor_identity",
+            "CREATE UNIQUE INDEX mentor_identity ON app.mentor (id, organization_code); ALTER TABLE"
+            " app.mentor REPLICA IDENTITY USING INDEX mentor_identity",
+            Part.IDENTITIES,
+        ),
+        (
+            "ALTER TABLE app.mentor RENAME TO m",
+            "ALTER TABLE app.m RENAME TO mentor",
+            Part.TABLES,
+        ),
+        (
+            "ALTER VIEW hlf_sync.mentor_facts RENAME TO f",
+            "ALTER VIEW hlf_sync.f RENAME TO mentor_facts",
+            Part.VIEW,
+        ),
+    ],
+)
+async def test_what_is_broken_is_counted_and_everybody_is_looked_at_once_it_is_mended(
+    ground: Ground, harm: str, cure: str, part: Part
+) -> None:
+    """Even by the next leader: that a sweep is owed is noted in the database."""
+    await ground.watch.look()
+    ground.sql(harm)
+    await ground.watch.look()
+    assert (ground.watch.sight.count(part) or 0) >= 1
+    ground.watch = ground.lead()
+    for statement in cure.split(";"):
+        ground.sql(statement)
+    for _ in range(2):
+        await ground.watch.look()
+    assert ground.watch.sight.faults == ()
+    assert ground.counts.counted == Counter({"source_mended": 1})
+    assert ground.requested() == {MENTOR.format(number) for number in (1, 2, 3, 4)}
+
+
+async def test_a_publication_made_anew_between_two_looks_is_told_by_its_oid(
+    ground: Ground,
+) -> None:
+    """It looks the same, and what was committed in between is in no record."""
+    await ground.watch.look()
+    (definition,) = ground.sql(
+        "SELECT string_agg(format('%s (%s)%s', schemaname || '.' || tablename,"
+        " array_to_string(attnames, ', '), coalesce(' WHERE ' || rowfilter, '')), ', ')"
+        " FROM pg_publication_tables"
+    )
+    ground.sql("DROP PUBLICATION hlf_mentor_pub")
+    ground.sql(f"CREATE PUBLICATION hlf_mentor_pub FOR TABLE {definition[0]}")
+    await ground.watch.look()
+    assert ground.watch.sight.faults == ()
+    assert ground.counts.counted == Counter({"source_mended": 1})
+
+
+async def test_only_the_leader_looks(ground: Ground) -> None:
+    """Who leads no longer has seen nothing."""
+    task = asyncio.create_task(ground.watch.run())
+    try:
+        async with asyncio.timeout(30):
+            while ground.watch.sight.is_anchor_kept is None:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+    ground.leads = False
+    task = asyncio.create_task(ground.watch.run())
+    try:
+        async with asyncio.timeout(30):
+            while ground.watch.sight != SourceSight():
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
