@@ -183,8 +183,10 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "app.mentor is identified by nothing",
         ),
         (
-            "ALTER TABLE app.certification RENAME TO former; CREATE TABLE app.certification (id uuid"
-            " PRIMARY KEY, mentor_id uuid NOT NULL, status text NOT NULL, expires_at timestamptz)",
+            (
+                "ALTER TABLE app.certification RENAME TO former; CREATE TABLE app.certification (id uuid"
+                " PRIMARY KEY, mentor_id uuid NOT NULL, status text NOT NULL, expires_at timestamptz)"
+            ),
             "source.tables",
             "does not read the app.certification that is there now",
         ),

@@ -86,14 +86,18 @@ def _change(statement: str) -> str:
     ("change", "sentence", "advice"),
     [
         (
-            "CREATE TYPE org AS ENUM ('HLF', 'XYZ'); ALTER TABLE app.mentor ALTER COLUMN"
-            " organization_code TYPE org USING organization_code::org",
+            (
+                "CREATE TYPE org AS ENUM ('HLF', 'XYZ'); ALTER TABLE app.mentor ALTER COLUMN"
+                " organization_code TYPE org USING organization_code::org"
+            ),
             "organization_code is of type org",
             "TYPE text",
         ),
         (
-            "CREATE DOMAIN org AS text; ALTER TABLE app.mentor ALTER COLUMN organization_code TYPE"
-            " org",
+            (
+                "CREATE DOMAIN org AS text; ALTER TABLE app.mentor ALTER COLUMN organization_code TYPE"
+                " org"
+            ),
             "organization_code is of type org",
             "TYPE text",
         ),
@@ -108,8 +112,10 @@ def _change(statement: str) -> str:
             "AT TIME ZONE",
         ),
         (
-            "DROP INDEX app.mentor_identity; ALTER TABLE app.mentor REPLICA IDENTITY DEFAULT, ALTER"
-            " COLUMN organization_code DROP NOT NULL",
+            (
+                "DROP INDEX app.mentor_identity; ALTER TABLE app.mentor REPLICA IDENTITY DEFAULT, ALTER"
+                " COLUMN organization_code DROP NOT NULL"
+            ),
             "organization_code may be NULL",
             "SET NOT NULL",
         ),
@@ -125,14 +131,18 @@ def _change(statement: str) -> str:
             "NO INHERIT",
         ),
         (
-            "ALTER TABLE app.mentor RENAME TO plain; CREATE TABLE app.mentor (LIKE app.plain)"
-            " PARTITION BY HASH (id)",
+            (
+                "ALTER TABLE app.mentor RENAME TO plain; CREATE TABLE app.mentor (LIKE app.plain)"
+                " PARTITION BY HASH (id)"
+            ),
             "is partitioned",
             "one table",
         ),
         (
-            "ALTER TABLE app.mentor RENAME TO plain; CREATE VIEW app.mentor AS SELECT * FROM"
-            " app.plain",
+            (
+                "ALTER TABLE app.mentor RENAME TO plain; CREATE VIEW app.mentor AS SELECT * FROM"
+                " app.plain"
+            ),
             "no ordinary table",
             "the table behind it",
         ),
@@ -158,21 +168,27 @@ def test_a_table_that_cannot_be_captured_is_refused_with_what_to_do(
     ("change", "status"),
     [
         (
-            "CREATE TYPE status AS ENUM ('active', 'paused'); ALTER TABLE app.mentor ALTER COLUMN"
-            " status TYPE status USING status::status",
+            (
+                "CREATE TYPE status AS ENUM ('active', 'paused'); ALTER TABLE app.mentor ALTER COLUMN"
+                " status TYPE status USING status::status"
+            ),
             "paused",
         ),
         (
-            "CREATE DOMAIN status AS varchar(20) CHECK (VALUE <> ''); ALTER TABLE app.mentor ALTER"
-            " COLUMN status TYPE status",
+            (
+                "CREATE DOMAIN status AS varchar(20) CHECK (VALUE <> ''); ALTER TABLE app.mentor ALTER"
+                " COLUMN status TYPE status"
+            ),
             "paused",
         ),
         ("ALTER TABLE app.mentor ALTER COLUMN status TYPE char(12)", "paused"),
         ("ALTER TABLE app.mentor ALTER COLUMN status TYPE varchar(40)", "paused"),
         ("ALTER TABLE app.mentor ALTER COLUMN status DROP NOT NULL", None),
         (
-            "CREATE TYPE status AS ENUM ('valid', 'void'); ALTER TABLE app.certification ALTER"
-            " COLUMN status TYPE status USING status::status",
+            (
+                "CREATE TYPE status AS ENUM ('valid', 'void'); ALTER TABLE app.certification ALTER"
+                " COLUMN status TYPE status USING status::status"
+            ),
             "paused",
         ),
     ],
@@ -253,8 +269,10 @@ async def test_a_table_swapped_by_a_rename_is_found_and_mended(source: Source) -
             "publishes all tables",
         ),
         (
-            "DROP PUBLICATION hlf_mentor_pub; ALTER TABLE app.mentor REPLICA IDENTITY DEFAULT;"
-            " CREATE PUBLICATION hlf_mentor_pub FOR TABLES IN SCHEMA hlf_sync",
+            (
+                "DROP PUBLICATION hlf_mentor_pub; ALTER TABLE app.mentor REPLICA IDENTITY DEFAULT;"
+                " CREATE PUBLICATION hlf_mentor_pub FOR TABLES IN SCHEMA hlf_sync"
+            ),
             "publishes all tables, or a schema's",
         ),
         ("ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification", "is not published"),
@@ -262,9 +280,11 @@ async def test_a_table_swapped_by_a_rename_is_found_and_mended(source: Source) -
         ("ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert')", "leaves operations out"),
         ("DROP VIEW hlf_sync.mentor_facts", "mentor_facts does not exist"),
         (
-            "DROP VIEW hlf_sync.mentor_facts; CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS"
-            " mentor_id, organization_code::varchar AS organization, status, id AS certification_id,"
-            " now() AS certificate_expires_at, status AS certificate_status FROM app.mentor",
+            (
+                "DROP VIEW hlf_sync.mentor_facts; CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS"
+                " mentor_id, organization_code::varchar AS organization, status, id AS certification_id,"
+                " now() AS certificate_expires_at, status AS certificate_status FROM app.mentor"
+            ),
             "organization is character varying",
         ),
     ],

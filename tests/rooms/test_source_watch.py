@@ -278,14 +278,18 @@ async def test_a_lost_anchor_topic_is_no_reason_to_believe_the_ledger(ground: Gr
     [
         (
             "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification",
-            "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.certification (id, mentor_id, status,"
-            " expires_at)",
+            (
+                "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.certification (id, mentor_id, status,"
+                " expires_at)"
+            ),
             Part.PUBLICATION,
         ),
         (
             "DROP INDEX app.mentor_identity",
-            "CREATE UNIQUE INDEX mentor_identity ON app.mentor (id, organization_code); ALTER TABLE"
-            " app.mentor REPLICA IDENTITY USING INDEX mentor_identity",
+            (
+                "CREATE UNIQUE INDEX mentor_identity ON app.mentor (id, organization_code); ALTER TABLE"
+                " app.mentor REPLICA IDENTITY USING INDEX mentor_identity"
+            ),
             Part.IDENTITIES,
         ),
         (

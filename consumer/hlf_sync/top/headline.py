@@ -31,6 +31,8 @@ ALERTS: dict[Reason, str] = {
     Reason.THREAD_STUCK: "HlfSyncWorkerStuck",
     Reason.CONNECTOR_FAILED: "HlfSyncConnectorFailed",
     Reason.SLOT_LOST: "HlfSyncSlotLost",
+    Reason.SOURCE_BROKEN: "HlfSyncSourceBroken",
+    Reason.DATABASE_CHANGED: "HlfSyncConnectorMisled",
     Reason.KAFKA_DOWN: "HlfSyncDependencyDown",
     Reason.POSTGRESQL_DOWN: "HlfSyncDependencyDown",
     Reason.REGISTRY_DOWN: "HlfSyncDependencyDown",
