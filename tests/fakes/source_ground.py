@@ -78,6 +78,8 @@ class Ground:
             stream=self.stream,
             counts=self.counts,
             organization="HLF",
+            lease_s=60.0,
+            late_effect_s=120.0,
             leads=lambda: self.leads,
         )
 

@@ -41,9 +41,11 @@ class Access:
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute("IDENTIFY_SYSTEM")
         except psycopg.OperationalError as error:
-            assert "pg_hba.conf rejects replication connection" in str(error)
-            return False
-        return True
+            refusal = str(error)
+        else:
+            return True
+        assert "pg_hba.conf rejects replication connection" in refusal
+        return False
 
     async def doctor(self) -> Finding:
         """What it says of that."""
@@ -74,7 +76,7 @@ async def test_a_rule_keeps_the_cluster_from_being_copied_and_lets_the_stream_th
     while access.may("true"):  # the postmaster reads the file a moment later
         pass
     assert access.may("database")
-    assert "reads the log and not copy" in (await access.doctor()).text
+    assert "read the log and not copy" in (await access.doctor()).text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
+from hlf_sync.core.breaker import BreakerPolicy, State
 from hlf_sync.core.source_health import Part
 from hlf_sync.core.source_identity import Break, decode
+from hlf_sync.postgres import clock_step
+from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.watch.source_watch import SourceSight
 
 from tests.fakes.source_ground import Ground
@@ -237,6 +240,57 @@ async def test_a_publication_made_anew_between_two_looks_is_told_by_its_oid(
     await ground.watch.look()
     assert ground.watch.sight.faults == ()
     assert ground.counts.counted == Counter({"source_mended": 1})
+
+
+@pytest.mark.requirement("R29")
+async def test_a_clock_that_stepped_back_leaves_no_circuit_open_and_no_lease_held(
+    ground: Ground,
+) -> None:
+    """By an hour: what was written a moment ago lies an hour ahead. Seen by its times alone, so a
+    new leader of a promoted standby sees it too.
+    """
+    ground.sql(
+        "INSERT INTO hlf_sync.circuit (organization, state, opened_at, closed_at, failure_count)"
+        " VALUES ('HLF', 'open', now() + interval '1 hour', now() + interval '59 min', 3)"
+    )
+    ground.sql(
+        "UPDATE hlf_sync.mentor_ledger SET intended = 'hidden', state = 'in_doubt', lease_owner ="
+        " 'dead', lease_until = now() + interval '61 min', doubt_until = now() + interval '63 min',"
+        f" reevaluate_at = now() + interval '63 min' WHERE mentor_id = '{MENTOR.format(1)}'"
+    )
+    await ground.watch.look()
+    assert ground.sql(
+        "SELECT opened_at <= now(), closed_at <= now(), version FROM hlf_sync.circuit"
+    ) == [(True, True, 1)]
+    assert ground.sql(
+        "SELECT lease_until <= now() + interval '60 s', doubt_until <= now() + interval '180 s',"
+        " reevaluate_at <= now() + interval '180 s' FROM hlf_sync.mentor_ledger WHERE lease_owner ="
+        " 'dead'"
+    ) == [(True, True, True)]
+    policy = BreakerPolicy()
+    fleet = FleetTable(ground.pool, "HLF", policy)
+    ground.sql("UPDATE hlf_sync.circuit SET state = 'closed', failure_count = 0, opened_at = NULL")
+    for _ in range(policy.failure_threshold):
+        now_s = (await fleet.read()).now_s
+        after = await fleet.failed(None, now_s, "server_error", None)
+    assert after.circuit.state is State.OPEN
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 0.0])
+async def test_a_pause_that_dynamics_asked_for_moves_with_the_clock(
+    ground: Ground, step_s: float
+) -> None:
+    """It has no bound of ours: only a step that was seen tells how far it lies ahead."""
+    ground.sql(
+        "INSERT INTO hlf_sync.circuit (organization, retry_after_until) VALUES ('HLF', now() +"
+        " interval '61 min')"
+    )
+    async with ground.pool.connection() as connection:
+        await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=step_s)
+    (row,) = ground.sql(
+        "SELECT round(extract(epoch FROM retry_after_until - now()) / 60)::int FROM hlf_sync.circuit"
+    )
+    assert row == (61 + int(step_s / 60),)
 
 
 async def test_only_the_leader_looks(ground: Ground) -> None:

@@ -6,6 +6,7 @@ so that every change becomes a record? Heals what can be healed, and says the re
 - **Publication, identities, tables, view not as they must be**: said at once; once they are right
   again, or were made anew between two looks, everybody is looked at, since what was committed in
   between may be in no record.
+- **A clock that stepped back**: the times that it left in the future are brought back.
 
 Decisions are core/source_identity's and core/source_health's. Runs in every worker, looks in the
 leader only. The anchor in Kafka moves on only after everything that a break asks for has been done,
@@ -24,7 +25,7 @@ from psycopg import Error
 from hlf_sync.core.source_health import Fault, Part, faults
 from hlf_sync.core.source_identity import Anchor, Break, compare, decode
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.postgres import source_position
+from hlf_sync.postgres import clock_step, source_position
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.source_position import SourceState
 from hlf_sync.postgres.source_shape import read_shape
@@ -38,6 +39,8 @@ ANCHOR_TOPIC = "hlf.mentor.source"
 _EVERY_S = 10.0
 _IDLE_S = 1.0
 _WHO = "source watch"
+# A step that a slow answer cannot be.
+_STEP_S = 2.0
 
 
 class Anchors(Protocol):
@@ -102,6 +105,8 @@ class SourceWatch:
         stream: Stream,
         counts: Counts,
         organization: str,
+        lease_s: float,
+        late_effect_s: float,
         leads: Callable[[], bool],
     ) -> None:
         self._pool = pool
@@ -109,6 +114,8 @@ class SourceWatch:
         self._stream = stream
         self._counts = counts
         self._organization = organization
+        self._lease_s = lease_s
+        self._late_effect_s = late_effect_s
         self._leads = leads
         self._forget()
 
@@ -117,6 +124,7 @@ class SourceWatch:
         self._kept: Anchor | None = None
         self._has_read = False
         self._doubted: Break | None = None
+        self._clock: tuple[float, float] | None = None
 
     async def run(self) -> None:
         """Look for ever."""
@@ -130,6 +138,7 @@ class SourceWatch:
 
     async def look(self) -> None:
         """One look. What cannot be reached now is looked at the next time."""
+        await self._try("clock", self._look_at_clock)
         await self._try("shape", self._look_at_shape)
         await self._try("identity", self._look_at_identity)
 
@@ -142,8 +151,23 @@ class SourceWatch:
             _log.warning("source_not_seen", part=what, error_code=detail)
             if what == "shape":
                 self.sight = replace(self.sight, faults=None)
-            else:
+            elif what == "identity":
                 self.sight = replace(self.sight, is_anchor_kept=False)
+
+    async def _look_at_clock(self) -> None:
+        async with self._pool.connection() as connection:
+            database_s = await clock_step.clock_s(connection)
+            ours_s = asyncio.get_running_loop().time()
+            before, self._clock = self._clock, (database_s, ours_s)
+            step_s = 0.0 if before is None else (database_s - before[0]) - (ours_s - before[1])
+            rows = await clock_step.rebase(
+                connection,
+                lease_s=self._lease_s,
+                late_s=self._late_effect_s,
+                step_s=step_s if abs(step_s) > _STEP_S else 0.0,
+            )
+        if rows or abs(step_s) > _STEP_S:
+            _log.warning("clock_stepped", duration_s=round(step_s, 1), rows=rows)
 
     async def _look_at_shape(self) -> None:
         async with self._pool.connection() as connection:

@@ -277,6 +277,8 @@ class _Assembly:
             ),
             counts=self._metrics,
             organization=settings.organization,
+            lease_s=settings.lease_s,
+            late_effect_s=settings.late_effect_s,
             leads=lambda: scheduler.is_leader,
         )
 
