@@ -310,6 +310,11 @@ BEGIN
         ELSE
             PERFORM pg_create_logical_replication_slot('hlf_mentor_cdc', 'pgoutput');
         END IF;
+        UPDATE hlf_sync.source_watch SET sweep_owed = 'the slot was missing' WHERE fingerprint IS NOT NULL;
+        IF FOUND THEN
+            RAISE WARNING 'the slot was missing: what was committed meanwhile is in no record'
+                  USING HINT = '`hlf-sync connector recover` lets the connector begin anew, and sweeps.';
+        END IF;
     END IF;
 EXCEPTION WHEN duplicate_object THEN
     NULL; -- Another run was faster.

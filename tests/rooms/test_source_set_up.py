@@ -310,6 +310,18 @@ def test_a_publication_that_was_missing_owes_a_sweep_and_says_so(source: Source)
     assert any("a sweep is owed" in warning for warning in source.warnings)
 
 
+def test_a_slot_made_anew_owes_a_sweep_and_names_the_next_step(source: Source) -> None:
+    """Once a leader has seen the source right; on the first set-up nothing is owed."""
+    source.sql("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
+    source.set_up()
+    assert source.owed() is None
+    source.sql("UPDATE hlf_sync.source_watch SET fingerprint = 'seen'")
+    source.sql("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
+    source.set_up()
+    assert source.owed() == "the slot was missing"
+    assert any("the slot was missing" in warning for warning in source.warnings)
+
+
 @pytest.mark.requirement("R04")
 def test_a_certificate_without_an_end_hides_none_that_has_one(source: Source) -> None:
     """Once the application drops NOT NULL; alone it shows, without an end, and is refused."""

@@ -83,7 +83,7 @@ STAGES = ("kafka", "decoded", "decided", "called", "recorded")
 CHANGE_OUTCOMES = ("applied", "no_call", "out_of_scope", "collapsed", "ignored", "dead_lettered")
 CALL_OUTCOMES = ("ok", *(code.value for code in ErrorCode))
 DEPENDENCIES = ("kafka", "postgresql", "schema_registry", "dead_letter_topic", "kafka_connect")
-MEASUREMENTS = ("lag", "group_lag", "database", "connector", "heartbeat")
+MEASUREMENTS = ("lag", "group_lag", "database", "connector", "heartbeat", "source")
 CONNECTOR_STATES = (
     "running",
     "paused",
@@ -164,7 +164,8 @@ MEASURED_AGE = Metric(
     "measured_age_seconds",
     _GAUGE,
     "seconds",
-    "how old the figures shown are; group_lag, database, connector and heartbeat by the leader",
+    "how old the figures shown are; group_lag, database, connector, heartbeat and source by the"
+    " leader",
     {"what": MEASUREMENTS},
 )
 

@@ -153,6 +153,7 @@ class Scrape:
             "lag": monitor.measured_at_s,
             "group_lag": monitor.group_measured_at_s,
             **{what: sight.seen_at_s.get(what) for what in ("database", "connector", "heartbeat")},
+            "source": sight.source.seen_at_s,
         }
         self._metrics.show_all(
             table.MEASURED_AGE,

@@ -88,6 +88,8 @@ class SourceSight:
     faults: tuple[Fault, ...] | None = None
     broken: Break | None = None
     is_anchor_kept: bool | None = None
+    # When all of it was seen last, monotonic; the beginning of the leadership before.
+    seen_at_s: float | None = None
 
     def count(self, part: Part) -> int | None:
         """How many faults of this kind."""
@@ -138,6 +140,8 @@ class SourceWatch:
 
     async def look(self) -> None:
         """One look. What cannot be reached now is looked at the next time."""
+        if self.sight.seen_at_s is None:
+            self.sight = replace(self.sight, seen_at_s=asyncio.get_running_loop().time())
         await self._try("clock", self._look_at_clock)
         await self._try("shape", self._look_at_shape)
         await self._try("identity", self._look_at_identity)
@@ -259,4 +263,5 @@ class SourceWatch:
         self._doubted = None
         self.sight = replace(self.sight, broken=None)
         await self._anchors.keep(self._kept.encode())
-        self.sight = replace(self.sight, is_anchor_kept=True)
+        now_s = asyncio.get_running_loop().time()
+        self.sight = replace(self.sight, is_anchor_kept=True, seen_at_s=now_s)
