@@ -76,8 +76,9 @@ BEGIN
             RAISE EXCEPTION '%.% does not exist', wanted.table_name, wanted.column_name
                   USING HINT = 'Other names need another view and other lists: see connectors/README.md.';
         ELSIF seen.attgenerated <> '' THEN
-            RAISE EXCEPTION '%.% is a generated column: the log does not hold it as it is needed', wanted.table_name, wanted.column_name
-                  USING HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP EXPRESSION;', wanted.table_name, wanted.column_name);
+            RAISE EXCEPTION '%.% is a generated column: a publication leaves it out, or the identity does not go with it', wanted.table_name, wanted.column_name
+                  USING HINT = CASE seen.attgenerated WHEN 's' THEN format('ALTER TABLE %s ALTER COLUMN %I DROP EXPRESSION;', wanted.table_name, wanted.column_name)
+                                    ELSE 'A virtual one is in no log: put an ordinary column in its place, filled by the application.' END;
         ELSIF NOT seen.type = ANY (coalesce(wanted.types::text[], ARRAY[seen.type])) THEN
             RAISE EXCEPTION '%.% is of type %', wanted.table_name, wanted.column_name, seen.type
                   USING HINT = format(wanted.remedy, wanted.table_name, quote_ident(wanted.column_name));

@@ -30,7 +30,7 @@ DOUBTS = (DOUBT_OF_HIDDEN, DOUBT_OF_VISIBLE, DOUBT_OF_UNKNOWN)
 
 def ours(status: str | None, expires_s: float | None = VALID_S) -> Facts:
     """A mentor of HLF."""
-    return Facts("HLF", status, "c-1", expires_s)
+    return Facts("HLF", status, None if expires_s is None else "c-1", expires_s)
 
 
 def decided(facts: Facts | None, ledger: LedgerRow) -> Decision:
@@ -273,3 +273,14 @@ def test_time_alone_makes_a_shown_mentor_dirty_at_the_certificates_end() -> None
 def test_time_alone_changes_nothing_for_the_others(facts: Facts | None) -> None:
     """Gone, of another organisation, hidden, refused, or expired already."""
     assert next_look_s(facts, NOW_S, RULES) is None
+
+
+@pytest.mark.requirement("R10")
+@pytest.mark.parametrize("status", ["active", "reinstated"])
+def test_a_certificate_that_has_no_end_is_refused_and_takes_nobody_off(status: str) -> None:
+    """NULL, once the application allows it: outside the contract, and not lapsed. A hidden status
+    hides all the same.
+    """
+    endless = Facts("HLF", status, "c-1", None)
+    assert decided(endless, VISIBLE) == Refuse("certificate_without_end")
+    assert decided(Facts("HLF", "paused", "c-1", None), VISIBLE) == remove("paused")

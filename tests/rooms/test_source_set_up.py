@@ -126,6 +126,22 @@ def _change(statement: str) -> str:
         ),
         ("ALTER TABLE app.mentor SET UNLOGGED", "unlogged", "SET LOGGED"),
         (
+            (
+                "ALTER TABLE app.mentor DROP COLUMN status; ALTER TABLE app.mentor ADD COLUMN status"
+                " text GENERATED ALWAYS AS ('active') STORED"
+            ),
+            "status is a generated column",
+            "DROP EXPRESSION",
+        ),
+        (
+            (
+                "ALTER TABLE app.mentor DROP COLUMN status; ALTER TABLE app.mentor ADD COLUMN status"
+                " text GENERATED ALWAYS AS ('active')"
+            ),
+            "status is a generated column",
+            "an ordinary column in its place",
+        ),
+        (
             "CREATE TABLE app.more () INHERITS (app.mentor)",
             "inherited from",
             "NO INHERIT",
