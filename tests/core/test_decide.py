@@ -182,6 +182,17 @@ def test_a_certificate_that_ends_now_is_not_valid() -> None:
     assert decided(ours("active", NOW_S), VISIBLE) == remove("no_valid_certificate")
 
 
+@pytest.mark.requirement("R10")
+@pytest.mark.parametrize("status", ["active", "reinstated"])
+def test_a_certificate_that_has_no_end_is_refused_and_takes_nobody_off(status: str) -> None:
+    """NULL, once the application allows it: outside the contract, and not lapsed. A hidden status
+    hides all the same.
+    """
+    endless = Facts("HLF", status, "c-1", None)
+    assert decided(endless, VISIBLE) == Refuse("certificate_without_end")
+    assert decided(Facts("HLF", "paused", "c-1", None), VISIBLE) == remove("paused")
+
+
 @pytest.mark.requirement("R04")
 def test_the_certificates_status_column_alone_decides_nothing() -> None:
     """What counts is its end."""
@@ -273,14 +284,3 @@ def test_time_alone_makes_a_shown_mentor_dirty_at_the_certificates_end() -> None
 def test_time_alone_changes_nothing_for_the_others(facts: Facts | None) -> None:
     """Gone, of another organisation, hidden, refused, or expired already."""
     assert next_look_s(facts, NOW_S, RULES) is None
-
-
-@pytest.mark.requirement("R10")
-@pytest.mark.parametrize("status", ["active", "reinstated"])
-def test_a_certificate_that_has_no_end_is_refused_and_takes_nobody_off(status: str) -> None:
-    """NULL, once the application allows it: outside the contract, and not lapsed. A hidden status
-    hides all the same.
-    """
-    endless = Facts("HLF", status, "c-1", None)
-    assert decided(endless, VISIBLE) == Refuse("certificate_without_end")
-    assert decided(Facts("HLF", "paused", "c-1", None), VISIBLE) == remove("paused")

@@ -15,8 +15,8 @@ import typer
 from hlf_sync import clients
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.connect import connector as connectors
+from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import Report, Standing
-from hlf_sync.connect.source_file import problems
 from hlf_sync.postgres import migrate as migrations
 from hlf_sync.waiting import until_reachable
 
@@ -105,7 +105,7 @@ def _print(report: Report) -> None:
 def _of_source_file(path: str) -> tuple[str, ...]:
     """What is wrong with it, where it can be read from here; it lies on the Connect workers."""
     try:
-        return problems(Path(path).read_text(encoding="utf-8"))
+        return source_file.problems(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return ()
 

@@ -6,22 +6,21 @@ Dynamics is read for hours.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, reaching
 
 PAGE = 500
+_LAST = 2**128 - 1
 
-_PAGES = """
+_PAGE = """
 SELECT mentor_id::text FROM (
-  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id {op} %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
   UNION
-  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id {op} %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
 ) AS everybody ORDER BY mentor_id LIMIT %(page)s
 """
-# The nil UUID, the least of all, is a mentor like any other.
-_FIRST = MentorId("00000000-0000-0000-0000-000000000000")
-_FIRST_PAGE, _NEXT_PAGE = (_PAGES.format(op=op).encode() for op in (">=", ">"))
 _COUNT = """
 SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
        (SELECT count(*) FROM hlf_sync.mentor_ledger l WHERE NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id))
@@ -45,18 +44,21 @@ async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[Ment
         for start in range(0, len(only), PAGE):
             yield list(only[start : start + PAGE])
         return
-    statement, after = _FIRST_PAGE, _FIRST
+    first = UUID(int=0)  # which may be a mentor's id like any other
     while True:
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
                 rows = await (
-                    await connection.execute(statement, {"after": after, "page": PAGE})
+                    await connection.execute(_PAGE, {"first": first, "page": PAGE})
                 ).fetchall()
         if not rows:
             return
         page = [MentorId(row[0]) for row in rows]
         yield page
-        statement, after = _NEXT_PAGE, page[-1]
+        last = UUID(page[-1]).int
+        if last == _LAST:
+            return
+        first = UUID(int=last + 1)
 
 
 async def still(pool: Pool, mentor_ids: Sequence[MentorId]) -> dict[MentorId, float]:
