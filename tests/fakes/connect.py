@@ -21,30 +21,30 @@ class Connect:
 
     def answer(self, method: str, path: str) -> tuple[int, Any]:
         """What Connect answers, and what that does."""
+        if path == "/":
+            return 200, {"version": "4.3.1"}
         if self.state is None:
             return 404, {"error_code": 404}
         step = path.removeprefix(f"/connectors/{NAME}/").partition("?")[0]
-        match method, step:
-            case "GET", "status":
-                tasks = [{"id": 0, "state": self.state}] if self.state != "STOPPED" else []
-                return 200, {"connector": {"state": self.state}, "tasks": tasks}
-            case "GET", "offsets":
-                noted = [] if self.position is None else [{"lsn_proc": self.position, "lsn": 5}]
-                return 200, {"offsets": [{"partition": {}, "offset": one} for one in noted]}
-            case "DELETE", "offsets" if self.state == "STOPPED":
-                self.position = None
-            case "PUT", "stop":
-                self.state = "STOPPED"
-            case "PUT", "pause":
-                self.state = "PAUSED"
-            case "PUT", "resume":
-                self.state = "RUNNING"
-            case "POST", "restart":
-                pass
-            case _:
-                return 400, {"error_code": 400}
+        if method == "GET":
+            return 200, self._shown(step)
+        self._do(method, step)
         self.steps.append(f"{method} {step}")
         return 202, {}
+
+    def _shown(self, what: str) -> Any:
+        if what == "status":
+            tasks = [{"id": 0, "state": self.state}] if self.state != "STOPPED" else []
+            return {"connector": {"state": self.state}, "tasks": tasks}
+        noted = [] if self.position is None else [{"lsn_proc": self.position, "lsn": 5}]
+        return {"offsets": [{"partition": {}, "offset": one} for one in noted]}
+
+    def _do(self, method: str, step: str) -> None:
+        states = {"stop": "STOPPED", "pause": "PAUSED", "resume": "RUNNING"}
+        if method == "DELETE":
+            assert (step, self.state) == ("offsets", "STOPPED")
+            self.position = None
+        self.state = states.get(step, self.state)
 
 
 @contextmanager

@@ -8,6 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from hlf_sync.__main__ import main
+from hlf_sync.config.settings import Settings
+from hlf_sync.doctor.checkup import check_up
+from hlf_sync.doctor.finding import Verdict
 
 from tests.fakes.connect import Connect, running
 from tests.fixtures.cluster import Cluster
@@ -147,3 +150,32 @@ def test_recover_needs_the_slot_and_ends_with_a_sweep(
             assert "1 looks asked for" in out
         finally:
             connection.execute("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
+
+
+@pytest.mark.postgres
+@pytest.mark.requirement("R67")
+@pytest.mark.parametrize(
+    ("position", "verdict", "word"),
+    [
+        (1 << 60, Verdict.FAIL, "beyond the log's end"),
+        (255, Verdict.OK, "at 0/FF"),
+        (None, Verdict.SKIPPED, "noted nothing"),
+    ],
+)
+async def test_doctor_sees_a_connector_that_stands_beyond_the_logs_end(
+    cluster: Cluster,
+    database: str,
+    connect: Connect,
+    position: int | None,
+    verdict: Verdict,
+    word: str,
+) -> None:
+    """RUNNING, and everything committed now is passed over."""
+    connect.position = position
+    settings = Settings.model_validate(
+        {"postgres_dsn": cluster.dsn(database, "hlf_sync"), "connect_url": connect.address}
+    )
+    found = (await check_up(settings, None, [])).findings
+    finding = next(one for one in found if one.check == "connect.position")
+    assert finding.verdict is verdict
+    assert word in finding.text

@@ -37,7 +37,7 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"name": NAME, "standing": word, "position": position}))
     else:
-        at = "" if position is None else f", at {position >> 32:X}/{position & 0xFFFFFFFF:X}"
+        at = "" if position is None else f", at {recovery.written(position)}"
         typer.echo(f"{NAME}: {word}{at}")
         for line in causes(trace_of(found)):
             typer.echo(f"  {line}")

@@ -27,6 +27,11 @@ def position(rest: ConnectRest, name: str) -> int | None:
     return max(offsets, default=None)
 
 
+def written(position: int) -> str:
+    """A position as PostgreSQL writes it."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
 def reset(rest: ConnectRest, name: str, say: Callable[[str], object] = lambda _line: None) -> None:
     """Stop the connector, delete its offsets, let it go on."""
     say(f"stopping {name}")

@@ -38,7 +38,8 @@ _ORDER = (
     fleet.LEADER,
     fleet.LETTERS,
 )
-EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, kafka.REACH, *kafka.TOPICS, kafka.GROUP, registry.REACH,
+EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, connect.POSITION,
+         kafka.REACH, *kafka.TOPICS, kafka.GROUP, registry.REACH,
          registry.LETTERS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
 
 
