@@ -15,6 +15,7 @@ import typer
 from hlf_sync import clients
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.connect import connector as connectors
+from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import Report, Standing
 from hlf_sync.kafka.topics import Outcome, TopicReport, ensure_topics, inspect_topics, read_topics
 from hlf_sync.postgres import migrate as migrations
@@ -124,6 +125,8 @@ def apply(
         changes_topic=settings.changes_topic,
         source_file=settings.connect_source_file,
     )
+    for line in _of_source_file(settings.connect_source_file):
+        _say(f"{settings.connect_source_file}: {line}")
     report = connectors.apply_connector(
         settings.connect_url or "",
         connectors.read_connector(file, values),
@@ -147,6 +150,14 @@ def _print(report: Report) -> None:
         typer.echo(f"  {line}")
     if report.advice:
         typer.echo(report.advice)
+
+
+def _of_source_file(path: str) -> tuple[str, ...]:
+    """What is wrong with it, where it can be read from here; it lies on the Connect workers."""
+    try:
+        return source_file.problems(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ()
 
 
 def _say(line: str) -> None:

@@ -18,12 +18,9 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # been replaced (consumer/secret_file).
 Dsn = str | Callable[[], str]
 
-# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what
-# a failover loses is asked again.
-_OPTIONS = (
-    "-c synchronous_commit=local -c statement_timeout=30s -c"
-    " idle_in_transaction_session_timeout=30s"
-)
+# synchronous_commit stays what the operator has set: claims, intents, outcomes and letters that a
+# failover loses leave a ledger that is wrong and does not know it (docs/adr/0030).
+_OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
 # So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes
 # with its connection, two hours later by default.
 _OPTIONS += (
@@ -90,6 +87,10 @@ def reaching(what: str) -> Iterator[None]:
             what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`"
         ) from error
     except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if "unsupported startup parameter" in str(error):
+            raise DependencyError(
+                what, "a pooler refuses our options: see docs/runbook.md, poolers"
+            ) from error
         raise DependencyError(what, type(error).__name__) from error
 
 

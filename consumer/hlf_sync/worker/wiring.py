@@ -24,6 +24,7 @@ from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.errors import DependencyError, HaltError, InvariantError
+from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
 from hlf_sync.kafka.consumer_life import SourcePolicy
 from hlf_sync.kafka.consumer_thread import KafkaSource
@@ -51,10 +52,12 @@ from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.source_watch import ANCHOR_TOPIC, SourceWatch
 from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
+from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
@@ -144,7 +147,8 @@ class _Assembly:
             self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
         )
         standby = Standby(self._group(), stages.assignment, source.renew)
-        watch = self._watch(scheduler, stages.gate)
+        source_watch = self._source_watch(scheduler)
+        watch = self._watch(scheduler, stages.gate, source_watch)
         status = Status(
             stages=stages,
             scheduler=scheduler,
@@ -169,6 +173,7 @@ class _Assembly:
             "monitor": monitor.run,
             "standby": standby.run,
             "watch": watch.run,
+            "source": source_watch.run,
             "verdict": status.watch_verdict,
             **self._services(stages, scheduler, credentials),
         }
@@ -280,7 +285,29 @@ class _Assembly:
         self._stack.callback(topic.close)
         return topic
 
-    def _watch(self, scheduler: Scheduler, gate: Gate) -> FleetWatch:
+    def _source_watch(self, scheduler: Scheduler) -> SourceWatch:
+        settings = self._settings
+        admin = {
+            "bootstrap.servers": settings.kafka_bootstrap_servers or "",
+            **settings.kafka_options,
+        }
+        return SourceWatch(
+            pool=self._pool,
+            anchors=AnchorTopic(admin, ANCHOR_TOPIC),
+            stream=ConnectorStream(
+                partial(clients.connect_rest, settings, timeout_s=_CONNECT_ANSWER_S)
+                if settings.connect_url
+                else None,
+                CONNECTOR,
+            ),
+            counts=self._metrics,
+            organization=settings.organization,
+            lease_s=settings.lease_s,
+            late_effect_s=settings.late_effect_s,
+            leads=lambda: scheduler.is_leader,
+        )
+
+    def _watch(self, scheduler: Scheduler, gate: Gate, source_watch: SourceWatch) -> FleetWatch:
         settings = self._settings
         return FleetWatch(
             pool=self._pool,
@@ -294,6 +321,7 @@ class _Assembly:
             ),
             leads=lambda: scheduler.is_leader,
             now_ms=lambda: int(gate.database_now_s * 1000),
+            source=lambda: source_watch.sight,
         )
 
 
