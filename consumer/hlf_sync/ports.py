@@ -100,13 +100,13 @@ class LedgerPort(Protocol):
 
     async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
         """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is
-        held back, is missing in the answer.
+        held back, is missing in the answer. Safe to repeat.
         """
         ...
 
     async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
         """Record what came of claims; the mentors whose lease was lost are missing in the answer,
-        and due for another look.
+        and due for another look. Safe to repeat.
         """
         ...
 
@@ -117,10 +117,10 @@ class LedgerPort(Protocol):
         ...
 
     async def refuse(
-        self, letter: DeadLetter, generation: int, trace_parent: str | None = None
+        self, letter: DeadLetter, before: int, trace_parent: str | None = None
     ) -> bool:
-        """Record a dead letter that needed no claim; False when it was decided on an
-        outdated row.
+        """Record a dead letter that needed no claim; False when `before`, the generation that it
+        was decided on, is outdated. Safe to repeat.
         """
         ...
 

@@ -195,6 +195,7 @@ class Options:
     lease_s: float = 30
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
     tracer: Tracer | None = None
+    view_patience_s: float = 60
 
 
 class TestBench:
@@ -308,5 +309,6 @@ class TestBench:
             lease_s=options.lease_s,
             is_shadow=options.is_shadow,
             visibility=options.visibility,
+            view_patience_s=options.view_patience_s,
         )
         return assemble(outside, policies, Dependencies(), chance=lambda: 0.5)

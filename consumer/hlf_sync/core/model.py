@@ -155,7 +155,8 @@ class Facts(NamedTuple):
     """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not
     revoked.
 
-    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity.
+    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity. `is_unreadable`:
+    the view fails for this mentor, or shows what cannot be carried; then nothing else is known.
     """
 
     organization: str | None
@@ -163,6 +164,7 @@ class Facts(NamedTuple):
     certification_id: str | None = None
     certificate_expires_s: float | None = None
     certificate_status: str | None = None
+    is_unreadable: bool = False
 
 
 class LedgerState(StrEnum):

@@ -108,6 +108,7 @@ class Letters:
                 self.compose(
                     entry, known, kind, error_code, generation=known.ledger.generation + 1
                 ),
+                known.ledger.generation,
             )
         )
 
@@ -123,7 +124,7 @@ class Letters:
             operation=command.operation,
             attempt_count=known.ledger.attempt_count,
         )
-        self._begin(partial(self._of_mentor, entry, letter))
+        self._begin(partial(self._of_mentor, entry, letter, known.ledger.generation))
 
     async def write(self, letter: DeadLetter) -> None:
         """Return when the letter of a call is acknowledged; waits while a flood of letters is
@@ -232,7 +233,7 @@ class Letters:
         self._meter.changes("dead_lettered", 1)
         self._endings.progress.set()
 
-    async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
+    async def _of_mentor(self, entry: Entry, letter: DeadLetter, before: int) -> None:
         if (
             self._is_halted
         ):  # what is wrong with so many is about to be mended, and then no letter is due
@@ -240,7 +241,7 @@ class Letters:
             self._endings.look_again(entry)
             return
         await self._write(letter)
-        generation, tracer = letter.generation or 0, self._tracer
+        tracer = self._tracer
         trace_parent, began_ns = (
             (tracer.trace_parent(entry.mentor_id), tracer.now_ns())
             if tracer is not None
@@ -249,7 +250,7 @@ class Letters:
         is_recorded = await patiently(
             self._dependencies,
             "PostgreSQL",
-            lambda: self._ledger.refuse(letter, generation, trace_parent),
+            lambda: self._ledger.refuse(letter, before, trace_parent),
         )
         if tracer is not None:
             tracer.recorded(entry.mentor_id, began_ns, is_recorded=is_recorded)

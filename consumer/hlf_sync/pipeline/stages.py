@@ -58,6 +58,7 @@ class Policies:
     lease_s: float
     is_shadow: bool
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+    view_patience_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def assemble(
             policies.is_shadow,
             policies.retry.max_attempts,
             policies.visibility,
+            policies.view_patience_s,
         ),
         deliver=delivery.put,
         tracer=tracer,
