@@ -167,9 +167,9 @@ class FleetPort(Protocol):
         """Read circuit and halts."""
         ...
 
-    async def take_probe(self, owner: str) -> Fleet:
-        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
-        is.
+    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
+        """Try to become the one probe of a half-open circuit, with a call for this mentor; the
+        answer's `probe_owner` says who is.
         """
         ...
 
@@ -178,9 +178,14 @@ class FleetPort(Protocol):
         ...
 
     async def failed(
-        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+        self,
+        owner: str | None,
+        started_s: float,
+        error_code: str,
+        retry_after_s: float | None,
+        mentor_id: MentorId,
     ) -> Fleet:
-        """A call failed in a way that counts for the breaker."""
+        """A call for this mentor failed in a way that counts for the breaker."""
         ...
 
     async def abandoned(self, owner: str) -> Fleet:

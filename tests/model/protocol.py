@@ -60,6 +60,14 @@ def interference(state: State) -> Iterator[Step]:
                 log=(*state.log, (mentor, True)), budget=budget._replace(replays=budget.replays - 1)
             )
             yield f"replay {mentor}", spent
+    if budget.moves:
+        yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
+    yield from _mishaps(state)
+
+
+def _mishaps(state: State) -> Iterator[Step]:
+    """What may happen to a worker and to its calls."""
+    budget = state.budget
     for number, worker in enumerate(state.workers):
         if budget.crashes:
             yield f"crash {number}", _crashed(state, number, budget_spent=True)
@@ -71,8 +79,6 @@ def interference(state: State) -> Iterator[Step]:
                 yield from _lose(state, number, mentor, entry)
             if budget.stalls and entry is not None and not worker.is_frozen:
                 yield from _stall(state, number, mentor, entry)
-    if budget.moves:
-        yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
 
 
 # ── What a worker does

@@ -28,7 +28,7 @@ SCOPES = {
 
 BUGS = {
     "no_intent": "a crash and a lost answer",
-    "no_lease": "a frozen worker",
+    "no_lease": "a moved partition",
     "no_generation_check": "a frozen worker",
     "no_visibility_guard": "a commit that is not visible yet",
     "commit_before_record": "a crash and a lost answer",

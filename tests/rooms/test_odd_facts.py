@@ -146,8 +146,8 @@ async def test_a_view_that_fails_in_the_second_look_holds_up_that_mentor_only(
     bench = world.worker()
     claim = bench.worker.stages.ledger.claim
     wrong = f"CASE WHEN mentor_id = '{broken}' THEN status::int::text ELSE status END"
+    ((view,),) = world.execute("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)")
     with _view(world, "status", "status"):
-        ((mended,),) = world.execute("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)")
         broke = False
 
         async def claim_then_break(claims: Any) -> Any:
@@ -156,7 +156,7 @@ async def test_a_view_that_fails_in_the_second_look_holds_up_that_mentor_only(
             if not broke:
                 broke = True
                 world.execute(
-                    f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS {mended.replace('status AS status', wrong + ' AS status') if 'status AS status' in mended else _wrapped(mended, wrong)}"
+                    f"CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS {_wrapped(view, wrong)}"
                 )
             return claimed
 

@@ -18,7 +18,6 @@ from hlf_sync.core.model import (
     Visibility,
 )
 
-
 UNREADABLE_FACTS = "facts_unreadable"
 _LAST_LOOK_S = 253_402_300_799.0
 """The year 9999's last second: nothing is planned for later, and PostgreSQL's own last date cannot

@@ -136,7 +136,12 @@ class Call:
                 held.claimed, held.job.command.operation, result, conclusion, began_ns
             )
         if loop.time() < held.deadline_s - _TIMER_S:
-            await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+            await self._gate.note(
+                verdict,
+                probe=held.probe,
+                started_s=held.claimed.claimed_at_s,
+                mentor_id=held.job.entry.mentor_id,
+            )
         else:
             # A call starts only with more than its own time-out left of the lease, so this process
             # stood still (frozen, paged out): many calls end like this at once, and they say

@@ -38,6 +38,7 @@ _AHEAD_S = 0.25
 _LEAST_AHEAD = 4
 _IDLE_S = 60.0
 _HELD_LOOK_S = 1.0
+_SOON_S = 0.01
 
 
 class Delivery:
@@ -115,7 +116,10 @@ class Delivery:
             if self.is_stopping or not self._jobs or room <= 0:
                 await _woken(self._job_waits, _HELD_LOOK_S if self._held_back else _IDLE_S)
             elif isinstance(admission, Go):
-                self._claim_soon(min(room, len(self._jobs), _CLAIM_BATCH), None)
+                self._claim_soon(
+                    [heappop(self._jobs) for _ in range(min(room, len(self._jobs), _CLAIM_BATCH))],
+                    None,
+                )
             elif isinstance(admission, Probe) and not self._claiming and not self._claimed:
                 await self._probe()
             else:
@@ -150,19 +154,29 @@ class Delivery:
     def _gate_is_shut(self) -> bool:
         return not isinstance(self._gate.admission(), Go | Probe)
 
-    def _claim_soon(self, count: int, probe: str | None) -> None:
-        jobs = [heappop(self._jobs) for _ in range(count)]
-        self._claiming += count
+    def _claim_soon(self, jobs: list[Job], probe: str | None) -> None:
+        self._claiming += len(jobs)
         self._errands.start(self._claim(jobs, probe))
 
     async def _probe(self) -> None:
-        probe = str(uuid4())
-        if not await self._gate.take_probe(probe):
+        """Take the one probe for whose turn it is; it may come back, or go, while that is asked."""
+        mentor_id, wait_s = self._gate.choose_probe(
+            job.entry.mentor_id for job in sorted(self._jobs)
+        )
+        if mentor_id is None or wait_s > 0.0:
+            await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
             return
-        if self._jobs:
-            self._claim_soon(1, probe)
-        else:
+        probe = str(uuid4())
+        if not await self._gate.take_probe(probe, mentor_id):
+            await self._gate.changed(_SOON_S)
+            return
+        job = next((job for job in self._jobs if job.entry.mentor_id == mentor_id), None)
+        if job is None:
             await self._gate.abandon(probe)
+        else:
+            self._jobs.remove(job)
+            heapify(self._jobs)
+            self._claim_soon([job], probe)
 
     async def _hold_back_removals(self) -> None:
         if not self._gate.is_halted(HaltReason.MASS_REMOVAL):

@@ -6,12 +6,21 @@ ms. Called by delivery, recording and the status page. Decides nothing itself: c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from hlf_sync.core.breaker import Admission, BreakerPolicy, State, Wait, admit, counts_attempt
-from hlf_sync.core.model import HaltReason
+from hlf_sync.core.breaker import (
+    Admission,
+    BreakerPolicy,
+    State,
+    Wait,
+    admit,
+    choose,
+    counts_attempt,
+    probe_at_s,
+)
+from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.core.verdict import Course, Verdict
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.ports import Fleet, FleetPort
@@ -98,10 +107,20 @@ class Gate:
             await self.refresh()
             await patiently(self._dependencies, "PostgreSQL", notified)
 
-    async def take_probe(self, probe: str) -> bool:
-        """Become the one probe of the fleet, if nobody is."""
+    def choose_probe(self, waiting: Iterable[MentorId]) -> tuple[MentorId | None, float]:
+        """Who of those that wait here (oldest first) is to be the probe, and in how many seconds:
+        a suspect gives way to whom another worker may have.
+        """
+        mentor_id = None if self._last is None else choose(self._last.circuit, waiting)
+        if self._last is None or mentor_id is None:
+            return None, _LOOK_S
+        at_s = probe_at_s(self._last.circuit, self._policy, mentor_id)
+        return mentor_id, max(0.0, at_s - self.database_now_s)
+
+    async def take_probe(self, probe: str, mentor_id: MentorId) -> bool:
+        """Become the one probe of the fleet with a call for this mentor, if nobody is."""
         return (
-            await self._change(lambda: self._fleet.take_probe(probe))
+            await self._change(lambda: self._fleet.take_probe(probe, mentor_id))
         ).circuit.probe_owner == probe
 
     async def abandon(self, probe: str | None) -> None:
@@ -109,12 +128,14 @@ class Gate:
         if probe is not None:
             await self._change(lambda: self._fleet.abandoned(probe))
 
-    async def note(self, verdict: Verdict, *, probe: str | None, started_s: float) -> None:
-        """Tell the fleet what an answer means for everybody."""
+    async def note(
+        self, verdict: Verdict, *, probe: str | None, started_s: float, mentor_id: MentorId
+    ) -> None:
+        """Tell the fleet what an answer to a call for this mentor means for everybody."""
         code = verdict.error_code.value if verdict.error_code else ""
         if verdict.is_breaker_failure:
             await self._change(
-                lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s)
+                lambda: self._fleet.failed(probe, started_s, code, verdict.retry_after_s, mentor_id)
             )
         elif verdict.course is Course.THROTTLED:
             pause_s = _PAUSE_S if verdict.retry_after_s is None else verdict.retry_after_s

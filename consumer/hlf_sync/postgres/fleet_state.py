@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from hlf_sync.core import breaker
 from hlf_sync.core.breaker import BreakerPolicy, Circuit, State
-from hlf_sync.core.model import HaltReason
+from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import Pool, reaching
 
@@ -22,19 +22,20 @@ _READ = """
 SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt),
        c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
-       extract(epoch FROM c.closed_at)::float8, c.version
+       extract(epoch FROM c.closed_at)::float8, c.suspects, c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
 """
 
 _WRITE = """
 INSERT INTO hlf_sync.circuit AS c (organization, state, failure_count, opened_at, last_error_code, probe_owner, probe_until,
-                                   retry_after_until, closed_at, version)
+                                   retry_after_until, closed_at, suspects, version)
 VALUES (%(organization)s, %(state)s, %(failure_count)s, to_timestamp(%(opened_at_s)s), %(last_error_code)s, %(probe_owner)s,
-        to_timestamp(%(probe_until_s)s), to_timestamp(%(retry_after_until_s)s), to_timestamp(%(closed_at_s)s), %(version)s + 1)
+        to_timestamp(%(probe_until_s)s), to_timestamp(%(retry_after_until_s)s), to_timestamp(%(closed_at_s)s), %(suspects)s, %(version)s + 1)
 ON CONFLICT (organization) DO UPDATE
    SET state = excluded.state, failure_count = excluded.failure_count, opened_at = excluded.opened_at,
        last_error_code = excluded.last_error_code, probe_owner = excluded.probe_owner, probe_until = excluded.probe_until,
-       retry_after_until = excluded.retry_after_until, closed_at = excluded.closed_at, version = excluded.version
+       retry_after_until = excluded.retry_after_until, closed_at = excluded.closed_at, suspects = excluded.suspects,
+       version = excluded.version
  WHERE c.version = %(version)s
 RETURNING version
 """
@@ -57,13 +58,14 @@ class FleetTable:
         """
         return await self._move(lambda circuit, now_s: breaker.cooled(circuit, self._policy, now_s))
 
-    async def take_probe(self, owner: str) -> Fleet:
+    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
         """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
         is.
         """
         return await self._move(
             lambda circuit, now_s: (
-                breaker.take_probe(circuit, self._policy, owner, now_s) or circuit
+                breaker.take_probe(circuit, self._policy, owner, now_s, mentor_id=mentor_id)
+                or circuit
             )
         )
 
@@ -74,7 +76,12 @@ class FleetTable:
         )
 
     async def failed(
-        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+        self,
+        owner: str | None,
+        started_s: float,
+        error_code: str,
+        retry_after_s: float | None,
+        mentor_id: MentorId,
     ) -> Fleet:
         """A call failed in a way that counts for the breaker."""
         return await self._move(
@@ -85,13 +92,14 @@ class FleetTable:
                 now_s,
                 error_code=error_code,
                 started_s=started_s,
+                mentor_id=mentor_id,
                 retry_after_s=retry_after_s,
             )
         )
 
     async def abandoned(self, owner: str) -> Fleet:
         """The probe came to no judgement."""
-        return await self._move(lambda circuit, _now_s: breaker.abandoned(circuit, owner))
+        return await self._move(lambda circuit, now_s: breaker.abandoned(circuit, owner, now_s))
 
     async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
         """Dynamics asked for a pause of everybody."""
@@ -129,12 +137,17 @@ class FleetTable:
     ) -> tuple[float, frozenset[HaltReason], Circuit, int]:
         row = await (await connection.execute(_READ, (self._organization,))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
-        now_s, halts, state, *rest, version = row
-        circuit = Circuit(State(state), *rest) if state else Circuit()
+        now_s, halts, state, *rest, suspects, version = row
+        circuit = Circuit(State(state), *rest, tuple(suspects)) if state else Circuit()
         return now_s, frozenset(map(HaltReason, halts)), circuit, version or 0
 
     async def _write(
         self, connection: AsyncConnection[TupleRow], circuit: Circuit, version: int
     ) -> bool:
-        values = {**asdict(circuit), "organization": self._organization, "version": version}
+        values = {
+            **asdict(circuit),
+            "suspects": list(circuit.suspects),
+            "organization": self._organization,
+            "version": version,
+        }
         return await (await connection.execute(_WRITE, values)).fetchone() is not None
