@@ -125,8 +125,8 @@ class LedgerPort(Protocol):
         ...
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe
-        to repeat.
+        """Note a dead letter about a record that cannot be read and whose key names a mentor, and
+        ask for a look at the mentor; safe to repeat.
         """
         ...
 

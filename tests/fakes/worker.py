@@ -53,6 +53,9 @@ class ScriptedDecoder:
     the key's mentor where the key is a whole id.
     """
 
+    def mentor_of(self, key: bytes | None) -> MentorId | None:
+        return MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None
+
     def decode(
         self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
     ) -> Decoded:

@@ -145,11 +145,12 @@ class Hand:
         """The next record."""
         if self.owns and self.read < len(self.topic.records):
             mentor_id, xid = self.topic.records[self.read]
+            change = Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid)
             if self.offsets.receive(self.read):
-                self.queue.add(
-                    Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid),
-                    self.now_s,
-                )
+                if self.queue.is_covered(change, self.now_s):
+                    self.offsets.finish(self.read)
+                else:
+                    self.queue.add(change, self.now_s)
             self.read += 1
 
     def commit(self) -> None:
@@ -162,6 +163,7 @@ class Hand:
         """Look at one mentor that is due."""
         for entry in self.queue.take(1, self.now_s):
             row, snapshot = self.database.row(entry.mentor_id), self.database.snapshot
+            entry.snapshot = snapshot
             if any(
                 change.transaction_id is not None and not snapshot.shows(change.transaction_id)
                 for change in entry.changes
@@ -244,6 +246,7 @@ class Hand:
     def look(self, mentor_id: MentorId) -> None:
         """The look that counts, then the call may start, while enough of the lease is left."""
         held, snapshot = self.claims[mentor_id], self.database.snapshot
+        held.entry.snapshot = snapshot
         held.entry.absorb(
             lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id)
         )
@@ -322,6 +325,7 @@ class Hand:
         self.owns = False
         self.queue.forget(0)
         for held in self.jobs.values():
+            held.entry.snapshot = None
             self.queue.finish(held.entry, self.now_s)
         self.jobs.clear()
 
@@ -338,6 +342,7 @@ class Hand:
         if self.owns:
             self.queue.postpone(entry, self.now_s + in_s, self.now_s)
         else:
+            entry.snapshot = None
             self.queue.finish(entry, self.now_s)
 
 

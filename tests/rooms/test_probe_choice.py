@@ -2,6 +2,8 @@
 delivered, and end as letters while others succeed.
 """
 
+from itertools import pairwise
+
 import pytest
 from hlf_sync.core.answer import Response
 from hlf_sync.core.model import LetterKind
@@ -87,7 +89,7 @@ async def test_in_an_outage_the_probes_go_round(world: World) -> None:
     seen = len(world.dynamics.calls)
     await until(lambda: len(world.dynamics.calls) >= seen + 6, 30)
     probes = [mentor_id for mentor_id, _ in world.dynamics.calls[seen:]]
-    assert all(one != other for one, other in zip(probes, probes[1:], strict=False))
+    assert all(one != other for one, other in pairwise(probes))
     assert bench.letters.letters == []
     world.dynamics.default = Response(204)
     await until(lambda: bench.is_done, 30)

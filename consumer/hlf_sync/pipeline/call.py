@@ -202,7 +202,7 @@ class Call:
         )
         self._in_letters += 1
         try:
-            await self._letters.write(letter)
+            await self._letters.write(letter, held.job.known.ledger)
         finally:
             self._in_letters -= 1
         return letter.id

@@ -238,6 +238,7 @@ class Delivery:
     ) -> None:
         """The look that counts: does what was decided still hold on facts read under the claim?"""
         known = reading.mentors[job.entry.mentor_id]
+        job.entry.snapshot = reading.snapshot
         job.entry.absorb(
             lambda change: (
                 change.transaction_id is None or reading.snapshot.shows(change.transaction_id)

@@ -15,7 +15,16 @@ import structlog
 
 from hlf_sync.core.decide import Rules, next_look_s
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
-from hlf_sync.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
+from hlf_sync.core.model import (
+    Command,
+    LedgerState,
+    LetterKind,
+    MentorId,
+    NoCall,
+    Refuse,
+    Trigger,
+    refusal_of,
+)
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
 from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.job import REQUESTS, Job, cause, due
@@ -98,6 +107,7 @@ class Screening:
         now_s = asyncio.get_running_loop().time()
         settled: list[tuple[Entry, Settlement, str]] = []
         for entry in entries:
+            entry.snapshot = reading.snapshot
             known = reading.mentors[entry.mentor_id]
             if await self._is_early(entry, known, reading):
                 continue
@@ -229,12 +239,29 @@ class Screening:
                 known.contact_id is None
             ):  # never so for a former contact: another is mapped
                 self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
+            case Command() if self._is_refused_already(entry, known, decision):
+                self._endings.finish(entry, "no_call")  # its letter says so, and is open
             case Command() if self._is_spent(known):
                 self._letters.exhausted_by_crashes(entry, known, decision)
             case Command():
                 self._deliver(
                     Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time())
                 )
+
+    def _is_refused_already(self, entry: Entry, known: Known, command: Command) -> bool:
+        """Whether only a sweep asks for what Dynamics has refused for this very contact, while its
+        letter is open: nothing has changed, and thousands of refusals would be written again each
+        night. Anybody's word, a replay, a row's change or another contact does ask again.
+        """
+        ledger = known.ledger
+        return (
+            ledger.state is LedgerState.DEAD_LETTERED
+            and ledger.dead_letter_id is not None
+            and not ledger.is_in_doubt
+            and ledger.refusal
+            == refusal_of(known.former_contact_id or known.contact_id, command.operation)
+            and all(change.trigger is Trigger.RECONCILIATION for change in entry.changes)
+        )
 
     def _is_spent(self, known: Known) -> bool:
         """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,

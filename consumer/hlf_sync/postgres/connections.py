@@ -50,7 +50,7 @@ class Connected(AsyncConnection[TupleRow]):
     application may recreate what the view reads at any time.
     """
 
-    async def execute(self, *arguments: Any, **options: Any) -> AsyncCursor[TupleRow]:  # type: ignore[override]
+    async def execute(self, *arguments: Any, **options: Any) -> AsyncCursor[TupleRow]:
         """Execute it. A statement whose plan is outdated is dropped and prepared anew; inside a
         transaction, which is lost by then, the connection is given up.
         """

@@ -31,7 +31,7 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
              AND NOT EXISTS (SELECT FROM hlf_sync.contact_mapping o WHERE o.contact_id = l.contact_id) THEN l.contact_id::text END,
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
-       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent
+       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent, l.refusal
   FROM unnest(%s::uuid[]) AS wanted (id)
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true

@@ -6,7 +6,7 @@ only if nobody moved it meanwhile.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -138,7 +138,8 @@ class FleetTable:
         row = await (await connection.execute(_READ, (self._organization,))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
         now_s, halts, state, *rest, suspects, version = row
-        circuit = Circuit(State(state), *rest, tuple(suspects)) if state else Circuit()
+        circuit = Circuit(State(state), *rest) if state else Circuit()
+        circuit = replace(circuit, suspects=tuple(suspects or ()))
         return now_s, frozenset(map(HaltReason, halts)), circuit, version or 0
 
     async def _write(

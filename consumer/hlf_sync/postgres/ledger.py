@@ -323,18 +323,16 @@ class Ledger:
                 return cursor.rowcount
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is
-        another matter (the scheduler resolves it).
+        """Note a dead letter about an unreadable record whose key names a mentor, and ask for a
+        look at that mentor; the ledger row is another matter (the scheduler resolves it).
         """
+        values = {
+            "mentor": letter.mentor_id,
+            "code": letter.error_code,
+            "attempts": letter.attempt_count,
+            "letter": letter.id,
+            "owner": self._policy.owner,
+        }
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                await connection.execute(
-                    sql.FAIL,
-                    (
-                        [letter.mentor_id],
-                        [None],
-                        [letter.error_code],
-                        [letter.attempt_count],
-                        [letter.id],
-                    ),
-                )
+                await connection.execute(sql.FAIL_UNREAD, values)

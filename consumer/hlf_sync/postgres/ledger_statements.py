@@ -75,6 +75,8 @@ UPDATE hlf_sync.mentor_ledger l
        attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
        last_error_code = CASE WHEN w.ending = 'released' THEN l.last_error_code ELSE w.error_code END,
        dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
+       refusal = CASE WHEN w.ending = 'applied' THEN NULL WHEN w.ending = 'refused' AND w.letter_id IS NOT NULL
+                      THEN w.contact_id || ' ' || w.operation ELSE l.refusal END,
        trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL
                            WHEN w.ending = 'released' AND w.before_state IN ('in_sync', 'out_of_scope') THEN NULL ELSE l.trace_parent END,
        recorded_generation = w.generation, lease_owner = NULL, lease_until = NULL, updated_at = now()
@@ -114,6 +116,17 @@ FAIL = """
 INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, certification_id, error_code, retry_count, dead_letter_id)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
 ON CONFLICT (dead_letter_id) DO NOTHING
+"""
+
+# A letter about a record that nobody can read, whose key names a mentor: the mentor is looked at,
+# once for each letter, so that what the record would have told is not lost.
+FAIL_UNREAD = """
+WITH failed AS (
+  INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id)
+  VALUES (%(mentor)s, %(code)s, %(attempts)s, %(letter)s) ON CONFLICT (dead_letter_id) DO NOTHING RETURNING mentor_id
+)
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
+SELECT mentor_id, 'reconciliation', %(owner)s, 'unreadable record' FROM failed
 """
 
 # A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that
