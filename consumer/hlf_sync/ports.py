@@ -150,12 +150,16 @@ class LedgerPort(Protocol):
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were
-    read.
+    read. Of the halt `auth`: since when, and when the next probing request may be made (None where
+    a token lifts it); `proved_at_s` is when Dynamics accepted such a request last.
     """
 
     circuit: Circuit
     halts: frozenset[HaltReason]
     now_s: float
+    auth_since_s: float | None = None
+    auth_probe_after_s: float | None = None
+    proved_at_s: float | None = None
 
 
 class FleetPort(Protocol):
@@ -196,8 +200,18 @@ class FleetPort(Protocol):
         """Dynamics asked for a pause of everybody."""
         ...
 
-    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
-        """Stop calls for everybody."""
+    async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
+        """Stop calls for everybody. `needs_probe`: Dynamics itself refused us, so that only a
+        request which it accepts lifts the halt.
+        """
+        ...
+
+    async def take_proof(self, wait_s: float) -> bool:
+        """Whether this caller may make the one probing request; the next one `wait_s` later."""
+        ...
+
+    async def proved(self) -> Fleet:
+        """Dynamics accepted the probing request: the halt is lifted."""
         ...
 
     async def lift(self, reason: HaltReason) -> Fleet:

@@ -199,6 +199,7 @@ class Options:
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
     tracer: Tracer | None = None
     view_patience_s: float = 60
+    auth_retry_s: float = 30
 
 
 class TestBench:
@@ -313,5 +314,6 @@ class TestBench:
             is_shadow=options.is_shadow,
             visibility=options.visibility,
             view_patience_s=options.view_patience_s,
+            auth_retry_s=options.auth_retry_s,
         )
         return assemble(outside, policies, Dependencies(), chance=lambda: 0.5)

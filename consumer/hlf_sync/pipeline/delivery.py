@@ -122,6 +122,8 @@ class Delivery:
                 )
             elif isinstance(admission, Probe) and not self._claiming and not self._claimed:
                 await self._probe()
+            elif self._gate.needs_proof() and not self._claiming and not self._claimed:
+                await self._prove()
             else:
                 await self._gate.changed(self._gate.wait_s(admission))
 
@@ -135,7 +137,7 @@ class Delivery:
             wait_s = 0.0 if self.is_stopping else self._pacing.admit(loop.time())
             if wait_s == 0.0:
                 self._start(self._claimed.popleft(), loop.time())
-            elif self._gate_is_shut() or (
+            elif self._is_shut_for(self._claimed[0]) or (
                 wait_s > self._lease_s and not self._pacing.in_flight
             ):  # else a call's end makes room
                 self._release(self._claimed.popleft())
@@ -151,8 +153,9 @@ class Delivery:
         ahead = self._claiming + len(self._claimed)
         return most - ahead if ahead <= most // 2 else 0
 
-    def _gate_is_shut(self) -> bool:
-        return not isinstance(self._gate.admission(), Go | Probe)
+    def _is_shut_for(self, held: Held) -> bool:
+        is_open = isinstance(self._gate.admission(), Go | Probe)
+        return not is_open and not self._gate.is_proof(held.probe)
 
     def _claim_soon(self, jobs: list[Job], probe: str | None) -> None:
         self._claiming += len(jobs)
@@ -177,6 +180,20 @@ class Delivery:
             self._jobs.remove(job)
             heapify(self._jobs)
             self._claim_soon([job], probe)
+
+    async def _prove(self) -> None:
+        """Make the one request that tells whether Dynamics still refuses us: of the oldest mentor
+        that it was not refused for; where all were, of the oldest, in its time.
+        """
+        job = min(self._jobs, key=lambda job: (self._call.is_suspect(job), job.order))
+        wait_s = self._gate.proof_in_s(is_suspect=self._call.is_suspect(job))
+        proof = str(uuid4())
+        if wait_s > 0.0:
+            await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
+        elif await self._gate.take_proof(proof, job.entry.mentor_id) and job in self._jobs:
+            self._jobs.remove(job)
+            heapify(self._jobs)
+            self._claim_soon([job], proof)
 
     async def _hold_back_removals(self) -> None:
         if not self._gate.is_halted(HaltReason.MASS_REMOVAL):
@@ -270,8 +287,10 @@ class Delivery:
         lease run low.
         """
         admission = self._gate.admission()
-        is_admitted = isinstance(admission, Go) or (
-            held.probe is not None and admission is not None
+        is_admitted = (
+            isinstance(admission, Go)
+            or (held.probe is not None and admission is not None)
+            or self._gate.is_proof(held.probe)
         )
         if self.is_stopping or not is_admitted or not self._call.fits(held, now_s):
             if not self.is_stopping:
