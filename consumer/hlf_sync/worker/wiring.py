@@ -20,9 +20,11 @@ from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.core.verdict import Course
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.errors import DependencyError, HaltError, InvariantError
 from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
@@ -175,7 +177,7 @@ class _Assembly:
             "watch": watch.run,
             "source": source_watch.run,
             "verdict": status.watch_verdict,
-            **self._services(stages, scheduler, credentials),
+            **self._services(stages, scheduler, dynamics, credentials),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -204,10 +206,15 @@ class _Assembly:
             request_timeout_s=settings.request_timeout_s,
             lease_s=settings.lease_s,
             is_shadow=settings.delivery == "shadow",
+            auth_retry_s=settings.auth_retry_s,
         )
 
     def _services(
-        self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None
+        self,
+        stages: Stages,
+        scheduler: Scheduler,
+        dynamics: "DynamicsClient | _Shadow",
+        credentials: RenewingCredentials | None,
     ) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
@@ -227,8 +234,8 @@ class _Assembly:
             services["source proof"] = lambda: prove_source(
                 self._pool, url, login, SLOT, lambda: scheduler.is_leader
             )
-        if credentials is not None:
-            sign_in = _SignIn(credentials)
+        if credentials is not None and isinstance(dynamics, DynamicsClient):
+            sign_in = _SignIn(credentials, dynamics)
             services["credentials"] = lambda: watch_credentials(
                 stages.gate, sign_in, retry_s=settings.auth_retry_s
             )
@@ -259,7 +266,7 @@ class _Assembly:
         settings = self._settings
         return GroupReader(self._kafka(), settings.changes_topic, settings.kafka_group_id)
 
-    def _open_dynamics(self) -> tuple[DynamicsPort, RenewingCredentials | None]:
+    def _open_dynamics(self) -> "tuple[DynamicsClient | _Shadow, RenewingCredentials | None]":
         """The client and its credentials; in shadow there is neither."""
         settings = self._settings
         if settings.delivery == "shadow":
@@ -336,8 +343,17 @@ class _Shadow:
 class _SignIn:
     """Whether the credentials are accepted, asked of the token endpoint."""
 
-    def __init__(self, credentials: RenewingCredentials) -> None:
+    def __init__(
+        self, credentials: RenewingCredentials, dynamics: DynamicsClient | None = None
+    ) -> None:
         self._credentials = credentials
+        self._dynamics = dynamics
+
+    async def is_welcome(self) -> bool:
+        """Whether Dynamics accepts a question that writes nothing."""
+        if self._dynamics is None:
+            return False
+        return (await self._dynamics.who_am_i()).verdict.course is Course.DONE
 
     async def is_accepted(self, fresh_s: float) -> bool:
         """Whether a token could be had, now or less than `fresh_s` ago."""
