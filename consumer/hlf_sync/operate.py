@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
@@ -76,7 +76,7 @@ def is_handled(
     """
     reading, row = read_now(connection, [mentor_id]), ledger_row(connection, mentor_id)
     known = reading.mentors[mentor_id]
-    decision = decide(known.facts, known.ledger, reading.now_s, rules)
+    decision = due(known, known.ledger, reading.now_s, rules)
     if row is None:
         return isinstance(decision, NoCall)
     has_moved = before is None or row["updated_at"] != before["updated_at"]
@@ -132,7 +132,7 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
         for start in range(0, len(mentor_ids), _AT_ONCE)
     )
     return any(
-        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall)
+        not isinstance(due(known, known.ledger, reading.now_s, rules), NoCall)
         for reading in readings
         for known in reading.mentors.values()
     )
@@ -170,13 +170,9 @@ def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) ->
 
 
 def _is_due(known: Known, now_s: float, rules: Rules) -> bool:
-    """Whether a removal is due; the former contact of a mentor who was given another is removed
-    too.
-    """
-    decision = decide(known.facts, known.ledger, now_s, rules)
-    return known.former_contact_id is not None or (
-        isinstance(decision, Command) and decision.operation is Operation.REMOVE
-    )
+    """Whether a removal is due."""
+    decision = due(known, known.ledger, now_s, rules)
+    return isinstance(decision, Command) and decision.operation is Operation.REMOVE
 
 
 def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason: str) -> None:

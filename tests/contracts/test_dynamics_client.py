@@ -373,3 +373,29 @@ async def test_the_client_of_httpx_serves_as_well(rig: Rig) -> None:
     assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.DONE
     assert rig.shown is False
     await transport.aclose()
+
+
+@pytest.mark.requirement("R63")
+async def test_the_listing_comes_in_pages_of_five_thousand(rig: Rig) -> None:
+    """12,000 contacts, every second one shown: two pages, and each shown contact once."""
+    ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(12_000)]
+    rig.control.put_contacts({CONTACT: False} | {one: bool(n % 2) for n, one in enumerate(ids)})
+    read = await rig.client.read_listing()
+    pages = [read.page]
+    while (page := pages[-1]) is not None and page.next_address is not None:
+        assert rig.client.is_next_page(page.next_address)
+        pages.append((await rig.client.read_listing(page.next_address)).page)
+    contacts = [one for page in pages if page is not None for one in page.contacts]
+    assert [len(page.contacts) for page in pages if page is not None] == [5000, 1000]
+    assert contacts == ids[1::2]
+    assert pages[0] is not None
+    assert pages[0].count == 5000
+    assert {entry["method"] for entry in rig.control.journal(kind="api")} == {"GET"}
+
+
+@pytest.mark.requirement("R63")
+async def test_without_the_right_to_read_the_listing_says_which_is_missing(rig: Rig) -> None:
+    """prvReadContact, by its code."""
+    rig.control.switches(can_read=False)
+    read = await rig.client.read_listing()
+    assert (read.page, read.result.verdict.code) == (None, 0x80040220)

@@ -77,6 +77,7 @@ def show(console: Console, report: Report) -> None:
         *_hints(report),
         *_motions(report),
         *_unread(report),
+        *_strangers(report),
         *_duplicates(report),
         *report.notes,
     ]:
@@ -155,6 +156,15 @@ def _unread(report: Report) -> list[str]:
     return lines
 
 
+def _strangers(report: Report) -> list[str]:
+    count = len(report.strangers)
+    if not count:
+        return []
+    contacts = "" if count > MOST else f" (contacts {', '.join(report.strangers)})"
+    advice = "map them or hide them in Dynamics, no mentor's facts say that they may be shown"
+    return [f"shown in Dynamics and belong to no mentor: {count}{contacts}: {advice}"]
+
+
 def _duplicates(report: Report) -> list[str]:
     lines = []
     for explanation in Explanation:
@@ -171,13 +181,15 @@ def _duplicates(report: Report) -> list[str]:
 def _sum(report: Report) -> Text:
     verified = f", {report.verified} verified in Dynamics" if report.is_verifying else ""
     head = f"{report.checked} mentors looked at{verified}: "
-    count = len(report.differences)
+    count = len(report.differences) + len(report.strangers)
     if not count:
         unread = len(report.unread) + report.skipped
         rest = f", but {unread} could not be verified" if unread else ""
         return Text.assemble(head, ("no differences", "yellow" if unread else "green"), rest, ".")
     differ = (f"{count} differ{'s' if count == 1 else ''}", "yellow")
-    for_people = sum(one.finding.remedy is Remedy.PERSON for one in report.differences)
+    for_people = len(report.strangers) + sum(
+        one.finding.remedy is Remedy.PERSON for one in report.differences
+    )
     need = f"{for_people} need{'s' if for_people == 1 else ''} a person" if for_people else ""
     if report.is_repaired:
         done = f"{report.repaired} put in doubt or asked for" if report.repaired else ""

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hlf_sync.core.decide import Rules
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import MentorId
-from hlf_sync.pipeline.job import due
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.replay.judgement import Closing, Judgement, Letter, Standing, judge

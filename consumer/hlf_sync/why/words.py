@@ -26,6 +26,9 @@ REASONS = {
     "reinstated": "the status is reinstated and a certificate is valid",
     "unknown_status": "the status is outside the contract",
     "unbounded_certificate": "the certificate's end is infinite, which is outside the contract",
+    "contact_replaced": (
+        "another contact is mapped now, and the former one is still shown: it is hidden first"
+    ),
     "mentor_mapping": "no Dynamics contact is mapped to the mentor",
 }
 

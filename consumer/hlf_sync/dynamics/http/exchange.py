@@ -42,7 +42,11 @@ class Exchange:
 
 
 async def exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    *,
+    timeout_s: float,
+    max_bytes: int = MAX_BODY_BYTES,
 ) -> Exchange | TransportFailure:
     """Send and read within `timeout_s`, however slowly the bytes drip. Once the status is there, a
     body that fails takes nothing away from it.
@@ -53,7 +57,9 @@ async def exchange(
     try:
         async with asyncio.timeout(timeout_s):
             response = await transport.handle_async_request(request)
-            body = b"" if response.status_code in _EMPTY_STATUSES else await _read(response)
+            body = (
+                b"" if response.status_code in _EMPTY_STATUSES else await _read(response, max_bytes)
+            )
     except TimeoutError:
         failure = TransportFailure.READ_TIMEOUT
     except HTTPX_ERRORS as error:
@@ -64,26 +70,26 @@ async def exchange(
     return failure if response is None else Exchange(response, body)
 
 
-async def _read(response: httpx.Response) -> bytes | None:
+async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.stream:  # type: ignore[union-attr] # transports give streams for asyncio
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
+        if size > max_bytes:
             return None
         chunks.append(chunk)
-    return _unpacked(b"".join(chunks), response.headers.get("content-encoding", ""))
+    return _unpacked(b"".join(chunks), response.headers.get("content-encoding", ""), max_bytes)
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes | None:
-    """The body without a compression that we did not ask for; no more than MAX_BODY_BYTES, whatever
-    it promises to become.
+def _unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes | None:
+    """The body without a compression that we did not ask for; no more than `max_bytes`, whatever it
+    promises to become.
     """
     if not body or encoding.strip().lower() in {"", "identity"}:
         return body
     try:
         unpacker = zlib.decompressobj(_ANY_ZLIB)
-        unpacked = unpacker.decompress(body, MAX_BODY_BYTES)
+        unpacked = unpacker.decompress(body, max_bytes)
     except zlib.error:
         return None
     return unpacked if unpacker.eof else None
