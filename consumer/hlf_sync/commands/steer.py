@@ -5,17 +5,18 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import HaltReason, Trigger
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.postgres.facts import read_now
 
-_out = Console(soft_wrap=True)
-_err = Console(stderr=True, soft_wrap=True)
+_out = Terminal(soft_wrap=True)
+_err = Terminal(stderr=True, soft_wrap=True)
 _LOOK_S = 0.25
 _PATIENCE_S = 15.0
 
@@ -59,8 +60,9 @@ def force(
         row = operate.ledger_row(connection, mentor_id)
         if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
             _err.print(
-                f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the"
-                " ledger have it[/yellow]",
+                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
+                " it",
+                style="yellow",
                 highlight=False,
             )
     _say(
@@ -157,7 +159,9 @@ def _await_rest(
             if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
         ]
         if halts:
-            message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
+            message = "halted: " + ", ".join(
+                plain(f"{row['reason']} ({row['detail']})") for row in halts
+            )
             raise HaltError(message)
         if not has_said and time.monotonic() - started_s > _PATIENCE_S:
             has_said = True
@@ -170,7 +174,7 @@ def _await_rest(
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        _out.print_json(data=answer)
+        echo_json(answer, indent=2)
     else:
         _out.print(
             "  ".join(

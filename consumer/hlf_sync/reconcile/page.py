@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.reconcile.difference import Kind, Remedy
 from hlf_sync.reconcile.duplicate import Explanation
 from hlf_sync.reconcile.report import Found, Report
@@ -81,7 +82,7 @@ def show(console: Console, report: Report) -> None:
         *_duplicates(report),
         *report.notes,
     ]:
-        console.print(Text(line))
+        console.print(Text(plain(line)))
     console.print(_sum(report))
 
 
@@ -99,7 +100,9 @@ def _table(report: Report) -> Table:
             if finding.kind in _WITH_REASON
             else _WHAT[finding.kind]
         )
-        table.add_row(one.mentor_id, Text(what, style=_style(one, report)), Text(_values(one)))
+        table.add_row(
+            one.mentor_id, Text(plain(what), style=_style(one, report)), Text(_values(one))
+        )
     if len(rows) > MOST:
         table.add_row(
             "", Text(f"… and {len(rows) - MOST} more: --json lists them all", style="dim"), ""
