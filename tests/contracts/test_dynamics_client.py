@@ -353,15 +353,18 @@ async def test_a_managed_identity_signs_in(rig: Rig, monkeypatch: pytest.MonkeyP
 
 
 async def test_without_the_ca_file_nothing_is_sent(rig: Rig) -> None:
-    """The token endpoint's certificate is not to be trusted: halted, not retried for ever."""
+    """The token endpoint's certificate is not to be trusted: said with its reason, and no halt of
+    the credentials.
+    """
     transport = open_transport(ca_file=None, connections=1, request_timeout_s=TIMEOUT_S)
     credentials = credentials_for(
         rig.application, ClientSecret(lambda: SecretStr("x")), transport, auth_retry_s=30.0
     )
     client = DynamicsClient(DynamicsContract(rig.application.resource), credentials, transport)
-    assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.HALT
-    assert isinstance(credentials.trouble, AuthError)
-    assert credentials.trouble.error == "tls_invalid"
+    assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.POSTPONED
+    assert isinstance(credentials.trouble, TokenUnavailableError)
+    assert transport.certificate_trouble is not None
+    assert "127.0.0.1: " in transport.certificate_trouble
     await client.aclose()
 
 
