@@ -3,9 +3,11 @@ proxy, and what really goes over the wire.
 """
 
 import asyncio
+import gzip
 import os
 import ssl
 import warnings
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 from hlf_sync.core.answer import TransportFailure
+from hlf_sync.core.model import ErrorCode
+from hlf_sync.core.verdict import Course, judge
+from hlf_sync.dynamics.answers import answer_of
 from hlf_sync.dynamics.http.exchange import MAX_BODY_BYTES, Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
 from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
@@ -628,3 +633,53 @@ async def test_a_file_that_changed_without_a_sign_counts_after_a_refusal(
         asked = [await exchange(transport, patch(port, "https"), timeout_s=5.0) for _ in range(2)]
     assert asked[0] is TransportFailure.TLS_INVALID
     assert isinstance(asked[1], Exchange)
+
+
+THROTTLED = b'{"error":{"code":"0x80072322","message":"x"}}'
+
+
+def _deflated(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.requirement("R28")
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(THROTTLED)),
+        ("GZIP", gzip.compress(THROTTLED)),
+        ("deflate", zlib.compress(THROTTLED)),
+        ("deflate", _deflated(THROTTLED)),
+        (None, gzip.compress(THROTTLED)),
+        (None, THROTTLED),
+    ],
+)
+async def test_a_packed_refusal_is_judged_by_its_code(
+    status: int, encoding: str | None, body: bytes
+) -> None:
+    """We ask for no compression, and front ends compress all the same, some without saying so: a
+    throttled call is no trouble of the server.
+    """
+    said = f"Content-Encoding: {encoding}\r\n" if encoding else ""
+    head = f"HTTP/1.1 {status} x\r\nRetry-After: 7\r\n{said}Content-Length: {len(body)}\r\n\r\n"
+    outcome = await ask(answering(head.encode() + body))
+    assert isinstance(outcome, Exchange)
+    verdict = judge(answer_of(outcome, 0.0, lambda _body: False))
+    assert (verdict.course, verdict.error_code, verdict.retry_after_s) == (
+        Course.THROTTLED,
+        ErrorCode.RATE_LIMITED,
+        7.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"x" * 10_000_000), b"\x1f\x8b\x08\x00\xff", b"\x1f"]
+)
+async def test_a_packed_refusal_that_cannot_be_read_leaves_the_status(body: bytes) -> None:
+    """A bomb, a broken one, and what is no compression at all."""
+    head = f"HTTP/1.1 429 x\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    outcome = await ask(answering(head.encode() + body))
+    assert isinstance(outcome, Exchange)
+    assert judge(answer_of(outcome, 0.0, lambda _body: False)).course is Course.THROTTLED

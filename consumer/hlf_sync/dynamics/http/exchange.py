@@ -19,6 +19,8 @@ MAX_BODY_BYTES = 64 * 1024
 
 _EMPTY_STATUSES = frozenset({204, 304})
 _ANY_ZLIB = 47  # zlib's wbits: gzip or zlib, told by the header
+_RAW_DEFLATE = -15  # what some servers call "deflate"
+_GZIP = b"\x1f\x8b"  # in front of a body that a front end packed without saying so; no JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,21 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
 
 
 def _unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes | None:
-    """The body without a compression that we did not ask for; no more than `max_bytes`, whatever it
+    """The body without a compression that we did not ask for, said or not: the error code in it says
+    more than the status (a throttled call may come as 503). No more than `max_bytes`, whatever it
     promises to become.
     """
-    if not body or encoding.strip().lower() in {"", "identity"}:
+    is_packed = body.startswith(_GZIP) or encoding.strip().lower() not in {"", "identity"}
+    if not body or not is_packed:
         return body
-    try:
-        unpacker = zlib.decompressobj(_ANY_ZLIB)
-        unpacked = unpacker.decompress(body, max_bytes)
-    except zlib.error:
-        return None
-    return unpacked if unpacker.eof else None
+    for form in (_ANY_ZLIB, _RAW_DEFLATE):
+        unpacker = zlib.decompressobj(form)
+        try:
+            unpacked = unpacker.decompress(body, max_bytes)
+        except zlib.error:
+            continue
+        return unpacked if unpacker.eof else None
+    return None
 
 
 async def _close(response: httpx.Response) -> None:
