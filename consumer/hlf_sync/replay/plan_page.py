@@ -91,10 +91,12 @@ def _sums(plan: Plan) -> list[str]:
             f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one."
             " Until they are resolved, the group's lag stays."
         )
-    if plan.unlettered:
+    if plan.gone:
+        some = ", ".join(map(plain, plan.gone[:_IDS])) + (", …" if len(plan.gone) > _IDS else "")
         lines.append(
-            f"{plan.unlettered} mentors are dead-lettered by letters that are not open here"
-            " (closed, or gone): `hlf-sync sweep` asks for everybody."
+            f"{len(plan.gone)} letters are open, and gone from the topic (its retention has"
+            f" passed): {some}. `hlf-sync replay close ID… --reason TEXT` ends them, and has their"
+            " mentors looked at once more."
         )
     return lines
 
