@@ -6,6 +6,7 @@ door.
 """
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -45,6 +46,14 @@ def connected(settings: Settings) -> Iterator[Connection]:
         raise DependencyError("PostgreSQL", type(error).__name__) from error
 
 
+def operator() -> str:
+    """Who asks, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
+
+
 def mentor(text: str) -> MentorId:
     """A mentor's id as given on the command line; raises `SettingsError`."""
     try:
@@ -61,7 +70,7 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
     row = connection.execute(
         "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES"
         " (%s, %s, %s, %s) RETURNING id",
-        (mentor_id, triggered_by, getpass.getuser(), reason),
+        (mentor_id, triggered_by, operator(), reason),
     ).fetchone()
     return int(row["id"]) if row else 0
 
@@ -100,7 +109,7 @@ def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
             " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
-            (getpass.getuser(), reason),
+            (operator(), reason),
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
     return count, now["now"]
@@ -188,7 +197,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
         connection.execute(
             "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s"
             " WHERE mentor_id = ANY (%s::uuid[])",
-            (getpass.getuser(), reason, mentor_ids),
+            (operator(), reason, mentor_ids),
         )
         connection.execute(
             "DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,)

@@ -8,6 +8,8 @@ import pytest
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
 from hlf_sync.errors import SettingsError
+from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.topic_reader import ChangesLog, kafka_options
 from pydantic import ValidationError
 
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -508,3 +510,26 @@ def test_kafka_options_show_no_password_and_may_lie_in_a_file(tmp_path: Path) ->
     with pytest.raises(SettingsError) as caught:
         load(environ={"HLF_SYNC_KAFKA_OPTIONS_FILE": str(file)})
     assert str(caught.value).startswith("HLF_SYNC_KAFKA_OPTIONS: is not a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ('{"sasl.passwrod": "s3cr3t"}', ": sasl.passwrod"),
+        ('{"linger.ms": "s3cr3t"}', ": queue.buffering.max.ms"),
+        ('{"security.protocol": "ssl", "ssl.ca.location": "/s3cr3t"}', ""),
+    ],
+)
+def test_options_that_librdkafka_refuses_are_a_wrong_setting_and_no_bug(
+    options: str, what: str
+) -> None:
+    """Exit 2 with the property's name, never its value; every client's constructor."""
+    settings = loaded(KAFKA_OPTIONS=options, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    chosen = kafka_options(settings)
+    for make in (
+        lambda: LagReader(chosen, "t", "g"),
+        lambda: ChangesLog(chosen, "t", "c"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            make()
+        assert str(caught.value) == f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them{what}"

@@ -97,8 +97,13 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     address = f"http://{settings.http_host}:{settings.http_port}/status"
     try:
         found = httpx.get(address, timeout=5, trust_env=False).raise_for_status().json()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise DependencyError(f"the worker at {address}", type(error).__name__) from error
+    if (
+        not isinstance(found, dict)
+        or not {"verdict", "because", "circuit", "queue"} <= found.keys()
+    ):
+        raise DependencyError(f"the worker at {address}", "what answers there is no worker")
     if as_json:
         echo_json(found, indent=2)
         return

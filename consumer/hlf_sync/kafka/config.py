@@ -1,7 +1,29 @@
 """How we set librdkafka's consumer. Called by the wiring; the operator's `_KAFKA_OPTIONS` win."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+from confluent_kafka import KafkaException
+
+from hlf_sync.errors import SettingsError
+
+_PROPERTY = re.compile(r'property:? "([A-Za-z0-9_.-]{1,100})"')
+
+
+@contextmanager
+def making_a_client() -> Iterator[None]:
+    """Around librdkafka's constructors: what it refuses then is a setting. Its text may quote a
+    value, so only the property's name is told.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        name = _PROPERTY.search(str(error))
+        what = f": {name[1]}" if name else ""
+        message = f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them{what}"
+        raise SettingsError(message) from error
 
 
 def consumer_config(

@@ -6,11 +6,11 @@ a lease) is left alone, its worker knows better; the request is made all the sam
 The new generation makes decisions void that a worker made before the doubt.
 """
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hlf_sync.core.model import MentorId, Visibility
+from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.reconcile.difference import Remedy
 
@@ -57,7 +57,7 @@ async def repair(pool: Pool, orders: Sequence[Order]) -> None:
             "generations": [order.generation for order in doubted],
         }
         ask = {
-            "who": getpass.getuser(),
+            "who": operator(),
             "mentors": [order.mentor_id for order in batch],
             "kinds": [order.kind for order in batch],
         }
