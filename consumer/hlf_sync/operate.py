@@ -6,6 +6,7 @@ door.
 """
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +17,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
@@ -60,6 +61,14 @@ def connected(settings: Settings) -> Iterator[Connection]:
         raise DependencyError("PostgreSQL", type(error).__name__) from error
 
 
+def operator() -> str:
+    """Who asks, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
+
+
 def mentor(text: str) -> MentorId:
     """A mentor's id as given on the command line; raises `SettingsError`."""
     try:
@@ -76,7 +85,7 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
     row = connection.execute(
         "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES"
         " (%s, %s, %s, %s) RETURNING id",
-        (mentor_id, triggered_by, getpass.getuser(), reason),
+        (mentor_id, triggered_by, operator(), reason),
     ).fetchone()
     return int(row["id"]) if row else 0
 
@@ -91,7 +100,7 @@ def is_handled(
     """
     reading, row = read_now(connection, [mentor_id]), ledger_row(connection, mentor_id)
     known = reading.mentors[mentor_id]
-    decision = decide(known.facts, known.ledger, reading.now_s, rules)
+    decision = due(known, known.ledger, reading.now_s, rules)
     if row is None:
         return isinstance(decision, NoCall)
     has_moved = before is None or row["updated_at"] != before["updated_at"]
@@ -115,7 +124,7 @@ def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
             " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
-            (getpass.getuser(), reason),
+            (operator(), reason),
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
     return count, now["now"]
@@ -185,7 +194,7 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
         for start in range(0, len(mentor_ids), _AT_ONCE)
     )
     return any(
-        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall)
+        not isinstance(due(known, known.ledger, reading.now_s, rules), NoCall)
         for reading in readings
         for known in reading.mentors.values()
     )
@@ -223,13 +232,9 @@ def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) ->
 
 
 def _is_due(known: Known, now_s: float, rules: Rules) -> bool:
-    """Whether a removal is due; the former contact of a mentor who was given another is removed
-    too.
-    """
-    decision = decide(known.facts, known.ledger, now_s, rules)
-    return known.former_contact_id is not None or (
-        isinstance(decision, Command) and decision.operation is Operation.REMOVE
-    )
+    """Whether a removal is due."""
+    decision = due(known, known.ledger, now_s, rules)
+    return isinstance(decision, Command) and decision.operation is Operation.REMOVE
 
 
 def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason: str) -> None:
@@ -245,7 +250,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
         connection.execute(
             "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s"
             " WHERE mentor_id = ANY (%s::uuid[])",
-            (getpass.getuser(), reason, mentor_ids),
+            (operator(), reason, mentor_ids),
         )
         connection.execute(
             "DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
@@ -15,8 +15,8 @@ from hlf_sync.core.model import HaltReason, Trigger
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 
-_out = Console(soft_wrap=True)
-_err = Console(stderr=True, soft_wrap=True)
+_out = Terminal(soft_wrap=True)
+_err = Terminal(stderr=True, soft_wrap=True)
 
 
 def _says_something(reason: str) -> str:
@@ -58,8 +58,9 @@ def force(
         row = operate.ledger_row(connection, mentor_id)
         if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
             _err.print(
-                f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the"
-                " ledger have it[/yellow]",
+                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
+                " it",
+                style="yellow",
                 highlight=False,
             )
     _say(
@@ -177,7 +178,7 @@ def _await_rest(
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        _out.print_json(data=answer)
+        echo_json(answer, indent=2)
     else:
         _out.print(
             "  ".join(

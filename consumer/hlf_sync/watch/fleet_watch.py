@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import Error
 
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
@@ -59,9 +59,10 @@ SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since
        (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
          WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
   FROM hlf_sync.mentor_ledger l
+  LEFT JOIN hlf_sync.contact_mapping m ON m.mentor_id = l.mentor_id AND m.contact_id <> l.contact_id AND l.applied = 'visible'
   LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
-    USING (mentor_id)
- WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') ORDER BY l.updated_at LIMIT %s
+    ON f.mentor_id = l.mentor_id
+ WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') OR m.mentor_id IS NOT NULL ORDER BY l.updated_at LIMIT %s
 """
 
 
@@ -259,7 +260,7 @@ class FleetWatch:
             }
             reading = await self._facts.read(list(ages))
             for mentor_id, known in reading.mentors.items():
-                decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
+                decision = due(known, known.ledger, reading.now_s, self._rules)
                 if isinstance(decision, NoCall):
                     continue
                 wanted = (
