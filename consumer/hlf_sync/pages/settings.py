@@ -39,6 +39,7 @@ _NAMES: dict[Any, str] = {
     bool: "true or false",
     Path: "file",
     SecretStr: "**secret** text",
+    tuple[str, ...]: "text, comma-separated",
 }
 
 
@@ -58,7 +59,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or value == ():
         return "–"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

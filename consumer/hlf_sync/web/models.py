@@ -54,14 +54,19 @@ class Counts(_Model):
     held: int = 0
 
 
-class PendingPage(_Model):
-    """A page of what is open, oldest first."""
+class Head(_Model):
+    """How it stands with all: verdict and counts; the data of the events `verdict` and `reset`."""
 
     as_of: datetime
     verdict: Literal["ok", "lagging", "stalled", "stopped", "halted"]
     verdict_reason: str
     verdict_message: str
     counts: Counts
+
+
+class PendingPage(Head):
+    """A page of what is open, oldest first."""
+
     items: list[Item]
     next_cursor: str | None
     event_id: str = Field(
