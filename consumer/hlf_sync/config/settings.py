@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -189,6 +190,9 @@ class Settings(BaseModel):
         60, description="how long PostgreSQL, Kafka and the registry may be away at start"
     )
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
+    time_zone: str = Field(
+        "Europe/Oslo", description="IANA name; local dates of nights and reminders"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
@@ -371,6 +375,16 @@ class Settings(BaseModel):
             )
             raise ValueError(message)
         return self
+
+    @field_validator("time_zone")
+    @classmethod
+    def _require_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            message = "is not a time zone of the IANA database"
+            raise ValueError(message) from None
+        return value
 
     @model_validator(mode="after")
     def _compare(self) -> Self:
