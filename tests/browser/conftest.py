@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wire(cluster: Cluster) -> Iterator[Proxy]:
     """The service's way to PostgreSQL, which a test may cut."""
     proxy = Proxy(cluster.port)
@@ -43,18 +43,27 @@ def wire(cluster: Cluster) -> Iterator[Proxy]:
     proxy.close()
 
 
+@pytest.fixture(scope="module")
+def place(cluster: Cluster) -> str:
+    """The file's database."""
+    return cluster.fresh()
+
+
 @pytest.fixture
-def town(cluster: Cluster, database: str) -> Iterator[WebTown]:
-    """The mentors."""
-    with WebTown(cluster.dsn(database)) as found:
+def town(cluster: Cluster, place: str) -> Iterator[WebTown]:
+    """The mentors, each test's own."""
+    with WebTown(cluster.dsn(place)) as found:
+        found.clear()
         yield found
 
 
-@pytest.fixture
-def service(wire: Proxy, database: str, tmp_path: Path) -> Iterator[WebProcess]:
-    """The running service."""
-    dsn = f"host=127.0.0.1 port={wire.port} dbname={database} user=hlf_web"
-    with WebProcess(dsn, tmp_path / "web.log") as running:
+@pytest.fixture(scope="module")
+def service(
+    wire: Proxy, place: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WebProcess]:
+    """The running service, one for each file: it takes a second or two to start."""
+    dsn = f"host=127.0.0.1 port={wire.port} dbname={place} user=hlf_web"
+    with WebProcess(dsn, tmp_path_factory.mktemp("web") / "web.log") as running:
         yield running
 
 

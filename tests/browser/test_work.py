@@ -46,7 +46,7 @@ def test_a_pause_appears_within_two_seconds_of_its_commit_and_goes_when_it_is_de
     seconds = monotonic() - committed_s
     assert seconds < 2, f"{seconds:.2f} s"
     expect(own.card(mentor)).to_contain_text(
-        re.compile(r"Should be\s+Hidden\s+Shown now\s+Visible")
+        re.compile(r"Should be\s*Hidden\s*Shown now\s*Visible")
     )
     expect(page.get_by_text("1 visibility update is pending.")).to_be_visible()
     town.deliver(mentor)
@@ -65,7 +65,7 @@ def test_an_outage_is_told_in_words_with_the_next_try(desk: SitDown, town: WebTo
     town.circuit("open")
     expect(page.locator(".banner").get_by_text("Dynamics is not answering.")).to_be_visible()
     expect(own.card(mentor)).to_contain_text("Dynamics is not answering. All updates wait")
-    expect(own.card(mentor)).to_contain_text(re.compile(r"Next try\s+\d\d:\d\d \(in \d+ \w+\)"))
+    expect(own.card(mentor)).to_contain_text(re.compile(r"Next try\s*\d\d:\d\d \(in \d+ \w+\)"))
     own.picture("dynamics-away")
     town.circuit("closed")
     town.deliver(mentor)

@@ -173,7 +173,7 @@
         takeOver(fresh);
         await outcomes();
         meet("");
-        if (!stream) listen();
+        if (isMine && !stream) listen();
       }
     } catch {
       meet("service");
@@ -196,34 +196,66 @@
     }
   };
 
-  // ── The stream: one for each page that is looked at, none for the others (a browser opens six connections to a host) ────────────────────
-  let stream = null, failures = 0;
+  // ── The stream: one for all visible pages of this browser, which opens only six connections to a host ───────────────────────────────────
+  const NAME = "hlf-sync-stream";
+  const others = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
+  let stream = null, failures = 0, leave = null, isMine = false;
+  const showLive = () => one("#live")?.replaceChildren(said("live"));
+  const hear = () => {
+    others?.postMessage("news");
+    soon();
+  };
+  others?.addEventListener("message", soon);
   const listen = () => {
-    if (!body.dataset.stream || document.hidden) return;
-    stream?.close();
     const from = body.dataset.event ? `?last_event_id=${encodeURIComponent(body.dataset.event)}` : "";
     const mine = new EventSource(body.dataset.stream + from);
     stream = mine;
-    for (const name of ["pending", "resolved", "reset", "verdict"]) mine.addEventListener(name, soon);
+    for (const name of ["pending", "resolved", "reset", "verdict"]) mine.addEventListener(name, hear);
     mine.onopen = () => {
       failures = 0;
-      one("#live")?.replaceChildren(said("live"));
+      showLive();
     };
     mine.onerror = () => {
       if (mine.readyState === EventSource.CLOSED && stream === mine) stream = null;
       plan(Math.min(ALONE_MS, SOON_MS * 2 ** failures++));
     };
   };
+  const follow = async () => {
+    if (!body.dataset.stream || document.hidden || leave) return;
+    if (!navigator.locks) {
+      isMine = true;
+      if (!stream) listen();
+      return;
+    }
+    const waiting = new AbortController();
+    leave = () => waiting.abort();
+    navigator.locks
+      .request(NAME, { signal: waiting.signal }, () => new Promise((done) => {
+        leave = done;
+        isMine = true;
+        listen();
+      }))
+      .catch(() => {});
+    const { held } = await navigator.locks.query();
+    if (held.some((lock) => lock.name === NAME)) showLive();
+  };
   const hush = () => {
     stream?.close();
     stream = null;
+    leave?.();
+    leave = null;
+    isMine = false;
   };
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return hush();
-    listen();
+    follow();
     plan(0);
   });
-  addEventListener("pageshow", (event) => event.persisted && plan(0));
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    follow();
+    plan(0);
+  });
   addEventListener("online", () => plan(0));
   addEventListener("pagehide", hush);
 
@@ -285,6 +317,6 @@
     setClock();
     setInterval(tick, 1_000);
   }
-  listen();
+  follow();
   plan("trouble" in body.dataset ? AGAIN_MS : ALONE_MS);
 })();
