@@ -179,7 +179,8 @@
       meet("service");
     } finally {
       busy = false;
-      plan(again ? SOON_MS : ["database", "service"].includes(trouble) || "trouble" in body.dataset ? AGAIN_MS : ALONE_MS);
+      const isAway = ["database", "service"].includes(trouble) || "trouble" in body.dataset;
+      plan(again ? SOON_MS : isAway || asked.size ? AGAIN_MS : ALONE_MS);
       again = false;
     }
   };
@@ -205,7 +206,7 @@
     others?.postMessage("news");
     soon();
   };
-  others?.addEventListener("message", soon);
+  others?.addEventListener("message", (event) => (event.data === "news" || trouble === "expired") && soon());
   const listen = () => {
     const from = body.dataset.event ? `?last_event_id=${encodeURIComponent(body.dataset.event)}` : "";
     const mine = new EventSource(body.dataset.stream + from);
@@ -317,6 +318,7 @@
     setClock();
     setInterval(tick, 1_000);
   }
+  others?.postMessage("signed in");
   follow();
   plan("trouble" in body.dataset ? AGAIN_MS : ALONE_MS);
 })();
