@@ -8,11 +8,13 @@ from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time, format_timedelta
+from babel.dates import format_skeleton, format_time, format_timedelta
 from fluent.runtime import FluentBundle, FluentResource
 
 # Each language's own name, for the links that change it. Bokmål is what the application speaks.
 LANGUAGES = {"en": "English", "nb": "Norsk"}
+# English dates as Europe writes them.
+_DATES = {"en": "en_GB", "nb": "nb"}
 _SPOKEN = {"en": "en", "nb": "nb", "no": "nb", "nn": "nb"}
 
 
@@ -51,8 +53,8 @@ class Words:
         if here.date() == now.astimezone(self.zone).date():
             return hour
         is_this_year = here.year == now.astimezone(self.zone).year
-        pattern = "d MMM" if is_this_year else "d MMM y"
-        return f"{format_date(here.date(), pattern, locale=self.language)} {hour}"
+        skeleton = "MMMd" if is_this_year else "yMMMd"
+        return f"{format_skeleton(skeleton, here, self.zone, locale=_DATES[self.language])} {hour}"
 
     def ago(self, at: datetime, now: datetime) -> str:
         """A time as its distance: '3 minutes ago', 'in 20 seconds'."""

@@ -32,22 +32,25 @@
   // ── News and trouble, in regions that screen readers speak ──────────────────────────────────────────────────────────────────────────────
   const news = one("#news");
   let quiet = 0;
-  const tell = (content) => {
-    if (!content) return;
+  const tell = (content, place) => {
+    // What stands in sight already is spoken only.
+    const box = place?.getBoundingClientRect();
+    news.classList.toggle("unseen", Boolean(box && box.height && box.top >= 0 && box.bottom <= innerHeight));
     news.replaceChildren(content);
     clearTimeout(quiet);
     quiet = setTimeout(() => news.replaceChildren(), 12_000);
   };
-  const tellText = (text) => {
+  const tellText = (text, place) => {
     const line = document.createElement("p");
     line.textContent = text;
-    tell(line);
+    tell(line, place);
   };
   let trouble = "";
   const meet = (name) => {
     if (name === trouble) return;
     const was = trouble;
     trouble = name;
+    one("main").classList.toggle("stale", ["expired", "refused", "database", "service"].includes(name));
     one("#trouble").replaceChildren(...(name ? [said(name) ?? ""] : []));
     if (!name && (was === "database" || was === "service")) tell(said("back"));
     if (name === "expired") keepWords();
@@ -69,6 +72,7 @@
 
   // ── Taking over what differs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
   const asked = new Map(); // mentor → where its request's outcome is told
+  const told = new Map(); // mentor → that outcome
   const take = (old, fresh) => {
     if (old.innerHTML === fresh.innerHTML) return;
     const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
@@ -97,7 +101,7 @@
     card.classList.add("settled");
     const line = document.createElement("div");
     line.className = "outcome";
-    line.append(said("settled"));
+    line.append(told.get(card.dataset.mentor) ?? said("settled"));
     one(".badge", card)?.remove();
     one(".facts", card).replaceChildren(line);
     one("details", card)?.remove();
@@ -127,7 +131,7 @@
       before = card;
     }
     for (const [mentor, card] of old) {
-      if (asked.has(mentor) || card.contains(document.activeElement)) settle(card);
+      if (asked.has(mentor) || told.has(mentor) || card.contains(document.activeElement)) settle(card);
       else if (!card.classList.contains("settled")) card.remove();
     }
   };
@@ -188,12 +192,13 @@
     for (const [mentor, path] of [...asked]) {
       const response = await ask(path);
       if (!response.ok) continue;
-      const told = one("p", await page(await response.text()));
-      if (told.dataset.state === "waiting") continue;
+      const outcome = one("p", await page(await response.text()));
+      if (outcome.dataset.state === "waiting") continue;
       asked.delete(mentor);
+      told.set(mentor, outcome);
       const card = one(`article[data-mentor="${mentor}"]`);
-      if (card) one(".settled .outcome, .answer", card)?.replaceChildren(told);
-      tellText(told.textContent);
+      if (card) one(".settled .outcome, .answer", card)?.replaceChildren(outcome);
+      tellText(outcome.textContent, outcome);
     }
   };
 
@@ -276,11 +281,12 @@
         meet("expired");
         return;
       }
-      const told = one("p[data-state]", await page(await response.text()));
-      if (!told) throw new Error("no answer of ours");
-      slot.replaceChildren(told);
-      tellText(told.textContent);
+      const taken = one("p[data-state]", await page(await response.text()));
+      if (!taken) throw new Error("no answer of ours");
+      slot.replaceChildren(taken);
+      tellText(taken.textContent, taken);
       if (!response.ok) return;
+      told.delete(form.closest("article").dataset.mentor);
       asked.set(form.closest("article").dataset.mentor, response.headers.get("location"));
       form.elements.reason.value = "";
       form.elements.key.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();

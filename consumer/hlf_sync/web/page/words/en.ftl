@@ -43,7 +43,10 @@ since = Since
 why = Why it waits
 why-settled = State
 next-try = Next try
-tries = Tries so far
+tries = { $count ->
+    [one] after { $count } try
+   *[other] after { $count } tries
+}
 last-delivered = Last delivered
 never = Never
 open-application = Open in the application
@@ -56,7 +59,6 @@ state-in_doubt = Not confirmed
 state-dead_lettered = Given up
 state-held = Held back
 state-in_sync = Delivered
-at-and-ago = { $at } ({ $ago })
 
 why-due = It is about to be delivered.
 why-delivering = It is being delivered right now.
@@ -164,7 +166,6 @@ not-ours = Your account does not belong to the organisation whose mentors are sh
 # Trouble
 database-title = The database is not answering
 database-away = The database is not answering. Nothing is lost; this page goes on by itself when it is back.
-database-shown = What you see below is from before.
 keys-title = Sign-in cannot be checked at the moment
 keys-away = The service cannot check who you are at the moment. Try again in a minute.
 not-found-title = Not found

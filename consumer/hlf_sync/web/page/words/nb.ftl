@@ -41,7 +41,7 @@ since = Siden
 why = Hvorfor den venter
 why-settled = Status
 next-try = Neste forsøk
-tries = Forsøk så langt
+tries = etter { $count } forsøk
 last-delivered = Sist levert
 never = Aldri
 open-application = Åpne i applikasjonen
@@ -54,7 +54,6 @@ state-in_doubt = Ikke bekreftet
 state-dead_lettered = Oppgitt
 state-held = Holdt tilbake
 state-in_sync = Levert
-at-and-ago = { $at } ({ $ago })
 
 why-due = Den blir snart levert.
 why-delivering = Den blir levert akkurat nå.
@@ -156,7 +155,6 @@ not-ours = Kontoen din hører ikke til organisasjonen som likepersonene her tilh
 
 database-title = Databasen svarer ikke
 database-away = Databasen svarer ikke. Ingenting går tapt; siden går videre av seg selv når den er tilbake.
-database-shown = Det du ser nedenfor, er fra tidligere.
 keys-title = Pålogging kan ikke kontrolleres akkurat nå
 keys-away = Tjenesten kan ikke kontrollere hvem du er akkurat nå. Prøv igjen om et minutt.
 not-found-title = Ikke funnet
