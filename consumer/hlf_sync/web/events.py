@@ -20,6 +20,9 @@ from hlf_sync.web.headers import SECURITY
 # contract.md: a comment every 15 s, so that a proxy does not take silence for an end.
 COMMENT_S = 15.0
 PATIENCE_S = 10.0
+_LAST_WORD_S = 1.0
+# Where `serve` puts the connection, in the scope's state.
+TRANSPORT = "hlf_transport"
 MOST = 2_000
 
 
@@ -34,7 +37,7 @@ class Stream:
         self._place = begin
         self._left_s = caller.expires_s + LEEWAY_S - now_s
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the reader leaves, is too slow, or its token ends."""
         self._numbers.streams(1)
         gone = asyncio.ensure_future(_until_gone(receive))
@@ -46,21 +49,32 @@ class Stream:
         finally:
             for task in (gone, sending):
                 task.cancel()
-            await asyncio.gather(gone, sending, return_exceptions=True)
+            found = await asyncio.gather(gone, sending, return_exceptions=True)
             self._numbers.streams(-1)
+        await self._end(scope, send, is_slow=isinstance(found[1], TimeoutError | _TooSlowError))
+
+    async def _end(self, scope: Scope, send: Send, *, is_slow: bool) -> None:
+        """A reader that takes nothing would not take the end either: its connection is dropped,
+        with all that waits in it.
+        """
+        try:
+            if is_slow:
+                self._numbers.cut()
+                raise _TooSlowError
+            async with asyncio.timeout(_LAST_WORD_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (TimeoutError, _TooSlowError):
+            transport = scope.get("state", {}).get(TRANSPORT)
+            if transport is not None:
+                transport.abort()
 
     async def _run(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        try:
-            await self._send(send, [b"retry: 2000\n\n"])
-            if self._place is None:
-                await self._start_over(send)
-            while not self._board.is_closed:
-                await self._follow(send)
-        except (TimeoutError, _TooSlowError):
-            self._numbers.cut()
-        finally:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send(send, [b"retry: 2000\n\n"])
+        if self._place is None:
+            await self._start_over(send)
+        while not self._board.is_closed:
+            await self._follow(send)
 
     async def _start_over(self, send: Send) -> None:
         self._place, pieces = self._board.full()

@@ -6,14 +6,17 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.errors import SettingsError
 from hlf_sync.web.app import build
+from hlf_sync.web.events import TRANSPORT
 
 _log = structlog.get_logger()
 
@@ -28,6 +31,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Ours are set in `run`."""
         yield
+
+
+class _Protocol(H11Protocol):
+    """Lets a stream drop its own connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        """A caller has connected."""
+        self.app_state = {**self.app_state, TRANSPORT: transport}
+        super().connection_made(transport)
 
 
 async def run(settings: Settings) -> None:
@@ -56,6 +68,7 @@ def configuration(app: Starlette) -> uvicorn.Config:
     """
     return uvicorn.Config(
         app,
+        http=_Protocol,
         log_config=None,
         log_level="critical",
         access_log=False,

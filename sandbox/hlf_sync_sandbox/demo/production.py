@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from hlf_sync_sandbox.demo import storms, story, verdict
 from hlf_sync_sandbox.demo.application import Application
 from hlf_sync_sandbox.demo.cast import OURS, UNMAPPED, population
+from hlf_sync_sandbox.demo.coordinator import Coordinator
 from hlf_sync_sandbox.demo.sight import Watch
 from hlf_sync_sandbox.demo.view import View
 from hlf_sync_sandbox.demo.worker import HURRIED, Worker
@@ -41,9 +42,11 @@ def perform(sandbox: Sandbox, view: View) -> bool:
             ),
             "dim",
         )
+        coordinator = Coordinator(sandbox.web_link or "")
+        view.say(f"a coordinator's page, signed in: {coordinator.link}", "dim")
         watch = stack.enter_context(Watch(dsn, worker, dynamics))
         with view.live(lambda: watch.sight):
-            return _play(World(application, dynamics, worker, view), watch)
+            return _play(World(application, dynamics, worker, view, coordinator), watch)
 
 
 def _populate(application: Application, dynamics: DynamicsControl, view: View) -> None:
