@@ -1,14 +1,12 @@
-"""The service's own metrics, `hlf_sync_web_…`, at its /metrics. No subject, mentor or path of a
-caller's making is ever a label.
+"""The service's own metrics, `hlf_sync_web_…`, at its /metrics; what they mean is the table's word
+(telemetry/web_metric_table). No subject, mentor or path of a caller's making is ever a label.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from hlf_sync.web.auth.token import REASONS
+from hlf_sync.telemetry import web_metric_table as table
+from hlf_sync.telemetry.metric_table import Metric
 from hlf_sync.web.models import Counts
-
-REFUSALS = (*REASONS, "organization", "cross_site", "no_keys")
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Numbers:
@@ -16,46 +14,19 @@ class Numbers:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "hlf_sync_web_requests",
-            "answers of the coordinators' web service",
-            ("route", "status"),
-            registry=self._registry,
-        )
+        self._requests = self._counter(table.REQUESTS)
+        self._refused = self._counter(table.REFUSED)
+        self._cut = self._counter(table.CUT)
+        self._streams = self._gauge(table.STREAMS)
+        self._away = self._gauge(table.AWAY)
+        self._open = self._gauge(table.OPEN)
         self._seconds = Histogram(
-            "hlf_sync_web_request_seconds",
-            "how long an answer took (streams apart)",
-            buckets=_BUCKETS,
+            table.SECONDS.full_name,
+            table.SECONDS.meaning,
+            buckets=table.SECONDS.buckets,
             registry=self._registry,
-        )
-        self._refused = Counter(
-            "hlf_sync_web_refused",
-            "callers that were not let in",
-            ("reason",),
-            registry=self._registry,
-        )
-        self._cut = Counter(
-            "hlf_sync_web_streams_cut",
-            "event streams ended because their reader was too slow",
-            registry=self._registry,
-        )
-        self._streams = Gauge(
-            "hlf_sync_web_streams", "event streams open now", registry=self._registry
         )
         self._open_streams = 0
-        self._away = Gauge(
-            "hlf_sync_web_database_away",
-            "1 while PostgreSQL does not answer the web service",
-            registry=self._registry,
-        )
-        self._open = Gauge(
-            "hlf_sync_web_open_updates",
-            "visibility updates that are open, as coordinators see them",
-            ("state",),
-            registry=self._registry,
-        )
-        for reason in REFUSALS:
-            self._refused.labels(reason)
 
     def refused(self, reason: str) -> None:
         """A caller was not let in."""
@@ -88,3 +59,15 @@ class Numbers:
     def page(self) -> bytes:
         """What Prometheus reads."""
         return generate_latest(self._registry)
+
+    def _counter(self, metric: Metric) -> Counter:
+        made = Counter(metric.full_name, metric.meaning, metric.labels, registry=self._registry)
+        for values in metric.combinations() if metric.labels else ():
+            made.labels(*values)
+        return made
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        made = Gauge(metric.full_name, metric.meaning, metric.labels, registry=self._registry)
+        for values in metric.combinations() if metric.labels else ():
+            made.labels(*values)
+        return made

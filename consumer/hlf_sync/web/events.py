@@ -57,16 +57,13 @@ class Stream:
         """A reader that takes nothing would not take the end either: its connection is dropped,
         with all that waits in it.
         """
-        try:
-            if is_slow:
-                self._numbers.cut()
-                raise _TooSlowError
-            async with asyncio.timeout(_LAST_WORD_S):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except (TimeoutError, _TooSlowError):
-            transport = scope.get("state", {}).get(TRANSPORT)
-            if transport is not None:
-                transport.abort()
+        if is_slow:
+            self._numbers.cut()
+        elif await _is_taken(send):
+            return
+        transport = scope.get("state", {}).get(TRANSPORT)
+        if transport is not None:
+            transport.abort()
 
     async def _run(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -112,6 +109,16 @@ def begin_of(request: Request, board: Board) -> int | None:
     """
     asked = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
     return board.number(asked)
+
+
+async def _is_taken(send: Send) -> bool:
+    """Whether the reader takes the stream's end."""
+    try:
+        async with asyncio.timeout(_LAST_WORD_S):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _until_gone(receive: Receive) -> None:
