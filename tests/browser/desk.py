@@ -34,7 +34,7 @@ class Desk:
         width: int = 1100,
         is_scripted: bool = True,
     ) -> None:
-        self.service, self._pictures = service, pictures
+        self.service, self.pictures = service, pictures
         self._context = browser.new_context(
             locale=language,
             color_scheme=scheme,  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ class Desk:
 
     def picture(self, name: str) -> None:
         """Keep what is seen."""
-        self.page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
+        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
 
     def accessibility(self) -> list[str]:
         """What axe finds wrong, one line each."""

@@ -206,8 +206,7 @@ async def find(request: Request, who: Caller) -> Response:
     try:
         return RedirectResponse(f"/mentors/{UUID(wanted)}", 303)
     except ValueError:
-        words = words_of(request)
-        content = {"title": words("find"), "text": words("find-wrong")}
+        content = {"title": words_of(request)("find"), "text": ""}
         return not_found(request, who, {**content, "finding": wanted, "is_wrong": True})
 
 

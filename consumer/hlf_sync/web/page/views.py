@@ -46,6 +46,7 @@ class Moment:
     iso: str
     clock: str
     ago: str
+    is_past: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class Teller:
             iso=at.isoformat(timespec="seconds"),
             clock=self.words.clock(at, self.now),
             ago=self.words.ago(at, self.now),
+            is_past=at <= self.now,
         )
 
     def row(self, item: Item, asked: Forced | None = None) -> Row:

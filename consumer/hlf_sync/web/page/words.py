@@ -58,7 +58,7 @@ class Words:
 
     def ago(self, at: datetime, now: datetime) -> str:
         """A time as its distance: '3 minutes ago', 'in 20 seconds'."""
-        return format_timedelta(at - now, add_direction=True, threshold=1.2, locale=self.language)
+        return format_timedelta(at - now, add_direction=True, threshold=1.5, locale=self.language)
 
 
 @cache

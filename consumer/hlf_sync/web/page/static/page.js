@@ -100,7 +100,7 @@
     const hadFocus = card.contains(document.activeElement);
     card.classList.add("settled");
     const line = document.createElement("div");
-    line.className = "outcome";
+    line.className = "told";
     line.append(told.get(card.dataset.mentor) ?? said("settled"));
     one(".badge", card)?.remove();
     one(".facts", card).replaceChildren(line);
@@ -197,7 +197,7 @@
       asked.delete(mentor);
       told.set(mentor, outcome);
       const card = one(`article[data-mentor="${mentor}"]`);
-      if (card) one(".settled .outcome, .answer", card)?.replaceChildren(outcome);
+      if (card) one(".told, .answer", card)?.replaceChildren(outcome);
       tellText(outcome.textContent, outcome);
     }
   };
@@ -302,7 +302,9 @@
 
   // ── Time passes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
   const spoken = new Intl.RelativeTimeFormat(document.documentElement.lang);
-  const UNITS = [["day", 86_400, 129_600], ["hour", 3_600, 5_400], ["minute", 60, 90], ["second", 1, 0]];
+  // The server's own units (page/words.py, Babel): one and a half of each before it is used.
+  const SECONDS = { year: 31_536_000, month: 2_592_000, week: 604_800, day: 86_400, hour: 3_600, minute: 60 };
+  const UNITS = [...Object.entries(SECONDS).map(([unit, length]) => [unit, length, 1.5 * length]), ["second", 1, 0]];
   let ahead = 0;
   const setClock = () => {
     ahead = Number(body.dataset.now) - Date.now();
@@ -312,7 +314,8 @@
     for (const place of all("[data-ago]")) {
       const seconds = (Date.parse(place.dataset.ago) - now) / 1_000;
       const [unit, length] = UNITS.find(([, , from]) => Math.abs(seconds) >= from);
-      const text = spoken.format(Math.round(seconds / length), unit);
+      const isDue = "due" in place.dataset && seconds <= 0;
+      const text = isDue ? place.dataset.due : spoken.format(Math.round(seconds / length), unit);
       if (place.textContent !== text) place.textContent = text;
     }
     const left = Number(body.dataset.expires) - now;

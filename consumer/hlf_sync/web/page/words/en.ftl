@@ -78,6 +78,7 @@ why-rejected = Dynamics refused this update. Ask the administrator to look at th
 why-exhausted = Dynamics did not take this update in several tries. Choose “Sync now” to try again, or ask the administrator.
 why-in_sync = Nothing is pending for this mentor.
 
+next-due = now
 next-none = At once
 next-person = When the administrator has acted
 next-return = When deliveries go on
@@ -165,7 +166,7 @@ not-ours = Your account does not belong to the organisation whose mentors are sh
 
 # Trouble
 database-title = The database is not answering
-database-away = The database is not answering. Nothing is lost; this page goes on by itself when it is back.
+database-away = Nothing is lost; this page goes on by itself when it is back.
 keys-title = Sign-in cannot be checked at the moment
 keys-away = The service cannot check who you are at the moment. Try again in a minute.
 not-found-title = Not found

@@ -73,6 +73,7 @@ why-rejected = Dynamics avviste endringen. Be administratoren om å se på konta
 why-exhausted = Dynamics tok ikke imot endringen etter flere forsøk. Velg «Synkroniser nå» for å prøve igjen, eller spør administratoren.
 why-in_sync = Ingenting venter for denne likepersonen.
 
+next-due = nå
 next-none = Straks
 next-person = Når administratoren har handlet
 next-return = Når leveringen går videre
@@ -154,7 +155,7 @@ not-ours-title = Ingen tilgang
 not-ours = Kontoen din hører ikke til organisasjonen som likepersonene her tilhører.
 
 database-title = Databasen svarer ikke
-database-away = Databasen svarer ikke. Ingenting går tapt; siden går videre av seg selv når den er tilbake.
+database-away = Ingenting går tapt; siden går videre av seg selv når den er tilbake.
 keys-title = Pålogging kan ikke kontrolleres akkurat nå
 keys-away = Tjenesten kan ikke kontrollere hvem du er akkurat nå. Prøv igjen om et minutt.
 not-found-title = Ikke funnet
