@@ -1,5 +1,7 @@
 """`hlf-sync web`: thin; reads settings, has the service run."""
 
+import gc
+
 import typer
 
 from hlf_sync.commands.options import EnvFile, settings_from, warn_unknown
@@ -22,6 +24,11 @@ def web(env_file: EnvFile = None) -> None:
     from hlf_sync.telemetry.logs import configure  # noqa: PLC0415
     from hlf_sync.web.serve import run  # noqa: PLC0415
 
+    # The board holds many small objects without cycles: walked again and again they would cost more
+    # than all the rest.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     writer = configure(settings.log_level)
     try:
         uvloop.run(run(settings))

@@ -9,7 +9,7 @@ too long ago, is answered by starting over.
 import asyncio
 import secrets
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -45,6 +45,7 @@ class Board:
         self.is_away = False
         self._entries: dict[UUID, Entry] = {}
         self._sorted: list[Entry] | None = None
+        self._counts: Counts | None = None
         self._mark = secrets.token_hex(4)
         self._frames: deque[bytes] = deque(maxlen=KEPT)
         self._last = 0
@@ -114,10 +115,10 @@ class Board:
 
     def counts(self) -> Counts:
         """How many are open, by state."""
-        found: dict[str, int] = {}
-        for entry in self._entries.values():
-            found[entry.update.state.value] = found.get(entry.update.state.value, 0) + 1
-        return Counts(**found)
+        if self._counts is None:
+            found = Counter(entry.update.state.value for entry in self._entries.values())
+            self._counts = Counts(**found)
+        return self._counts
 
     def sorted(self) -> list[Entry]:
         """The oldest first."""
@@ -175,37 +176,40 @@ class Board:
         """What waits for all has changed: so has what each waits for."""
         is_said = len(self._entries) <= _MOST_AT_ONCE
         for entry in list(self._entries.values()):
-            self._put(entry.row, around, is_said=is_said)
+            self._put(entry.row, around, is_said=is_said, is_new=True)
 
     def _take(self, rows: Iterable[MentorRow], gone: Collection[UUID]) -> None:
         assert self.around is not None  # noqa: S101 - `_begin` has set it
         for row in rows:
-            self._put(row, self.around, is_said=True)
+            self._put(row, self.around, is_said=True, is_new=False)
         for mentor_id in gone:
             self._drop(mentor_id)
         self._wake()
 
-    def _put(self, row: MentorRow, around: Surroundings, *, is_said: bool) -> None:
-        judging = self.judging
+    def _put(self, row: MentorRow, around: Surroundings, *, is_said: bool, is_new: bool) -> None:
+        judging, before = self.judging, self._entries.get(row.mentor_id)
+        # A lease ends without the row's changing; all else that a judgement looks at is in the row.
+        may_differ = is_new or row.known.ledger.lease_until_s is not None
+        if before is not None and before.row == row and not may_differ:
+            return
         update = judge(row.known, around, judging.rules, judging.retry)
         if update is None:
             if len(self.closed) < 1_000:  # noqa: PLR2004 - a few tens exist; statuses are free text
                 self.closed.add(row.signature)
             self._drop(row.mentor_id)
             return
-        before = self._entries.get(row.mentor_id)
         if before is not None and before.row == row and before.update == update:
             return
         since_s = since(row, update, around, before.since_s if before else None)
         item = make_item(row, update, since_s, judging.mentor_url)
         self._entries[row.mentor_id] = Entry(row, update, item, since_s)
-        self._sorted = None
+        self._sorted = self._counts = None
         if is_said and (before is None or before.item != item):
             self._say("pending", _json(item))
 
     def _drop(self, mentor_id: UUID) -> None:
         if self._entries.pop(mentor_id, None) is not None:
-            self._sorted = None
+            self._sorted = self._counts = None
             self._say("resolved", f'{{"mentor_id":"{mentor_id}"}}'.encode())
 
     def _say(self, name: str, content: bytes) -> None:
