@@ -186,7 +186,7 @@ def test_the_pictures_of_the_papers_show_the_page_as_it_is(desk: SitDown, town: 
     own.card(waiting).get_by_label("Why? Others will see it.").fill(
         "She is ill and must be off the page today"
     )
-    own.picture("coordinators-pending")
+    page.screenshot(path=own.pictures / "coordinators-pending.png")
     phone = desk(width=360, scheme="dark", language="nb")
     phone.page.goto(f"{own.service.url}/#token={token()}")
     expect(phone.page.locator("article")).to_have_count(3)

@@ -73,6 +73,7 @@
   // ── Taking over what differs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
   const asked = new Map(); // mentor → where its request's outcome is told
   const told = new Map(); // mentor → that outcome
+  const early = new Set(); // mentors whose outcome came before the list knew
   const take = (old, fresh) => {
     if (old.innerHTML === fresh.innerHTML) return;
     const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
@@ -194,9 +195,14 @@
       if (!response.ok) continue;
       const outcome = one("p", await page(await response.text()));
       if (outcome.dataset.state === "waiting") continue;
+      const card = one(`article[data-mentor="${mentor}"]`);
+      if (outcome.dataset.state === "done" && card && one("details", card) && !early.delete(mentor)) {
+        early.add(mentor); // the list still shows it as open: ask for both once more, so that they agree
+        again = true;
+        continue;
+      }
       asked.delete(mentor);
       told.set(mentor, outcome);
-      const card = one(`article[data-mentor="${mentor}"]`);
       if (card) one(".told, .answer", card)?.replaceChildren(outcome);
       tellText(outcome.textContent, outcome);
     }
