@@ -16,6 +16,7 @@ from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
 from hlf_sync.commands import steer as cli_operate
 from hlf_sync.commands import top as cli_top
+from hlf_sync.commands import web as cli_web
 from hlf_sync.commands import why as cli_why
 from hlf_sync.commands.distrust import distrust
 from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
@@ -125,6 +126,7 @@ cli_replay.mount(app)
 cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
+cli_web.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"
