@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from hlf_sync.commands import doctor as cli_doctor
+from hlf_sync.commands import nightly as cli_nightly
 from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
@@ -115,6 +116,7 @@ cli_replay.mount(app)
 cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
+cli_nightly.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"

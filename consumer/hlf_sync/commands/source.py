@@ -72,6 +72,7 @@ def apply(
     values = connectors.places(
         organization=settings.organization,
         changes_topic=settings.changes_topic,
+        reminders_topic=settings.reminders_topic,
         source_file=settings.connect_source_file,
     )
     report = connectors.apply_connector(

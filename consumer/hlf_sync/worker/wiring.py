@@ -28,6 +28,7 @@ from hlf_sync.kafka.config import consumer_config
 from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letters import Origin
@@ -199,6 +200,9 @@ class _Assembly:
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
             "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
+            "nightly": Clockwork(
+                settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
+            ).run,
         }
         if settings.connect_url:
             url, login = settings.connect_url, clients.connect_login(settings)
