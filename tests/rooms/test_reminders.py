@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -246,7 +246,8 @@ async def test_dry_shows_what_would_be_written_and_writes_nothing(town: Town) ->
 
 POPULATION = """
 INSERT INTO app.mentor (id, organization_code, status)
-SELECT md5(n::text)::uuid, (ARRAY['HLF', 'HLF', 'HLF', 'XYZ'])[1 + n %% 4], (ARRAY['active', 'reinstated', 'paused', 'active', 'expired_cert'])[1 + n %% 5]
+SELECT md5(n::text)::uuid, (ARRAY['HLF', 'HLF', 'HLF', 'XYZ'])[1 + n %% 4],
+       (ARRAY['active', 'reinstated', 'paused', 'active', 'expired_cert'])[1 + n %% 5]
   FROM generate_series(1, %(count)s) n;
 INSERT INTO app.certification
 SELECT gen_random_uuid(), md5(n::text)::uuid, CASE WHEN n %% 11 = 0 THEN 'revoked' ELSE 'valid' END,
@@ -301,7 +302,7 @@ async def test_a_writer_that_is_killed_anywhere_leaves_all_or_nothing(town: Town
     """Its backend is terminated at a random moment; the next one writes what is left."""
     populate(town, 5_000)
     town.admin.execute("DELETE FROM hlf_sync.cert_expiry_reminders")
-    lottery = random.Random(7)
+    lottery = random.Random(7)  # noqa: S311
     for _ in range(10):
         task = asyncio.create_task(town.remind())
         await asyncio.sleep(lottery.uniform(0, 0.08))

@@ -4,6 +4,7 @@ Thin: reads settings, opens the connection, prints.
 
 import asyncio
 import json
+import sys
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres import reminders
 from hlf_sync.postgres.connections import connect, reaching
 from hlf_sync.postgres.reminders import Reminder
+from hlf_sync.telemetry.logs import configure
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -58,7 +60,11 @@ def nightly(
     settings.require("postgres_dsn")
     wanted = None if day is None else day.date()
     secret = secret_file("dynamics_client_secret", env_file)
-    answer = asyncio.run(_night(settings, secret, wanted))
+    writer = configure(settings.log_level, sys.stderr)
+    try:
+        answer = asyncio.run(_night(settings, secret, wanted))
+    finally:
+        writer.close()
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -128,7 +134,7 @@ def _answer(
         "run_date": run_date.isoformat(),
         "done_before": is_done_before,
         "finished": found[0],
-        "steps": found[1],
+        "steps": {step.name: found[1][step.name] for step in STEPS if step.name in found[1]},
     }
 
 

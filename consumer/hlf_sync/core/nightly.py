@@ -97,10 +97,8 @@ def is_step_due(mark: Mark | None, now_s: float) -> bool:
     """
     if mark is None:
         return True
-    if mark.outcome in _OVER:
-        return False
-    if mark.outcome is Outcome.RUNNING:
-        return True
+    if mark.outcome is not Outcome.FAILED:
+        return _is_left(mark)
     return now_s >= mark.tried_s + RETRY_AFTER_S[min(mark.attempts, len(RETRY_AFTER_S)) - 1]
 
 
@@ -110,8 +108,14 @@ def failed(attempts: int) -> Outcome:
 
 
 def is_over(steps: tuple[str, ...], marks: Mapping[str, Mark]) -> bool:
-    """Whether the night is finished: no step is left to try."""
-    return all(step in marks and marks[step].outcome in _OVER for step in steps)
+    """Whether the night is finished: no step is left to try. Asked when none is under way."""
+    return all(step in marks and not _is_left(marks[step]) for step in steps)
+
+
+def _is_left(mark: Mark) -> bool:
+    if mark.outcome is Outcome.RUNNING:
+        return mark.attempts < MOST_ATTEMPTS
+    return mark.outcome not in _OVER
 
 
 def overdue_s(local: datetime, at: time, newest: Night | None) -> float:
