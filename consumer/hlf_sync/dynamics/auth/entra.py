@@ -117,7 +117,17 @@ class FederatedToken:
         if _TOKEN.fullmatch(token) is None:
             message = f"{name} names a file that holds no token"
             raise SettingsError(message)
-        return {"client_assertion": token}
+        return {"client_assertion": _Assertion(SecretStr(token))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Assertion:
+    """A federated token as msal wants it, a callable; equal to another of the same token."""
+
+    token: SecretStr
+
+    def __call__(self) -> str:
+        return self.token.get_secret_value()
 
 
 @dataclass(frozen=True, slots=True)
