@@ -185,7 +185,6 @@ async def test_a_deleted_mentor_is_not_reminded_again(town: Town) -> None:
     assert await town.remind("2027-03-20T12:00Z") == 0
 
 
-@pytest.mark.requirement("R68")
 async def test_odd_ends_stop_nobody_else(town: Town) -> None:
     """Without an end, without a certificate, at the end of time: each alone, and the next mentor is
     reminded.

@@ -35,7 +35,7 @@ _ORDER = (
     fleet.LETTERS,
 )
 EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, kafka.REACH, *kafka.TOPICS, kafka.GROUP, registry.REACH,
-         registry.LETTERS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
+         registry.LETTERS, dynamics.ENDS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

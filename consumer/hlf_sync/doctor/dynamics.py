@@ -21,7 +21,8 @@ from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.errors import AuthError, SettingsError
 from hlf_sync.ports import CallResult
 
-TOKEN, WHO_AM_I = "dynamics.token", "dynamics.whoami"
+TOKEN, WHO_AM_I, ENDS = "dynamics.token", "dynamics.whoami", "dynamics.credential"
+_SOON_DAYS, _MANY_DAYS = 7, 30
 
 _FIX = (
     "look at HLF_SYNC_DYNAMICS_BASE_URL, HLF_SYNC_DYNAMICS_AUTHORITY, the firewall and DNS;"
@@ -57,7 +58,7 @@ _FIXES = {
 def examination(settings: Settings, secret_file: Path | None, clocks: Clocks) -> Examination:
     """Of the settings' environment."""
     return Examination(
-        "Dynamics", (TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX
+        "Dynamics", (ENDS, TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX
     )
 
 
@@ -65,9 +66,11 @@ async def _look(
     settings: Settings, secret_file: Path | None, clocks: Clocks
 ) -> AsyncIterator[Finding]:
     if (missing := _missing(settings)) is not None:
+        yield skipped(ENDS, missing)
         yield skipped(TOKEN, missing)
         yield skipped(WHO_AM_I, missing)
         return
+    yield _ends(clients.credential_days_left(settings, epoch_ms() / 1000))
     brief = settings.model_copy(update={"request_timeout_s": ASK_S})
     async with AsyncExitStack() as stack:
         transport = _Dated(clients.open_dynamics_transport(brief, 1), clocks)
@@ -91,6 +94,17 @@ def _missing(settings: Settings) -> str | None:
             ", and delivery is shadow" if settings.delivery == "shadow" else ""
         )
     return None
+
+
+def _ends(days: float | None) -> Finding:
+    """How long the certificate or the secret still lasts."""
+    if days is None:
+        return ok(ENDS, "has no end that the settings or a certificate tell")
+    if days > _MANY_DAYS:
+        return ok(ENDS, f"ends in {days:.0f} days")
+    text = f"ends in {days:.1f} days" if days > 0 else f"ended {-days:.1f} days ago"
+    fix = "ask HLF's IT for a new one: 'Rotating the credentials' in docs/operators.md"
+    return (fail if days <= _SOON_DAYS else warn)(ENDS, text, fix)
 
 
 async def _token(credentials: RenewingCredentials) -> Finding:

@@ -3,6 +3,7 @@ docs/settings.md`. A test compares the two.
 """
 
 import sys
+from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -38,6 +39,7 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "file",
+    date: "date",
     SecretStr: "**secret** text",
 }
 

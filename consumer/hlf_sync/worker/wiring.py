@@ -46,8 +46,10 @@ from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
 from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
+from hlf_sync.watch.credential_end import CredentialEnd
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
 from hlf_sync.watch.monitor import Monitor
+from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
@@ -139,7 +141,12 @@ class _Assembly:
             self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
         )
         watch = self._watch(scheduler, stages.gate)
+        nights = NightWatch(
+            self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
+        )
         status = Status(
+            nights=nights,
+            credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
             stages=stages,
             scheduler=scheduler,
             source=source,
@@ -162,6 +169,7 @@ class _Assembly:
             "monitor": monitor.run,
             "watch": watch.run,
             "verdict": status.watch_verdict,
+            "nights": nights.run,
             **self._services(stages, scheduler, credentials),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
