@@ -32,7 +32,9 @@ _DUE = """
            CASE WHEN isfinite(f.certificate_expires_at)
                 THEN (f.certificate_expires_at AT TIME ZONE %(zone)s)::date END AS expiry
       FROM hlf_sync.mentor_facts f JOIN threshold t USING (organization) CROSS JOIN today
-     WHERE f.status = ANY (%(statuses)s::text[]) AND f.certificate_expires_at > hlf_sync.now()),
+     WHERE f.status = ANY (%(statuses)s::text[]) AND f.certificate_expires_at > hlf_sync.now()
+       -- Roughly, before the calendar is asked: two days are more than any zone is away.
+       AND f.certificate_expires_at < hlf_sync.now() + make_interval(days => t.widest + 2)),
   due AS (
     SELECT mentor_id, organization, certification_id, expiry, expiry - day AS days_left,
            (SELECT min(d) FROM unnest(days) AS d WHERE d >= expiry - day) AS threshold_day
