@@ -3,6 +3,7 @@ that die, steps that fail, the lock, and the command.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -27,6 +28,8 @@ from hlf_sync.nightly.steps import STEPS
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.telemetry.metrics import Metrics
+from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.worker import leader as leader_module
 from hlf_sync.worker.leader import Scheduler
 
@@ -481,3 +484,58 @@ async def test_off_means_never(town: Town) -> None:
     town.at(NIGHT, 12, 0)
     assert town.nights() == {}
     assert town.looks == 0
+
+
+@pytest.mark.requirement("R63")
+async def test_the_leader_tells_an_overdue_night_its_steps_and_what_was_found(town: Town) -> None:
+    """As metrics and for /status; a worker that does not lead tells nothing."""
+    at = town.settings.nightly_time
+    assert at is not None
+    done = {"outcome": "done", "attempts": 1, "tried_s": 0.0, "seconds": 1.5}
+    counts = {
+        "reconcile": {**done, "unexplained": 0, "repeated_reminders": 2},
+        "reminders": {**done, "written": 5},
+        "verify": {"outcome": "failed", "attempts": 2, "tried_s": 0.0},
+    }
+    town.at(NIGHT, 4, 30)
+    town.admin.execute(
+        "INSERT INTO hlf_sync.nightly_run (run_date, counts) VALUES (%s, %s)",
+        (NIGHT, json.dumps(counts)),
+    )
+    metrics = Metrics(lambda: 0)
+    async with open_pool(town.dsn, size=1) as pool:
+        watch = NightWatch(pool, town.settings.time_zone, at, lambda: True)
+        watch.sight = await watch._look(at)
+    watch.show(metrics)
+    page = metrics.page().decode()
+    for line in (
+        "hlf_sync_nightly_overdue_seconds 7200.0",
+        'hlf_sync_nightly_step{outcome="failed",step="verify"} 1.0',
+        'hlf_sync_nightly_step{outcome="failed",step="reminders"} 0.0',
+        'hlf_sync_nightly_step_seconds{step="reminders"} 1.5',
+        "hlf_sync_nightly_reminders 5.0",
+        'hlf_sync_duplicates{kind="calls"} 0.0',
+        'hlf_sync_duplicates{kind="reminders"} 2.0',
+    ):
+        assert f"\n{line}\n" in page
+    assert watch.content() == {
+        "run_date": str(NIGHT),
+        "overdue_s": 7200,
+        "steps": {"reconcile": "done", "reminders": "done", "verify": "failed"},
+    }
+    watch.sight = None
+    watch.show(metrics)
+    assert "\nhlf_sync_nightly_overdue_seconds " not in metrics.page().decode()
+
+
+@pytest.mark.requirement("R63")
+async def test_the_reconciling_step_reports_reminders_that_came_twice(town: Town) -> None:
+    town.at(NIGHT, 4, 0)
+    mentor_id = town.mentor()
+    for day in ("2027-05-20", "2027-05-21"):
+        town.admin.execute(
+            "INSERT INTO hlf_sync.cert_expiry_reminders VALUES (%s, 30, %s, 'HLF', NULL)",
+            (mentor_id, day),
+        )
+    found = await run(town, "nightly", DELIVERY="shadow")
+    assert found["steps"]["reconcile"]["repeated_reminders"] == 1
