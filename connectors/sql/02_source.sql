@@ -257,7 +257,8 @@ $identity$;
 
 -- ── Rights ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 -- Whole-table rights given earlier, by hand or by default privileges, would reach the personal columns.
-REVOKE ALL ON app.mentor, app.certification, hlf_sync.contact_mapping, hlf_sync.sync_request, hlf_sync.dbz_heartbeat, hlf_sync.dbz_signal
+REVOKE ALL ON app.mentor, app.certification, hlf_sync.contact_mapping, hlf_sync.sync_request, hlf_sync.dbz_heartbeat, hlf_sync.dbz_signal,
+              hlf_sync.cert_expiry_reminders
   FROM hlf_cdc;
 REVOKE ALL ON app.mentor, app.certification FROM hlf_sync;
 
@@ -266,6 +267,7 @@ GRANT SELECT (id, organization_code, status) ON app.mentor TO hlf_cdc;
 GRANT SELECT (id, mentor_id, status, expires_at) ON app.certification TO hlf_cdc;
 GRANT SELECT (mentor_id) ON hlf_sync.contact_mapping TO hlf_cdc;
 GRANT SELECT (id, mentor_id, triggered_by, dead_letter_id) ON hlf_sync.sync_request TO hlf_cdc;
+GRANT SELECT (mentor_id, threshold_day, certification_expiry_date, organization, certification_id, created_at) ON hlf_sync.cert_expiry_reminders TO hlf_cdc;
 GRANT SELECT (id, ts), UPDATE (ts) ON hlf_sync.dbz_heartbeat TO hlf_cdc;
 -- Rows in it start and stop snapshots: a control plane. Debezium writes its watermarks, an administrator the signals, nobody else.
 GRANT SELECT, INSERT, DELETE ON hlf_sync.dbz_signal TO hlf_cdc;
@@ -291,8 +293,11 @@ DECLARE
         app.certification (id, mentor_id, status, expires_at),
         hlf_sync.contact_mapping (mentor_id),
         hlf_sync.sync_request (id, mentor_id, triggered_by, dead_letter_id),
+        hlf_sync.cert_expiry_reminders (mentor_id, threshold_day, certification_expiry_date, organization, certification_id, created_at)
+            WHERE (organization = %L),
         hlf_sync.dbz_heartbeat,
         hlf_sync.dbz_signal$tables$,
+        coalesce(nullif(current_setting('hlf_sync.organization', true), ''), 'HLF'),
         coalesce(nullif(current_setting('hlf_sync.organization', true), ''), 'HLF'));
     known  record;
 BEGIN

@@ -11,6 +11,7 @@ import typer
 
 from hlf_sync.commands import connector_steps
 from hlf_sync.commands import doctor as cli_doctor
+from hlf_sync.commands import nightly as cli_nightly
 from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
@@ -127,6 +128,7 @@ cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
 cli_web.mount(app)
+cli_nightly.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"

@@ -4,7 +4,6 @@ parts, prints. Progress goes to stderr.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,21 +11,16 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hlf_sync import clients, operate
+from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
-from hlf_sync.core.breaker import BreakerPolicy
-from hlf_sync.core.decide import Rules
-from hlf_sync.core.pacing import PacingPolicy
-from hlf_sync.postgres import delivery_blockers as surroundings
-from hlf_sync.postgres.connections import Pool, connect, open_pool
-from hlf_sync.postgres.fleet_state import FleetTable
+from hlf_sync.postgres.connections import connect, open_pool
 from hlf_sync.reconcile import roll
-from hlf_sync.reconcile.column import Column, ColumnPolicy
-from hlf_sync.reconcile.difference import Patience
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.reconcile.page import show
+from hlf_sync.reconcile.parts import column_reader
+from hlf_sync.reconcile.parts import patience as patience_of
 from hlf_sync.reconcile.report import Report
 
 _out = Terminal(highlight=False)
@@ -109,7 +103,7 @@ def reconcile(
         settings.require("dynamics_base_url")
         settings.require_credentials()
     only = [operate.mentor(text) for text in mentors or []]
-    wish = Wish(only, repair, days, settle, _patience(settings))
+    wish = Wish(only, repair, days, settle, patience_of(settings))
     report = asyncio.run(
         _reported(
             settings,
@@ -152,45 +146,11 @@ async def _reported(
         )
         column = None
         if gate_patience_s is not None:
-            column = _column(settings, pool, gate_patience_s, secret, _Sayer())
+            column = column_reader(settings, pool, gate_patience_s, secret, _Sayer())
             stack.push_async_callback(column.client.aclose)
         return await Inspection(
             settings, pool, wish, column, lambda count: bar.advance(task, count)
         ).run()
-
-
-def _column(
-    settings: Settings,
-    pool: Pool,
-    patience_s: float,
-    secret: Path | None,
-    say: Callable[[str], None],
-) -> Column:
-    transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
-    client = clients.dynamics_client(
-        settings, clients.dynamics_credentials(settings, secret, transport), transport
-    )
-    breaker = BreakerPolicy(
-        settings.breaker_failure_threshold, settings.breaker_cool_down_s, probe_s=settings.lease_s
-    )
-    pace = PacingPolicy(
-        settings.pace_requests_per_s, settings.pace_burst, settings.pace_concurrency
-    )
-    policy = ColumnPolicy(
-        patience_s, settings.breaker_failure_threshold, settings.retry_max_attempts, pace
-    )
-    fleet = FleetTable(pool, settings.organization, breaker)
-    return Column(
-        client, fleet, pool, lambda: surroundings.read(pool, settings.organization), policy, say
-    )
-
-
-def _patience(settings: Settings) -> Patience:
-    """Ordinary times as the settings have them: what a delivery may take, a late effect, and some
-    for good measure.
-    """
-    stall_s = settings.delivery_deadline_s + settings.lease_s + settings.late_effect_s + 15.0
-    return Patience(stall_s=stall_s, rules=Rules(organization=settings.organization))
 
 
 class _Sayer:

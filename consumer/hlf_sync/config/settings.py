@@ -7,6 +7,7 @@ docs/settings.md is generated from here.
 
 import os
 from collections.abc import Mapping
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -84,6 +85,9 @@ class Settings(BaseModel):
     dead_letters_topic: str = Field(
         "hlf.mentor.dead-letters", description="topic of what could not be delivered"
     )
+    reminders_topic: str = Field(
+        "hlf.mentor.reminders", description="topic of the reminders before a certificate's end"
+    )
     schema_registry_url: str | None = Field(
         None, description="Confluent-compatible root: {url}/schemas/ids/N answers"
     )
@@ -136,6 +140,17 @@ class Settings(BaseModel):
     )
     dynamics_client_certificate_password: SecretStr | None = Field(
         None, description="the certificate file's password"
+    )
+    dynamics_client_secret_ends: date | None = Field(
+        None,
+        description="day on which the client secret ends, as Entra shows it: for metric and alerts",
+    )
+    dynamics_federated_token_file: Path | None = Field(
+        None,
+        description=(
+            "file with the token of a workload identity, read anew for each sign-in, instead of a"
+            " secret"
+        ),
     )
     dynamics_managed_identity: bool = Field(
         default=False,
@@ -196,8 +211,16 @@ class Settings(BaseModel):
         60, description="how long PostgreSQL, Kafka and the registry may be away at start"
     )
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
+    nightly_at: str = Field(
+        "02:30",
+        pattern=r"^(off|([01]\d|2[0-3]):[0-5]\d)$",
+        description="local time of the nightly work, HH:MM; off = never",
+    )
     time_zone: str = Field(
         "Europe/Oslo", description="IANA name; local dates of nights and reminders"
+    )
+    break_glass_dir: Path | None = Field(
+        None, description="where the nightly work leaves the newest break-glass rosters"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
@@ -423,6 +446,11 @@ class Settings(BaseModel):
         return value.get_secret_value() if value else ""
 
     @property
+    def nightly_time(self) -> time | None:
+        """Local time of the nightly work; None when it is off."""
+        return None if self.nightly_at == "off" else time.fromisoformat(self.nightly_at)
+
+    @property
     def otel(self) -> dict[str, str]:
         """What the env file says to OpenTelemetry itself; may hold secrets
         (OTEL_EXPORTER_OTLP_HEADERS).
@@ -447,7 +475,8 @@ class Settings(BaseModel):
         if self.dynamics_managed_identity:
             return
         self.require("dynamics_tenant_id", "dynamics_client_id")
-        if self.dynamics_client_secret is None and self.dynamics_client_certificate_file is None:
+        files = (self.dynamics_client_certificate_file, self.dynamics_federated_token_file)
+        if self.dynamics_client_secret is None and files == (None, None):
             self.require("dynamics_client_secret")
 
 

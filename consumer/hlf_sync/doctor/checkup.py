@@ -50,7 +50,7 @@ _ORDER = (
 )
 EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, connect.POSITION,
          kafka.REACH, *kafka.TOPICS, kafka.PROTOCOL, kafka.GROUP, registry.REACH,
-         registry.LETTERS, dynamics.TOKEN, dynamics.WHO_AM_I, web.REACH,
+         registry.LETTERS, dynamics.ENDS, dynamics.TOKEN, dynamics.WHO_AM_I, web.REACH,
          web.ROLE, web.KEYS, CLOCK)  # fmt: skip
 
 

@@ -3,6 +3,7 @@ docs/settings.md`. A test compares the two.
 """
 
 import sys
+from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -42,6 +43,7 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "file",
+    date: "date",
     SecretStr: "**secret** text",
     KafkaOptions: "JSON object, **may hold secrets**",
     tuple[str, ...]: "text, comma-separated",

@@ -31,7 +31,7 @@ from hlf_sync.postgres.connections import NOT_READY, Pool, array, reaching
 # statement. LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors:
 # each row is a few index look-ups.
 _READ = """
-SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id::text,
+SELECT extract(epoch FROM hlf_sync.now())::float8, pg_current_snapshot()::text, wanted.id::text,
        f.mentor_id IS NOT NULL, f.organization::text, f.status::text, f.certification_id::text,
        extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status::text,
        m.contact_id::text,

@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 _DUE = """
 WITH due AS (
   SELECT mentor_id, state FROM hlf_sync.mentor_ledger
-   WHERE reevaluate_at <= now() AND (%(is_live)s OR state <> 'pending')
+   WHERE reevaluate_at <= hlf_sync.now() AND (%(is_live)s OR state <> 'pending')
    ORDER BY reevaluate_at LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), asked AS (
   INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
