@@ -10,6 +10,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from hlf_sync.commands import break_glass as cli_break_glass
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
@@ -115,6 +116,7 @@ cli_replay.mount(app)
 cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
+cli_break_glass.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"
