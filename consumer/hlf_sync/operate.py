@@ -18,9 +18,10 @@ from psycopg.rows import DictRow, dict_row
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, decide
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import DependencyError, HaltError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.postgres.steering import act_as, pauses
 
 Connection = psycopg.Connection[DictRow]
 
@@ -111,9 +112,10 @@ def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_sha
     not move; in shadow, what is owed is at rest.
     """
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger"
-        " WHERE state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
-        " OR state <> 'dead_lettered' AND updated_at <= %s) AS found",
+        "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger l"
+        " WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id = l.mentor_id)"
+        " AND (state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
+        " OR state <> 'dead_lettered' AND updated_at <= %s)) AS found",
         (is_shadow, asked_at),
     ).fetchone()
     return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)
@@ -140,10 +142,10 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
 
 def lift(connection: Connection, reason: HaltReason) -> bool:
     """Take a halt away; False when it did not hold."""
-    return (
-        connection.execute("DELETE FROM hlf_sync.halt WHERE reason = %s", (reason.value,)).rowcount
-        > 0
-    )
+    with connection.transaction():
+        act_as(connection, getpass.getuser(), "hlf-sync resume")
+        statement = "DELETE FROM hlf_sync.halt WHERE reason = %s"
+        return connection.execute(statement, (reason.value,)).rowcount > 0
 
 
 def held_removals(connection: Connection, rules: Rules) -> list[MentorId]:
@@ -184,6 +186,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
     held back while this goes on stays held.
     """
     with connection.transaction():
+        act_as(connection, getpass.getuser(), reason)
         connection.execute(
             "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND held_at < now() -"
             " interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",
@@ -200,10 +203,22 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
 
 
 def halts(connection: Connection) -> list[DictRow]:
-    """What halts now."""
+    """What halts now, and whether an operator has paused everybody."""
     return connection.execute(
-        "SELECT reason, since, detail FROM hlf_sync.halt ORDER BY since"
+        "SELECT reason, since, detail FROM hlf_sync.halt UNION ALL SELECT 'paused', since,"
+        " 'by ' || paused_by || ': ' || reason FROM hlf_sync.pause WHERE mentor_id IS NULL"
+        " ORDER BY since"
     ).fetchall()
+
+
+def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
+    """Raise `HaltError` while an operator has paused this mentor: nothing will be called."""
+    for row in pauses(connection):
+        if row["mentor_id"] == mentor_id:
+            raise HaltError(
+                f"{mentor_id} is paused by {row['paused_by']} ({row['reason']}); the request waits"
+                f" for `hlf-sync unpause --mentor {mentor_id}`"
+            )
 
 
 def ledger_row(connection: Connection, mentor_id: MentorId) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ class Known(NamedTuple):
     former_contact_id: ContactId | None = (
         None  # that one, while we left it visible and it is nobody else's
     )
+    is_paused: bool = False  # an operator has paused this mentor, or all deliveries
 
 
 @dataclass(frozen=True, slots=True)

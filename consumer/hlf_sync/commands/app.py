@@ -16,6 +16,7 @@ from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
 from hlf_sync.commands import steer as cli_operate
+from hlf_sync.commands import steering as cli_steering
 from hlf_sync.commands import top as cli_top
 from hlf_sync.commands import why as cli_why
 from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
@@ -117,6 +118,7 @@ cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
 cli_break_glass.mount(app)
+cli_steering.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"

@@ -7,7 +7,6 @@ turns them into exit codes.
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from rich.console import Console
 from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.times import time_of
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LetterKind
 from hlf_sync.errors import HaltError, SettingsError
@@ -42,7 +42,6 @@ _out = Console(soft_wrap=False)
 _error = Console(stderr=True)
 
 _KINDS = (*(kind.value for kind in LetterKind), UNREADABLE)
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FILTERS = "Filters"
 _PACE = "Pace"
 
@@ -384,18 +383,7 @@ def _kind(word: str) -> str:
 
 
 def _time(option: str, text: str | None) -> int | None:
-    """A time as epoch milliseconds: ISO 8601 (UTC where no zone is given), or an age."""
-    if text is None:
-        return None
-    if age := re.fullmatch(r"(\d+)([smhd])", text):
-        return epoch_ms() - int(age[1]) * _AGES[age[2]] * 1000
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option} {text}: neither a time (2026-03-01T12:00) nor an age (90m, 2h, 3d)"
-        ) from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    return None if text is None else time_of(option, text)
 
 
 def _say(line: str) -> None:

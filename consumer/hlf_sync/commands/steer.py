@@ -50,6 +50,7 @@ def force(
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
+            operate.require_not_paused(connection, mentor_id)
             rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,

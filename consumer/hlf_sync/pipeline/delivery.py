@@ -237,6 +237,7 @@ class Delivery:
             isinstance(decision, Command)
             and decision.operation is job.command.operation
             and is_same_contact
+            and not known.is_paused
         )
         # After a former contact it is the new one's turn at once.
         look_s = (

@@ -212,7 +212,7 @@ class Screening:
                     settled.append((entry, settlement, outcome))
             case Refuse(error_code):
                 self._refuse(entry, known, LetterKind.REFUSED, error_code)
-            case Command() if self._policy.is_shadow:
+            case Command() if self._policy.is_shadow or known.is_paused:
                 settled.append(
                     (
                         entry,

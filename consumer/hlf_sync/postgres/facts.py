@@ -28,6 +28,7 @@ SELECT extract(epoch FROM now())::float8, pg_current_snapshot()::text, wanted.id
        l.contact_id <> m.contact_id,
        CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible'
              AND NOT EXISTS (SELECT FROM hlf_sync.contact_mapping o WHERE o.contact_id = l.contact_id) THEN l.contact_id::text END,
+       EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = wanted.id),
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
        extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent
@@ -106,6 +107,7 @@ def _known(row: Sequence[Any]) -> Known:
         contact_id,
         is_remapped,
         former,
+        is_paused,
         has_ledger,
         *ledger,
     ) = row
@@ -119,7 +121,9 @@ def _known(row: Sequence[Any]) -> Known:
         ContactId(contact_id) if contact_id else None,
         ContactId(former) if former else None,
     )
-    return Known(facts, known_row, has_ledger, contact, bool(is_remapped), former_contact)
+    return Known(
+        facts, known_row, has_ledger, contact, bool(is_remapped), former_contact, is_paused
+    )
 
 
 def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:
