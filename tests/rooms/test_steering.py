@@ -98,16 +98,12 @@ async def test_everybody_is_paused_and_who_was_set_aside_is_asked_for_afterwards
         assert not await desk.claims(mentor_id)
         await desk.set_aside(mentor_id)
     answer = await desk.run("unpause", "--reason", "moved", "--json")
-    assert (
-        answer.content
-        == {
-            "unpaused": "all",
-            "was_paused": True,
-            "asked_for": 4,
-            "still_paused": 1,
-        }
-        or answer.content["asked_for"] == 2
-    )
+    assert answer.content == {
+        "unpaused": "all",
+        "was_paused": True,
+        "asked_for": 2,
+        "still_paused": 1,
+    }
     assert set(desk.asked()) == {one, two}
     assert await desk.claims(one)
     assert not await desk.claims(apart)
@@ -124,8 +120,9 @@ async def test_pause_waits_for_the_call_that_is_on_its_way_and_says_so_when_it_d
     with pytest.raises(Exception, match="1 calls that began before"):
         await desk.run("pause", "--mentor", her, "--reason", "x", "--timeout", "0")
     waiting = asyncio.create_task(desk.run("pause", "--reason", "all", "--json"))
-    while not desk.sql("SELECT FROM hlf_sync.pause WHERE mentor_id IS NULL"):
-        await asyncio.sleep(0)
+    while not desk.sql("SELECT 1 FROM hlf_sync.pause WHERE mentor_id IS NULL"):
+        assert not waiting.done(), waiting
+        await asyncio.sleep(0.01)
     assert not waiting.done()
     desk.sql("UPDATE hlf_sync.mentor_ledger SET lease_owner = NULL, lease_until = NULL")
     assert (await waiting).content["paused"] == "all"

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hlf_sync.commands import break_glass as cli_break_glass
 from hlf_sync.commands import doctor as cli_doctor
+from hlf_sync.commands import pending as cli_pending
 from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
@@ -119,6 +120,7 @@ cli_why.mount(app)
 cli_reconcile.mount(app)
 cli_break_glass.mount(app)
 cli_steering.mount(app)
+cli_pending.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"
