@@ -6,7 +6,7 @@ door.
 """
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -91,42 +91,58 @@ def is_handled(
     )
 
 
-def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
-    """Ask for everybody in the view and in the ledger; the number of requests, and when by
-    PostgreSQL's clock.
+def sweep(
+    connection: Connection, reason: str, only: Sequence[MentorId] | None = None
+) -> tuple[int, datetime]:
+    """Ask for everybody in the view and in the ledger, or for these; the number of requests, and
+    when by PostgreSQL's clock.
     """
+    values = (getpass.getuser(), reason, None if only is None else list(only))
     with connection.transaction():
         now = connection.execute("SELECT now() AS now").fetchone()
         count = connection.execute(
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
-            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
-            (getpass.getuser(), reason),
+            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m"
+            " WHERE mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
+            values,
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
     return count, now["now"]
 
 
-def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_shadow: bool) -> bool:
-    """Whether everybody has been looked at since and nobody is under way. An open dead letter need
-    not move; in shadow, what is owed is at rest.
+def is_swept(
+    connection: Connection,
+    asked_at: datetime,
+    rules: Rules,
+    *,
+    is_shadow: bool,
+    only: Sequence[MentorId] | None = None,
+) -> bool:
+    """Whether everybody, or all of these, have been looked at since and none is under way. An open
+    dead letter need not move; in shadow, what is owed is at rest, and so is whom an operator has
+    paused.
     """
+    chosen = None if only is None else list(only)
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger l"
         " WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id = l.mentor_id)"
         " AND (state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
-        " OR state <> 'dead_lettered' AND updated_at <= %s)) AS found",
-        (is_shadow, asked_at),
+        " OR state <> 'dead_lettered' AND updated_at <= %s)"
+        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))) AS found",
+        (is_shadow, asked_at, chosen),
     ).fetchone()
-    return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)
+    is_open = row is None or row["found"]
+    return not is_open and not _is_anybody_new_due(connection, rules, chosen)
 
 
-def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
+def _is_anybody_new_due(connection: Connection, rules: Rules, only: list[MentorId] | None) -> bool:
     """Whether somebody without a ledger row would be called for, or get a letter."""
     rows = connection.execute(
         "SELECT mentor_id::text FROM hlf_sync.mentor_facts f WHERE organization = %s"
-        " AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)",
-        (rules.organization,),
+        " AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)"
+        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
+        (rules.organization, only),
     ).fetchall()
     mentor_ids = [MentorId(row["mentor_id"]) for row in rows]
     readings = (

@@ -20,9 +20,9 @@ from hlf_sync.break_glass.file import write_private
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, next_look_s
-from hlf_sync.core.model import Command, ContactId, MentorId, NoCall, Visibility
+from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
+from hlf_sync.core.should_be import should_be
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.pipeline.job import due
 from hlf_sync.ports import Known
 from hlf_sync.postgres.population import read_everybody
 
@@ -191,14 +191,8 @@ def _roster(
 
 def _shown(known: Known, now_s: float, rules: Rules) -> Visibility | None:
     """What the contact should show; None where nothing would ever be called for it."""
-    decision = due(known._replace(former_contact_id=None), known.ledger, now_s, rules)
-    match decision:
-        case Command(operation):
-            return operation.wanted
-        case NoCall() if not decision.is_out_of_scope:
-            return known.ledger.applied
-        case _:
-            return None
+    found = should_be(known.facts, known.ledger, now_s, rules)
+    return None if isinstance(found, Refuse) else found
 
 
 def _row(entry: Entry, as_of_ms: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hlf_sync.commands import break_glass as cli_break_glass
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import pending as cli_pending
 from hlf_sync.commands import reconcile as cli_reconcile
+from hlf_sync.commands import rehearse as cli_rehearse
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
 from hlf_sync.commands import steer as cli_operate
@@ -121,6 +122,7 @@ cli_reconcile.mount(app)
 cli_break_glass.mount(app)
 cli_steering.mount(app)
 cli_pending.mount(app)
+cli_rehearse.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"

@@ -14,7 +14,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_mentor import WORDS, Cause
 from hlf_sync.errors import SettingsError
-from hlf_sync.postgres.open_mentors import OpenMentor, read_open
+from hlf_sync.pending.open_mentors import OpenMentor, read_open
 
 _out = Console(highlight=False)
 _A_SCREENFUL = 20

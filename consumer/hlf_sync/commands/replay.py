@@ -66,7 +66,7 @@ FailureRatio = Annotated[
     ),
 ]
 LetterIds = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False
     ),
@@ -315,10 +315,22 @@ def watch(
 @replay_app.command()
 def close(
     *,
-    letter_ids: LetterIds,
+    letter_ids: LetterIds = None,
     reason: Annotated[
         str, typer.Option("--reason", help="What was found and done; kept with your name.")
     ],
+    plan_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Close what this plan found to be a person's matter: `replay plan` with filters"
+            " makes it.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Needed with --plan and without a terminal.")
+    ] = False,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -327,10 +339,27 @@ def close(
 
     For records that nobody can read, above all. A mentor that the letter names is looked at once
     more. Letters that are due cannot be closed: apply them.
-    """
-    from hlf_sync.replay import session  # noqa: PLC0415 - as above
 
-    found = _work(settings_from(env_file), lambda place: session.close(place, letter_ids, reason))
+    Many at once: `replay plan --kind undecodable --since 2d --output FILE`, look at it, then
+    `replay close --plan FILE --reason TEXT`. Shows how many, asks, and judges each letter again:
+    what has become due meanwhile stays open. A plan that was edited is refused (exit 2).
+    """
+    from hlf_sync.replay import plan_file, session  # noqa: PLC0415 - as above
+
+    if bool(letter_ids) == (plan_path is not None):
+        raise SettingsError("either ids of letters, or --plan FILE")
+    if plan_path is None:
+        found = _work(
+            settings_from(env_file), lambda place: session.close(place, letter_ids or [], reason)
+        )
+    else:
+        planned = plan_file.read(plan_path)
+        count = len(planned.to_investigate)
+        if count and not yes:
+            must_agree(f"Close {count} letters of {plan_path} for good?")
+        found = _work(
+            settings_from(env_file), lambda place: session.close_plan(place, planned, reason)
+        )
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import HaltReason, Trigger
 from hlf_sync.errors import HaltError, SettingsError
@@ -78,20 +79,27 @@ def force(
 def sweep(
     wait: Wait = False,
     reason: Reason = "sweep",
+    mentors: Mentors = None,
+    file: File = None,
+    since: Since = None,
+    statuses: Statuses = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times
-    at once).
+    """Look at every mentor in the view and in the ledger, or at a selection of them (the nightly
+    batch; safe to run many times at once).
     """
     settings = settings_from(env_file)
     rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
     with operate.connected(settings) as connection:
-        count, asked_at = operate.sweep(connection, reason)
+        only = selected(connection, mentors, file, since, statuses)
+        count, asked_at = operate.sweep(connection, reason, only)
         if wait:
             _await_rest(
                 connection,
-                lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                lambda: operate.is_swept(
+                    connection, asked_at, rules, is_shadow=is_shadow, only=only
+                ),
                 lambda: bool(operate.held_removals(connection, rules)),
             )
     _say({"requests": count}, as_json=as_json)

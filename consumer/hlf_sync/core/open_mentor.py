@@ -1,6 +1,6 @@
 """Why a mentor is not at rest: the one cause that rules now, and when it is tried next.
 
-Pure; called for each mentor by `postgres.open_mentors`, which `hlf-sync pending` shows. The causes
+Pure; called for each mentor by `pending.open_mentors`, which `hlf-sync pending` shows. The causes
 are ordered by what stands nearest to the mentor: an operator's pause before a halt of the fleet.
 """
 

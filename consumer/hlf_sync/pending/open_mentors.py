@@ -2,37 +2,18 @@
 worker would; on a connection that a command has opened.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
-from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.model import Command, ContactId, HaltReason, MentorId, Operation
+from hlf_sync.core.model import Command, ContactId, MentorId
 from hlf_sync.core.open_mentor import Cause, Fleet, cause_of, next_try_s
 from hlf_sync.pipeline.job import due
 from hlf_sync.ports import Known
+from hlf_sync.postgres.open_rows import OpenRows, read_open_rows
 from hlf_sync.postgres.population import read_everybody
-
-_FLEET = """
-SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt), coalesce(c.state, 'closed'),
-       extract(epoch FROM greatest(c.opened_at + make_interval(secs => %(cool_down_s)s), c.retry_after_until))::float8
-  FROM (VALUES (%(organization)s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
-"""
-# Since when, and for what: the oldest open failure, else the row's last change.
-_ROWS = """
-SELECT l.mentor_id::text, extract(epoch FROM least(l.updated_at, f.since))::float8, l.triggered_by
-  FROM hlf_sync.mentor_ledger l
-  LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
-    USING (mentor_id)
- WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered')
-"""
-_HELD = """
-SELECT mentor_id::text, extract(epoch FROM held_at)::float8 FROM hlf_sync.held_removal WHERE confirmed_at IS NULL
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +39,21 @@ def read_open(
     connection: Connection[Any], rules: Rules, *, cool_down_s: float
 ) -> tuple[Fleet, list[OpenMentor]]:
     """All of them, the oldest first; who is open since an unknown time comes last."""
-    now_s, everybody = read_everybody(connection)
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        values = {"organization": rules.organization, "cool_down_s": cool_down_s}
-        (_, halts, state, probe_s), *_ = cursor.execute(_FLEET, values).fetchall()
-        rows = {row[0]: row[1:] for row in cursor.execute(_ROWS)}
-        held: dict[str, float] = dict(cursor.execute(_HELD).fetchall())
-    fleet = Fleet(now_s, State(state), probe_s, frozenset(map(HaltReason, halts)))
+    _, everybody = read_everybody(connection)
+    rows = read_open_rows(connection, rules.organization, cool_down_s=cool_down_s)
+    fleet = rows.fleet
     found: list[OpenMentor] = []
     for mentor_id, known in everybody:
-        one = _open(mentor_id, known, fleet, rules, rows.get(mentor_id), held.get(mentor_id))
+        one = _open(mentor_id, known, rules, rows)
         if one is not None:
             found.append(one)
     found.sort(key=lambda one: (one.since_s is None, one.since_s or 0.0, one.mentor_id))
     return fleet, found
 
 
-def _open(
-    mentor_id: MentorId,
-    known: Known,
-    fleet: Fleet,
-    rules: Rules,
-    row: Sequence[Any] | None,
-    held_s: float | None,
-) -> OpenMentor | None:
+def _open(mentor_id: MentorId, known: Known, rules: Rules, rows: OpenRows) -> OpenMentor | None:
+    fleet, row = rows.fleet, rows.since_and_trigger.get(mentor_id)
+    held_s = rows.held_since_s.get(mentor_id)
     decision, ledger = due(known, known.ledger, fleet.now_s, rules), known.ledger
     cause = cause_of(decision, ledger, fleet, is_paused=known.is_paused, is_held=held_s is not None)
     if cause is None:
@@ -92,17 +64,12 @@ def _open(
     if since_s is None and has_lapsed:
         since_s = ended_s
     shown = None if ledger.is_in_doubt else ledger.applied
-    if known.former_contact_id is not None:
-        wanted: str | None = Operation.REMOVE.wanted.value
-    else:
-        wanted = (
-            decision.operation.wanted.value if isinstance(decision, Command) else ledger.applied
-        )
+    wanted = decision.operation.wanted if isinstance(decision, Command) else ledger.applied
     return OpenMentor(
         mentor_id,
         known.contact_id,
         cause,
-        wanted,
+        wanted and wanted.value,
         shown and shown.value,
         since_s,
         ledger.state and ledger.state.value,
