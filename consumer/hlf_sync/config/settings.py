@@ -180,6 +180,9 @@ class Settings(BaseModel):
         60, description="how long PostgreSQL, Kafka and the registry may be away at start"
     )
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
+    break_glass_dir: Path | None = Field(
+        None, description="where the nightly work leaves the newest break-glass rosters"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
