@@ -7,7 +7,7 @@ BENCHES := decode http_client scrape freshness throughput backlog observed dead_
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos alerts docs lock format clean
+.PHONY: help setup demo test check bench chaos alerts findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINU
 
 alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an hour; needs `prometheus`)
 	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
+
+findings: ## run each finding once (five minutes; network to the Python index)
+	@for script in $$(ls findings/*.sh | grep -v lab.sh); do echo "== $$script"; $$script || exit 1; done
 
 docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
