@@ -17,7 +17,7 @@ from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import QUICK, Town, found_town, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 _DOWN = ("postgres", "kafka", "registry")
 
@@ -90,7 +90,8 @@ def test_with_all_the_rest_killed_mentors_are_hidden_and_shown_and_everything_ag
     assert answer["trouble"] is None
     expected = dict.fromkeys(hidden, False) | dict.fromkeys(shown, True)
     assert town.shown(mentors) == expected
-    town.stack.up()
+    for part in _DOWN:
+        town.stack.restart(part)
     town.side.sql("DELETE FROM hlf_sync.halt")
     town.set_status([changed], "reinstated")
     told = run(town, "settle", f"{roster}.journal.jsonl", **settings, LATE_EFFECT_S="2")
