@@ -1,7 +1,8 @@
-"""What docker-compose.yml needs of the sandbox: `python -m hlf_sync_sandbox.compose settings|demo`.
+"""What docker-compose.yml needs of the sandbox: `python -m hlf_sync_sandbox.compose settings|link|demo`.
 
-`settings` turns what the emulator says of itself into an env file for the workers; `demo` tells the
-story on the running containers.
+`settings` turns what the emulator says of itself into an env file for the workers, and makes the key
+pair that signs coordinators in; `link` prints the address that does; `demo` tells the story on the
+running containers.
 """
 
 import os
@@ -12,12 +13,16 @@ import psycopg
 import typer
 from rich.console import Console
 
+from hlf_sync_sandbox.development_key import link as address_of
+from hlf_sync_sandbox.development_key import make_keys
 from hlf_sync_sandbox.dynamics.as_settings import dynamics_settings
 from hlf_sync_sandbox.dynamics.control import DynamicsControl, read_settings
 from hlf_sync_sandbox.errors import SandboxError
 from hlf_sync_sandbox.layout import write_env
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_PAGE = "http://127.0.0.1:8090"
 
 State = Annotated[Path, typer.Argument(metavar="STATE", help="The emulator's state folder.")]
 
@@ -30,12 +35,24 @@ def settings(
     """Write the emulator's address and credentials as settings of hlf-sync."""
     found = {name: str(value) for name, value in read_settings(state).items()}
     write_env(file, dynamics_settings(found))
+    _keys(state).mkdir(exist_ok=True, mode=0o700)
+    make_keys(_keys(state))
     typer.echo(f"written: {file}")
+
+
+@app.command()
+def link(
+    state: State,
+    address: Annotated[str, typer.Option(help="Where the page is seen from.")] = _PAGE,
+) -> None:
+    """Print the address that signs a coordinator in for a working day."""
+    typer.echo(address_of(_keys(state) / "key.pem", address))
 
 
 @app.command()
 def demo(state: State) -> None:
     """Tell the demo's story on the running containers. Needs a database without mentors."""
+    from hlf_sync_sandbox.demo.coordinator import Coordinator  # noqa: PLC0415
     from hlf_sync_sandbox.demo.performance import (  # noqa: PLC0415 - so that `settings` is quick
         perform_on,
     )
@@ -48,11 +65,16 @@ def demo(state: State) -> None:
     view = View(console, is_plain=not console.is_terminal)
     try:
         _refuse_a_second_telling(dsn)
-        is_equal = perform_on(dsn, DynamicsControl(state), workers, view)
+        coordinator = Coordinator(address_of(_keys(state) / "key.pem", "http://web:8090"))
+        is_equal = perform_on(dsn, DynamicsControl(state), workers, view, coordinator)
     except SandboxError as error:
         Console(stderr=True).print(str(error), markup=False)
         raise typer.Exit(error.exit_code) from error
     raise typer.Exit(0 if is_equal else 1)
+
+
+def _keys(state: Path) -> Path:
+    return state / "web"
 
 
 def _refuse_a_second_telling(dsn: str) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hlf_sync_sandbox import (
+    development_key,
     download,
     environment,
     jars,
@@ -30,7 +31,7 @@ from hlf_sync_sandbox.bringup import bring_up
 from hlf_sync_sandbox.cache import cache_root, locked
 from hlf_sync_sandbox.errors import ArgumentError, PartError
 from hlf_sync_sandbox.layout import Layout, check_name, keep_passwords, read_env, write_env
-from hlf_sync_sandbox.parts import class_archive, postgres, web
+from hlf_sync_sandbox.parts import class_archive, postgres
 from hlf_sync_sandbox.parts.connect import Connect
 from hlf_sync_sandbox.parts.dynamics import Dynamics
 from hlf_sync_sandbox.parts.kafka import Kafka
@@ -89,7 +90,7 @@ class Sandbox:
         key, port = self.layout.folder("web") / "key.pem", self.ports.get("web")
         if "web" not in self.pids or port is None or not key.exists():
             return None
-        return web.link(key, f"http://{ports.HOST}:{port}")
+        return development_key.link(key, f"http://{ports.HOST}:{port}")
 
     @property
     def ports(self) -> dict[str, int]:
