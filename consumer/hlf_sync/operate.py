@@ -53,6 +53,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
             row_factory=dict_row,
             connect_timeout=5,
             application_name="hlf-sync-operate",
+            client_encoding="UTF8",
         ) as found:
             yield found
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:

@@ -32,6 +32,10 @@ CASES = {
     Reason.CONNECTOR_FAILED: replace(
         FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)
     ),
+    Reason.DATABASE_CHANGED: replace(
+        FINE, source=SourceSigns(is_changed=True, is_broken=True, is_connector_down=True)
+    ),
+    Reason.SOURCE_BROKEN: replace(FINE, source=SourceSigns(is_broken=True, heartbeat_age_s=300)),
     Reason.POSTGRESQL_DOWN: replace(FINE, down=frozenset({"PostgreSQL"})),
     Reason.KAFKA_DOWN: replace(
         FINE, down=frozenset({"Kafka"}), source=SourceSigns(heartbeat_age_s=300)

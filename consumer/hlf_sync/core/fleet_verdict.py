@@ -57,6 +57,8 @@ class Reason(StrEnum):
     UNASSIGNED = "unassigned"
     CONNECTOR_FAILED = "connector_failed"
     SLOT_LOST = "slot_lost"
+    SOURCE_BROKEN = "source_broken"
+    DATABASE_CHANGED = "database_changed"
     KAFKA_DOWN = "kafka_down"
     POSTGRESQL_DOWN = "postgresql_down"
     REGISTRY_DOWN = "registry_down"
@@ -143,6 +145,20 @@ MEANINGS: dict[Reason, Meaning] = {
         "the replication slot is missing or lost: changes are not captured",
         "see docs/runbook.md, slot lost",
     ),
+    Reason.SOURCE_BROKEN: Meaning(
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the publication, a table, an identity or the facts view is not as it must be: changes may"
+        " not be captured",
+        "`hlf-sync doctor` says what; an administrator runs connectors/sql/02_source.sql",
+    ),
+    Reason.DATABASE_CHANGED: Meaning(
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the database is another one or went back, and the connector still stands where the old one"
+        " was",
+        "`hlf-sync connector reset`; see docs/runbook.md, the database came back",
+    ),
     Reason.KAFKA_DOWN: Meaning(
         Standing.STALLED,
         Stage.CONSUME,
@@ -226,6 +242,8 @@ class SourceSigns:
 
     is_connector_down: bool | None = None
     is_slot_lost: bool | None = None
+    is_broken: bool | None = None
+    is_changed: bool | None = None
     heartbeat_age_s: float | None = None
 
 
@@ -298,7 +316,9 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.MASS_REMOVAL: lambda signs: HaltReason.MASS_REMOVAL in signs.halts,
     Reason.THREAD_STUCK: lambda signs: not signs.is_turning,
     Reason.SLOT_LOST: lambda signs: signs.source.is_slot_lost is True,
+    Reason.DATABASE_CHANGED: lambda signs: signs.source.is_changed is True,
     Reason.CONNECTOR_FAILED: lambda signs: signs.source.is_connector_down is True,
+    Reason.SOURCE_BROKEN: lambda signs: signs.source.is_broken is True,
     Reason.POSTGRESQL_DOWN: lambda signs: POSTGRESQL in signs.down,
     Reason.KAFKA_DOWN: lambda signs: KAFKA in signs.down,
     Reason.CONSUMER_FAILED: lambda signs: signs.is_consumer_failed,

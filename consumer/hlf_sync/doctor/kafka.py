@@ -19,11 +19,24 @@ from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 REACH, GROUP = "kafka", "kafka.group"
 PROTOCOL = group_protocol.PROTOCOL
 # In the order of connectors/topics.json.
-TOPICS = ("kafka.changes", "kafka.dead_letters", "kafka.heartbeat", "kafka.signals")
+TOPICS = (
+    "kafka.changes",
+    "kafka.dead_letters",
+    "kafka.heartbeat",
+    "kafka.signals",
+    "kafka.proof_of_life",
+    "kafka.source",
+)
 
 _COPIES = 3
 _LEAST_RETENTION_MS = 14 * 24 * 3600 * 1000  # contract.md: fourteen days
 _APPLY = "alter it to what connectors/topics.json says"
+# Kafka can only add partitions, so no command takes the surplus away.
+_MORE = "partitions, should have"
+_MADE_ANEW = (
+    "Kafka cannot take partitions away, and mentors have moved between them: make the topic anew,"
+    " as 'The number of partitions is wrong' in connectors/README.md says; it ends with a sweep"
+)
 
 
 def examination(settings: Settings) -> Examination:
@@ -84,7 +97,7 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     """Whether what differs is dangerous."""
     if not differences:
         days = int(topic.config.get("retention.ms", 0)) / 86_400_000
-        kept = f"{topic.config['cleanup.policy']} after {counted(days, 'day')}"
+        kept = topic.config["cleanup.policy"] + (f" after {counted(days, 'day')}" if days else "")
         return ok(
             check,
             f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}",
@@ -93,6 +106,8 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     if any("does not exist" in one for one in differences):
         return fail(check, text, "create it as connectors/topics.json says")
     is_dangerous = any(_is_dangerous(one, is_changes=check == TOPICS[0]) for one in differences)
+    if any(_MORE in one for one in differences):
+        return fail(check, text, _MADE_ANEW)
     return (fail if is_dangerous else warn)(check, text, _APPLY)
 
 

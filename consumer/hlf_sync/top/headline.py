@@ -33,6 +33,8 @@ ALERTS: dict[Reason, str] = {
     Reason.UNASSIGNED: "HlfSyncConsumerFailed",
     Reason.CONNECTOR_FAILED: "HlfSyncConnectorFailed",
     Reason.SLOT_LOST: "HlfSyncSlotLost",
+    Reason.SOURCE_BROKEN: "HlfSyncSourceBroken",
+    Reason.DATABASE_CHANGED: "HlfSyncConnectorMisled",
     Reason.KAFKA_DOWN: "HlfSyncDependencyDown",
     Reason.POSTGRESQL_DOWN: "HlfSyncDependencyDown",
     Reason.REGISTRY_DOWN: "HlfSyncDependencyDown",

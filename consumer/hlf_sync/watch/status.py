@@ -266,6 +266,8 @@ def _source_signs(sight: Sight) -> SourceSigns:
         ),
         is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
         heartbeat_age_s=max(beats, default=None),
+        is_broken=None if sight.source.faults is None else bool(sight.source.faults),
+        is_changed=sight.source.broken is not None,
     )
 
 
@@ -289,6 +291,10 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
                 }
             ),
             "heartbeat_s": {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s},
+            "faults": (
+                None if sight.source.faults is None else [one.text for one in sight.source.faults]
+            ),
+            "database_changed": sight.source.broken.value if sight.source.broken else None,
         },
         "wrong": {
             wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)}

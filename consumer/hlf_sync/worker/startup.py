@@ -12,6 +12,7 @@ import structlog
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import Dsn, Pool, connect
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.suitability import require_suitable
 
 _log = structlog.get_logger()
 
@@ -60,8 +61,11 @@ async def _until_stopped(work: Awaitable[object], stop: asyncio.Event) -> None:
 
 
 async def reach_postgres(dsn: Dsn, pool: Pool) -> None:
-    """Open the pool and read the view once; raises `DependencyError`."""
+    """Open the pool and read the view once; raises `DependencyError`, and `SettingsError` behind a
+    pooler that cannot serve.
+    """
     if pool.closed:
+        await require_suitable(dsn if isinstance(dsn, str) else dsn())
         # A refused connection says so at once; the pool would keep it to itself until its time-out,
         # and as long again when it is closed.
         async with await connect(dsn):

@@ -75,6 +75,9 @@ class Postgres:
             password.unlink()
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("include_if_exists = '../sandbox.conf'\n")
+        # Debezium's role reads the log and copies no cluster (connectors/README.md).
+        access = fresh / "pg_hba.conf"
+        access.write_text(f"host replication hlf_cdc all reject\n{access.read_text()}")
         fresh.rename(cluster)
 
     def start(self, site: Site, spawn: Spawn) -> Process:
