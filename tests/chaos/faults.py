@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.stack import Sandbox
 
@@ -22,6 +23,7 @@ from tests.chaos.circuit import Period
 from tests.chaos.fleet import MOST, Fleet
 from tests.chaos.people import People
 from tests.chaos.proxy import Proxy
+from tests.fixtures.acl import without
 from tests.fixtures.source_side import CONNECTOR
 
 _ANSWERS = (
@@ -226,6 +228,13 @@ def restart_task(world: World) -> Iterator[float]:
     yield 0
 
 
+def take_right(world: World) -> Iterator[float]:
+    """Nobody may read as the workers' group for a while: every consumer fails for good."""
+    servers = world.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]
+    with without(servers, ((ResourceType.GROUP, world.fleet.group), AclOperation.READ)):
+        yield world.random.uniform(1, 5)
+
+
 def _dies(part: str, least_s: float, longest_s: float) -> Fault:
     def die(world: World) -> Iterator[float]:
         with world.without_database() if part == "postgres" else nullcontext():
@@ -246,6 +255,7 @@ LIGHT: dict[Fault, int] = {
 }  # fmt: skip
 HEAVY: dict[Fault, int] = {
     _dies("postgres", 0, 2): 3, _dies("kafka", 0, 3): 3, _dies("connect", 0, 2): 3, _dies("registry", 0, 3): 1, _dies("dynamics", 0, 2): 2,
+    take_right: 2,
 }  # fmt: skip
 
 

@@ -65,6 +65,11 @@ class Fleet:
         self._count = 0
         self._lock = threading.RLock()
 
+    @property
+    def group(self) -> str:
+        """The consumer group of all of them."""
+        return self._settings["KAFKA_GROUP_ID"]
+
     def join(self) -> WorkerProcess:
         """One more."""
         with self._lock:

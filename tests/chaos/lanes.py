@@ -15,6 +15,7 @@ from subprocess import TimeoutExpired
 
 import httpx
 import psycopg
+from confluent_kafka import KafkaException
 from hlf_sync_sandbox.dynamics.control import ControlError
 from hlf_sync_sandbox.errors import SandboxError
 
@@ -24,7 +25,15 @@ from tests.chaos.progress import Progress
 
 _TURN_S = 0.1
 
-PASSING = (ControlError, SandboxError, psycopg.Error, httpx.HTTPError, OSError, TimeoutExpired)
+PASSING = (
+    ControlError,
+    SandboxError,
+    psycopg.Error,
+    httpx.HTTPError,
+    KafkaException,
+    OSError,
+    TimeoutExpired,
+)
 """What a fault may meet that strikes where another one struck already."""
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hlf_sync.core.source_proof import SourceProof
 
-pytestmark = pytest.mark.requirement("R67")
+pytestmark = pytest.mark.requirement("R40")
 
 
 def looks(proof: SourceProof, until_s: int, *, confirmed: int, is_read: bool) -> list[int]:

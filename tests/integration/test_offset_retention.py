@@ -12,7 +12,7 @@ from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import CHANGES
 from tests.fixtures.worker_process import until
 
-pytestmark = [pytest.mark.stack, pytest.mark.requirement("R43"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.acl import ALL_TOPICS, CLUSTER, without
 from tests.fixtures.source_side import CHANGES, SourceSide
 
-pytestmark = [pytest.mark.stack, pytest.mark.requirement("R67"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40"), pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hlf_sync_sandbox.stack import Sandbox
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.requirement("R67")]
+pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40")]
 
 
 @pytest.fixture

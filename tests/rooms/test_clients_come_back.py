@@ -19,7 +19,7 @@ from hlf_sync.worker.leader import Scheduler
 
 from tests.fixtures.cluster import Cluster
 
-pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R67")]
+pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R40")]
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'hlf_sync' AND datname ="

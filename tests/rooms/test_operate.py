@@ -162,7 +162,7 @@ def test_forcing_a_mentor_whom_nobody_knows_says_so(desk: Desk) -> None:
     assert said.startswith(f"nobody knows {mentor_id}")
 
 
-@pytest.mark.requirement("R67")
+@pytest.mark.requirement("R40")
 @pytest.mark.parametrize("command", ["force", "sweep"])
 def test_waiting_ends_at_its_timeout_with_what_is_still_open_and_what_is_in_the_way(
     desk: Desk, command: str
@@ -199,7 +199,7 @@ def test_waiting_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert said.startswith("0 s: 1 not looked at yet, for example ")
 
 
-@pytest.mark.requirement("R67")
+@pytest.mark.requirement("R40")
 def test_every_command_that_waits_has_a_deadline() -> None:
     """Also one that is added later: 120 s by default."""
     waiting_ones = [

@@ -113,7 +113,7 @@ async def test_old_attempts_are_deleted_in_batches_but_for_each_mentors_last(roo
     ) == [(3,)]
 
 
-@pytest.mark.requirement("R67")
+@pytest.mark.requirement("R40")
 async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
     room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +128,7 @@ async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
             frozen.execute("SELECT 1")
 
 
-@pytest.mark.requirement("R67")
+@pytest.mark.requirement("R40")
 async def test_a_leader_that_speaks_each_turn_is_left_alone(
     room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")}
 
 
-@pytest.mark.requirement("R46")
+@pytest.mark.requirement("R40")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stop_while_a_worker_is_still_importing_itself_is_clean(
@@ -74,7 +74,7 @@ def test_a_stop_while_a_worker_is_still_importing_itself_is_clean(
     assert "Traceback" not in found.stderr
 
 
-@pytest.mark.requirement("R46")
+@pytest.mark.requirement("R40")
 def test_a_stop_while_a_worker_waits_for_what_it_needs_is_clean_and_quick(tmp_path: Path) -> None:
     """Whatever a dependency takes to say no."""
     command = [sys.executable, "-m", "hlf_sync", "run", "--env-file", str(settings(tmp_path))]
@@ -89,7 +89,7 @@ def test_a_stop_while_a_worker_waits_for_what_it_needs_is_clean_and_quick(tmp_pa
         assert time.monotonic() - began_s < 10
 
 
-@pytest.mark.requirement("R46")
+@pytest.mark.requirement("R40")
 def test_what_never_answers_at_start_is_named_and_ends_with_four(tmp_path: Path) -> None:
     """After the start's deadline, which is told."""
     command = [sys.executable, "-m", "hlf_sync", "run", "--env-file", str(settings(tmp_path))]

@@ -12,7 +12,7 @@ def consumer_config(
     *, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in
-    docs/adr/0005-consumer.md.
+    docs/adr/0020-clients.md.
     """
     if options.get("group.protocol") == "classic":
         # The consumer assigns incrementally, as the new protocol wants it.
