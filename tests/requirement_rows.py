@@ -198,6 +198,20 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
                 " against a real test tenant"
             ),
         ),
+        (
+            "R68",
+            (
+                "One row, record, contact, worker or answer that is odd stops nobody else, and ends"
+                " where a metric counts it"
+            ),
+        ),
+        (
+            "R67",
+            (
+                "After a failover, a restored backup, a clock that jumps or a lost topic, no mentor"
+                " stays wrong unseen: everybody concerned is asserted again"
+            ),
+        ),
     ),
     "Everywhere": (
         (
