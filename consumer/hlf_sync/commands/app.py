@@ -110,6 +110,7 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
 
 
 app.command(rich_help_panel="Set up")(cli_source.migrate)
+app.add_typer(cli_source.topics_app, name="topics", rich_help_panel="Set up")
 app.add_typer(cli_source.connector_app, name="connector", rich_help_panel="Set up")
 connector_steps.mount(cli_source.connector_app)
 cli_operate.mount(app)

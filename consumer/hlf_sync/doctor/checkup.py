@@ -39,7 +39,7 @@ _ORDER = (
     fleet.LETTERS,
 )
 EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, connect.POSITION,
-         kafka.REACH, *kafka.TOPICS, kafka.GROUP, registry.REACH,
+         kafka.REACH, *kafka.TOPICS, kafka.PROTOCOL, kafka.GROUP, registry.REACH,
          registry.LETTERS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
 
 

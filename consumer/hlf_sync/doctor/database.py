@@ -97,6 +97,7 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
             autocommit=True,
             options=options,
             application_name="hlf-sync doctor",
+            client_encoding="UTF8",
             connect_timeout=int(ASK_S),
             row_factory=dict_row,
         )

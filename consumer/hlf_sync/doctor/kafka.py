@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.doctor import group_protocol
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
@@ -16,6 +17,7 @@ from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 
 REACH, GROUP = "kafka", "kafka.group"
+PROTOCOL = group_protocol.PROTOCOL
 # In the order of connectors/topics.json.
 TOPICS = (
     "kafka.changes",
@@ -44,7 +46,11 @@ def examination(settings: Settings) -> Examination:
         " sasl.…, ssl.ca.location); workers wait meanwhile"
     )
     return Examination(
-        "Kafka", (REACH, *TOPICS, GROUP), lambda: _look(settings), fix, is_needed=True
+        "Kafka",
+        (REACH, *TOPICS, PROTOCOL, GROUP),
+        lambda: _look(settings),
+        fix,
+        is_needed=True,
     )
 
 
@@ -68,6 +74,8 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
     reports = await aside(lambda: inspect_topics(options, wanted))
     for check, topic, report in zip(TOPICS, wanted, reports, strict=True):
         yield judged(check, topic, report.differences)
+    offered = await aside(lambda: group_protocol.offered(admin))
+    yield group_protocol.judged(settings.kafka_options, offered)
     members = await aside(lambda: _members(admin, settings.kafka_group_id))
     reader = LagReader(options, settings.changes_topic, settings.kafka_group_id, admin=admin)
     lag = await reader.lag(list(range(await reader.partitions())))

@@ -224,6 +224,18 @@ REBALANCES = Metric(
     "changes of the assignment",
     {"kind": ("assigned", "revoked", "lost")},
 )
+CONSUMER_FAILING = Metric(
+    "consumer_failing",
+    _GAUGE,
+    "0 or 1",
+    "1 while Kafka's consumer has failed for good and is being made anew; /status says why",
+)
+CONSUMER_RESTARTS = Metric(
+    "consumer_restarts_total",
+    _COUNTER,
+    "restarts",
+    "consumers that failed for good and were made anew",
+)
 TURN_AGE = Metric(
     "consumer_turn_age_seconds",
     _GAUGE,

@@ -29,6 +29,8 @@ ALERTS: dict[Reason, str] = {
     Reason.DEAD_LETTER_LIMIT: "HlfSyncDeadLetterLimitHalted",
     Reason.MASS_REMOVAL: "HlfSyncMassRemovalHalted",
     Reason.THREAD_STUCK: "HlfSyncWorkerStuck",
+    Reason.CONSUMER_FAILED: "HlfSyncConsumerFailed",
+    Reason.UNASSIGNED: "HlfSyncConsumerFailed",
     Reason.CONNECTOR_FAILED: "HlfSyncConnectorFailed",
     Reason.SLOT_LOST: "HlfSyncSlotLost",
     Reason.SOURCE_BROKEN: "HlfSyncSourceBroken",

@@ -74,6 +74,8 @@ class Scrape:
         show(table.PAUSED, status.source.paused_count)
         show(table.OWNED, len(status.stages.assignment.partitions))
         show(table.TURN_AGE, status.turn_age_s)
+        show(table.CONSUMER_FAILING, status.source.trouble is not None)
+        show(table.CONSUMER_RESTARTS, status.source.restarts)
 
     def _show_calls(self) -> None:
         """Circuit, halts, pace, token."""

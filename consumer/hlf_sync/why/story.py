@@ -6,12 +6,11 @@ is missing.
 """
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, decide, has_valid_certificate
+from hlf_sync.core.iso_time import iso_time
 from hlf_sync.core.model import (
     Command,
     Decision,
@@ -109,14 +108,8 @@ async def tell(
 
 
 def iso(at_s: float | None) -> str | None:
-    """A time as scripts read it: UTC, milliseconds. Infinite ones by their name."""
-    if at_s is None:
-        return None
-    if not isfinite(at_s):
-        return "infinity" if at_s > 0 else "-infinity"
-    return (
-        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    """A time as scripts read it."""
+    return None if at_s is None else iso_time(at_s)
 
 
 async def _changes(

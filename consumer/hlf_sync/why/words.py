@@ -26,7 +26,7 @@ REASONS = {
     "active": "the status is active and a certificate is valid",
     "reinstated": "the status is reinstated and a certificate is valid",
     "unknown_status": "the status is outside the contract",
-    "unbounded_certificate": "the certificate's end is infinite, which is outside the contract",
+    "facts_unreadable": "the view hlf_sync.mentor_facts fails for this mentor",
     "mentor_mapping": "no Dynamics contact is mapped to the mentor",
 }
 

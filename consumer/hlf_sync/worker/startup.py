@@ -30,7 +30,7 @@ async def reach_all(
         said = None
         while not stop.is_set():
             try:
-                await check()
+                await _until_stopped(check(), stop)
                 break
             except DependencyError as error:
                 if error.detail != said:
@@ -44,8 +44,20 @@ async def reach_all(
                         duration_s=deadline_s,
                     )
                     return False
-                await asyncio.sleep(_EVERY_S)
+                await _until_stopped(asyncio.sleep(_EVERY_S), stop)
     return not stop.is_set()
+
+
+async def _until_stopped(work: Awaitable[object], stop: asyncio.Event) -> None:
+    """Await it, but no longer than until a signal: a dependency may take its time to say no."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        stopped.cancel()
 
 
 async def reach_postgres(dsn: Dsn, pool: Pool) -> None:
