@@ -43,11 +43,10 @@ def main() -> None:
 
 
 def _say(line: str) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
-
     from hlf_sync.commands.options import said  # noqa: PLC0415 - as above
+    from hlf_sync.commands.terminal import Terminal  # noqa: PLC0415 - as above
 
-    Console(stderr=True, soft_wrap=True).print(said(line, "red"))
+    Terminal(stderr=True, soft_wrap=True).print(said(line, "red"))
 
 
 if __name__ == "__main__":

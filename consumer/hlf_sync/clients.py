@@ -7,6 +7,7 @@ asks nothing. Raises `SettingsError` for a certificate or a secret that cannot b
 
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,18 +17,24 @@ from pydantic import SecretStr
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.dynamics.auth.certificate_end import certificate_end_s
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
     ClientSecret,
     EntraApplication,
+    FederatedToken,
+    Key,
     ManagedIdentitySource,
     credentials_for,
 )
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
+from hlf_sync.dynamics.http.trust import Trust, trust
 from hlf_sync.registry.client import Registry
+
+_DAY_S = 86_400.0
 
 
 class Login(httpx.Auth):
@@ -77,16 +84,27 @@ def dynamics_credentials(
         contract.base_url,
         settings.dynamics_authority,
     )
-    certificate = settings.dynamics_client_certificate_file
-    key = (
-        ClientCertificate(certificate, lambda: _certificate_password(settings))
-        if certificate is not None
-        else ClientSecret(lambda: _client_secret(settings, secret_file))
-    )
+    key = _key(settings, secret_file)
     return credentials_for(application, key, transport, auth_retry_s=settings.auth_retry_s)
 
 
-def open_dynamics_transport(settings: Settings, connections: int) -> httpx.AsyncBaseTransport:
+def credential_days_left(settings: Settings, now_s: float) -> float | None:
+    """Days until the certificate ends, or the secret where its end is in the settings; None where
+    there is no end that we could know. A certificate that cannot be read has no end that we know.
+    """
+    if settings.dynamics_managed_identity:
+        return None
+    key = _key(settings, None)
+    if isinstance(key, ClientCertificate):
+        ends_s = certificate_end_s(key)
+    elif isinstance(key, ClientSecret) and settings.dynamics_client_secret_ends is not None:
+        ends_s = datetime.combine(settings.dynamics_client_secret_ends, time.min, UTC).timestamp()
+    else:
+        ends_s = None
+    return None if ends_s is None else (ends_s - now_s) / _DAY_S
+
+
+def open_dynamics_transport(settings: Settings, connections: int) -> PooledTransport:
     """Connections to Dynamics and to the token endpoint, up to so many calls at once. Inside the
     running loop.
     """
@@ -131,6 +149,18 @@ def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
     return ConnectRest(settings.connect_url or "", timeout_s=timeout_s, **connect_login(settings))
 
 
+def _key(settings: Settings, secret_file: Path | None) -> Key:
+    """What the application proves itself with: a certificate before a federated token, that before
+    a secret.
+    """
+    certificate = settings.dynamics_client_certificate_file
+    if certificate is not None:
+        return ClientCertificate(certificate, lambda: _certificate_password(settings))
+    if settings.dynamics_federated_token_file is not None:
+        return FederatedToken(settings.dynamics_federated_token_file)
+    return ClientSecret(lambda: _client_secret(settings, secret_file))
+
+
 def _client_secret(settings: Settings, secret_file: Path | None) -> SecretStr:
     """The secret as it is now: from its file, which may have been replaced, else from the
     settings.
@@ -149,6 +179,6 @@ def _login(settings: Settings, part: str) -> Login | None:
     return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
 
 
-def _tls(ca_file: Path | None, name: str) -> ssl.SSLContext | None:
-    """None, httpx's own trust, unless there is a CA of its own."""
-    return None if ca_file is None else trust(ca_file, variable(name))
+def _tls(ca_file: Path | None, name: str) -> Trust:
+    """The system's trust, and the CA file beside it where there is one; both as they are now."""
+    return trust(ca_file, variable(name))

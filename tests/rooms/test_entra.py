@@ -278,13 +278,13 @@ async def test_retry_after_of_the_endpoint_is_told() -> None:
     assert caught.value.retry_after_s == 60.0
 
 
-async def test_a_certificate_that_is_not_to_be_trusted_is_an_auth_error() -> None:
-    """Somebody in between never gets the secret, and operators are told."""
+async def test_a_certificate_that_is_not_to_be_trusted_says_nothing_of_the_credentials() -> None:
+    """Somebody in between never gets the secret; it is an endpoint that cannot be reached."""
     error = httpx.ConnectError("tls")
     error.__cause__ = ssl.SSLCertVerificationError(1, "self-signed")
     entra = Entra()
     entra.answers = [error]
-    with pytest.raises(AuthError, match="tls_invalid"):
+    with pytest.raises(TokenUnavailableError, match="tls_invalid"):
         await source(entra).fetch()
 
 

@@ -2,10 +2,13 @@
 and their exit codes.
 """
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
 import click
@@ -214,3 +217,40 @@ def every_command(command: click.Command) -> Iterator[click.Command]:
     yield command
     for child in getattr(command, "commands", {}).values():
         yield from every_command(child)
+
+
+def test_an_account_without_a_name_may_steer_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user is often a number only."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    mentor_id = someone(desk, PAUSED)
+    assert desk.run("force", mentor_id, "--reason", "x")[0] == 0
+    assert desk.run("sweep")[0] == 0
+    assert desk.run("confirm-removals", "--reason", "x", "--yes")[0] == 0
+    assert desk.sql("SELECT DISTINCT requested_by FROM hlf_sync.sync_request") == [
+        ("uid-4000000000",)
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b"<html>", b'{"verdict": "ok"}'])
+def test_status_of_what_is_no_worker_says_so(desk: Desk, answer: bytes) -> None:
+    """Exit code 4, no stack trace."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Door) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        desk.monkeypatch.setenv("HLF_SYNC_HTTP_PORT", str(server.server_port))
+        code, said = desk.run("status")
+    assert code == 4
+    assert said.startswith("hlf-sync: the worker at http://127.0.0.1:")

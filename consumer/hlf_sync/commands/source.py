@@ -5,7 +5,6 @@ Progress goes to stderr, the answer to stdout. Exceptions pass through: the comm
 into exit codes.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +13,11 @@ import typer
 
 from hlf_sync import clients
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.connect import connector as connectors
 from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import Report, Standing
+from hlf_sync.core.plain_text import plain
 from hlf_sync.kafka.topics import Outcome, TopicReport, ensure_topics, inspect_topics, read_topics
 from hlf_sync.postgres import migrate as migrations
 from hlf_sync.waiting import until_reachable
@@ -43,14 +44,14 @@ def migrate(env_file: EnvFile = None, as_json: Json = False) -> None:
         lambda: migrations.migrate(dsn), deadline_s=settings.startup_deadline_s, say=_say
     )
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        echo_json(asdict(report))
         return
     for name in report.applied:
-        typer.echo(f"applied  {name}")
+        echo(f"applied  {name}")
     for name in report.ahead:
-        typer.echo(f"ahead    {name} (applied by a newer hlf-sync)")
+        echo(f"ahead    {name} (applied by a newer hlf-sync)")
     if not report.applied:
-        typer.echo(f"nothing to do: {len(report.present)} migrations were applied before")
+        echo(f"nothing to do: {len(report.present)} migrations were applied before")
 
 
 @topics_app.command("apply")
@@ -87,7 +88,7 @@ def apply_topics(
         lambda: work(options, wanted), deadline_s=settings.startup_deadline_s, say=_say
     )
     if as_json:
-        typer.echo(json.dumps([asdict(report) for report in reports]))
+        echo_json([asdict(report) for report in reports])
     else:
         for report in reports:
             _print_topic(report)
@@ -96,9 +97,9 @@ def apply_topics(
 
 
 def _print_topic(report: TopicReport) -> None:
-    typer.echo(f"{report.outcome:9}  {report.name}")
+    echo(f"{report.outcome:9}  {report.name}")
     for sentence in report.differences:
-        typer.echo(f"           {sentence}")
+        echo(f"           {sentence}")
 
 
 @connector_app.command("apply")
@@ -123,6 +124,7 @@ def apply(
     values = connectors.places(
         organization=settings.organization,
         changes_topic=settings.changes_topic,
+        reminders_topic=settings.reminders_topic,
         source_file=settings.connect_source_file,
     )
     for line in _of_source_file(settings.connect_source_file):
@@ -135,21 +137,21 @@ def apply(
         say=_say,
         **clients.connect_login(settings),
     )
-    typer.echo(json.dumps(report.as_json())) if as_json else _print(report)
+    echo_json(report.as_json()) if as_json else _print(report)
     if not dry_run and report.standing is not Standing.RUNNING:
         raise typer.Exit(_NOT_RUNNING)
 
 
 def _print(report: Report) -> None:
     for difference in report.differences:
-        typer.echo(
+        echo(
             f"{difference.key}: {difference.running or '(none)'} → {difference.wanted or '(none)'}"
         )
-    typer.echo(f"{report.name}: {report.action}, {report.standing or 'does not exist yet'}")
+    echo(f"{report.name}: {report.action}, {report.standing or 'does not exist yet'}")
     for line in report.trace:
-        typer.echo(f"  {line}")
+        echo(f"  {plain(line)}")
     if report.advice:
-        typer.echo(report.advice)
+        echo(report.advice)
 
 
 def _of_source_file(path: str) -> tuple[str, ...]:
@@ -161,4 +163,4 @@ def _of_source_file(path: str) -> tuple[str, ...]:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, is_error=True)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
@@ -15,8 +16,8 @@ from hlf_sync.core.model import HaltReason, Trigger
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 
-_out = Console(soft_wrap=True)
-_err = Console(stderr=True, soft_wrap=True)
+_out = Terminal(soft_wrap=True)
+_err = Terminal(stderr=True, soft_wrap=True)
 
 
 def _says_something(reason: str) -> str:
@@ -46,6 +47,7 @@ def force(
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
+            operate.require_not_paused(connection, mentor_id)
             rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,
@@ -58,8 +60,9 @@ def force(
         row = operate.ledger_row(connection, mentor_id)
         if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
             _err.print(
-                f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the"
-                " ledger have it[/yellow]",
+                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
+                " it",
+                style="yellow",
                 highlight=False,
             )
     _say(
@@ -77,22 +80,29 @@ def sweep(
     wait: Wait = False,
     timeout: Timeout = DEFAULT_S,
     reason: Reason = "sweep",
+    mentors: Mentors = None,
+    file: File = None,
+    since: Since = None,
+    statuses: Statuses = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times
-    at once).
+    """Look at every mentor in the view and in the ledger, or at a selection of them (the nightly
+    batch; safe to run many times at once).
     """
     settings = settings_from(env_file)
     rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
     with operate.connected(settings) as connection:
-        count, asked_at = operate.sweep(connection, reason)
+        only = selected(connection, mentors, file, since, statuses)
+        count, asked_at = operate.sweep(connection, reason, only)
         if wait:
             _await_rest(
                 connection,
                 settings,
                 timeout,
-                is_done=lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                is_done=lambda: operate.is_swept(
+                    connection, asked_at, rules, is_shadow=is_shadow, only=only
+                ),
                 needs_removal=lambda: bool(operate.held_removals(connection, rules)),
                 standing=lambda: operate.standing_of_sweep(
                     connection, asked_at, is_shadow=is_shadow
@@ -177,7 +187,7 @@ def _await_rest(
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        _out.print_json(data=answer)
+        echo_json(answer, indent=2)
     else:
         _out.print(
             "  ".join(

@@ -7,12 +7,13 @@ docs/settings.md is generated from here.
 
 import os
 from collections.abc import Mapping
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,12 +21,16 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails
 
-from hlf_sync.config.secret_file import SecretFile, is_dsn
+from hlf_sync.config.env_file import VARIABLE as ENV_FILE
+from hlf_sync.config.env_file import read_env_file
+from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
+from hlf_sync.config.secret_file import SecretFile, is_dsn, remark, without_edges
 from hlf_sync.errors import SettingsError
 
 PREFIX = "HLF_SYNC_"
@@ -35,6 +40,9 @@ _NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
 
 # The variables of OpenTelemetry, which reads them itself.
 _OTEL = "OTEL_"
+
+# RFC 7518, 3.2: HS256 wants a key as long as its hash.
+_SHORTEST_KEY_BYTES = 32
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -49,24 +57,36 @@ _EXAMPLES = {
     "dynamics_authority": "https://login.microsoftonline.com",
     "dynamics_tenant_id": "00000000-0000-0000-0000-000000000000",
     "dynamics_client_id": "00000000-0000-0000-0000-000000000000",
+    "web_jwt_issuer": "https://login.example.org/realms/mentors",
+    "web_jwt_audience": "hlf-sync",
+    "web_jwks_url": "https://login.example.org/realms/mentors/protocol/openid-connect/certs",
+    "web_mentor_url": "https://mentors.example.org/mentors/{mentor_id}",
+    "web_allowed_origins": "https://mentors.example.org",
+    "web_postgres_dsn": "postgresql://hlf_web@db.example.org/mentors?sslmode=verify-full",
 }
 
 
 class Settings(BaseModel):
     """Every setting, by its name without the prefix, in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
     kafka_bootstrap_servers: str | None = Field(
         None, description="Kafka brokers, host:port, comma-separated"
     )
     kafka_group_id: str = Field("hlf-sync", description="consumer group of the workers")
-    kafka_options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="JSON object handed to librdkafka (security, tuning)"
+    kafka_options: KafkaOptions = Field(
+        default_factory=lambda: KafkaOptions(dict),
+        description="JSON object handed to librdkafka (security, tuning)",
     )
     changes_topic: str = Field("hlf.mentor.changes", description="topic of the changes")
     dead_letters_topic: str = Field(
         "hlf.mentor.dead-letters", description="topic of what could not be delivered"
+    )
+    reminders_topic: str = Field(
+        "hlf.mentor.reminders", description="topic of the reminders before a certificate's end"
     )
     schema_registry_url: str | None = Field(
         None, description="Confluent-compatible root: {url}/schemas/ids/N answers"
@@ -120,6 +140,17 @@ class Settings(BaseModel):
     )
     dynamics_client_certificate_password: SecretStr | None = Field(
         None, description="the certificate file's password"
+    )
+    dynamics_client_secret_ends: date | None = Field(
+        None,
+        description="day on which the client secret ends, as Entra shows it: for metric and alerts",
+    )
+    dynamics_federated_token_file: Path | None = Field(
+        None,
+        description=(
+            "file with the token of a workload identity, read anew for each sign-in, instead of a"
+            " secret"
+        ),
     )
     dynamics_managed_identity: bool = Field(
         default=False,
@@ -180,6 +211,17 @@ class Settings(BaseModel):
         60, description="how long PostgreSQL, Kafka and the registry may be away at start"
     )
     shutdown_deadline_s: Seconds = Field(20, description="how long a stop may take")
+    nightly_at: str = Field(
+        "02:30",
+        pattern=r"^(off|([01]\d|2[0-3]):[0-5]\d)$",
+        description="local time of the nightly work, HH:MM; off = never",
+    )
+    time_zone: str = Field(
+        "Europe/Oslo", description="IANA name; local dates of nights and reminders"
+    )
+    break_glass_dir: Path | None = Field(
+        None, description="where the nightly work leaves the newest break-glass rosters"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
@@ -191,22 +233,54 @@ class Settings(BaseModel):
         ),
     )
 
+    web_host: str = Field("127.0.0.1", description="address of `hlf-sync web`")
+    web_port: int = Field(8090, ge=0, le=65535, description="port of the same; 0 = a free one")
+    web_jwt_issuer: str | None = Field(None, description="`iss` of the coordinators' tokens")
+    web_jwt_audience: str | None = Field(None, description="`aud` of the coordinators' tokens")
+    web_jwks_url: str | None = Field(
+        None,
+        description=(
+            "the issuer's public keys (RS, ES, EdDSA): https, or a file; re-read on an unknown"
+            " `kid`, not more often than each 30 s"
+        ),
+    )
+    web_jwt_secret: SecretStr | None = Field(
+        None, description="instead: the secret shared with the issuer (HS256), 32 bytes or more"
+    )
+    web_organization_claim: str = Field(
+        "app_metadata.organization",
+        min_length=1,
+        description=(
+            "path of the claim that must equal ORGANIZATION; with `[]` at its end: a list that"
+            " contains it; beginning with `/`: a JSON pointer, for names with dots"
+        ),
+    )
+    web_mentor_url: str | None = Field(
+        None, description="the application's page of a mentor, with {mentor_id}; none: no link"
+    )
+    web_allowed_origins: tuple[str, ...] = Field(
+        (), description="CORS: exact origins, comma-separated"
+    )
+    web_postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the role hlf_web")
+
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
     _otel: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("kafka_options", mode="before")
     @classmethod
     def _parse_options(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            parsed = from_json(value)
-        except ValueError:
-            parsed = None
-        if not isinstance(parsed, dict):
+        if isinstance(value, SecretFile):
+            file = value
+            return KafkaOptions(lambda: parse(file.read()) or {})
+        found = parse(value) if isinstance(value, str) else value
+        if not isinstance(found, Mapping):
             message = "is not a JSON object"
             raise ValueError(message)  # noqa: TRY004 - pydantic expects ValueError
-        return parsed
+        return found if isinstance(found, KafkaOptions) else KafkaOptions(lambda: found)
+
+    @field_serializer("kafka_options")
+    def _hide_options(self, value: KafkaOptions) -> str:
+        return repr(value)
 
     @field_validator("log_level", "delivery", "tracing", mode="before")
     @classmethod
@@ -233,6 +307,8 @@ class Settings(BaseModel):
         "dynamics_client_certificate_password",
         "schema_registry_password",
         "connect_password",
+        "web_jwt_secret",
+        "web_postgres_dsn",
     )
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
@@ -244,7 +320,7 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value
 
-    @field_validator("postgres_dsn")
+    @field_validator("postgres_dsn", "web_postgres_dsn")
     @classmethod
     def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_dsn(value.get_secret_value()):
@@ -267,6 +343,79 @@ class Settings(BaseModel):
             )
             raise ValueError(message)
         return value and value.rstrip("/")
+
+    @field_validator("web_jwks_url")
+    @classmethod
+    def _require_key_source(cls, value: str | None) -> str | None:
+        """Keys that came over an open wire are anybody's keys; a file or this machine is no
+        wire.
+        """
+        if value is None or "://" not in value:
+            return value
+        parts = urlsplit(value)
+        is_safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+        )
+        if not is_safe or not parts.hostname or "@" in parts.netloc:
+            message = "must be an https:// address (http:// on this machine only) or a file"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_jwt_secret")
+    @classmethod
+    def _require_length(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < _SHORTEST_KEY_BYTES:
+            message = "is shorter than 32 bytes, so that it can be guessed"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_mentor_url")
+    @classmethod
+    def _require_place(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in {"http", "https"}
+            or value.count("{mentor_id}") != 1
+            or value.count("{") != 1
+        ):
+            message = "must be an http(s):// address that contains {mentor_id} once"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(one.strip() for one in value.split(",") if one.strip())
+        for origin in origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or f"{parts.scheme}://{parts.netloc}" != origin
+            ):
+                message = f"{origin!r} is not an origin (scheme, host and port, without a path)"
+                raise ValueError(message)
+        return origins
+
+    @model_validator(mode="after")
+    def _one_key_source(self) -> Self:
+        if self.web_jwks_url is not None and self.web_jwt_secret is not None:
+            message = (
+                f"{PREFIX}WEB_JWKS_URL and {PREFIX}WEB_JWT_SECRET exclude each other: a public key"
+                " must never be taken for a secret"
+            )
+            raise ValueError(message)
+        return self
+
+    @field_validator("time_zone")
+    @classmethod
+    def _require_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            message = "is not a time zone of the IANA database"
+            raise ValueError(message) from None
+        return value
 
     @model_validator(mode="after")
     def _compare(self) -> Self:
@@ -297,6 +446,11 @@ class Settings(BaseModel):
         return value.get_secret_value() if value else ""
 
     @property
+    def nightly_time(self) -> time | None:
+        """Local time of the nightly work; None when it is off."""
+        return None if self.nightly_at == "off" else time.fromisoformat(self.nightly_at)
+
+    @property
     def otel(self) -> dict[str, str]:
         """What the env file says to OpenTelemetry itself; may hold secrets
         (OTEL_EXPORTER_OTLP_HEADERS).
@@ -310,12 +464,19 @@ class Settings(BaseModel):
                 message = f"{variable(name)} is not set: {_description(name)}{_example(name)}"
                 raise SettingsError(message)
 
+    def require_web(self) -> None:
+        """Raise `SettingsError` unless the web service can tell who calls, and read."""
+        self.require("web_postgres_dsn", "web_jwt_issuer", "web_jwt_audience")
+        if self.web_jwt_secret is None:
+            self.require("web_jwks_url")
+
     def require_credentials(self) -> None:
         """Raise `SettingsError` unless there is a way to sign in at Dynamics."""
         if self.dynamics_managed_identity:
             return
         self.require("dynamics_tenant_id", "dynamics_client_id")
-        if self.dynamics_client_secret is None and self.dynamics_client_certificate_file is None:
+        files = (self.dynamics_client_certificate_file, self.dynamics_federated_token_file)
+        if self.dynamics_client_secret is None and files == (None, None):
             self.require("dynamics_client_secret")
 
 
@@ -325,7 +486,14 @@ SECRETS = (
     "dynamics_client_certificate_password",
     "schema_registry_password",
     "connect_password",
+    "web_jwt_secret",
+    "web_postgres_dsn",
 )
+
+
+# What may lie in a file: secrets, and what may hold one.
+IN_FILES = (*SECRETS, "kafka_options")
+_USABLE = {"postgres_dsn": is_dsn, "web_postgres_dsn": is_dsn, "kafka_options": is_options}
 
 
 def variable(name: str) -> str:
@@ -339,20 +507,18 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     """
     values = _values(env_file, environ)
     found = {
-        name: values[variable(name)]
+        name: _given(name, values[variable(name)])
         for name in Settings.model_fields
         if values.get(variable(name)) not in {None, ""}
     }
     files = {
-        name: SecretFile(
-            Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool
-        )
-        for name in SECRETS
+        name: SecretFile(Path(path), variable(name) + "_FILE", _USABLE.get(name, bool))
+        for name in IN_FILES
         if name not in found and (path := values.get(variable(name) + "_FILE"))
     }
     try:
         settings = Settings.model_validate(
-            {**found, **{name: file.read() for name, file in files.items()}}
+            {**found, **{name: _first(name, file) for name, file in files.items()}}
         )
     except ValidationError as error:
         raise SettingsError(
@@ -361,6 +527,11 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
     settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
     return settings
+
+
+def _first(name: str, file: SecretFile) -> object:
+    """What the model gets of a file: its content, or, for options that are usable, the file."""
+    return file if name == "kafka_options" and is_options(file.read()) else file.read()
 
 
 def secret_file(
@@ -379,41 +550,33 @@ def _values(env_file: Path | None, environ: Mapping[str, str] | None) -> dict[st
     outside = dict(os.environ if environ is None else environ)
     hidden = {
         form
-        for name in SECRETS
+        for name in IN_FILES
         for form in _forms(name)
         if any(one in outside for one in _forms(name))
     }
     return {
-        name: value for name, value in _from_file(env_file).items() if name not in hidden
+        name: value
+        for name, value in read_env_file(env_file, outside).items()
+        if name not in hidden
     } | outside
+
+
+def _given(name: str, value: str) -> str:
+    return without_edges(value) or value if name in SECRETS else value
 
 
 def _forms(name: str) -> tuple[str, str]:
     return variable(name), variable(name) + "_FILE"
 
 
-def _from_file(env_file: Path | None) -> dict[str, str]:
-    path = env_file or Path(".env")
-    if env_file is None and not path.is_file():
-        return {}
-    if not path.is_file():
-        message = f"--env-file {path}: no such file"
-        raise SettingsError(message)
-    return {
-        name: value
-        for name, value in dotenv_values(path, interpolate=False).items()
-        if value is not None
-    }
-
-
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each variable with our prefix that is no setting: most likely a slip of the
-    pen.
+    """One line for each slip of the pen: a variable with our prefix that is no setting, a secret
+    with something around it that cannot be a part of it.
     """
     known = (
         {variable(name) for name in Settings.model_fields}
-        | {variable(name) + "_FILE" for name in SECRETS}
-        | {PREFIX + "CACHE"}
+        | {variable(name) + "_FILE" for name in IN_FILES}
+        | {PREFIX + "CACHE", ENV_FILE}
     )
     values = _values(env_file, environ)
     names = sorted(
@@ -422,10 +585,25 @@ def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = No
         if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
     )
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
-    return [
+    slips = [
         f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
         for name, near in nearest.items()
     ]
+    return slips + [line for name in IN_FILES if (line := _remark(name, values))]
+
+
+def _remark(name: str, values: Mapping[str, str]) -> str | None:
+    """Whether something around a secret is left out."""
+    text, path = (values.get(form) for form in _forms(name))
+    if text:
+        return None if without_edges(text) == text else remark(variable(name))
+    if not path:
+        return None
+    try:
+        raw = SecretFile.raw(Path(path), variable(name) + "_FILE")
+    except SettingsError:
+        return None  # said where the settings are loaded
+    return None if without_edges(raw) == raw.rstrip("\r\n") else remark(variable(name) + "_FILE")
 
 
 def _explain(error: ErrorDetails) -> str:

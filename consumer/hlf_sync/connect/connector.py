@@ -20,6 +20,7 @@ import httpx
 
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
 from hlf_sync.packaged import fill, packaged
 from hlf_sync.waiting import Say, until_reachable
@@ -85,13 +86,20 @@ class Report:
         return asdict(self)
 
 
-def places(*, organization: str, changes_topic: str, source_file: str) -> dict[str, str]:
+def places(
+    *,
+    organization: str,
+    changes_topic: str,
+    source_file: str,
+    reminders_topic: str = "hlf.mentor.reminders",
+) -> dict[str, str]:
     """What fills the places of a connector's file. `organization` ends up inside a quoted SQL
     literal.
     """
     return {
         "organization": organization.replace("'", "''"),
         "changes_topic": changes_topic,
+        "reminders_topic": reminders_topic,
         "source_file": source_file,
     }
 
@@ -157,7 +165,9 @@ def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
     if all(_AWAY.search(line) for line in lines):
         return DependencyError("PostgreSQL", "as Connect sees it")
     hint = _UNFILLED if any("${" in line for line in lines) else ""
-    return SettingsError("Connect refuses the connector:\n  " + "\n  ".join(lines) + hint)
+    return SettingsError(
+        "Connect refuses the connector:\n  " + "\n  ".join(map(plain, lines)) + hint
+    )
 
 
 def judge(status: Mapping[str, Any] | None) -> Standing:

@@ -7,6 +7,8 @@ life and by `doctor`; decides nothing else.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -80,6 +82,15 @@ def refused_options(error: KafkaException) -> SettingsError:
     found = None if fault is None else _PROPERTY.search(str(fault.str()))
     what = found[1] if found else type(error).__name__ if fault is None else code_of(fault)
     return SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({what})")
+
+
+@contextmanager
+def making_a_client() -> Iterator[None]:
+    """Around librdkafka's constructors: what it refuses then is a setting."""
+    try:
+        yield
+    except KafkaException as error:
+        raise refused_options(error) from error
 
 
 def meaning(code: str) -> str:

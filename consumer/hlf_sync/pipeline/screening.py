@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from hlf_sync.core.decide import Rules, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
 from hlf_sync.core.model import (
     Command,
@@ -27,7 +27,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
 from hlf_sync.pipeline.endings import Endings
-from hlf_sync.pipeline.job import REQUESTS, Job, cause, due
+from hlf_sync.pipeline.job import REQUESTS, Job, cause
 from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
@@ -221,7 +221,7 @@ class Screening:
                     settled.append((entry, settlement, outcome))
             case Refuse(error_code):
                 self._refuse(entry, known, LetterKind.REFUSED, error_code)
-            case Command() if self._policy.is_shadow:
+            case Command() if self._is_set_aside(known):
                 settled.append(
                     (
                         entry,
@@ -262,6 +262,12 @@ class Screening:
             == refusal_of(known.former_contact_id or known.contact_id, command.operation)
             and all(change.trigger is Trigger.RECONCILIATION for change in entry.changes)
         )
+
+    def _is_set_aside(self, known: Known) -> bool:
+        """Whether what is due is only written down: in shadow, and while an operator has paused the
+        mentor.
+        """
+        return self._policy.is_shadow or known.is_paused
 
     def _is_spent(self, known: Known) -> bool:
         """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,

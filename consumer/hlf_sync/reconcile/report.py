@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hlf_sync.core.model import LedgerRow, MentorId
+from hlf_sync.core.model import ContactId, LedgerRow, MentorId
+from hlf_sync.postgres.reminders import RepeatedReminder
 from hlf_sync.reconcile.difference import Finding, Remedy
-from hlf_sync.reconcile.duplicate import Duplicate
+from hlf_sync.reconcile.duplicate import Duplicate, Explanation
 from hlf_sync.why.story import iso
 
 
@@ -42,7 +43,8 @@ class Report:
     """`checked` mentors; `moving` those under way, with why. `verified` were read in Dynamics,
     `unread` could not be, with why.
 
-    `skipped` were not read because reading had `stopped`, with why. `notes` are what a person
+    `listed` contacts are shown in all, where the whole listing was read; `strangers` are those of
+    them that belong to no mentor. `skipped` were not read because reading had `stopped`, with why. `notes` are what a person
     should know beside it: a backlog, a part that does not answer. `is_repaired` once repairs have
     been asked for.
     """
@@ -50,6 +52,7 @@ class Report:
     checked: int = 0
     verified: int = 0
     skipped: int = 0
+    listed: int | None = None
     stopped: str | None = None
     is_verifying: bool = False
     is_repaired: bool = False
@@ -57,6 +60,8 @@ class Report:
     moving: dict[MentorId, str] = field(default_factory=dict)
     unread: dict[MentorId, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
+    strangers: list[ContactId] = field(default_factory=list)
+    repeated_reminders: list[RepeatedReminder] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,15 +71,15 @@ class Report:
 
     @property
     def left(self) -> int:
-        """Differences that were not repaired."""
-        return sum(
+        """Differences that were not repaired; a shown contact without a mentor needs a person."""
+        return len(self.strangers) + sum(
             not self.is_repaired or one.finding.remedy is Remedy.PERSON for one in self.differences
         )
 
     @property
     def repaired(self) -> int:
         """Differences that were put in doubt or asked for."""
-        return len(self.differences) - self.left
+        return len(self.differences) + len(self.strangers) - self.left
 
     def content(self) -> dict[str, Any]:
         """For scripts."""
@@ -97,7 +102,10 @@ class Report:
                 for mentor_id, reason in self.unread.items()
             ],
             "stopped": self.stopped,
+            "listed": self.listed,
+            "shown_without_mentor": self.strangers,
             "duplicates": [_duplicate(one) for one in self.duplicates],
+            "repeated_reminders": [_reminder(one) for one in self.repeated_reminders],
             "notes": self.notes,
             "counts": {
                 "differences": len(differences),
@@ -106,6 +114,11 @@ class Report:
                 "in_motion": len(self.moving),
                 "unread": len(self.unread) + self.skipped,
                 "duplicates": len(self.duplicates),
+                "shown_without_mentor": len(self.strangers),
+                "unexplained": sum(
+                    one.explanation is Explanation.UNEXPLAINED for one in self.duplicates
+                ),
+                "repeated_reminders": len(self.repeated_reminders),
                 **Counter(one.finding.kind.value for one in self.found),
             },
         }
@@ -119,4 +132,13 @@ def _duplicate(one: Duplicate) -> dict[str, Any]:
         "first_at": iso(one.first_s),
         "again_at": iso(one.again_s),
         "explanation": one.explanation.value,
+    }
+
+
+def _reminder(one: RepeatedReminder) -> dict[str, Any]:
+    return {
+        "mentor_id": one.mentor_id,
+        "threshold_day": one.threshold_day,
+        "first_expiry": one.first_expiry.isoformat(),
+        "again_expiry": one.again_expiry.isoformat(),
     }

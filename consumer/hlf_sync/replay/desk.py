@@ -7,7 +7,6 @@ statement leaves out letters whose request is still to be handled.
 """
 
 import asyncio
-import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from hlf_sync.errors import SettingsError
+from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import connect, reaching
 from hlf_sync.replay.judgement import Letter
 
@@ -39,7 +39,8 @@ SELECT a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-
 # Workers elect a leader by an advisory lock: who holds it runs, and is connected.
 _OBSTACLES = f"""
 SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail || ')' END FROM hlf_sync.halt
-              WHERE reason <> 'mass_removal' ORDER BY since),
+              WHERE reason <> 'mass_removal' ORDER BY since)
+       || ARRAY(SELECT 'paused (by ' || paused_by || ': ' || reason || ')' FROM hlf_sync.pause WHERE mentor_id IS NULL),
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND mentor_id = ANY (%(mentors)s::uuid[])
                                                      AND EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal')),
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
@@ -175,14 +176,6 @@ class Desk:
         if self._connection is None:
             raise RuntimeError("the desk is not open")
         return self._connection
-
-
-def operator() -> str:
-    """Who asks, for the audit."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid-{os.getuid()}"
 
 
 async def _holder(connection: AsyncConnection[TupleRow]) -> str:

@@ -50,7 +50,7 @@ class Plan:
     # seconds.
     letters: Sequence[PlannedLetter] = field(repr=False)
     seconds: float
-    unlettered: int = 0
+    gone: Sequence[str] = ()  # open in the database, and no longer in the topic
 
     @property
     def counts(self) -> dict[str, int]:
@@ -72,6 +72,15 @@ class Plan:
             if planned.judgement.verdict is ReplayVerdict.DUE
         ]
 
+    @property
+    def to_investigate(self) -> list[Letter]:
+        """What a person must look into, and may close."""
+        return [
+            planned.letter
+            for planned in self.letters
+            if planned.judgement.verdict is ReplayVerdict.INVESTIGATE
+        ]
+
     def content(self) -> dict[str, Any]:
         """The file's content, hash included."""
         body: dict[str, Any] = {
@@ -88,7 +97,7 @@ class Plan:
             "counts": self.counts,
             "calls": self.calls,
             "seconds": self.seconds,
-            "unlettered": self.unlettered,
+            "gone": list(self.gone),
             "letters": [_row(planned) for planned in self.letters],
         }
         return {**body, "hash": _hash(body)}
@@ -175,7 +184,7 @@ def _plan(found: Mapping[str, Any]) -> Plan:
             for row in found["letters"]
         ],
         seconds=found["seconds"],
-        unlettered=found["unlettered"],
+        gone=tuple(found["gone"]),
     )
 
 

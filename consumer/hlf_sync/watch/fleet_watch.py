@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import Error
 
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
@@ -52,16 +52,18 @@ SELECT state, coalesce(applied, 'unknown'), count(*), count(lease_owner) FILTER 
 """
 _COUNTS = """
 SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NOT NULL),
-       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL)
+       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL),
+       EXISTS (SELECT FROM hlf_sync.pause WHERE mentor_id IS NULL), (SELECT count(mentor_id) FROM hlf_sync.pause)
 """
 _OPEN = """
 SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8,
        (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
          WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
   FROM hlf_sync.mentor_ledger l
+  LEFT JOIN hlf_sync.contact_mapping m ON m.mentor_id = l.mentor_id AND m.contact_id <> l.contact_id AND l.applied = 'visible'
   LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
-    USING (mentor_id)
- WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') ORDER BY l.updated_at LIMIT %s
+    ON f.mentor_id = l.mentor_id
+ WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') OR m.mentor_id IS NOT NULL ORDER BY l.updated_at LIMIT %s
 """
 
 
@@ -104,6 +106,7 @@ class Sight:
     leases: Mapping[str, int] = field(default_factory=dict)
     superseded: int = 0
     held_removals: int = 0
+    paused: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
     source: SourceSight = field(default_factory=SourceSight)
@@ -236,13 +239,14 @@ class FleetWatch:
             applied[shown] += count
             leases["held"] += held
             leases["expired"] += expired
-        superseded, held_removals = counts or (0, 0)
+        superseded, held_removals, is_all_paused, paused = counts or (0, 0, False, 0)
         return {
             "states": states,
             "applied": applied,
             "leases": leases,
             "superseded": superseded,
             "held_removals": held_removals,
+            "paused": {"all": int(is_all_paused), "mentor": paused},
             "wrong": await self._wrong(still_open),
         }
 
@@ -259,7 +263,7 @@ class FleetWatch:
             }
             reading = await self._facts.read(list(ages))
             for mentor_id, known in reading.mentors.items():
-                decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
+                decision = due(known, known.ledger, reading.now_s, self._rules)
                 if isinstance(decision, NoCall):
                     continue
                 wanted = (
@@ -295,7 +299,7 @@ _UNSEEN: Mapping[str, Mapping[str, Any]] = {
     },
     "replay": {"replay_lag": None},
     "registry": {"is_registry_up": False},
-    "ledger": {"states": None, "applied": {}, "leases": {}, "wrong": {}},
+    "ledger": {"states": None, "applied": {}, "leases": {}, "paused": {}, "wrong": {}},
 }
 
 

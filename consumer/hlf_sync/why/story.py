@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, decide, has_valid_certificate
+from hlf_sync.core.decide import Rules, due, has_valid_certificate
 from hlf_sync.core.iso_time import iso_time
 from hlf_sync.core.model import (
     Command,
@@ -92,7 +92,7 @@ async def tell(
     # Read last, so that what is shown as 'now' is newer than the story before it.
     reading = await view.read([mentor_id])
     known, rules = reading.mentors[mentor_id], Rules(organization=settings.organization)
-    decision = decide(known.facts, known.ledger, reading.now_s, rules)
+    decision = due(known, known.ledger, reading.now_s, rules)
     ledger = written.ledger
     if ledger is not None:
         ledger = {
@@ -189,6 +189,7 @@ def _decision(
         "at": iso(now_s),
         "contact_id": known.contact_id,
         "is_remapped": known.is_remapped,
+        "former_contact_id": decision.former_contact_id if isinstance(decision, Command) else None,
         "blocked_by": _blocks(known, around, now_s, delivery, operation) if operation else [],
         "has_worker": around.has_worker,
     }
@@ -198,7 +199,7 @@ def _kind(decision: Decision) -> tuple[str, str, Operation | None]:
     match decision:
         case NoCall(reason):
             return "no_call", reason, None
-        case Command(operation, reason):
+        case Command(operation, reason, _):
             return operation.value, reason, operation
         case Refuse(error_code):
             return "refuse", error_code, None
@@ -210,6 +211,8 @@ def _blocks(
     """Why the call that is due is not being made."""
     ledger = known.ledger
     lines = around.obstacles(is_removal=operation is Operation.REMOVE)
+    if known.is_paused:
+        lines.append("paused by an operator: `hlf-sync history --kind pause` says by whom and why")
     if known.contact_id is None:
         lines.append("no Dynamics contact is mapped to the mentor (hlf_sync.contact_mapping)")
     if ledger.state is LedgerState.DEAD_LETTERED:

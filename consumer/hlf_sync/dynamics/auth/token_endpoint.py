@@ -117,8 +117,6 @@ class TokenEndpoint:
         return self._judge(outcome)
 
     def _judge(self, outcome: Exchange | TransportFailure) -> Reply:
-        if outcome is TransportFailure.TLS_INVALID:
-            raise AuthError(str(outcome))
         if isinstance(outcome, TransportFailure):
             raise TokenUnavailableError(str(outcome))
         content = json_object(outcome.body)
