@@ -205,6 +205,13 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
                 " where a metric counts it"
             ),
         ),
+        (
+            "R67",
+            (
+                "After a failover, a restored backup, a clock that jumps or a lost topic, no mentor"
+                " stays wrong unseen: everybody concerned is asserted again"
+            ),
+        ),
     ),
     "Everywhere": (
         (

@@ -107,6 +107,7 @@ BEGIN
        OR (to_regclass('hlf_sync.mentor_facts') IS NOT NULL
            AND (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = to_regclass('hlf_sync.mentor_facts') AND attnum > 0)
                <> '{mentor_id,organization,status,certification_id,certificate_expires_at,certificate_status}') THEN
+        DROP VIEW IF EXISTS hlf_sync.coordinator_view; -- made again below
         DROP VIEW hlf_sync.mentor_facts;
     END IF;
     IF to_regclass('hlf_sync.mentor_facts') IS NOT NULL AND EXISTS (

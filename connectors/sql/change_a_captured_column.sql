@@ -11,7 +11,7 @@ BEGIN;
 SET LOCAL lock_timeout = '5s';
 LOCK TABLE app.mentor, app.certification IN ACCESS EXCLUSIVE MODE;
 ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.mentor, app.certification;
-DROP VIEW hlf_sync.mentor_facts;
+DROP VIEW IF EXISTS hlf_sync.coordinator_view, hlf_sync.mentor_facts;
 
 -- The change itself.
 ALTER TABLE app.mentor ALTER COLUMN status TYPE varchar(40);

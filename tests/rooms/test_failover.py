@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import psycopg
 import pytest
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import LedgerRow, LedgerState, MentorId, Operation, Trigger, Visibility
@@ -112,6 +113,28 @@ async def test_a_standby_is_refused_by_name(pair: Pair) -> None:
     with pytest.raises(DependencyError, match="a read-only standby"):
         await require_suitable(pair.dsn_of_standby("hlf_template", "hlf_sync"))
     await require_suitable(pair.dsn("hlf_template", "hlf_sync"))
+
+
+async def test_a_crash_of_the_primary_is_no_step_back(pair: Pair) -> None:
+    """Log that was written and never flushed is gone after it, and nobody had seen that as the
+    database's position.
+    """
+    ground = Ground(pair.dsn("hlf_template", "postgres"), pair.dsn("hlf_template", "hlf_sync"))
+    await ground.pool.open()
+    try:
+        writer = psycopg.connect(pair.primary.dsn("hlf_template"))
+        writer.execute(
+            "CREATE TABLE app.much AS SELECT repeat('x', 900) FROM generate_series(1, 3000)"
+        )
+        await ground.watch.look()  # while the transaction is open
+        await asyncio.to_thread(pair.crash)
+        writer.close()
+        async with asyncio.timeout(60):
+            while len(ground.anchors.values) < 2:
+                await ground.watch.look()
+    finally:
+        await ground.pool.close()
+    assert dict(ground.counts.counted) == {}
 
 
 async def _read_again(pool: Pool, mentor_id: MentorId) -> LedgerRow:

@@ -171,7 +171,7 @@ def test_a_table_that_cannot_be_captured_is_refused_with_what_to_do(
     """In words, where PostgreSQL alone would fail late or not at all; and nothing is changed."""
     source.sql(
         "BEGIN; ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.mentor, app.certification; DROP"
-        f" VIEW hlf_sync.mentor_facts; ALTER TABLE app.certification DROP CONSTRAINT"
+        f" VIEW hlf_sync.coordinator_view, hlf_sync.mentor_facts; ALTER TABLE app.certification DROP CONSTRAINT"
         f" certification_mentor_id_fkey; {change}; COMMIT"
     )
     with pytest.raises(psycopg.errors.RaiseException) as refusal:
@@ -294,10 +294,13 @@ async def test_a_table_swapped_by_a_rename_is_found_and_mended(source: Source) -
         ("ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification", "is not published"),
         ("DROP INDEX app.mentor_identity", "identified by nothing"),
         ("ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert')", "leaves operations out"),
-        ("DROP VIEW hlf_sync.mentor_facts", "mentor_facts does not exist"),
+        (
+            "DROP VIEW hlf_sync.coordinator_view, hlf_sync.mentor_facts",
+            "mentor_facts does not exist",
+        ),
         (
             (
-                "DROP VIEW hlf_sync.mentor_facts; CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS"
+                "DROP VIEW hlf_sync.coordinator_view, hlf_sync.mentor_facts; CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS"
                 " mentor_id, organization_code::varchar AS organization, status, id AS certification_id,"
                 " now() AS certificate_expires_at, status AS certificate_status FROM app.mentor"
             ),

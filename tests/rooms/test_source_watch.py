@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from hlf_sync.core.breaker import BreakerPolicy, State
+from hlf_sync.core.model import MentorId
 from hlf_sync.core.source_health import Part
 from hlf_sync.core.source_identity import Break, decode
 from hlf_sync.postgres import clock_step
@@ -276,7 +277,7 @@ async def test_a_clock_that_stepped_back_leaves_no_circuit_open_and_no_lease_hel
     ground.sql("UPDATE hlf_sync.circuit SET state = 'closed', failure_count = 0, opened_at = NULL")
     for _ in range(policy.failure_threshold):
         now_s = (await fleet.read()).now_s
-        after = await fleet.failed(None, now_s, "server_error", None)
+        after = await fleet.failed(None, now_s, "server_error", None, MentorId(MENTOR.format(1)))
     assert after.circuit.state is State.OPEN
 
 

@@ -36,7 +36,7 @@ REACH, RUNS, CONFIG, POSITION = (
 
 _APPLY = "run `hlf-sync connector apply`"
 _LOG_END = (
-    "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position WHERE NOT"
+    "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS position WHERE NOT"
     " pg_is_in_recovery()"
 )
 

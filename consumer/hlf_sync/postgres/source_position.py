@@ -10,12 +10,13 @@ from psycopg import AsyncConnection
 from hlf_sync.core.source_identity import Anchor
 from hlf_sync.postgres import distrust_statements as sql
 
-# The insert position: what Debezium has read can never lie beyond it. The file's name has the
-# timeline at once; pg_control_checkpoint has it after the next checkpoint only.
+# The flushed position: what Debezium has read can never lie beyond it, and no crash takes it back (a
+# crash may take what was only inserted). The file's name has the timeline at once;
+# pg_control_checkpoint has it after the next checkpoint only.
 _READ = """
 SELECT (pg_control_system()).system_identifier::text,
-       ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int,
-       (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint, beat, token, fingerprint, sweep_owed
+       ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int,
+       (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint, beat, token, fingerprint, sweep_owed
   FROM hlf_sync.source_watch WHERE NOT pg_is_in_recovery()
 """
 _BEAT = """

@@ -152,7 +152,7 @@ class SourceWatch:
                 await look()
         except (DependencyError, SettingsError, Error) as error:
             detail = error.detail if isinstance(error, DependencyError) else type(error).__name__
-            _log.warning("source_not_seen", part=what, error_code=detail)
+            _log.warning("source_not_seen", subject=what, error_code=detail)
             if what == "shape":
                 self.sight = replace(self.sight, faults=None)
             elif what == "identity":
@@ -171,7 +171,9 @@ class SourceWatch:
                 step_s=step_s if abs(step_s) > _STEP_S else 0.0,
             )
         if rows or abs(step_s) > _STEP_S:
-            _log.warning("clock_stepped", duration_s=round(step_s, 1), rows=rows)
+            _log.warning(
+                "clock_stepped", duration_s=round(step_s, 1), detail=f"{rows} rows brought back"
+            )
 
     async def _look_at_shape(self) -> None:
         async with self._pool.connection() as connection:
@@ -183,11 +185,8 @@ class SourceWatch:
                 return
             if found:
                 if before != found:
-                    _log.error(
-                        "source_broken",
-                        detail="; ".join(one.text for one in found),
-                        fix=found[0].fix,
-                    )
+                    sentences = [*(one.text for one in found), found[0].fix]
+                    _log.error("source_broken", detail="; ".join(sentences))
                 await source_position.owe_sweep(connection, found[0].text)
                 return
             why = state.sweep_owed
@@ -238,8 +237,7 @@ class SourceWatch:
                 "database_changed",
                 reason=cause.value,
                 mentors=count,
-                system=state.anchor.system,
-                timeline=state.anchor.timeline,
+                detail=f"system {state.anchor.system}, timeline {state.anchor.timeline}",
             )
         if cause.may_mislead_connector:
             try:
