@@ -36,19 +36,19 @@ class MemoryFleet:
 
     async def read(self) -> Fleet:
         return Fleet(
-            Circuit(), frozenset(self.halts), time.time(), self.since_s, self.probe_after_s
+            Circuit(), frozenset(self.halts), time.monotonic(), self.since_s, self.probe_after_s
         )
 
     async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
-        self.since_s = time.time()
+        self.since_s = time.monotonic()
         self.probe_after_s = self.since_s if needs_probe else None
         self.halts[reason] = detail
         return await self.read()
 
     async def take_proof(self, wait_s: float) -> bool:
-        is_due = self.probe_after_s is not None and self.probe_after_s <= time.time()
+        is_due = self.probe_after_s is not None and self.probe_after_s <= time.monotonic()
         if is_due:
-            self.probe_after_s = time.time() + wait_s
+            self.probe_after_s = time.monotonic() + wait_s
         return is_due
 
     async def proved(self) -> Fleet:
