@@ -6,13 +6,12 @@ Each port has one behaviour suite in tests/contracts that runs over the fake and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from hlf_sync.core.breaker import Circuit
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import (
     ContactId,
-    Facts,
     HaltReason,
     LedgerRow,
     LedgerState,
@@ -20,22 +19,10 @@ from hlf_sync.core.model import (
     Operation,
     Trigger,
 )
+from hlf_sync.core.model import Known as Known  # noqa: PLC0414 - a port's word too
 from hlf_sync.core.outcome import Claim, Claimed, Conclusion
 from hlf_sync.core.verdict import Verdict
 from hlf_sync.core.visibility import Fate, Snapshot
-
-
-class Known(NamedTuple):
-    """What one statement's snapshot showed of one mentor."""
-
-    facts: Facts | None
-    ledger: LedgerRow
-    has_ledger: bool
-    contact_id: ContactId | None
-    is_remapped: bool = False  # another contact is mapped than the one that was last called for
-    former_contact_id: ContactId | None = (
-        None  # that one, while we left it visible and it is nobody else's
-    )
 
 
 @dataclass(frozen=True, slots=True)

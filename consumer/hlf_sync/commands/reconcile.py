@@ -3,7 +3,6 @@ parts, prints. Progress goes to stderr.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hlf_sync import clients, operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.core.breaker import BreakerPolicy
 from hlf_sync.core.decide import Rules
@@ -30,8 +29,8 @@ from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.reconcile.page import show
 from hlf_sync.reconcile.report import Report
 
-_out = Console(highlight=False)
-_aside = Console(stderr=True, highlight=False)
+_out = Terminal(highlight=False)
+_aside = Terminal(stderr=True, highlight=False)
 
 _DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
@@ -120,7 +119,7 @@ def reconcile(
         )
     )
     if as_json:
-        typer.echo(json.dumps(report.content()))
+        echo_json(report.content())
     else:
         show(_out, report)
     if report.left:

@@ -1,8 +1,10 @@
 """What to do for a mentor: facts, ledger row and PostgreSQL's `now()` in, a decision out.
 
 The one place that knows HLF's rules (requirements R02–R06, R10; the table in ARCHITECTURE.md).
-Called by the pipeline for every evaluation and by `why`. A ladder of early returns, ordered by
-meaning: whose mentor is it, are the facts within the contract, what should be shown.
+`due` is what a mentor needs: the worker, `why`, `reconcile`, `force`, the fleet's figures and the
+library all call it, and nothing else decides (a test walks the package). `decide` is its half that
+looks at the mapped contact only. A ladder of early returns, ordered by meaning: is a former contact
+still shown, whose mentor is it, are the facts within the contract, what should be shown.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from hlf_sync.core.model import (
     Command,
     Decision,
     Facts,
+    Heir,
+    Known,
     LedgerRow,
     NoCall,
     Operation,
@@ -34,6 +38,29 @@ class Rules:
     # Of the visible ones: without a certificate and with nothing known of the listing, these say
     # nothing (R05: one warning, no call).
     silent_statuses: frozenset[str] = field(default=frozenset({"reinstated"}))
+
+
+def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
+    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is
+    hidden first; the new one's turn comes next.
+
+    `ledger` is the row that the decision is made on: `known.ledger`, but for a look under a claim,
+    which decides on the row from before the claim.
+    """
+    former = known.former_contact_id
+    if former is not None and not _is_spoken_for(known.heir, now_s, rules):
+        return Command(Operation.REMOVE, "contact_replaced", former)
+    return decide(known.facts, ledger, now_s, rules)
+
+
+def _is_spoken_for(heir: Heir | None, now_s: float, rules: Rules) -> bool:
+    """Whether the mentor that a former contact belongs to now decides what it shows. Another
+    organisation's mentor, one that is gone, or one of whom nothing may be said, never would.
+    """
+    if heir is None:
+        return False
+    is_delivered = heir.ledger.applied is not None or heir.ledger.is_in_doubt
+    return is_delivered or isinstance(decide(heir.facts, heir.ledger, now_s, rules), Command)
 
 
 def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
@@ -101,6 +128,8 @@ def _of_ours(facts: Facts, ledger: LedgerRow, now_s: float, rules: Rules) -> Dec
         return _difference(Operation.REMOVE, status, ledger)
     if has_valid_certificate(facts, now_s):
         return _difference(Operation.RESTORE, status, ledger)
+    if facts.certification_id is not None and facts.certificate_expires_s is None:
+        return Refuse("certificate_without_end")  # outside the contract, and not lapsed
     if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
         return Command(Operation.REMOVE, "no_valid_certificate")
     if ledger.applied is Visibility.HIDDEN or status in rules.silent_statuses:

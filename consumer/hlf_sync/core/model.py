@@ -211,6 +211,25 @@ def refusal_of(contact_id: ContactId | None, operation: Operation) -> str:
     return f"{contact_id} {operation.value}"
 
 
+class Heir(NamedTuple):
+    """The mentor that a former contact is mapped to now; `ledger` is about that contact."""
+
+    facts: Facts | None
+    ledger: LedgerRow
+
+
+class Known(NamedTuple):
+    """What one statement's snapshot showed of one mentor."""
+
+    facts: Facts | None
+    ledger: LedgerRow
+    has_ledger: bool
+    contact_id: ContactId | None
+    is_remapped: bool = False  # another contact is mapped than the one that was last called for
+    former_contact_id: ContactId | None = None  # that one, while we left it visible
+    heir: Heir | None = None  # whose that one is now; None: it is mapped to no mentor
+
+
 @dataclass(slots=True, frozen=True)
 class NoCall:
     """Dynamics already shows what it should, or nothing is known that must be said. `is_warning`
@@ -224,10 +243,11 @@ class NoCall:
 
 @dataclass(slots=True, frozen=True)
 class Command:
-    """Deliver this operation."""
+    """Deliver this operation: to the mapped contact, or to a former one that we left visible."""
 
     operation: Operation
     reason: str
+    former_contact_id: ContactId | None = None
 
 
 @dataclass(slots=True, frozen=True)

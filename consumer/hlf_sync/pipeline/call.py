@@ -52,14 +52,14 @@ class Held:
     @property
     def contact_id(self) -> ContactId | None:
         """Whom the call is about."""
-        return self.known.former_contact_id or self.known.contact_id
+        return self.job.command.former_contact_id or self.known.contact_id
 
     @property
     def is_farewell(self) -> bool:
         """Whether it is about a contact that the mentor no longer has: one that is gone is as good
         as hidden.
         """
-        return self.known.former_contact_id is not None
+        return self.job.command.former_contact_id is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,16 @@ from math import inf
 from uuid import uuid4
 
 from hlf_sync.core.breaker import Go, Probe
-from hlf_sync.core.decide import Rules, next_look_s
-from hlf_sync.core.model import Command, HaltReason, Operation, Visibility
+from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.mass_removal import takes_off_listing
+from hlf_sync.core.model import Command, HaltReason, Operation
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.pipeline.call import Call, Held
 from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.job import Job, cause, due
+from hlf_sync.pipeline.job import Job, cause
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.recording import Recording, Result
 from hlf_sync.pipeline.tracer import Tracer
@@ -262,18 +263,16 @@ class Delivery:
             )
         )
         decision = due(known, job.known.ledger, reading.now_s, self._rules)
-        is_same_contact = (
-            known.contact_id is not None and known.former_contact_id == job.known.former_contact_id
-        )
         holds = (
             isinstance(decision, Command)
             and decision.operation is job.command.operation
-            and is_same_contact
+            and decision.former_contact_id == job.command.former_contact_id
+            and known.contact_id is not None
         )
         # After a former contact it is the new one's turn at once.
         look_s = (
             next_look_s(known.facts, reading.now_s, self._rules)
-            if known.former_contact_id is None
+            if job.command.former_contact_id is None
             else reading.now_s
         )
         held = Held(job, known, claimed, deadline_s, probe, look_s)
@@ -334,7 +333,7 @@ async def _woken(event: asyncio.Event, timeout_s: float) -> None:
 
 def _claim_of(job: Job, tracer: Tracer | None) -> Claim:
     mentor_id, ledger = job.entry.mentor_id, job.known.ledger
-    is_counted = job.command.operation is Operation.REMOVE and ledger.applied is Visibility.VISIBLE
+    is_counted = takes_off_listing(job.command, ledger)
     trace_parent = tracer.trace_parent(mentor_id) if tracer is not None else None
     return Claim(
         mentor_id,

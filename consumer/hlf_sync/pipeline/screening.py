@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from hlf_sync.core.decide import Rules, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
 from hlf_sync.core.model import (
     Command,
@@ -27,7 +27,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
 from hlf_sync.pipeline.endings import Endings
-from hlf_sync.pipeline.job import REQUESTS, Job, cause, due
+from hlf_sync.pipeline.job import REQUESTS, Job, cause
 from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
