@@ -21,8 +21,8 @@ SELECT count(*) FILTER (WHERE lease_owner IS NOT NULL), count(*) FILTER (WHERE i
 
 
 async def _waiting(world: World) -> TestBench:
-    """A worker whose one call of the hour is made, and whose other claims wait."""
-    bench = world.worker(Options(pace=PacingPolicy(0.001, 1, 4)))
+    """A worker whose one call is made for now, and whose other claims wait."""
+    bench = world.worker(Options(pace=PacingPolicy(0.05, 1, 4)))
     for _ in range(12):
         bench.change(world.mentor("paused"))
     await until(lambda: bench.worker.stages.delivery._claimed, 30)
