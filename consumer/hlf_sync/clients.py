@@ -7,6 +7,7 @@ asks nothing. Raises `SettingsError` for a certificate or a secret that cannot b
 
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,11 +17,14 @@ from pydantic import SecretStr
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.dynamics.auth.certificate_end import certificate_end_s
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
     ClientSecret,
     EntraApplication,
+    FederatedToken,
+    Key,
     ManagedIdentitySource,
     credentials_for,
 )
@@ -29,6 +33,8 @@ from hlf_sync.dynamics.contract import DynamicsContract
 from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
 from hlf_sync.dynamics.http.trust import Trust, trust
 from hlf_sync.registry.client import Registry
+
+_DAY_S = 86_400.0
 
 
 class Login(httpx.Auth):
@@ -78,13 +84,24 @@ def dynamics_credentials(
         contract.base_url,
         settings.dynamics_authority,
     )
-    certificate = settings.dynamics_client_certificate_file
-    key = (
-        ClientCertificate(certificate, lambda: _certificate_password(settings))
-        if certificate is not None
-        else ClientSecret(lambda: _client_secret(settings, secret_file))
-    )
+    key = _key(settings, secret_file)
     return credentials_for(application, key, transport, auth_retry_s=settings.auth_retry_s)
+
+
+def credential_days_left(settings: Settings, now_s: float) -> float | None:
+    """Days until the certificate ends, or the secret where its end is in the settings; None where
+    there is no end that we could know. A certificate that cannot be read has no end that we know.
+    """
+    if settings.dynamics_managed_identity:
+        return None
+    key = _key(settings, None)
+    if isinstance(key, ClientCertificate):
+        ends_s = certificate_end_s(key)
+    elif isinstance(key, ClientSecret) and settings.dynamics_client_secret_ends is not None:
+        ends_s = datetime.combine(settings.dynamics_client_secret_ends, time.min, UTC).timestamp()
+    else:
+        ends_s = None
+    return None if ends_s is None else (ends_s - now_s) / _DAY_S
 
 
 def open_dynamics_transport(settings: Settings, connections: int) -> PooledTransport:
@@ -130,6 +147,18 @@ def connect_login(settings: Settings) -> ConnectLogin:
 def connect_rest(settings: Settings, *, timeout_s: float) -> ConnectRest:
     """Kafka Connect's REST client."""
     return ConnectRest(settings.connect_url or "", timeout_s=timeout_s, **connect_login(settings))
+
+
+def _key(settings: Settings, secret_file: Path | None) -> Key:
+    """What the application proves itself with: a certificate before a federated token, that before
+    a secret.
+    """
+    certificate = settings.dynamics_client_certificate_file
+    if certificate is not None:
+        return ClientCertificate(certificate, lambda: _certificate_password(settings))
+    if settings.dynamics_federated_token_file is not None:
+        return FederatedToken(settings.dynamics_federated_token_file)
+    return ClientSecret(lambda: _client_secret(settings, secret_file))
 
 
 def _client_secret(settings: Settings, secret_file: Path | None) -> SecretStr:

@@ -113,6 +113,7 @@ class Overseen:
             letters_topic="hlf.mentor.dead-letters",
             delivery="live",
             token=PlainToken(),
+            credential_days_left=lambda: 90.0,
             now_ms=lambda: time_ns() // 1_000_000,
         )
         self.scrape = Scrape(self.status, self.metrics, None)

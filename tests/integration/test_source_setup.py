@@ -154,7 +154,11 @@ def test_debezium_knows_every_setting_of_the_file(source_side: SourceSide) -> No
     # The converter's own settings are not Connect's to know; the two others are Debezium's, and not
     # in the list that it publishes.
     strange = {key for key in config.keys() - known if not key.startswith("value.converter.")}
-    assert strange == {"offset.mismatch.strategy", "snapshot.select.statement.overrides.app.mentor"}
+    assert strange == {
+        "offset.mismatch.strategy",
+        "snapshot.select.statement.overrides.app.mentor",
+        "snapshot.select.statement.overrides.hlf_sync.cert_expiry_reminders",
+    }
 
 
 def test_a_deleted_connector_is_created_again_and_goes_on_where_it_was(

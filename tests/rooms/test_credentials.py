@@ -9,6 +9,7 @@ import pytest
 from hlf_sync.dynamics.auth.credentials import (
     FETCH_LIMIT_S,
     AccessToken,
+    Grant,
     RenewingCredentials,
     TokenUnavailableError,
 )
@@ -314,3 +315,26 @@ async def test_an_old_grant_proves_nothing_of_the_credentials(
     with pytest.raises(AuthError, match="invalid_client"):
         await credentials.prove(300)
     assert text(await credentials.token()) == "token-2"
+
+
+@pytest.mark.requirement("R62")
+async def test_credentials_that_are_replaced_while_they_are_on_their_way_are_asked_with_again(
+    credentials: RenewingCredentials, source: SteeredSource
+) -> None:
+    """Read, replaced, taken away at Entra, and only then arrived: no refusal that a halt would
+    follow.
+    """
+    source.gate, source.error = asyncio.Event(), AuthError("invalid_client")
+    asked = asyncio.create_task(credentials.token())
+    await settled(lambda: source.fetches == 1)
+    source.changed = True
+    gate, fetch = source.gate, source.fetch
+
+    async def fetch_with_the_new_one() -> Grant:
+        source.error = None
+        return await fetch()
+
+    source.fetch = fetch_with_the_new_one  # type: ignore[method-assign]
+    gate.set()
+    assert text(await asked) == "token-2"
+    assert credentials.trouble is None

@@ -21,6 +21,9 @@ _PERSONAL = {
 }
 
 
+REMINDERS = "hlf_sync.cert_expiry_reminders"
+
+
 def _config() -> Mapping[str, str]:
     values = places(
         organization="HLF", changes_topic="hlf.mentor.changes", source_file="/source.properties"
@@ -47,7 +50,7 @@ def _listed(pattern: str) -> dict[str, set[str]]:
 
 @pytest.mark.requirement("R45")
 def test_included_columns_published_columns_and_granted_columns_are_the_same() -> None:
-    """Three lists, one content, for the four tables with mentors."""
+    """Three lists, one content, for the five tables with mentors."""
     granted = _listed(r"GRANT SELECT \(([\w, ]+)\) ON ([\w.]+) TO hlf_cdc")
     published = {
         table: set(columns.split(", "))
@@ -55,7 +58,7 @@ def test_included_columns_published_columns_and_granted_columns_are_the_same() -
             r"^ {8}([\w.]+) \(([\w, ]+)\)", read("sql/02_source.sql"), re.MULTILINE
         )
     }
-    assert len(_included()) == 4
+    assert len(_included()) == 5
     assert _included() == published
     assert {table: columns for table, columns in granted.items() if table in published} == published
 
@@ -91,7 +94,11 @@ def test_every_captured_table_with_a_mentor_has_a_key_and_goes_to_one_topic() ->
         "hlf_sync.dbz_heartbeat",
     }
     for table in keyed:
-        assert re.fullmatch(config["transforms.route.regex"], f"hlf.{table}")
+        routes = ["transforms.route.regex", "transforms.routeReminder.regex"]
+        assert [bool(re.fullmatch(config[route], f"hlf.{table}")) for route in routes] == [
+            table != REMINDERS,
+            table == REMINDERS,
+        ]
         patterns = [config["predicates.isMentor.pattern"], config["predicates.isOfMentor.pattern"]]
         assert [bool(re.fullmatch(pattern, f"hlf.{table}")) for pattern in patterns].count(
             True

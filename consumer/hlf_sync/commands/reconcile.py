@@ -4,7 +4,6 @@ parts, prints. Progress goes to stderr.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,21 +11,17 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hlf_sync import clients, operate
+from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
-from hlf_sync.core.breaker import BreakerPolicy
-from hlf_sync.core.decide import Rules
-from hlf_sync.core.pacing import PacingPolicy
-from hlf_sync.postgres import delivery_blockers as surroundings
-from hlf_sync.postgres.connections import Pool, connect, open_pool
-from hlf_sync.postgres.fleet_state import FleetTable
+from hlf_sync.postgres.connections import connect, open_pool
 from hlf_sync.reconcile import roll
-from hlf_sync.reconcile.column import Column, ColumnPolicy
-from hlf_sync.reconcile.difference import Patience
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.reconcile.page import show
+from hlf_sync.reconcile.parts import column_reader
+from hlf_sync.reconcile.parts import patience as patience_of
 from hlf_sync.reconcile.report import Report
 
 _out = Terminal(highlight=False)
@@ -35,12 +30,6 @@ _aside = Terminal(stderr=True, highlight=False)
 _DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
 
-Mentors = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mentor", metavar="MENTOR", help="Only this mentor; may be given several times."
-    ),
-]
 Verify = Annotated[
     bool,
     typer.Option(
@@ -85,6 +74,9 @@ def reconcile(
     repair: Repair = False,
     verify: Verify = False,
     mentors: Mentors = None,
+    file: File = None,
+    since: Since = None,
+    statuses: Statuses = None,
     days: Days = 30,
     settle: Settle = 3.0,
     patience: GatePatience = 90.0,
@@ -92,7 +84,7 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare the ledger with what would be decided now, for every mentor in the view and in the
-    ledger.
+    ledger, or for a selection of them.
 
     Safe beside running workers: who is being delivered or waits for an attempt is 'in motion' and
     no difference, and nothing is told before a second look. `--verify` reads Dynamics; without it
@@ -108,8 +100,9 @@ def reconcile(
     if verify:
         settings.require("dynamics_base_url")
         settings.require_credentials()
-    only = [operate.mentor(text) for text in mentors or []]
-    wish = Wish(only, repair, days, settle, _patience(settings))
+    with operate.connected(settings) as connection:
+        only = selected(connection, mentors, file, since, statuses) or []
+    wish = Wish(only, repair, days, settle, patience_of(settings))
     report = asyncio.run(
         _reported(
             settings,
@@ -152,45 +145,11 @@ async def _reported(
         )
         column = None
         if gate_patience_s is not None:
-            column = _column(settings, pool, gate_patience_s, secret, _Sayer())
+            column = column_reader(settings, pool, gate_patience_s, secret, _Sayer())
             stack.push_async_callback(column.client.aclose)
         return await Inspection(
             settings, pool, wish, column, lambda count: bar.advance(task, count)
         ).run()
-
-
-def _column(
-    settings: Settings,
-    pool: Pool,
-    patience_s: float,
-    secret: Path | None,
-    say: Callable[[str], None],
-) -> Column:
-    transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
-    client = clients.dynamics_client(
-        settings, clients.dynamics_credentials(settings, secret, transport), transport
-    )
-    breaker = BreakerPolicy(
-        settings.breaker_failure_threshold, settings.breaker_cool_down_s, probe_s=settings.lease_s
-    )
-    pace = PacingPolicy(
-        settings.pace_requests_per_s, settings.pace_burst, settings.pace_concurrency
-    )
-    policy = ColumnPolicy(
-        patience_s, settings.breaker_failure_threshold, settings.retry_max_attempts, pace
-    )
-    fleet = FleetTable(pool, settings.organization, breaker)
-    return Column(
-        client, fleet, pool, lambda: surroundings.read(pool, settings.organization), policy, say
-    )
-
-
-def _patience(settings: Settings) -> Patience:
-    """Ordinary times as the settings have them: what a delivery may take, a late effect, and some
-    for good measure.
-    """
-    stall_s = settings.delivery_deadline_s + settings.lease_s + settings.late_effect_s + 15.0
-    return Patience(stall_s=stall_s, rules=Rules(organization=settings.organization))
 
 
 class _Sayer:

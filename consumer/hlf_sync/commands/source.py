@@ -124,6 +124,7 @@ def apply(
     values = connectors.places(
         organization=settings.organization,
         changes_topic=settings.changes_topic,
+        reminders_topic=settings.reminders_topic,
         source_file=settings.connect_source_file,
     )
     for line in _of_source_file(settings.connect_source_file):

@@ -86,13 +86,20 @@ class Report:
         return asdict(self)
 
 
-def places(*, organization: str, changes_topic: str, source_file: str) -> dict[str, str]:
+def places(
+    *,
+    organization: str,
+    changes_topic: str,
+    source_file: str,
+    reminders_topic: str = "hlf.mentor.reminders",
+) -> dict[str, str]:
     """What fills the places of a connector's file. `organization` ends up inside a quoted SQL
     literal.
     """
     return {
         "organization": organization.replace("'", "''"),
         "changes_topic": changes_topic,
+        "reminders_topic": reminders_topic,
         "source_file": source_file,
     }
 

@@ -85,6 +85,16 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     "app.certification": frozenset({"id", "mentor_id", "status", "expires_at"}),
     "hlf_sync.contact_mapping": frozenset({"mentor_id"}),
     "hlf_sync.sync_request": frozenset({"id", "mentor_id", "triggered_by", "dead_letter_id"}),
+    "hlf_sync.cert_expiry_reminders": frozenset(
+        {
+            "mentor_id",
+            "threshold_day",
+            "certification_expiry_date",
+            "organization",
+            "certification_id",
+            "created_at",
+        }
+    ),
     "hlf_sync.dbz_heartbeat": frozenset({"id", "ts"}),
     "hlf_sync.dbz_signal": frozenset({"id", "type", "data"}),
 }
@@ -93,6 +103,9 @@ IDENTIFIED_BY: Mapping[str, frozenset[str]] = {
     "app.certification": frozenset({"id", "mentor_id"}),
     "hlf_sync.contact_mapping": frozenset({"mentor_id"}),
     "hlf_sync.sync_request": frozenset({"id", "mentor_id"}),
+    "hlf_sync.cert_expiry_reminders": frozenset(
+        {"mentor_id", "threshold_day", "certification_expiry_date", "organization"}
+    ),
 }
 # What the worker reads of the application's (contract.md, source database).
 VIEW_COLUMNS: Mapping[str, str] = {

@@ -22,7 +22,8 @@ from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.errors import AuthError, SettingsError
 from hlf_sync.ports import CallResult
 
-TOKEN, WHO_AM_I = "dynamics.token", "dynamics.whoami"
+TOKEN, WHO_AM_I, ENDS = "dynamics.token", "dynamics.whoami", "dynamics.credential"
+_SOON_DAYS, _MANY_DAYS = 7, 30
 
 _FIX = (
     "look at HLF_SYNC_DYNAMICS_BASE_URL, HLF_SYNC_DYNAMICS_AUTHORITY, the firewall and DNS;"
@@ -62,7 +63,7 @@ _FIXES = {
 def examination(settings: Settings, secret_file: Path | None, clocks: Clocks) -> Examination:
     """Of the settings' environment."""
     return Examination(
-        "Dynamics", (TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX
+        "Dynamics", (ENDS, TOKEN, WHO_AM_I), lambda: _look(settings, secret_file, clocks), _FIX
     )
 
 
@@ -70,9 +71,11 @@ async def _look(
     settings: Settings, secret_file: Path | None, clocks: Clocks
 ) -> AsyncIterator[Finding]:
     if (missing := _missing(settings)) is not None:
+        yield skipped(ENDS, missing)
         yield skipped(TOKEN, missing)
         yield skipped(WHO_AM_I, missing)
         return
+    yield _ends(clients.credential_days_left(settings, epoch_ms() / 1000))
     brief = settings.model_copy(update={"request_timeout_s": ASK_S})
     async with AsyncExitStack() as stack:
         pooled = clients.open_dynamics_transport(brief, 1)
@@ -98,6 +101,17 @@ def _missing(settings: Settings) -> str | None:
             ", and delivery is shadow" if settings.delivery == "shadow" else ""
         )
     return None
+
+
+def _ends(days: float | None) -> Finding:
+    """How long the certificate or the secret still lasts."""
+    if days is None:
+        return ok(ENDS, "has no end that the settings or a certificate tell")
+    if days > _MANY_DAYS:
+        return ok(ENDS, f"ends in {days:.0f} days")
+    text = f"ends in {days:.1f} days" if days > 0 else f"ended {-days:.1f} days ago"
+    fix = "ask HLF's IT for a new one: 'Rotating the credentials' in docs/operators.md"
+    return (fail if days <= _SOON_DAYS else warn)(ENDS, text, fix)
 
 
 def _untrusted(check: str, transport: PooledTransport) -> Finding | None:

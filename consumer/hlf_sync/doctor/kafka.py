@@ -67,6 +67,7 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
     brokers = await aside(lambda: _brokers(admin))
     yield reached(brokers)
     wanted = read_topics(
+        reminders_topic=settings.reminders_topic,
         changes_topic=settings.changes_topic,
         dead_letters_topic=settings.dead_letters_topic,
         replicas=brokers if brokers < _COPIES else None,

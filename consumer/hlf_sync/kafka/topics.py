@@ -71,12 +71,20 @@ class TopicReport:
 
 
 def read_topics(
-    *, changes_topic: str, dead_letters_topic: str, replicas: int | None = None
+    *,
+    changes_topic: str,
+    dead_letters_topic: str,
+    reminders_topic: str = "hlf.mentor.reminders",
+    replicas: int | None = None,
 ) -> tuple[Topic, ...]:
     """The topics of connectors/topics.json. `replicas` for a cluster smaller than the file expects;
     the minimum in sync shrinks with it.
     """
-    values = {"changes_topic": changes_topic, "dead_letters_topic": dead_letters_topic}
+    values = {
+        "changes_topic": changes_topic,
+        "dead_letters_topic": dead_letters_topic,
+        "reminders_topic": reminders_topic,
+    }
     topics = (
         Topic(fill(entry["name"], values), entry["partitions"], entry["replicas"], entry["config"])
         for entry in json.loads(read("topics.json"))

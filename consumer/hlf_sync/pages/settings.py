@@ -3,6 +3,7 @@ docs/settings.md`. A test compares the two.
 """
 
 import sys
+from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -42,8 +43,10 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "file",
+    date: "date",
     SecretStr: "**secret** text",
     KafkaOptions: "JSON object, **may hold secrets**",
+    tuple[str, ...]: "text, comma-separated",
 }
 
 
@@ -63,7 +66,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or value == ():
         return "–"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -16,9 +16,10 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId, Visibility
 from hlf_sync.ports import Reading as FactsReading
 from hlf_sync.postgres import delivery_blockers as surroundings
-from hlf_sync.postgres.connections import Pool
+from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.delivery_blockers import Surroundings
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.reminders import repeated
 from hlf_sync.reconcile import roll
 from hlf_sync.reconcile.column import Column, Reading
 from hlf_sync.reconcile.difference import (
@@ -96,6 +97,11 @@ class Inspection:
         await self._look_for_strangers()
         async for duplicate in repeated_calls(self.pool, self.wish.days, list(self.wish.only)):
             self.report.duplicates.append(duplicate)
+        with reaching("PostgreSQL"):
+            async with self.pool.connection() as connection:
+                self.report.repeated_reminders = await repeated(
+                    connection, self.wish.days, list(self.wish.only)
+                )
         if self.wish.is_repair:
             await repair(
                 self.pool,

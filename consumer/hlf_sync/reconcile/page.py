@@ -178,6 +178,12 @@ def _duplicates(report: Report) -> list[str]:
                 f"duplicates in one certification period: {count},"
                 f" {_EXPLAINED[explanation]}{_some(ids)}"
             )
+    again = sorted({one.mentor_id for one in report.repeated_reminders})
+    if again:
+        lines.append(
+            f"reminders repeated in one certification period: {len(report.repeated_reminders)};"
+            f" was its end, or HLF_SYNC_TIME_ZONE, changed?{_some(again)}"
+        )
     return lines
 
 

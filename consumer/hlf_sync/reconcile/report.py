@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId
+from hlf_sync.postgres.reminders import RepeatedReminder
 from hlf_sync.reconcile.difference import Finding, Remedy
-from hlf_sync.reconcile.duplicate import Duplicate
+from hlf_sync.reconcile.duplicate import Duplicate, Explanation
 from hlf_sync.why.story import iso
 
 
@@ -60,6 +61,7 @@ class Report:
     unread: dict[MentorId, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     strangers: list[ContactId] = field(default_factory=list)
+    repeated_reminders: list[RepeatedReminder] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -103,6 +105,7 @@ class Report:
             "listed": self.listed,
             "shown_without_mentor": self.strangers,
             "duplicates": [_duplicate(one) for one in self.duplicates],
+            "repeated_reminders": [_reminder(one) for one in self.repeated_reminders],
             "notes": self.notes,
             "counts": {
                 "differences": len(differences),
@@ -112,6 +115,10 @@ class Report:
                 "unread": len(self.unread) + self.skipped,
                 "duplicates": len(self.duplicates),
                 "shown_without_mentor": len(self.strangers),
+                "unexplained": sum(
+                    one.explanation is Explanation.UNEXPLAINED for one in self.duplicates
+                ),
+                "repeated_reminders": len(self.repeated_reminders),
                 **Counter(one.finding.kind.value for one in self.found),
             },
         }
@@ -125,4 +132,13 @@ def _duplicate(one: Duplicate) -> dict[str, Any]:
         "first_at": iso(one.first_s),
         "again_at": iso(one.again_s),
         "explanation": one.explanation.value,
+    }
+
+
+def _reminder(one: RepeatedReminder) -> dict[str, Any]:
+    return {
+        "mentor_id": one.mentor_id,
+        "threshold_day": one.threshold_day,
+        "first_expiry": one.first_expiry.isoformat(),
+        "again_expiry": one.again_expiry.isoformat(),
     }

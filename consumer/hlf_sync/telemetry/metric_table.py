@@ -20,6 +20,7 @@ from hlf_sync.core.model import (
     Operation,
     Visibility,
 )
+from hlf_sync.core.nightly import Outcome
 from hlf_sync.core.source_health import Part
 from hlf_sync.core.source_identity import Break
 
@@ -377,6 +378,14 @@ HELD_REMOVALS = Metric(
     "removals that wait for `hlf-sync confirm-removals`",
     by=_LEADER,
 )
+PAUSED_BY_OPERATOR = Metric(
+    "paused",
+    _GAUGE,
+    "pauses",
+    "what `hlf-sync pause` holds back: all deliveries (0 or 1), and how many single mentors",
+    {"scope": ("all", "mentor")},
+    _LEADER,
+)
 
 # The source: PostgreSQL's log → Debezium → Kafka.
 CONNECTOR = Metric(
@@ -449,6 +458,55 @@ HEARTBEAT = Metric(
     " (kafka). Rises when the connector is dead though the lag is 0",
     {"end": ("database", "kafka")},
     _LEADER,
+)
+
+# By the clock.
+NIGHT_OVERDUE = Metric(
+    "nightly_overdue_seconds",
+    _GAUGE,
+    "seconds",
+    "since the newest night should have begun, while it is not finished; 0 once it is; absent while"
+    " HLF_SYNC_NIGHTLY_AT is off",
+    by=_LEADER,
+)
+NIGHT_STEP = Metric(
+    "nightly_step",
+    _GAUGE,
+    "0 or 1",
+    "how each step of the newest night stands: one outcome of each is 1",
+    {"step": None, "outcome": tuple(outcome.value for outcome in Outcome)},
+    _LEADER,
+)
+NIGHT_STEP_SECONDS = Metric(
+    "nightly_step_seconds",
+    _GAUGE,
+    "seconds",
+    "how long each step of the newest night took",
+    {"step": None},
+    _LEADER,
+)
+REMINDERS = Metric(
+    "nightly_reminders",
+    _GAUGE,
+    "reminders",
+    "written by the newest night",
+    by=_LEADER,
+)
+DUPLICATES = Metric(
+    "duplicates",
+    _GAUGE,
+    "duplicates",
+    "within one certification's period, of the 30 days before the newest night: calls without an"
+    " explanation, and reminders",
+    {"kind": ("calls", "reminders")},
+    _LEADER,
+)
+CREDENTIAL_DAYS = Metric(
+    "credential_days_left",
+    _GAUGE,
+    "days",
+    "until the client certificate ends, or the secret where HLF_SYNC_DYNAMICS_CLIENT_SECRET_ENDS"
+    " says when; absent where the end is not known",
 )
 
 # The worker itself.

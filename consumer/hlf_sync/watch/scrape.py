@@ -100,6 +100,7 @@ class Scrape:
             table.TOKEN_EXPIRY,
             {} if self._status.token is None else {(): self._status.token.expires_in_s},
         )
+        self._metrics.show_all(table.CREDENTIAL_DAYS, _only(self._status.credential_days_left()))
         if fleet is not None:
             show(table.CLOCK_SKEW, self._status.now_ms() / 1000 - stages.gate.database_now_s)
 
@@ -141,6 +142,7 @@ class Scrape:
         metrics.show_all(
             table.LETTER_OLDEST, _only(scheduler.oldest_letter_s if is_leader else None)
         )
+        status.nights.show(metrics)
         self._show_measured()
         self._show_ledger(sight)
         self._show_source(sight)
@@ -170,6 +172,9 @@ class Scrape:
         metrics.show_all(table.LEASES, _each(table.LEASES, sight.leases if is_seen else None))
         metrics.show_all(table.LETTERS_SUPERSEDED, _only(sight.superseded if is_seen else None))
         metrics.show_all(table.HELD_REMOVALS, _only(sight.held_removals if is_seen else None))
+        metrics.show_all(
+            table.PAUSED_BY_OPERATOR, _each(table.PAUSED_BY_OPERATOR, sight.paused or None)
+        )
         metrics.show_all(
             table.WRONG, {(wanted,): float(wrong.mentors) for wanted, wrong in sight.wrong.items()}
         )

@@ -20,6 +20,7 @@ from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
 from hlf_sync.watch.monitor import Monitor
+from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.standby import Standby
 
 _log = structlog.get_logger()
@@ -66,6 +67,8 @@ class Status:
         delivery: str,
         token: Token | None,
         now_ms: Callable[[], int],
+        nights: NightWatch | None = None,
+        credential_days_left: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.stages = stages
         self.scheduler = scheduler
@@ -78,6 +81,8 @@ class Status:
         self.delivery = delivery
         self.token = token
         self.now_ms = now_ms
+        self.nights = nights or NightWatch(None, "UTC", None, lambda: False)
+        self.credential_days_left = credential_days_left
 
     @property
     def backlog(self) -> int:
@@ -182,6 +187,8 @@ class Status:
             "dead_letters_open": self.scheduler.open_letters,
             "dependencies_down": sorted(self.stages.dependencies.down),
             "not_ready": self.missing(),
+            "credential_days_left": self.credential_days_left(),
+            "nightly": self.nights.content(),
             **_as_leader(
                 self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
             ),
@@ -276,7 +283,7 @@ def _source_signs(sight: Sight) -> SourceSigns:
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
     """What only the leader says; null at the others."""
     if not is_leader:
-        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals"))
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused"))
     slot = sight.slot
     return {
         "group_lag": group_lag,
@@ -303,4 +310,8 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
             for wanted, wrong in sight.wrong.items()
         },
         "held_removals": sight.held_removals,
+        "paused": {
+            "all": bool(sight.paused.get("all")),
+            "mentors": sight.paused.get("mentor", 0),
+        },
     }

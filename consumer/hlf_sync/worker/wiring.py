@@ -34,6 +34,7 @@ from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.offset_keeper import keep_offsets
+from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letters import Origin
@@ -51,8 +52,10 @@ from hlf_sync.registry.schemas import RegistrySchemas, register_guarded
 from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
+from hlf_sync.watch.credential_end import CredentialEnd
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
 from hlf_sync.watch.monitor import Monitor
+from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.source_watch import ANCHOR_TOPIC, SourceWatch
 from hlf_sync.watch.standby import Standby
@@ -151,7 +154,12 @@ class _Assembly:
         standby = Standby(self._group(), stages.assignment, source.renew)
         source_watch = self._source_watch(scheduler)
         watch = self._watch(scheduler, stages.gate, source_watch)
+        nights = NightWatch(
+            self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
+        )
         status = Status(
+            nights=nights,
+            credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
             stages=stages,
             scheduler=scheduler,
             source=source,
@@ -177,6 +185,7 @@ class _Assembly:
             "watch": watch.run,
             "source": source_watch.run,
             "verdict": status.watch_verdict,
+            "nights": nights.run,
             **self._services(stages, scheduler, dynamics, credentials, source),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
@@ -221,6 +230,9 @@ class _Assembly:
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
             "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
+            "nightly": Clockwork(
+                settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
+            ).run,
         }
         services["replay offsets"] = lambda: keep_replay_offsets(
             self._pool,

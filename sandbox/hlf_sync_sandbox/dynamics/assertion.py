@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 _PARTS = 3
 """Header, claims, signature."""
+_EXCHANGE = "api://AzureADTokenExchange"
+"""The audience that a federated token must have."""
 _LEEWAY_S = 300
 """Entra tolerates clocks that are five minutes apart."""
 
@@ -26,17 +28,39 @@ def is_signed_by(
     """Say whether one of the app's certificates signed it, for this client and this endpoint, and
     it is in time.
     """
+    return _is_good(assertion, certificates, (client_id, client_id), audiences, now_s)
+
+
+def is_federated(assertion: str, trusted: list[dict[str, str]], *, now_s: float) -> bool:
+    """Say whether it is a token of an identity provider that one of the app's federated credentials
+    names: its issuer, its subject, for Entra, and in time.
+    """
+    return any(
+        _is_good(
+            assertion,
+            [one["certificate"]],
+            (one["issuer"], one["subject"]),
+            {_EXCHANGE},
+            now_s,
+        )
+        for one in trusted
+    )
+
+
+def _is_good(
+    assertion: str,
+    certificates: list[str],
+    names: tuple[str, str],
+    audiences: set[str],
+    now_s: float,
+) -> bool:
     parts = assertion.split(".")
     if len(parts) != _PARTS:
         return False
     header, claims, signature = _json(parts[0]), _json(parts[1]), _raw(parts[2])
     if header is None or claims is None or signature is None:
         return False
-    if (
-        claims.get("iss") != client_id
-        or claims.get("sub") != client_id
-        or claims.get("aud") not in audiences
-    ):
+    if (claims.get("iss"), claims.get("sub")) != names or claims.get("aud") not in audiences:
         return False
     expires, begins = claims.get("exp"), claims.get("nbf", 0)
     if not isinstance(expires, int | float) or not isinstance(begins, int | float):

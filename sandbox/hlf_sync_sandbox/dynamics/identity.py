@@ -24,6 +24,8 @@ class App:
     secret_expired: bool = False
     certificates: list[str] = field(default_factory=list)
     """PEM certificates whose assertions are accepted."""
+    federated: list[dict[str, str]] = field(default_factory=list)
+    """Federated credentials: issuer, subject, and the issuer's certificate (PEM)."""
     user_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 

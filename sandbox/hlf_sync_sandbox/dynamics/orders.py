@@ -12,9 +12,21 @@ class Refused(Exception):  # noqa: N818 - answers 400
     """The order makes no sense; the text says why."""
 
 
+class Federated(BaseModel):
+    """A federated credential: whose tokens stand for the app. `certificate` is the issuer's, where
+    Entra would fetch its keys.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    issuer: str
+    subject: str
+    certificate: str
+
+
 class AppOrder(BaseModel):
     """Registers an app, or changes one. `secret` replaces all secrets; `certificate` (PEM) is
-    added.
+    added; the lists replace all there are of their kind.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -22,7 +34,10 @@ class AppOrder(BaseModel):
     client_id: str | None = None
     secret: str | None = None
     secret_expired: bool | None = None
+    secrets: list[str] | None = None
     certificate: str | None = None
+    certificates: list[str] | None = None
+    federated: list[Federated] | None = None
     app_user: bool | None = None
 
     @field_validator("certificate")

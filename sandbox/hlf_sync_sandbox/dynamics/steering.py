@@ -250,8 +250,12 @@ class Steering:
         )
         if order.secret is not None:
             app.secrets = [order.secret]
+        app.secrets = app.secrets if order.secrets is None else order.secrets
         if order.certificate is not None:
             app.certificates.append(order.certificate)
+        app.certificates = app.certificates if order.certificates is None else order.certificates
+        if order.federated is not None:
+            app.federated = [one.model_dump() for one in order.federated]
         app.secret_expired = (
             app.secret_expired if order.secret_expired is None else order.secret_expired
         )

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from pydantic import BaseModel, ConfigDict, Field
 
 from hlf_sync_sandbox.dynamics.answers import PLAIN_JSON, Answer, json_answer
-from hlf_sync_sandbox.dynamics.assertion import is_signed_by
+from hlf_sync_sandbox.dynamics.assertion import is_federated, is_signed_by
 from hlf_sync_sandbox.dynamics.clock import utc_text
 from hlf_sync_sandbox.dynamics.identity import App, Identity
 from hlf_sync_sandbox.dynamics.tokens import Tokens
@@ -237,6 +237,7 @@ class Sts:
                 audiences=audiences,
                 now_s=now_s,
             )
+            good = good or is_federated(assertion, app.federated, now_s=now_s)
             return None if good else self.refuse(700027, now_s)
         if secret is None:
             return self.refuse(7000216, now_s)

@@ -229,13 +229,24 @@ class RenewingCredentials:
     async def _renew(self) -> None:
         try:
             async with asyncio.timeout(FETCH_LIMIT_S):
-                grant = await self._source.fetch()
+                grant = await self._fetch()
         except TimeoutError:
             self._note(TokenUnavailableError(f"no answer within {FETCH_LIMIT_S:g} s"))
         except (AuthError, TokenUnavailableError) as error:
             self._note(error)
         else:
             self._hold(grant)
+
+    async def _fetch(self) -> Grant:
+        """Ask once; and again when it was refused while the credentials were being replaced: they
+        were read, replaced, the old ones taken away, and then they arrived.
+        """
+        try:
+            return await self._source.fetch()
+        except AuthError:
+            if not self._source.has_changed():
+                raise
+        return await self._source.fetch()
 
     def _hold(self, grant: Grant) -> None:
         now_s = self._granted_at_s = self._monotonic()

@@ -1,5 +1,5 @@
-"""Tokens from Microsoft Entra ID by client credentials: a secret, a certificate, or the machine's
-managed identity. The one place that knows msal.
+"""Tokens from Microsoft Entra ID by client credentials: a secret, a certificate, a workload's
+federated token, or the machine's managed identity. The one place that knows msal.
 
 msal is synchronous, its constructor asks the network, its caches hide recoveries (errors for 60 s,
 live tokens when a new one is wanted) and it has no single flight. So each fetch builds a fresh
@@ -98,6 +98,38 @@ class ClientCertificate:
             message = f"{name} must hold a private key and its certificate"
             raise SettingsError(message)
         return {**proof, "private_key": key[0], "public_certificate": "\n".join(certificates)}
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedToken:
+    """A file with the token that another identity provider gives this workload (Kubernetes, GitHub);
+    Entra trusts it by a federated credential. The platform replaces the file before the token ends.
+    """
+
+    path: Path
+
+    def read(self) -> Proof:
+        """Return the token as the client's assertion."""
+        name = "HLF_SYNC_DYNAMICS_FEDERATED_TOKEN_FILE"
+        try:
+            token = self.path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            raise SettingsError(message) from error
+        if _TOKEN.fullmatch(token) is None:
+            message = f"{name} names a file that holds no token"
+            raise SettingsError(message)
+        return {"client_assertion": _Assertion(SecretStr(token))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Assertion:
+    """A federated token as msal wants it, a callable; equal to another of the same token."""
+
+    token: SecretStr
+
+    def __call__(self) -> str:
+        return self.token.get_secret_value()
 
 
 @dataclass(frozen=True, slots=True)
