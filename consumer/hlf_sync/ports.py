@@ -138,7 +138,8 @@ class LedgerPort(Protocol):
 class Fleet:
     """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were
     read. Of the halt `auth`: since when, and when the next probing request may be made (None where
-    a token lifts it); `proved_at_s` is when Dynamics accepted such a request last.
+    a token lifts it); `proved_at_s` is when Dynamics accepted such a request last, `accepted_at_s`
+    when a token lifted it last.
     """
 
     circuit: Circuit
@@ -147,6 +148,7 @@ class Fleet:
     auth_since_s: float | None = None
     auth_probe_after_s: float | None = None
     proved_at_s: float | None = None
+    accepted_at_s: float | None = None
 
 
 class FleetPort(Protocol):
@@ -195,6 +197,12 @@ class FleetPort(Protocol):
 
     async def take_proof(self, wait_s: float) -> bool:
         """Whether this caller may make the one probing request; the next one `wait_s` later."""
+        ...
+
+    async def accepted(self) -> Fleet:
+        """Some worker's credentials are accepted: the halt is lifted, unless Dynamics itself
+        refuses.
+        """
         ...
 
     async def proved(self) -> Fleet:

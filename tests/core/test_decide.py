@@ -215,6 +215,36 @@ def test_the_certificates_status_column_alone_decides_nothing() -> None:
     assert decided(valid, HIDDEN) == restore("active")
 
 
+@pytest.mark.requirement("R04")
+@pytest.mark.parametrize("expires_s", [inf, 9_224_318_016_000.0])
+def test_a_certificate_that_never_ends_is_valid(expires_s: float) -> None:
+    """People write infinity, or PostgreSQL's last date, for 'never'; no look is planned for it."""
+    assert decided(ours("active", expires_s), HIDDEN) == restore("active")
+    assert next_look_s(ours("active", expires_s), NOW_S, Rules()) is None
+
+
+@pytest.mark.requirement("R04")
+def test_a_certificate_that_ended_before_time_began_has_lapsed() -> None:
+    """PostgreSQL's -infinity."""
+    assert decided(ours("active", -inf), VISIBLE) == remove("no_valid_certificate")
+
+
+@pytest.mark.requirement("R03")
+@pytest.mark.parametrize("status", ["paused", "expired_cert"])
+@pytest.mark.parametrize("expires_s", [inf, -inf])
+def test_the_status_alone_hides_whatever_the_certificates_end(
+    status: str, expires_s: float
+) -> None:
+    """A paused mentor whose certificate never ends stays listed in no case."""
+    assert decided(ours(status, expires_s), VISIBLE) == remove(status)
+
+
+@pytest.mark.requirement("R10")
+def test_facts_that_cannot_be_read_are_refused_and_never_a_removal() -> None:
+    """The view fails for this mentor: nothing is known, not even that it is gone."""
+    assert decided(Facts(None, None, is_unreadable=True), VISIBLE) == Refuse("facts_unreadable")
+
+
 def test_infinity_of_another_organisation_is_none_of_our_business() -> None:
     """Organisation is judged before the facts' contract."""
     assert decided(Facts("OTHER", "retired", "c-1", inf), HIDDEN) == OTHER_IDLE

@@ -227,3 +227,25 @@ async def test_what_is_quiet_is_committed_again_before_kafka_forgets_it() -> Non
     reader.source.commit_soon({0: 6})
     await until(lambda: consumer.done.count(("commit", {0: 6, 1: 4})) >= 2, "both, again and again")
     await reader.source.stop()
+
+
+@pytest.mark.requirement("R48")
+async def test_a_worker_that_stands_aside_leaves_the_group_and_joins_it_again(
+    reader: Reader,
+) -> None:
+    """What is finished is committed, no consumer is made meanwhile, and the thread lives on."""
+    first = reader.maker.made[0]
+    first.assign(0)
+    await until(lambda: first.done, "the partition is assigned")
+    reader.source.commit_soon({0: 5})
+    reader.source.set_aside(True)
+    await until(lambda: first.is_closed, "the consumer leaves the group")
+    assert ("commit", {0: 5}) in first.done
+    reader.source.renew()
+    turned_s = reader.source.last_turn_s
+    await until(lambda: reader.source.last_turn_s > turned_s + 0.2, "the thread turns")
+    assert (len(reader.maker.made), reader.source.is_alive) == (1, True)
+    assert reader.source.trouble is None
+    reader.source.set_aside(False)
+    await until(lambda: len(reader.maker.made) == 2, "another consumer is made")
+    await until(reader.maker.made[1].subscribed.is_set, "it joins the group")

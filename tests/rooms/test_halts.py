@@ -101,3 +101,20 @@ async def test_refused_credentials_at_a_call_are_the_token_services_word(world: 
     await until(lambda: _halts(world) == ["auth"])
     await until(lambda: bench.worker.stages.gate.is_halted(HaltReason.AUTH))
     assert not bench.worker.stages.gate.auth_needs_probe
+
+
+async def test_an_accepted_token_lifts_the_token_services_halt_only(world: World) -> None:
+    """And tells the others that somebody's credentials are accepted."""
+    bench = world.worker()
+    gate = bench.worker.stages.gate
+    await until(lambda: gate.fleet is not None)
+    await gate.halt(HaltReason.AUTH, "token")
+    since_s = gate.auth_since_s
+    assert since_s is not None
+    await gate.accepted()
+    assert (_halts(world), gate.was_accepted_since(since_s)) == ([], True)
+    await gate.halt(HaltReason.AUTH, "dynamics", needs_probe=True)
+    await gate.accepted()
+    assert _halts(world) == ["auth"]
+    await gate.proved()
+    assert (_halts(world), gate.was_proved_since(since_s)) == ([], True)

@@ -5,9 +5,9 @@ that nobody can read still brings its mentor a look.
 import pytest
 from hlf_sync.core.answer import Response
 from hlf_sync.core.limiter import LimitPolicy
-from hlf_sync.core.model import HaltReason, LetterKind
+from hlf_sync.core.model import HaltReason, LetterKind, Record
 
-from tests.fakes.worker import Options
+from tests.fakes.worker import TestBench
 from tests.rooms.test_pipeline import World, until, world
 
 __all__ = ["world"]
@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R68")]
 _UNKNOWN = Response(404, 0x80040217)
 
 
-async def _rejected(world: World, count: int, options: Options | None = None):  # type: ignore[no-untyped-def]
+async def _rejected(world: World, count: int) -> tuple[list[str], TestBench]:
     """So many mentors whose contact Dynamics does not know, each with an open letter."""
-    mentors, bench = [world.mentor("paused") for _ in range(count)], world.worker(options)
+    mentors, bench = [world.mentor("paused") for _ in range(count)], world.worker()
     for mentor_id in mentors:
         world.dynamics.script[mentor_id] = [_UNKNOWN] * 100
         bench.change(mentor_id)
@@ -152,8 +152,6 @@ async def test_a_record_that_nobody_can_read_brings_its_mentor_a_look(world: Wor
 @pytest.mark.requirement("R40")
 async def test_a_record_whose_schema_is_denied_names_its_mentor(world: World) -> None:
     """The registry knows no such schema; the key is readable all the same."""
-    from hlf_sync.core.model import Record  # noqa: PLC0415
-
     someone, bench = world.mentor("paused"), world.worker()
     intake = bench.worker.stages.intake
     position = bench.worker.stages.assignment.position(0, 0)

@@ -4,7 +4,8 @@ it is said, and ends nobody.
 
 import asyncio
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -75,11 +76,11 @@ def test_whatever_answers_in_connects_place_ends_nobody(way: str) -> None:
         lambda rest: rest.validate({"connector.class": "Demo"}),
     ]
     for question in questions:
-        with ConnectRest("http://connect", transport=transport, timeout_s=5) as rest:
-            try:
-                question(rest)
-            except (DependencyError, SettingsError) as error:
-                assert "nonsense" not in str(error)
+        with (
+            ConnectRest("http://connect", transport=transport, timeout_s=5) as rest,
+            suppress(DependencyError, SettingsError),
+        ):
+            question(rest)
     with pytest.raises((DependencyError, SettingsError)):
         revive("http://connect", "c", transport=transport)
 
@@ -107,7 +108,7 @@ def test_an_answer_that_comes_byte_by_byte_ends_in_time() -> None:
     """The client's own time-out begins anew with each byte."""
 
     class Drip(httpx.SyncByteStream):
-        def __iter__(self):  # type: ignore[no-untyped-def]
+        def __iter__(self) -> Iterator[bytes]:
             while True:
                 yield b" "
                 asyncio.run(asyncio.sleep(0.001))

@@ -47,6 +47,8 @@ def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision
     `ledger` is the row that the decision is made on: `known.ledger`, but for a look under a claim,
     which decides on the row from before the claim.
     """
+    if known.facts is not None and known.facts.is_unreadable:
+        return Refuse(UNREADABLE_FACTS)  # or those of the former contact's heir
     former = known.former_contact_id
     if former is not None and not _is_spoken_for(known.heir, now_s, rules):
         return Command(Operation.REMOVE, "contact_replaced", former)

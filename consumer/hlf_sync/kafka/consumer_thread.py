@@ -46,6 +46,7 @@ class _Wishes:
     is_paused: bool = False
     is_stopping: bool = False
     is_renewed: bool = False
+    is_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ class KafkaSource:
         """Make the consumer anew: the group does not know it, and it has not noticed."""
         self._wishes.is_renewed = True
 
+    def set_aside(self, is_aside: bool) -> None:
+        """Leave the group, so that others take the partitions, or join it again."""
+        self._wishes.is_aside = is_aside
+
     @property
     def paused_count(self) -> int:
         """Partitions that are paused."""
@@ -123,9 +128,12 @@ class KafkaSource:
     def _run(self) -> None:
         while not self._wishes.is_stopping:
             try:
+                if self._wishes.is_aside:
+                    self._stand_aside()
+                    continue
                 life = self._life = self._life or self._born()
                 life.begin()
-                while not self._wishes.is_stopping:
+                while not (self._wishes.is_stopping or self._wishes.is_aside):
                     self._turn(life)
             except ClientFaultError as error:
                 self._fail(error.code)
@@ -134,6 +142,16 @@ class KafkaSource:
         if self._life is not None:
             self._life.commit(self._wishes.offsets, asynchronous=False)
             self._life.end()
+
+    def _stand_aside(self) -> None:
+        if self._life is not None:
+            life, self._life = self._life, None
+            life.commit(self._wishes.offsets, asynchronous=False)
+            life.end()
+            self._wishes.offsets = {}
+        self._wishes.is_renewed = False
+        self._note_turn()
+        sleep(POLL_S)
 
     def _turn(self, life: ConsumerLife) -> None:
         self.last_turn_s = now_s = monotonic()

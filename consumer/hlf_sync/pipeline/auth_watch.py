@@ -9,10 +9,15 @@ call, by delivery; where no mentor waits, the question who we are). A service of
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
+
+import structlog
 
 from hlf_sync.core.model import HaltReason
 from hlf_sync.pipeline.gate import Gate
+
+_log = structlog.get_logger()
 
 _LOOK_S = 1.0
 _WHO = "who are we"
@@ -40,12 +45,20 @@ class SignIn(Protocol):
 
 
 async def watch_credentials(
-    gate: Gate, sign_in: SignIn, *, retry_s: float, check_s: float = CHECK_S
+    gate: Gate,
+    sign_in: SignIn,
+    *,
+    retry_s: float,
+    check_s: float = CHECK_S,
+    set_aside: Callable[[bool], None] = lambda _is_aside: None,
 ) -> None:
-    """Halt at the first refusal, and lift the halt when there is reason to; for ever."""
+    """Halt at the first refusal, and lift the halt when there is reason to; for ever. `set_aside`
+    lets the worker give its partitions away, and take part again.
+    """
     while True:
         await _check(gate, sign_in, check_s)
-        await _lift(gate, sign_in, retry_s)
+        if await _lift(gate, sign_in, retry_s):
+            await _stand_aside(gate, sign_in, set_aside, check_s)
 
 
 async def _check(gate: Gate, sign_in: SignIn, check_s: float) -> None:
@@ -74,18 +87,41 @@ async def _ask_who_we_are(gate: Gate, sign_in: SignIn, retry_s: float) -> None:
         await gate.proved()
 
 
-async def _lift(gate: Gate, sign_in: SignIn, retry_s: float) -> None:
-    """Until the halt is gone. A token that was given before it proves nothing."""
-    since_s, was_refused = None, False
+async def _lift(gate: Gate, sign_in: SignIn, retry_s: float) -> bool:
+    """Until the halt is gone; whether this worker's credentials alone are still refused. A token
+    that was given before the halt proves nothing, and one after it all that there is to prove.
+    """
+    since_s, is_refused = gate.auth_since_s, False
     while gate.is_halted(HaltReason.AUTH):
-        if gate.auth_since_s != since_s:  # it was lifted and has come back: another halt
-            since_s, was_refused = gate.auth_since_s, False
-        halted_s = gate.database_now_s - (since_s or 0.0)
+        since_s = gate.auth_since_s  # it may have been lifted and come back: another halt
         if gate.auth_needs_probe:
+            is_refused = False
             await _ask_who_we_are(gate, sign_in, retry_s)
-        elif await sign_in.is_accepted(halted_s):
-            if was_refused or halted_s >= retry_s:
-                await gate.lift(HaltReason.AUTH)
+        elif await sign_in.is_accepted(gate.database_now_s - (since_s or 0.0)):
+            is_refused = False
+            await gate.accepted()
+            break
         else:
-            was_refused = True
+            is_refused = True
         await asyncio.sleep(_LOOK_S)
+    return is_refused and gate.was_accepted_since(since_s or 0.0)
+
+
+async def _stand_aside(
+    gate: Gate, sign_in: SignIn, set_aside: Callable[[bool], None], check_s: float
+) -> None:
+    """Others' credentials are accepted, and this worker's are not: it gives its partitions to them,
+    and halts nobody. Until its own are accepted, or the next check asks whether it is still alone.
+    """
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    _log.error("credentials_refused_here")
+    gate.is_aside = True
+    set_aside(True)
+    while loop.time() - began_s < check_s:
+        await asyncio.sleep(_LOOK_S)
+        if await sign_in.is_accepted(loop.time() - began_s):
+            break
+    gate.is_aside = False
+    set_aside(False)
+    _log.info("credentials_asked_again")

@@ -100,13 +100,22 @@ class Delivery:
         return len(self._errands) + len(self._claimed) - self._call.held_letters
 
     def drop(self, is_ours: Callable[[Job], bool]) -> None:
-        """Forget jobs whose partition was revoked; nothing was claimed for them."""
+        """Forget jobs whose partition was revoked; what was claimed for them, and waits for its
+        turn, is given back: whoever has the partition now need not wait for our lease, and no
+        attempt is counted.
+        """
         for jobs in (self._jobs, self._held_back):
             gone = [job for job in jobs if not is_ours(job)]
             jobs[:] = [job for job in jobs if is_ours(job)]
             for job in gone:
                 self._endings.look_again(job.entry)
         heapify(self._jobs)
+        waiting, self._claimed = self._claimed, deque()
+        for held in waiting:
+            if is_ours(held.job):
+                self._claimed.append(held)
+            else:
+                self._release(held)
 
     async def claim(self) -> None:
         """Claim jobs a little ahead of the calls, for ever."""

@@ -53,6 +53,7 @@ class Gate:
         self._dependencies = dependencies
         self._auth_retry_s = auth_retry_s
         self._proof: str | None = None
+        self.is_aside = False  # this worker's credentials alone are refused: it calls nobody
         self._details: dict[HaltReason, str] = {}
         self._changed = asyncio.Event()
         self._last: Fleet | None = None
@@ -81,7 +82,7 @@ class Gate:
         """What the breaker says to a call now; None while a halt stops all calls or the state is
         not known yet.
         """
-        if self._last is None or self._last.halts & _STOPS_ALL:
+        if self._last is None or self._last.halts & _STOPS_ALL or self.is_aside:
             return None
         return admit(self._last.circuit, self._policy, self.database_now_s)
 
@@ -92,6 +93,7 @@ class Gate:
         fleet = self._last
         return (
             fleet is not None
+            and not self.is_aside
             and fleet.halts & _STOPS_ALL == {HaltReason.AUTH}
             and fleet.auth_probe_after_s is not None
             and not isinstance(admit(fleet.circuit, self._policy, self.database_now_s), Wait)
@@ -158,6 +160,14 @@ class Gate:
     def was_proved_since(self, at_s: float) -> bool:
         """Whether Dynamics has accepted a probing request since (PostgreSQL's clock)."""
         return self._last is not None and (self._last.proved_at_s or 0.0) > at_s
+
+    def was_accepted_since(self, at_s: float) -> bool:
+        """Whether some worker's credentials have lifted a halt since (PostgreSQL's clock)."""
+        return self._last is not None and (self._last.accepted_at_s or 0.0) > at_s
+
+    async def accepted(self) -> None:
+        """This worker's credentials are accepted."""
+        await self._change(self._fleet.accepted)
 
     async def proved(self) -> None:
         """Dynamics accepted the probing request."""
@@ -235,6 +245,8 @@ class Gate:
         elif verdict.course is Course.THROTTLED:
             pause_s = _PAUSE_S if verdict.retry_after_s is None else verdict.retry_after_s
             await self._change(lambda: self._fleet.throttled(pause_s, probe))
+        elif verdict.course is Course.HALT and self.is_aside and not is_answered:
+            await self.abandon(probe)
         elif verdict.course is Course.HALT:
             # Without a token nothing was asked of Dynamics: then a token lifts it.
             await self.halt(HaltReason.AUTH, code, needs_probe=is_answered)

@@ -235,18 +235,19 @@ class Screening:
                         "no_call",
                     )
                 )
-            case Command() if (
-                known.contact_id is None
-            ):  # never so for a former contact: another is mapped
-                self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
-            case Command() if self._is_refused_already(entry, known, decision):
-                self._endings.finish(entry, "no_call")  # its letter says so, and is open
-            case Command() if self._is_spent(known):
-                self._letters.exhausted_by_crashes(entry, known, decision)
             case Command():
-                self._deliver(
-                    Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time())
-                )
+                self._command(entry, known, decision)
+
+    def _command(self, entry: Entry, known: Known, command: Command) -> None:
+        if known.contact_id is None:  # never so for a former contact: another is mapped
+            self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
+        elif self._is_refused_already(entry, known, command):
+            self._endings.finish(entry, "no_call")  # its letter says so, and is open
+        elif self._is_spent(known):
+            self._letters.exhausted_by_crashes(entry, known, command)
+        else:
+            now_s = asyncio.get_running_loop().time()
+            self._deliver(Job(entry, known, command, entry.arrived, now_s))
 
     def _is_refused_already(self, entry: Entry, known: Known, command: Command) -> bool:
         """Whether only a sweep asks for what Dynamics has refused for this very contact, while its

@@ -23,6 +23,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM h
        c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
        extract(epoch FROM c.closed_at)::float8, c.suspects, extract(epoch FROM c.proved_at)::float8,
+       extract(epoch FROM c.accepted_at)::float8,
        h.since, h.probe_after, c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
   LEFT JOIN LATERAL (SELECT extract(epoch FROM since)::float8 AS since, extract(epoch FROM probe_after)::float8 AS probe_after
@@ -51,6 +52,11 @@ ON CONFLICT (reason) DO UPDATE SET detail = excluded.detail, probe_after = exclu
 """
 _PROOF = """
 UPDATE hlf_sync.halt SET probe_after = now() + make_interval(secs => %s) WHERE reason = 'auth' AND probe_after <= now() RETURNING reason
+"""
+_ACCEPTED = """
+WITH gone AS (DELETE FROM hlf_sync.halt WHERE reason = 'auth' AND probe_after IS NULL)
+INSERT INTO hlf_sync.circuit AS c (organization, accepted_at) VALUES (%s, clock_timestamp())
+ON CONFLICT (organization) DO UPDATE SET accepted_at = excluded.accepted_at
 """
 _PROVED = """
 WITH gone AS (DELETE FROM hlf_sync.halt WHERE reason = 'auth')
@@ -134,6 +140,13 @@ class FleetTable:
             async with self._pool.connection() as connection:
                 return await (await connection.execute(_PROOF, (wait_s,))).fetchone() is not None
 
+    async def accepted(self) -> Fleet:
+        """Some worker's credentials are accepted: the halt is lifted, unless Dynamics itself
+        refuses.
+        """
+        await self._execute(_ACCEPTED, (self._organization,))
+        return await self.read()
+
     async def proved(self) -> Fleet:
         """Dynamics accepted the probing request: the halt is lifted."""
         await self._execute(_PROVED, (self._organization,))
@@ -162,11 +175,22 @@ class FleetTable:
     async def _read(self, connection: AsyncConnection[TupleRow]) -> tuple[Fleet, int]:
         row = await (await connection.execute(_READ, (self._organization,))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
-        now_s, halts, state, *rest, suspects, proved_at_s, since_s, probe_after_s, version = row
+        (
+            now_s,
+            halts,
+            state,
+            *rest,
+            suspects,
+            proved_at_s,
+            accepted_at_s,
+            since_s,
+            probe_after_s,
+            version,
+        ) = row
         circuit = Circuit(State(state), *rest) if state else Circuit()
         circuit = replace(circuit, suspects=tuple(suspects or ()))
         reasons = frozenset(map(HaltReason, halts))
-        fleet = Fleet(circuit, reasons, now_s, since_s, probe_after_s, proved_at_s)
+        fleet = Fleet(circuit, reasons, now_s, since_s, probe_after_s, proved_at_s, accepted_at_s)
         return fleet, version or 0
 
     async def _write(

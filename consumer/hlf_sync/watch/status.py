@@ -128,6 +128,8 @@ class Status:
             if fleet
             else ["circuit not read yet"]
         )
+        if self.stages.gate.is_aside:
+            reasons.append("the credentials of this worker are refused, those of others are not")
         if (trouble := self.source.trouble) is not None:
             reasons.append(f"Kafka's consumer failed: {meaning(trouble.error_code)}")
         elif not self.stages.assignment.partitions:

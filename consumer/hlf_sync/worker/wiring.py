@@ -186,7 +186,7 @@ class _Assembly:
             "source": source_watch.run,
             "verdict": status.watch_verdict,
             "nights": nights.run,
-            **self._services(stages, scheduler, dynamics, credentials),
+            **self._services(stages, scheduler, dynamics, credentials, source),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -224,6 +224,7 @@ class _Assembly:
         scheduler: Scheduler,
         dynamics: "DynamicsClient | _Shadow",
         credentials: RenewingCredentials | None,
+        source: KafkaSource,
     ) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
@@ -249,7 +250,10 @@ class _Assembly:
         if credentials is not None and isinstance(dynamics, DynamicsClient):
             sign_in = _SignIn(credentials, dynamics)
             services["credentials"] = lambda: watch_credentials(
-                stages.gate, sign_in, retry_s=settings.auth_retry_s
+                stages.gate,
+                sign_in,
+                retry_s=settings.auth_retry_s,
+                set_aside=source.set_aside,
             )
         return services
 

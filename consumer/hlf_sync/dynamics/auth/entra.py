@@ -8,6 +8,7 @@ token's life. `RenewingCredentials` decides when. Used by the wiring through `cr
 """
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -159,7 +160,7 @@ class EntraSource:
         self, application: EntraApplication, key: Key, transport: httpx.AsyncBaseTransport
     ) -> None:
         self._application, self._key, self._transport = application, key, transport
-        self._asked_with: Proof | None = key.read()
+        self._asked_with: Proof = key.read()
 
     def has_changed(self) -> bool:
         """Whether the key differs from the one that the last fetch used."""
@@ -169,12 +170,12 @@ class EntraSource:
             return False  # being replaced just now
 
     async def fetch(self) -> Grant:
-        """Ask once."""
-        try:
-            self._asked_with = proof = self._key.read()
-        except SettingsError as error:
-            reason = "unreadable_secret"
-            raise AuthError(reason) from error
+        """Ask once. While the key's file is being replaced the last good one serves: it is refused
+        soon enough, should it have ended.
+        """
+        with contextlib.suppress(SettingsError):
+            self._asked_with = self._key.read()
+        proof = self._asked_with
         endpoint = TokenEndpoint(
             self._transport,
             asyncio.get_running_loop(),
@@ -279,6 +280,9 @@ async def _in_thread(work: Callable[[], Grant]) -> Grant:
             outcome = work()
         except HlfSyncError as error:
             outcome = error
+        except OSError:  # a PFX file that is being replaced: msal opens it itself
+            reason = "unreadable_certificate"
+            outcome = TokenUnavailableError(reason)
         except Exception as error:  # noqa: BLE001 - msal raises ValueError, KeyError and its own, all of which may quote what was sent
             outcome = AuthError(
                 "unusable_credentials"
