@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fixtures.cluster import Cluster, run_cluster
+from tests.fixtures.signals import give_children_the_defaults
+
+give_children_the_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ time, and what the world may do meanwhile.
 | send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
-| commit | core/offsets.Offsets.committable, kafka/consumer_thread.KafkaSource._commit |
+| commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
 | schedule | worker/leader.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 

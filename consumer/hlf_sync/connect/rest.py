@@ -98,11 +98,41 @@ class ConnectRest:
         )
         return answer
 
+    def offsets(self, name: str) -> list[Mapping[str, Any]]:
+        """What the connector has noted of its way: `[{"partition": …, "offset": …}]`."""
+        answer = self._ask("GET", f"/connectors/{quote(name, safe='')}/offsets")
+        found = answer.get("offsets") if isinstance(answer, dict) else None
+        return [entry for entry in found or () if isinstance(entry, dict)]
+
+    def delete_offsets(self, name: str) -> None:
+        """Make a stopped connector forget its way."""
+        self._ask("DELETE", f"/connectors/{quote(name, safe='')}/offsets")
+
+    def stop(self, name: str) -> None:
+        """Stop it: its task ends, its configuration and offsets stay."""
+        self._ask("PUT", f"/connectors/{quote(name, safe='')}/stop")
+
+    def pause(self, name: str) -> None:
+        """Let it wait where it is."""
+        self._ask("PUT", f"/connectors/{quote(name, safe='')}/pause")
+
+    def resume(self, name: str) -> None:
+        """Let a paused or stopped one go on."""
+        self._ask("PUT", f"/connectors/{quote(name, safe='')}/resume")
+
+    def restart(self, name: str) -> None:
+        """Restart connector and task, whatever their state."""
+        self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true")
+
     def restart_failed(self, name: str) -> None:
         """Restart the connector and its tasks, as far as they have failed."""
         self._ask(
             "POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
         )
+
+    def restart_all(self, name: str) -> None:
+        """Restart the connector and its tasks, whatever they say of themselves."""
+        self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true")
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         try:

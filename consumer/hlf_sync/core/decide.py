@@ -119,6 +119,8 @@ def _of_ours(facts: Facts, ledger: LedgerRow, now_s: float, rules: Rules) -> Dec
         return _difference(Operation.REMOVE, status, ledger)
     if has_valid_certificate(facts, now_s):
         return _difference(Operation.RESTORE, status, ledger)
+    if facts.certification_id is not None and facts.certificate_expires_s is None:
+        return Refuse("certificate_without_end")  # outside the contract, and not lapsed
     if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
         return Command(Operation.REMOVE, "no_valid_certificate")
     if ledger.applied is Visibility.HIDDEN or status in rules.silent_statuses:

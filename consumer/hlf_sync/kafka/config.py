@@ -1,29 +1,11 @@
 """How we set librdkafka's consumer. Called by the wiring; the operator's `_KAFKA_OPTIONS` win."""
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-from confluent_kafka import KafkaException
 
 from hlf_sync.errors import SettingsError
 
-_PROPERTY = re.compile(r'property:? "([A-Za-z0-9_.-]{1,100})"')
-
-
-@contextmanager
-def making_a_client() -> Iterator[None]:
-    """Around librdkafka's constructors: what it refuses then is a setting. Its text may quote a
-    value, so only the property's name is told.
-    """
-    try:
-        yield
-    except KafkaException as error:
-        name = _PROPERTY.search(str(error))
-        what = f": {name[1]}" if name else ""
-        message = f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them{what}"
-        raise SettingsError(message) from error
+_STRATEGY = "partition.assignment.strategy"
 
 
 def consumer_config(
@@ -32,6 +14,14 @@ def consumer_config(
     """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in
     docs/adr/0005-consumer.md.
     """
+    if options.get("group.protocol") == "classic":
+        # The consumer assigns incrementally, as the new protocol wants it.
+        options = {_STRATEGY: "cooperative-sticky", **options}
+        if options[_STRATEGY] != "cooperative-sticky":
+            raise SettingsError(
+                f"HLF_SYNC_KAFKA_OPTIONS: with group.protocol=classic, {_STRATEGY} must be"
+                " cooperative-sticky (leave it out)"
+            )
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,

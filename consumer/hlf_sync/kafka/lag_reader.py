@@ -17,7 +17,7 @@ from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from hlf_sync.core.lag import Extent
 from hlf_sync.errors import DependencyError
-from hlf_sync.kafka.config import making_a_client
+from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 10
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]

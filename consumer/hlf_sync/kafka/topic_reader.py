@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import Record
 from hlf_sync.errors import DependencyError
-from hlf_sync.kafka.config import making_a_client
+from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 8
 _BATCH = 5_000

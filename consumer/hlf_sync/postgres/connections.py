@@ -11,19 +11,16 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from hlf_sync.errors import DependencyError
+from hlf_sync.errors import DependencyError, SettingsError
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
 # been replaced (consumer/secret_file).
 Dsn = str | Callable[[], str]
 
-# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what
-# a failover loses is asked again.
-_OPTIONS = (
-    "-c synchronous_commit=local -c statement_timeout=30s -c"
-    " idle_in_transaction_session_timeout=30s"
-)
+# synchronous_commit stays what the operator has set: claims, intents, outcomes and letters that a
+# failover loses leave a ledger that is wrong and does not know it (docs/adr/0030).
+_OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
 # So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes
 # with its connection, two hours later by default.
 _OPTIONS += (
@@ -34,6 +31,8 @@ _OPTIONS += (
 # it waits to send or to hear.
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
+    # Where the database is SQL_ASCII the driver would give bytes for text.
+    "client_encoding": "UTF8",
     "options": _OPTIONS,
     "application_name": "hlf-sync",
     "connect_timeout": 5,
@@ -88,13 +87,21 @@ def reaching(what: str) -> Iterator[None]:
             what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`"
         ) from error
     except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if "unsupported startup parameter" in str(error):
+            raise DependencyError(
+                what, "a pooler refuses our options: see docs/runbook.md, poolers"
+            ) from error
         raise DependencyError(what, type(error).__name__) from error
 
 
 async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
     """One connection of our own, for what a pool's can't do: hold a lock, listen."""
+    try:
+        address = dsn if isinstance(dsn, str) else dsn()
+    except SettingsError as error:  # the file that it lies in is away, or cannot be read
+        raise DependencyError("PostgreSQL", "the DSN's file cannot be read") from error
     with reaching("PostgreSQL"):
-        return await AsyncConnection.connect(dsn if isinstance(dsn, str) else dsn(), **_CONNECTION)
+        return await AsyncConnection.connect(address, **_CONNECTION)
 
 
 def array(values: Iterable[object]) -> str:

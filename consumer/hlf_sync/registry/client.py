@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from hlf_sync.errors import DeadLetterError, DependencyError
+from hlf_sync.errors import DeadLetterError, DependencyError, SettingsError
 
 _WHAT = "schema registry"
 _TIMEOUT_S = 5.0
@@ -232,6 +232,8 @@ class Registry:
                 )
                 async with request as response:
                     return _Answer(response.status_code, _json(response, await _bounded(response)))
+        except SettingsError as error:  # the file of its password is away, or cannot be read
+            raise DependencyError(_WHAT, "secret_unreadable") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise DependencyError(_WHAT, type(error).__name__) from error
 

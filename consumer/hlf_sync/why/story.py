@@ -127,10 +127,18 @@ async def _changes(
     if not settings.kafka_bootstrap_servers:
         return [_missing(now_s, "changes", "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS is not set")]
     try:
-        found = await changes.search(settings, mentor_id, window, now_s, progress)
+        everywhere = await changes.search(settings, mentor_id, window, now_s, progress)
     except DependencyError as error:
         return [_missing(now_s, "changes", str(error))]
-    searched = Moment(
+    return [
+        moment
+        for found in everywhere
+        for moment in (_searched(found, window, now_s), *found.moments)
+    ]
+
+
+def _searched(found: changes.Found, window: Window, now_s: float) -> Moment:
+    return Moment(
         now_s - window.days * 86_400,
         Kind.SEARCHED,
         {
@@ -143,7 +151,6 @@ async def _changes(
             "committed": found.committed,
         },
     )
-    return [searched, *found.moments]
 
 
 def _missing(now_s: float, part: str, why: str) -> Moment:

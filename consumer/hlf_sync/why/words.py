@@ -17,6 +17,7 @@ DECISIONS = {
 
 REASONS = {
     "gone": "the view has no row for this mentor",
+    "certificate_without_end": "the certificate has no end, which is outside the contract",
     "other_organization": "the mentor belongs to another organisation",
     "in_sync": "Dynamics shows already what the facts ask for, as far as the ledger knows",
     "no_valid_certificate": "the status would list the mentor, but no certificate is valid",
