@@ -12,8 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, ErrorCode, Operation, Visibility
 from hlf_sync.core.verdict import CODES, Course, Effect
+from hlf_sync.doctor import dynamics as doctor_dynamics
+from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
@@ -402,3 +405,26 @@ async def test_without_the_right_to_read_the_listing_says_which_is_missing(rig: 
     rig.control.switches(can_read=False)
     read = await rig.client.read_listing()
     assert (read.page, read.result.verdict.code) == (None, 0x80040220)
+
+
+@pytest.mark.requirement("R81")
+async def test_doctor_tells_a_certificate_from_credentials(rig: Rig) -> None:
+    """Whose certificate, why, and what to do; not a word about the secret."""
+    settings = Settings.model_validate(
+        {
+            "dynamics_base_url": rig.application.resource,
+            "dynamics_authority": rig.application.authority,
+            "dynamics_tenant_id": rig.application.tenant_id,
+            "dynamics_client_id": rig.application.client_id,
+            "dynamics_client_secret": rig.secret,
+        }
+    )
+    look = doctor_dynamics.examination(settings, None, Clocks()).look
+    findings = [finding async for finding in look()]
+    assert findings[0].text.startswith("certificate not trusted: 127.0.0.1: ")
+    assert "HLF_SYNC_DYNAMICS_CA_FILE" in findings[0].fix
+    trusted = settings.model_copy(
+        update={"dynamics_ca_file": Path(rig.control.settings["ca_file"])}
+    )
+    look = doctor_dynamics.examination(trusted, None, Clocks()).look
+    assert [finding.fix async for finding in look()] == ["", ""]

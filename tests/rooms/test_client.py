@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -15,6 +16,7 @@ from hlf_sync.core.verdict import Course, Effect
 from hlf_sync.dynamics.auth.credentials import TokenUnavailableError
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
+from hlf_sync.dynamics.listing import first_address
 from hlf_sync.errors import AuthError, InvariantError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -538,3 +540,48 @@ def test_a_fuzzed_answer_never_raises_and_never_counts_as_success(
     result = asyncio.run(client(Dynamics(answer)).call(CONTACT, Operation.REMOVE))
     assert (result.verdict.course is Course.DONE) == (status == 204)
     assert result.verdict.retry_after_s is None or 0 <= result.verdict.retry_after_s <= 3600
+
+
+@pytest.mark.requirement("R63")
+async def test_the_listing_of_another_table_asks_for_its_primary_key_first() -> None:
+    """Once; where Dynamics does not tell it, there is no listing."""
+    contact = "6f1a1f3c-0000-4000-8000-000000000001"
+    asked: list[str] = []
+    told: list[dict[str, object]] = [
+        {"value": []},
+        {"value": [{"EntitySetName": "new_mentors", "PrimaryIdAttribute": "new_mentorid"}]},
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path.rpartition("/")[2])
+        if asked[-1] == "EntityDefinitions":
+            return httpx.Response(200, json=told.pop(0))
+        return httpx.Response(
+            200, json={"value": [{"new_mentorid": contact, "new_showonwebsite": True}]}
+        )
+
+    contract = DynamicsContract("https://org.crm.dynamics.com", entity_set="new_mentors")
+    client = DynamicsClient(contract, ScriptedCredentials(), httpx.MockTransport(answer))
+    assert (await client.read_listing()).page is None
+    for _ in range(2):
+        page = (await client.read_listing()).page
+        assert page is not None
+        assert page.contacts == (contact,)
+    assert asked == ["EntityDefinitions", "EntityDefinitions", "new_mentors", "new_mentors"]
+
+
+@pytest.mark.parametrize(
+    ("value", "filtered"),
+    [(True, "x eq true"), (7, "x eq 7"), ("it's", "x eq 'it''s'")],
+)
+def test_the_shown_value_is_asked_for_as_odata_writes_it(
+    value: bool | int | str, filtered: str
+) -> None:
+    """A choice or a text will do as well."""
+    contract = DynamicsContract(
+        "https://org.crm.dynamics.com",
+        visibility_column="x",
+        visible_value=value,
+        hidden_value="never",
+    )
+    assert f"$filter={quote(filtered)}&" in first_address(contract, "contactid")

@@ -517,9 +517,9 @@ def test_kafka_options_show_no_password_and_may_lie_in_a_file(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ('{"sasl.passwrod": "s3cr3t"}', ": sasl.passwrod"),
-        ('{"linger.ms": "s3cr3t"}', ": queue.buffering.max.ms"),
-        ('{"security.protocol": "ssl", "ssl.ca.location": "/s3cr3t"}', ""),
+        ('{"sasl.passwrod": "s3cr3t"}', " (sasl.passwrod)"),
+        ('{"linger.ms": "s3cr3t"}', " (queue.buffering.max.ms)"),
+        ('{"security.protocol": "ssl", "ssl.ca.location": "/s3cr3t"}', " (ssl.ca.location)"),
     ],
 )
 def test_options_that_librdkafka_refuses_are_a_wrong_setting_and_no_bug(

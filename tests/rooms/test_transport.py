@@ -655,6 +655,7 @@ def _deflated(body: bytes) -> bytes:
         (None, gzip.compress(THROTTLED)),
         (None, THROTTLED),
     ],
+    ids=["gzip", "GZIP", "zlib", "raw", "unsaid", "plain"],
 )
 async def test_a_packed_refusal_is_judged_by_its_code(
     status: int, encoding: str | None, body: bytes
@@ -675,7 +676,9 @@ async def test_a_packed_refusal_is_judged_by_its_code(
 
 
 @pytest.mark.parametrize(
-    "body", [gzip.compress(b"x" * 10_000_000), b"\x1f\x8b\x08\x00\xff", b"\x1f"]
+    "body",
+    [gzip.compress(b"x" * 10_000_000), b"\x1f\x8b\x08\x00\xff", b"\x1f"],
+    ids=["bomb", "broken", "none"],
 )
 async def test_a_packed_refusal_that_cannot_be_read_leaves_the_status(body: bytes) -> None:
     """A bomb, a broken one, and what is no compression at all."""

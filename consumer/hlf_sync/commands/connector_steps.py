@@ -2,7 +2,6 @@
 without its REST interface at hand. Mounted beside `connector apply`; thin.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import typer
 
 from hlf_sync import clients, operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
 from hlf_sync.connect.connector import Standing, judge, trace_of
@@ -35,14 +35,14 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     standing = judge(found) if found is not None else None
     word = standing.value if standing else "MISSING"
     if as_json:
-        typer.echo(json.dumps({"name": NAME, "standing": word, "position": position}))
+        echo_json({"name": NAME, "standing": word, "position": position})
     else:
         at = "" if position is None else f", at {recovery.written(position)}"
-        typer.echo(f"{NAME}: {word}{at}")
+        echo(f"{NAME}: {word}{at}")
         for line in causes(trace_of(found)):
-            typer.echo(f"  {line}")
+            echo(f"  {line}")
         if standing is Standing.FAILED:
-            typer.echo(find_cause(trace_of(found)).advice)
+            echo(find_cause(trace_of(found)).advice)
     if standing is not Standing.RUNNING:
         raise typer.Exit(_NOT_RUNNING)
 
@@ -91,15 +91,15 @@ def recover(env_file: EnvFile = None) -> None:
             "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc'"
         ).fetchone()
         if slot is None or slot["wal_status"] == "lost":
-            typer.echo(
+            echo(
                 "the slot hlf_mentor_cdc is missing or lost: an administrator drops it if it is"
                 " there, and runs connectors/sql/02_source.sql; then this again",
-                err=True,
+                is_error=True,
             )
             raise typer.Exit(_NOT_RUNNING)
         _at_connect(settings, lambda rest: recovery.reset(rest, NAME, _say))
         count, _ = operate.sweep(connection, "connector recover")
-    typer.echo(f"{NAME}: recovered; {count} looks asked for")
+    echo(f"{NAME}: recovered; {count} looks asked for")
 
 
 def mount(app: typer.Typer) -> None:
@@ -110,7 +110,7 @@ def mount(app: typer.Typer) -> None:
 
 def _step(env_file: Any, step: Callable[[ConnectRest], object], done: str) -> None:
     _at_connect(settings_from(env_file), step)
-    typer.echo(f"{NAME}: {done}")
+    echo(f"{NAME}: {done}")
 
 
 def _at_connect(settings: Settings, ask: Callable[[ConnectRest], Any]) -> Any:
@@ -120,4 +120,4 @@ def _at_connect(settings: Settings, ask: Callable[[ConnectRest], Any]) -> Any:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, is_error=True)

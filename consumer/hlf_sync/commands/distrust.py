@@ -2,8 +2,6 @@
 command line; thin.
 """
 
-import getpass
-import json
 from typing import Annotated
 
 import typer
@@ -11,6 +9,7 @@ import typer
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
 from hlf_sync.commands.steer import Reason
+from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.postgres import distrust_statements as sql
 
 
@@ -32,20 +31,20 @@ def distrust(
             known = connection.execute(
                 "SELECT count(*) AS n FROM hlf_sync.mentor_ledger"
             ).fetchone()
-            typer.echo(f"the ledger has {known['n'] if known else 0} mentors", err=True)
+            echo(f"the ledger has {known['n'] if known else 0} mentors", is_error=True)
             must_agree("Deliver all of them once more?")
         with connection.transaction():
             connection.execute(sql.DOUBT)
             connection.execute(sql.DOUBT_UNKNOWN, (settings.organization,))
-            asked = connection.execute(sql.SWEEP, (getpass.getuser(), reason)).rowcount
+            asked = connection.execute(sql.SWEEP, (operate.operator(), reason)).rowcount
             row = connection.execute(
                 "SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL"
             ).fetchone()
     found = {"in_doubt": row["n"] if row else 0, "requests": asked}
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
     else:
-        typer.echo(
+        echo(
             f"{found['in_doubt']} mentors are in doubt, {asked} looks asked for;"
             " `hlf-sync top` shows how many are left"
         )

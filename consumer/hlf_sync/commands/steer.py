@@ -13,6 +13,7 @@ from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_fo
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import HaltReason, Trigger
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 
@@ -171,7 +172,7 @@ def _await_rest(
 
     def halts() -> list[str]:
         return [
-            f"{row['reason']} ({row['detail']})"
+            plain(f"{row['reason']} ({row['detail']})")
             for row in operate.halts(connection)
             if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
         ]
@@ -182,7 +183,7 @@ def _await_rest(
         standing=standing,
         obstacles=lambda: operate.obstacles(connection, settings.organization),
     )
-    wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False, markup=False))
+    wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False))
 
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:

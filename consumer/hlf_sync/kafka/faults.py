@@ -76,6 +76,15 @@ def fault_of(error: KafkaException) -> KafkaError | None:
     return found if isinstance(found, KafkaError) else None
 
 
+@contextmanager
+def making_a_client() -> Iterator[None]:
+    """Around a constructor of librdkafka's: what it refuses is a setting, and no bug."""
+    try:
+        yield
+    except KafkaException as error:
+        raise refused_options(error) from error
+
+
 def refused_options(error: KafkaException) -> SettingsError:
     """librdkafka does not take our settings for it; which one, but never a value."""
     fault = fault_of(error)
