@@ -20,11 +20,25 @@ from hlf_sync.core.decide import Rules, decide
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
+from hlf_sync.postgres import delivery_blockers
 from hlf_sync.postgres.facts import read_now
 
 Connection = psycopg.Connection[DictRow]
 
 _AT_ONCE = 1_000
+
+# As is_swept sees it.
+_SWEEPING = """
+WITH found AS (
+  SELECT mentor_id, CASE WHEN lease_owner IS NOT NULL THEN 'under_way' WHEN state = 'in_doubt' THEN 'in_doubt'
+                         WHEN state = 'pending' AND NOT %(is_shadow)s THEN 'pending'
+                         WHEN state <> 'dead_lettered' AND updated_at <= %(asked_at)s THEN 'unseen' END AS what, updated_at
+    FROM hlf_sync.mentor_ledger)
+SELECT count(*) FILTER (WHERE what = 'unseen') AS unseen, count(*) FILTER (WHERE what = 'under_way') AS under_way,
+       count(*) FILTER (WHERE what = 'pending') AS pending, count(*) FILTER (WHERE what = 'in_doubt') AS in_doubt,
+       (SELECT mentor_id::text FROM found WHERE what IS NOT NULL ORDER BY what = 'unseen', updated_at LIMIT 1) AS example
+  FROM found
+"""
 
 
 @contextmanager
@@ -39,6 +53,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
             row_factory=dict_row,
             connect_timeout=5,
             application_name="hlf-sync-operate",
+            client_encoding="UTF8",
         ) as found:
             yield found
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
@@ -117,6 +132,44 @@ def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_sha
         (is_shadow, asked_at),
     ).fetchone()
     return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)
+
+
+def standing_of(connection: Connection, mentor_id: MentorId) -> str:
+    """Where one mentor's look stands, in words."""
+    row = ledger_row(connection, mentor_id)
+    if row is None:
+        return f"nobody has looked at {mentor_id} yet"
+    if row["lease_owner"] is not None:
+        return f"{mentor_id} is being delivered by {row['lease_owner']}"
+    if row["state"] in {"pending", "in_doubt"}:
+        why = f" after {row['last_error_code']}" if row["last_error_code"] else ""
+        return f"{mentor_id} is {row['state'].replace('_', ' ')}{why}"
+    return f"nobody has looked at {mentor_id} since it was asked for"
+
+
+def standing_of_sweep(connection: Connection, asked_at: datetime, *, is_shadow: bool) -> str:
+    """How many are still open, in words, and one of them."""
+    row = connection.execute(_SWEEPING, {"asked_at": asked_at, "is_shadow": is_shadow}).fetchone()
+    assert row is not None  # noqa: S101 - counts
+    parts = [
+        f"{row[name]:,} {words}"
+        for name, words in (
+            ("unseen", "not looked at yet"),
+            ("under_way", "under way"),
+            ("pending", "to be tried again"),
+            ("in_doubt", "in doubt"),
+        )
+        if row[name]
+    ]
+    one = f", for example {row['example']} (hlf-sync why tells)" if row["example"] else ""
+    return (", ".join(parts) or "somebody new waits for the first look") + one
+
+
+def obstacles(connection: Connection, organization: str) -> list[str]:
+    """What may be in the way of every delivery, a line each."""
+    found = delivery_blockers.look(connection, organization)
+    lines = found.obstacles(is_removal=False)
+    return lines if found.has_worker else [*lines, "no worker runs (start one: hlf-sync run)"]
 
 
 def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:

@@ -30,7 +30,7 @@ DOUBTS = (DOUBT_OF_HIDDEN, DOUBT_OF_VISIBLE, DOUBT_OF_UNKNOWN)
 
 def ours(status: str | None, expires_s: float | None = VALID_S) -> Facts:
     """A mentor of HLF."""
-    return Facts("HLF", status, "c-1", expires_s)
+    return Facts("HLF", status, None if expires_s is None else "c-1", expires_s)
 
 
 def decided(facts: Facts | None, ledger: LedgerRow) -> Decision:
@@ -180,6 +180,17 @@ def test_a_certificate_that_ends_now_is_not_valid() -> None:
     assert not has_valid_certificate(ours("active", NOW_S), NOW_S)
     assert has_valid_certificate(ours("active", NOW_S + 1e-6), NOW_S)
     assert decided(ours("active", NOW_S), VISIBLE) == remove("no_valid_certificate")
+
+
+@pytest.mark.requirement("R10")
+@pytest.mark.parametrize("status", ["active", "reinstated"])
+def test_a_certificate_that_has_no_end_is_refused_and_takes_nobody_off(status: str) -> None:
+    """NULL, once the application allows it: outside the contract, and not lapsed. A hidden status
+    hides all the same.
+    """
+    endless = Facts("HLF", status, "c-1", None)
+    assert decided(endless, VISIBLE) == Refuse("certificate_without_end")
+    assert decided(Facts("HLF", "paused", "c-1", None), VISIBLE) == remove("paused")
 
 
 @pytest.mark.requirement("R04")

@@ -44,7 +44,10 @@ def standing(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) 
         (None, HIDDEN._replace(state=LedgerState.OUT_OF_SCOPE)),
         (None, LedgerRow()),
         (ACTIVE._replace(organization="XYZ"), LedgerRow()),
-        (ACTIVE._replace(status="reinstated", certificate_expires_s=None), LedgerRow()),
+        (
+            ACTIVE._replace(status="reinstated", certification_id=None, certificate_expires_s=None),
+            LedgerRow(),
+        ),
     ],
 )
 def test_who_is_as_decided_is_in_step(facts: Facts | None, ledger: LedgerRow) -> None:

@@ -335,3 +335,14 @@ async def test_duplicates_are_told_with_their_explanation(books: Books) -> None:
     assert (await books.inspect(replace(WISH, only=[once]))).duplicates == []
     assert report.content()["counts"]["duplicates"] == 2
     assert "unexplained" in drawn(report)
+
+
+@pytest.mark.requirement("R63")
+async def test_the_mentor_with_the_nil_uuid_is_in_the_roll_call(books: Books) -> None:
+    """The least of all ids: a keyset that begins after it would leave that mentor out."""
+    nil = MentorId("00000000-0000-0000-0000-000000000000")
+    books.execute(
+        "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'active')", nil
+    )
+    everybody = [page async for page in roll.pages(books.pool, [])]
+    assert [nil] == [mentor_id for page in everybody for mentor_id in page]

@@ -10,6 +10,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from hlf_sync.commands import connector_steps
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import reconcile as cli_reconcile
 from hlf_sync.commands import replay as cli_replay
@@ -18,6 +19,7 @@ from hlf_sync.commands import steer as cli_operate
 from hlf_sync.commands import top as cli_top
 from hlf_sync.commands import web as cli_web
 from hlf_sync.commands import why as cli_why
+from hlf_sync.commands.distrust import distrust
 from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
 from hlf_sync.config.settings import secret_file
 from hlf_sync.errors import DependencyError
@@ -109,8 +111,11 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
 
 
 app.command(rich_help_panel="Set up")(cli_source.migrate)
+app.add_typer(cli_source.topics_app, name="topics", rich_help_panel="Set up")
 app.add_typer(cli_source.connector_app, name="connector", rich_help_panel="Set up")
+connector_steps.mount(cli_source.connector_app)
 cli_operate.mount(app)
+app.command(rich_help_panel="Steer")(distrust)
 cli_doctor.mount(app)
 cli_replay.mount(app)
 cli_top.mount(app)

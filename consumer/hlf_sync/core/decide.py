@@ -6,7 +6,6 @@ meaning: whose mentor is it, are the facts within the contract, what should be s
 """
 
 from dataclasses import dataclass, field
-from math import isinf
 
 from hlf_sync.core.model import (
     Command,
@@ -18,6 +17,11 @@ from hlf_sync.core.model import (
     Refuse,
     Visibility,
 )
+
+UNREADABLE_FACTS = "facts_unreadable"
+_LAST_LOOK_S = 253_402_300_799.0
+"""The year 9999's last second: nothing is planned for later, and PostgreSQL's own last date cannot
+be written as seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -
     """
     if facts is None:
         return _leave(ledger, "gone")
+    if facts.is_unreadable:
+        return Refuse(UNREADABLE_FACTS)
     if facts.organization != rules.organization:
         return _leave(
             ledger,
@@ -55,13 +61,15 @@ def is_lookalike(organization: str | None, ours: str) -> bool:
 
 
 def has_valid_certificate(facts: Facts, now_s: float) -> bool:
-    """R04: the most recent certification that is not revoked ends later than now."""
+    """R04: the most recent certification that is not revoked ends later than now. One that never
+    ends (infinity) is valid.
+    """
     return facts.certificate_expires_s is not None and facts.certificate_expires_s > now_s
 
 
 def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None:
     """When time alone changes the decision: the certificate's end of a mentor who is shown because
-    of it. Epoch seconds.
+    of it. Epoch seconds; None for one that never ends, or not before the year 10000.
     """
     if (
         facts is None
@@ -69,7 +77,10 @@ def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None
         or facts.status not in rules.visible_statuses
     ):
         return None
-    return facts.certificate_expires_s if has_valid_certificate(facts, now_s) else None
+    if not has_valid_certificate(facts, now_s):
+        return None
+    ends_s = facts.certificate_expires_s
+    return ends_s if ends_s is not None and ends_s <= _LAST_LOOK_S else None
 
 
 def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decision:
@@ -81,8 +92,6 @@ def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decis
 def _refusal(facts: Facts, rules: Rules) -> Refuse | None:
     if facts.status not in rules.hidden_statuses and facts.status not in rules.visible_statuses:
         return Refuse("unknown_status")
-    if facts.certificate_expires_s is not None and isinf(facts.certificate_expires_s):
-        return Refuse("unbounded_certificate")
     return None
 
 
@@ -92,6 +101,8 @@ def _of_ours(facts: Facts, ledger: LedgerRow, now_s: float, rules: Rules) -> Dec
         return _difference(Operation.REMOVE, status, ledger)
     if has_valid_certificate(facts, now_s):
         return _difference(Operation.RESTORE, status, ledger)
+    if facts.certification_id is not None and facts.certificate_expires_s is None:
+        return Refuse("certificate_without_end")  # outside the contract, and not lapsed
     if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
         return Command(Operation.REMOVE, "no_valid_certificate")
     if ledger.applied is Visibility.HIDDEN or status in rules.silent_statuses:

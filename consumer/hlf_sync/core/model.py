@@ -155,7 +155,8 @@ class Facts(NamedTuple):
     """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not
     revoked.
 
-    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity.
+    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity. `is_unreadable`:
+    the view fails for this mentor, or shows what cannot be carried; then nothing else is known.
     """
 
     organization: str | None
@@ -163,6 +164,7 @@ class Facts(NamedTuple):
     certification_id: str | None = None
     certificate_expires_s: float | None = None
     certificate_status: str | None = None
+    is_unreadable: bool = False
 
 
 class LedgerState(StrEnum):
@@ -196,11 +198,17 @@ class LedgerRow(NamedTuple):
     last_error_code: str | None = None
     dead_letter_id: str | None = None
     trace_parent: str | None = None  # of the delivery that is open, where it is traced
+    refusal: str | None = None  # what Dynamics has refused: `refusal_of` contact and operation
 
     @property
     def is_in_doubt(self) -> bool:
         """Whether a call of unknown outcome is outstanding, so that `applied` proves nothing."""
         return self.intended is not None
+
+
+def refusal_of(contact_id: ContactId | None, operation: Operation) -> str:
+    """The word for 'this operation for this contact', as the ledger keeps it after a refusal."""
+    return f"{contact_id} {operation.value}"
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,6 +17,7 @@ from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from hlf_sync.core.lag import Extent
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.faults import refused_options
 
 _TIMEOUT_S = 10
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -41,7 +42,7 @@ class LagReader:
         admin: AdminClient | None = None,
     ) -> None:
         self._config: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
-        self._admin = AdminClient(self._config) if admin is None else admin
+        self._admin = _admin(self._config) if admin is None else admin
         self._topic = topic
         self._group_id = group_id
 
@@ -146,6 +147,13 @@ class LagReader:
         except KafkaException as error:
             raise DependencyError("Kafka", _name(error)) from error
         return {where.partition: where.offset for where in found}
+
+
+def _admin(config: dict[str, Any]) -> AdminClient:
+    try:
+        return AdminClient(config)
+    except KafkaException as error:
+        raise refused_options(error) from error
 
 
 def _name(error: BaseException) -> str:

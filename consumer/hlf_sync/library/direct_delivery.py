@@ -203,7 +203,7 @@ class DirectCall:
         """A half-open circuit admits only its one probe."""
         probe = str(uuid4()) if isinstance(self._gate.admission(), Probe) else None
         async with answering():
-            if probe is not None and not await self._gate.take_probe(probe):
+            if probe is not None and not await self._gate.take_probe(probe, mentor_id):
                 return None
         held = await self._ledger.claim(mentor_id, operation, known, probe)
         if held is None:
@@ -279,7 +279,10 @@ class DirectCall:
         async with answering():
             counts = self._gate.counts_attempt(held.probe)
             await self._gate.note(
-                result.verdict, probe=held.probe, started_s=held.claimed.claimed_at_s
+                result.verdict,
+                probe=held.probe,
+                started_s=held.claimed.claimed_at_s,
+                mentor_id=held.claimed.mentor_id,
             )
         conclusion = conclude(
             result.verdict,

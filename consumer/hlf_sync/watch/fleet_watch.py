@@ -19,10 +19,13 @@ from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.watch.source_watch import SourceSight
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
 SLOT = "hlf_mentor_cdc"
-HEARTBEAT_TOPIC = "__debezium-heartbeat.hlf"
+# The captured heartbeat table: its records went through the log. Debezium's own heartbeat is sent by
+# a clock, and goes on while nothing is captured.
+HEARTBEAT_TOPIC = "hlf.hlf_sync.dbz_heartbeat"
 REPLAY_GROUP = "hlf-sync-replay"
 
 _SOURCE_EVERY_S = 3.0
@@ -103,6 +106,7 @@ class Sight:
     held_removals: int = 0
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
+    source: SourceSight = field(default_factory=SourceSight)
 
 
 class FleetWatch:
@@ -125,7 +129,9 @@ class FleetWatch:
         registry: Callable[[], Awaitable[None]],
         leads: Callable[[], bool],
         now_ms: Callable[[], int],
+        source: Callable[[], SourceSight] = SourceSight,
     ) -> None:
+        self._source = source
         self._pool = pool
         self._facts = facts
         self._rules = rules
@@ -160,6 +166,7 @@ class FleetWatch:
         await self._look("replay", self._replay)
         if self._connector_status is not None:
             await self._look("connector", self._connector)
+        self.sight = replace(self.sight, source=self._source())
 
     async def _look(self, what: str, look: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         """Take what the look gives; `DependencyError` and a missing right mean: not seen."""
