@@ -1,7 +1,7 @@
 """A real Chromium before the real service on a real PostgreSQL.
 
 Chromium is Debian's package: /usr/bin/chromium, or where HLF_SYNC_CHROMIUM says. Without one these
-tests are skipped, each with a line that says so. Pictures of each state go to
+tests are skipped, with a line that says so. Pictures of each state go to
 HLF_SYNC_TEST_SCREENSHOTS, else to pytest's temporary folder.
 """
 
@@ -21,13 +21,19 @@ from tests.fixtures.web_town import WebTown
 CHROMIUM = Path(os.environ.get("HLF_SYNC_CHROMIUM", "/usr/bin/chromium"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser: say so, and start nothing."""
+    if CHROMIUM.exists():
+        return
+    reason = f"no Chromium at {CHROMIUM}: apt-get install chromium, or say HLF_SYNC_CHROMIUM=…"
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium. One for each file: Playwright's event loop must not be met by asyncio's tests."""
-    if not CHROMIUM.exists():
-        pytest.skip(
-            f"no Chromium at {CHROMIUM}: apt-get install chromium, or say HLF_SYNC_CHROMIUM=…"
-        )
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -244,7 +244,8 @@ def test_no_function_of_ours_acts_for_it(cluster: Cluster, everything: str) -> N
     with psycopg.connect(cluster.dsn(everything), autocommit=True) as connection:
         found = connection.execute(
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid ="
-            " p.pronamespace WHERE n.nspname IN ('hlf_sync', 'app', 'public') AND p.prosecdef"
+            " p.pronamespace WHERE n.nspname IN ('hlf_sync', 'app', 'public') AND p.prosecdef AND"
+            " has_function_privilege('hlf_web', p.oid, 'EXECUTE')"
         ).fetchall()
     assert found == []
 

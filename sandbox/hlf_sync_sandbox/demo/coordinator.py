@@ -2,14 +2,35 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from hlf_sync_sandbox.demo.errors import StoryError
+from hlf_sync_sandbox.demo.view import View
 
 _PAUSE_S = 0.05
 _DEADLINE_S = 20.0
+
+
+class Reader(Protocol):
+    """Who reads along while the story runs."""
+
+    def read_mentor(self, view: View, mentor_id: str, state: str) -> None:
+        """Say what is read of a mentor, once it is in this state."""
+
+    def read_all(self, view: View, reason: str) -> None:
+        """Say what is read of all, once it is for this reason."""
+
+
+class Nobody:
+    """Where no web service runs."""
+
+    def read_mentor(self, view: View, mentor_id: str, state: str) -> None:
+        """Nothing is read."""
+
+    def read_all(self, view: View, reason: str) -> None:
+        """Nothing is read."""
 
 
 class Coordinator:
@@ -25,19 +46,20 @@ class Coordinator:
             timeout=10,
         )
 
-    def words(self, mentor_id: str, state: str) -> str:
-        """What she reads of a mentor, once it is in this state."""
+    def read_mentor(self, view: View, mentor_id: str, state: str) -> None:
+        """Say what she reads of a mentor, once it is in this state."""
         item = self._until(
             f"/api/v1/mentors/{mentor_id}", lambda found: found.get("state") == state
         )
-        return f"{item['state']}: {item['message']}"
+        view.say(f"a coordinator reads: {item['state']}: {item['message']}", "yellow")
 
-    def verdict(self, reason: str) -> str:
-        """What she reads of all, once it is for this reason."""
+    def read_all(self, view: View, reason: str) -> None:
+        """Say what she reads of all, once it is for this reason."""
         page = self._until(
             "/api/v1/pending?limit=1", lambda found: found.get("verdict_reason") == reason
         )
-        return f"{sum(page['counts'].values())} pending. {page['verdict_message']}"
+        count = sum(page["counts"].values())
+        view.say(f"a coordinator reads: {count} pending. {page['verdict_message']}", "yellow")
 
     def _until(self, path: str, is_so: Any) -> Mapping[str, Any]:
         end = time.monotonic() + _DEADLINE_S
