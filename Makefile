@@ -7,7 +7,7 @@ BENCHES := decode http_client scrape freshness throughput backlog observed dead_
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos alerts docs lock format clean
+.PHONY: help setup demo test check bench chaos alerts containers findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,12 @@ chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINU
 alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an hour; needs `prometheus`)
 	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
 
+containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
+	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
+
+findings: ## run each finding once (five minutes; network to the Python index)
+	@for script in $$(ls findings/*.sh | grep -v lab.sh); do echo "== $$script"; $$script || exit 1; done
+
 docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
@@ -58,6 +64,7 @@ docs: $(STAMP) ## print the generated pages anew
 lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
+	printf '%s\n' hatchling jgo psutil | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/images.txt
 
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format consumer sandbox tests

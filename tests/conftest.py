@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fixtures.cluster import Cluster, run_cluster
+from tests.fixtures.signals import give_children_the_defaults
+
+give_children_the_defaults()
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +17,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def database(cluster: Cluster) -> str:
-    """A fresh database's name."""
-    return cluster.fresh()
+def database(cluster: Cluster) -> Iterator[str]:
+    """A fresh database's name. It goes with its test: a thousand of them would fill a disk."""
+    name = cluster.fresh()
+    yield name
+    cluster.drop(name)

@@ -198,6 +198,13 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
                 " against a real test tenant"
             ),
         ),
+        (
+            "R68",
+            (
+                "One row, record, contact, worker or answer that is odd stops nobody else, and ends"
+                " where a metric counts it"
+            ),
+        ),
     ),
     "Everywhere": (
         (

@@ -50,9 +50,10 @@ BEGIN
 END
 $privilege$;
 
--- Neither ledger nor heartbeat may wait for a synchronous standby: the one would stop every delivery, the other hold back the log.
+-- The heartbeat may be lost in a failover, and must not hold back the log while a synchronous standby is away. What hlf_sync commits (claims, intents,
+-- outcomes) is as durable as the operator wants it: a failover that lost it would leave a ledger that is wrong and does not know it (docs/adr/0030).
 ALTER ROLE hlf_cdc SET synchronous_commit = local;
-ALTER ROLE hlf_sync SET synchronous_commit = local;
+ALTER ROLE hlf_sync RESET synchronous_commit;
 -- Should the application ever put row security on a table: an error, instead of mentors silently missing in snapshot or view.
 ALTER ROLE hlf_cdc SET row_security = off;
 ALTER ROLE hlf_sync SET row_security = off;

@@ -6,8 +6,8 @@
 --
 -- The organisation is HLF. For another one: SET hlf_sync.organization = 'XYZ' in the same session before, and HLF_SYNC_ORGANIZATION alike.
 --
--- Large tables: the three indexes on app tables block writers while they are built. Build them before by CREATE INDEX CONCURRENTLY under
--- the same names; this file then finds them.
+-- Large tables: the three indexes on app tables block writers while they are built. Build them before by CREATE INDEX CONCURRENTLY with
+-- the same columns; this file then finds them.
 
 BEGIN;
 
@@ -27,55 +27,165 @@ BEGIN
     IF to_regclass('hlf_sync.sync_request') IS NULL THEN
         RAISE EXCEPTION 'the tables of hlf-sync are missing' USING HINT = 'Run `hlf-sync migrate` first.';
     END IF;
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this is a standby' USING HINT = 'Run the file on the primary.';
+    END IF;
 END
 $before$;
+
+-- What the application's tables must be, so that view, identities and publication work. Each refusal says what to do; PostgreSQL's own words would
+-- come later and say less. The status columns may be of any type that text can be made of, NULL included: the worker refuses what it does not know.
+DO $application$
+DECLARE
+    wanted record;
+    seen   record;
+BEGIN
+    FOR wanted IN SELECT * FROM (VALUES ('app.mentor'), ('app.certification')) AS t (name) LOOP
+        SELECT c.* INTO seen FROM pg_class c WHERE c.oid = to_regclass(wanted.name);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION '% does not exist in this database', wanted.name
+                  USING HINT = 'Connect to the application''s database. Tables of other names need another view and other lists: see connectors/README.md.';
+        ELSIF seen.relkind = 'p' THEN
+            RAISE EXCEPTION '% is partitioned: its partitions would be published without the identity that a change needs', wanted.name
+                  USING HINT = 'Keep it as one table, or fill one table from it that is captured instead. See connectors/README.md, "What your tables must be".';
+        ELSIF seen.relkind <> 'r' THEN
+            RAISE EXCEPTION '% is no ordinary table (relkind %): only such a table can be captured', wanted.name, seen.relkind
+                  USING HINT = 'Name the table behind it: view, publication and connector must all read that one.';
+        ELSIF seen.relpersistence <> 'p' THEN
+            RAISE EXCEPTION '% is unlogged: its changes are not in the log', wanted.name USING HINT = format('ALTER TABLE %s SET LOGGED;', wanted.name);
+        ELSIF seen.relrowsecurity THEN
+            RAISE EXCEPTION '% has row-level security: snapshot and view could silently leave mentors out', wanted.name
+                  USING HINT = format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY; the column grants and the view are what keeps others out.', wanted.name);
+        ELSIF EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = seen.oid OR i.inhrelid = seen.oid) THEN
+            RAISE EXCEPTION '% inherits or is inherited from: the other tables have no identity of ours', wanted.name
+                  USING HINT = format('ALTER TABLE <child> NO INHERIT %s;', wanted.name);
+        END IF;
+    END LOOP;
+    FOR wanted IN SELECT * FROM (VALUES
+        ('app.mentor',        'id',                true,  '{uuid}',                      'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE uuid USING %2$s::uuid;'),
+        ('app.mentor',        'organization_code', true,  '{text,character varying}',    'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE text; (the publication''s row filter takes no enum and no domain, and character(n) is padded, so that nobody would be ours)'),
+        ('app.mentor',        'status',            false, NULL,                          ''),
+        ('app.certification', 'id',                true,  '{uuid}',                      'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE uuid USING %2$s::uuid;'),
+        ('app.certification', 'mentor_id',         true,  '{uuid}',                      'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE uuid USING %2$s::uuid;'),
+        ('app.certification', 'status',            false, NULL,                          ''),
+        ('app.certification', 'expires_at',        false, '{timestamp with time zone}',  'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE timestamptz USING %2$s AT TIME ZONE ''UTC''; (with the zone that is meant)')
+    ) AS t (table_name, column_name, is_in_identity, types, remedy) LOOP
+        SELECT format_type(a.atttypid, NULL) AS type, a.attnotnull, a.attgenerated INTO seen
+          FROM pg_attribute a WHERE a.attrelid = to_regclass(wanted.table_name) AND a.attname = wanted.column_name AND NOT a.attisdropped;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION '%.% does not exist', wanted.table_name, wanted.column_name
+                  USING HINT = 'Other names need another view and other lists: see connectors/README.md.';
+        ELSIF seen.attgenerated <> '' THEN
+            RAISE EXCEPTION '%.% is a generated column: a publication leaves it out, or the identity does not go with it', wanted.table_name, wanted.column_name
+                  USING HINT = CASE seen.attgenerated WHEN 's' THEN format('ALTER TABLE %s ALTER COLUMN %I DROP EXPRESSION;', wanted.table_name, wanted.column_name)
+                                    ELSE 'A virtual one is in no log: put an ordinary column in its place, filled by the application.' END;
+        ELSIF NOT seen.type = ANY (coalesce(wanted.types::text[], ARRAY[seen.type])) THEN
+            RAISE EXCEPTION '%.% is of type %', wanted.table_name, wanted.column_name, seen.type
+                  USING HINT = format(wanted.remedy, wanted.table_name, quote_ident(wanted.column_name));
+        ELSIF wanted.is_in_identity AND NOT seen.attnotnull THEN
+            RAISE EXCEPTION '%.% may be NULL: a replica identity takes no such column', wanted.table_name, wanted.column_name
+                  USING HINT = format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL;', wanted.table_name, wanted.column_name);
+        END IF;
+    END LOOP;
+END
+$application$;
+
+-- Whether a stream ran before, and what of it is made anew below: then changes in between may be in no record, and a sweep is owed.
+CREATE TEMPORARY TABLE IF NOT EXISTS hlf_sync_made_anew (what text) ON COMMIT DROP;
 
 -- ── The facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 -- One row per mentor with its most recent certification that is not revoked; validity is judged by the reader against this database's now().
 -- It reads with its owner's rights, so hlf_sync needs none on the tables behind it. Equal ends: the greater id, so that the answer never flickers.
+-- As text, whatever the application's types are: an enum, a domain and a padded character(n) then read as what they say. A certificate without an end
+-- comes last, so that it never hides one that has an end; alone it is refused by the worker (outside the contract), never taken for lapsed.
+DO $view$
+BEGIN
+    -- REPLACE cannot give a column another type, and would leave a view of the same columns on tables that were renamed: it is told below.
+    IF EXISTS (SELECT FROM pg_attribute a JOIN (VALUES ('mentor_id', 'uuid'), ('organization', 'text'), ('status', 'text'), ('certification_id', 'uuid'),
+                      ('certificate_expires_at', 'timestamp with time zone'), ('certificate_status', 'text')) AS w (name, type) ON w.name = a.attname
+                WHERE a.attrelid = to_regclass('hlf_sync.mentor_facts') AND a.attnum > 0 AND format_type(a.atttypid, NULL) <> w.type)
+       OR (to_regclass('hlf_sync.mentor_facts') IS NOT NULL
+           AND (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = to_regclass('hlf_sync.mentor_facts') AND attnum > 0)
+               <> '{mentor_id,organization,status,certification_id,certificate_expires_at,certificate_status}') THEN
+        DROP VIEW hlf_sync.mentor_facts;
+    END IF;
+    IF to_regclass('hlf_sync.mentor_facts') IS NOT NULL AND EXISTS (
+        SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+         WHERE r.ev_class = to_regclass('hlf_sync.mentor_facts') AND d.refobjid <> r.ev_class
+           AND d.refobjid NOT IN (to_regclass('app.mentor'), to_regclass('app.certification'))) THEN
+        INSERT INTO hlf_sync_made_anew VALUES ('the view read other tables');
+    END IF;
+END
+$view$;
 CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS
-SELECT m.id                AS mentor_id,
-       m.organization_code AS organization,
-       m.status            AS status,
-       c.id                AS certification_id,
-       c.expires_at        AS certificate_expires_at,
-       c.status            AS certificate_status
+SELECT m.id                      AS mentor_id,
+       m.organization_code::text AS organization,
+       m.status::text            AS status,
+       c.id                      AS certification_id,
+       c.expires_at              AS certificate_expires_at,
+       c.status                  AS certificate_status
   FROM app.mentor m
   LEFT JOIN LATERAL (
-        SELECT id, expires_at, status
+        SELECT id, expires_at, status::text AS status
           FROM app.certification
-         WHERE mentor_id = m.id AND status <> 'revoked'
-         ORDER BY expires_at DESC, id DESC
+         WHERE mentor_id = m.id AND status::text IS DISTINCT FROM 'revoked'
+         ORDER BY expires_at DESC NULLS LAST, id DESC
          LIMIT 1) c ON true;
 COMMENT ON VIEW hlf_sync.mentor_facts IS 'The contract between the application and hlf-sync: all that is read of a mentor.';
 
 -- ── Replica identities: what a change's "before" holds ───────────────────────────────────────────────────────────────────────────────────
 -- FULL would put every column into the log's "before", and together with a column list makes the application's own UPDATE fail ("column list
 -- used by the publication does not cover the replica identity"). DEFAULT leaves mentor_id out of a deleted certification. So: narrow unique
--- indexes of NOT NULL columns that the column lists cover. mentor_ri must hold organization_code, because the row filter looks at "before" too:
--- that is how a mentor that leaves HLF arrives as a delete. Never drop them: the identity would silently become NOTHING.
+-- indexes of NOT NULL columns that the column lists cover. The mentor's must hold organization_code, because the row filter looks at "before" too:
+-- that is how a mentor that leaves HLF arrives as a delete. No free text besides: a btree row holds 2,704 bytes, and the application's INSERT of a longer
+-- status would fail by our index. Never drop them: relreplident stays 'i', and the application's own UPDATE and DELETE fail (55000).
+-- An index is looked for by table and columns, not by name: a table that was renamed away has taken the name along.
 DO $identity$
 DECLARE
-    wanted record;
+    wanted   record;
+    identity regclass;
+    old      record;
 BEGIN
     FOR wanted IN
-        SELECT * FROM (VALUES ('app.mentor',        'mentor_ri',        '(id, organization_code, status)'),
-                              ('app.certification', 'certification_ri', '(id, mentor_id, status)')) AS t (table_name, index_name, index_columns)
+        SELECT * FROM (VALUES ('app.mentor',        'mentor_identity',        '{id,organization_code}'::text[]),
+                              ('app.certification', 'certification_identity', '{id,mentor_id}'::text[])) AS t (table_name, index_name, columns)
     LOOP
-        IF to_regclass('app.' || wanted.index_name) IS NULL THEN
-            EXECUTE format('CREATE UNIQUE INDEX %I ON %s %s', wanted.index_name, wanted.table_name, wanted.index_columns);
+        SELECT i.indexrelid::regclass INTO identity FROM pg_index i
+         WHERE i.indrelid = to_regclass(wanted.table_name) AND i.indisunique AND i.indisvalid AND i.indimmediate
+           AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = cardinality(wanted.columns)
+           AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey))
+               = (SELECT array_agg(name ORDER BY name) FROM unnest(wanted.columns) AS name)
+         ORDER BY i.indisreplident DESC LIMIT 1;
+        IF identity IS NULL THEN
+            -- A table that was renamed away may have kept the index's name.
+            IF to_regclass('app.' || wanted.index_name) IS NOT NULL THEN
+                wanted.index_name := wanted.index_name || '_' || to_regclass(wanted.table_name)::oid;
+            END IF;
+            EXECUTE format('CREATE UNIQUE INDEX %I ON %s (%s)', wanted.index_name, wanted.table_name,
+                           (SELECT string_agg(quote_ident(name), ', ') FROM unnest(wanted.columns) AS name));
+            identity := to_regclass('app.' || quote_ident(wanted.index_name));
         END IF;
         -- ALTER TABLE locks the table exclusively even when nothing changes: only when it must.
         IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
-                        WHERE i.indexrelid = to_regclass('app.' || wanted.index_name) AND t.oid = to_regclass(wanted.table_name)
-                          AND i.indisreplident AND t.relreplident = 'i') THEN
-            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', wanted.table_name, wanted.index_name);
+                        WHERE i.indexrelid = identity AND i.indisreplident AND t.relreplident = 'i') THEN
+            INSERT INTO hlf_sync_made_anew SELECT wanted.table_name || ' had no identity'
+             WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(wanted.table_name) AND i.indisreplident);
+            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', wanted.table_name,
+                           (SELECT relname FROM pg_class WHERE oid = identity));
         END IF;
+        -- What earlier versions made: it holds the status, whose length it limits.
+        FOR old IN SELECT i.indexrelid::regclass AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                    WHERE i.indrelid = to_regclass(wanted.table_name) AND c.relname IN ('mentor_ri', 'certification_ri')
+        LOOP
+            EXECUTE format('DROP INDEX %s', old.name);
+        END LOOP;
     END LOOP;
     -- The view looks up one mentor's newest certification, and a foreign key alone brings no index. One of the application's serves as well.
     IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                     WHERE i.indrelid = to_regclass('app.certification') AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'mentor_id') THEN
-        CREATE INDEX certification_of_mentor ON app.certification (mentor_id, expires_at DESC, id DESC);
+        EXECUTE format('CREATE INDEX %I ON app.certification (mentor_id, expires_at DESC NULLS LAST, id DESC)',
+                       'certification_of_mentor' || CASE WHEN to_regclass('app.certification_of_mentor') IS NULL THEN ''
+                                                         ELSE '_' || to_regclass('app.certification')::oid END);
     END IF;
 END
 $identity$;
@@ -94,7 +204,7 @@ GRANT SELECT (id, mentor_id, status, expires_at) ON app.certification TO hlf_cdc
 GRANT SELECT (mentor_id) ON hlf_sync.contact_mapping TO hlf_cdc;
 GRANT SELECT (id, mentor_id, triggered_by, dead_letter_id) ON hlf_sync.sync_request TO hlf_cdc;
 GRANT SELECT (mentor_id, threshold_day, certification_expiry_date, organization, certification_id, created_at) ON hlf_sync.cert_expiry_reminders TO hlf_cdc;
-GRANT SELECT (id), UPDATE (ts) ON hlf_sync.dbz_heartbeat TO hlf_cdc;
+GRANT SELECT (id, ts), UPDATE (ts) ON hlf_sync.dbz_heartbeat TO hlf_cdc;
 -- Rows in it start and stop snapshots: a control plane. Debezium writes its watermarks, an administrator the signals, nobody else.
 GRANT SELECT, INSERT, DELETE ON hlf_sync.dbz_signal TO hlf_cdc;
 
@@ -104,8 +214,9 @@ GRANT USAGE ON SCHEMA hlf_sync TO hlf_requester;
 GRANT INSERT (mentor_id, triggered_by, requested_by, reason) ON hlf_sync.sync_request TO hlf_requester;
 
 -- ── The publication: the boundary that no personal column passes ──────────────────────────────────────────────────────────────────────────
--- requested_by and reason of a sync request are written by people and name them: not in the list. The heartbeat table is published and not
--- captured, so that an idle database still moves the slot. TRUNCATE is published: that a table was emptied must be seen.
+-- requested_by and reason of a sync request are written by people and name them: not in the list. The heartbeat table is published and captured: its
+-- records are the proof that the log is read, which Debezium's own heartbeat, sent by a clock, is not. TRUNCATE is published: that a table was emptied
+-- must be seen. DROP and CREATE stand in one transaction, so whoever reads the log sees the one or the other publication and never none [measured].
 DO $publication$
 DECLARE
     tables text := format($tables$
@@ -119,15 +230,73 @@ DECLARE
         hlf_sync.dbz_signal$tables$,
         coalesce(nullif(current_setting('hlf_sync.organization', true), ''), 'HLF'),
         coalesce(nullif(current_setting('hlf_sync.organization', true), ''), 'HLF'));
+    known  record;
 BEGIN
+    SELECT p.puballtables OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid) AS is_wide,
+           (SELECT count(*) FROM pg_publication_rel r WHERE r.prpubid = p.oid
+               AND r.prrelid IN (to_regclass('app.mentor'), to_regclass('app.certification'), to_regclass('hlf_sync.contact_mapping'),
+                                 to_regclass('hlf_sync.sync_request'))) < 4 AS is_incomplete,
+           NOT (p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate) AS is_partial
+      INTO known FROM pg_publication p WHERE p.pubname = 'hlf_mentor_pub';
+    IF NOT FOUND THEN
+        INSERT INTO hlf_sync_made_anew VALUES ('the publication was missing');
+    ELSIF known.is_incomplete AND NOT known.is_wide THEN
+        INSERT INTO hlf_sync_made_anew VALUES ('the publication lacked a table');
+    ELSIF known.is_partial THEN
+        INSERT INTO hlf_sync_made_anew VALUES ('the publication left operations out');
+    END IF;
+    IF known.is_wide THEN
+        DROP PUBLICATION hlf_mentor_pub;
+    END IF;
     IF EXISTS (SELECT FROM pg_publication WHERE pubname = 'hlf_mentor_pub') THEN
         EXECUTE 'ALTER PUBLICATION hlf_mentor_pub SET TABLE ' || tables;
-        ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert, update, delete, truncate');
+        ALTER PUBLICATION hlf_mentor_pub SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = false);
     ELSE
         EXECUTE 'CREATE PUBLICATION hlf_mentor_pub FOR TABLE ' || tables || ' WITH (publish = ''insert, update, delete, truncate'')';
     END IF;
 END
 $publication$;
+
+-- ── May hlf_cdc copy the whole cluster? ───────────────────────────────────────────────────────────────────────────────────────────────────
+-- REPLICATION is for the log, and lets pg_basebackup in as well. Only pg_hba.conf tells the two apart: a line 'host replication hlf_cdc all reject'
+-- before all others. hlf_sync may not read that file's rules, so this function answers `doctor`'s one question: null where it may not be asked either.
+CREATE OR REPLACE FUNCTION hlf_sync.may_cdc_copy_cluster() RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $hba$
+DECLARE
+    rule record;
+BEGIN
+    FOR rule IN EXECUTE $rules$ SELECT type, user_name, address, auth_method FROM pg_hba_file_rules
+         WHERE error IS NULL AND 'replication' = ANY (database) AND type <> 'local' ORDER BY line_number $rules$
+    LOOP
+        IF NOT rule.user_name && ARRAY['all', 'hlf_cdc'] AND NOT EXISTS (SELECT FROM unnest(rule.user_name) AS name WHERE name ~ '^[+/]') THEN
+            CONTINUE;
+        ELSIF rule.auth_method <> 'reject' THEN
+            RETURN true;
+        ELSIF rule.type = 'host' AND rule.address = 'all' AND rule.user_name && ARRAY['all', 'hlf_cdc'] THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN false;
+EXCEPTION WHEN insufficient_privilege OR undefined_table THEN
+    RETURN NULL;
+END
+$hba$;
+REVOKE ALL ON FUNCTION hlf_sync.may_cdc_copy_cluster() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hlf_sync.may_cdc_copy_cluster() TO hlf_sync;
+
+-- The leader of the workers reads this note and sweeps by itself; without workers it waits for them.
+DO $owed$
+DECLARE
+    what text;
+BEGIN
+    SELECT string_agg(DISTINCT m.what, ', ') INTO what FROM hlf_sync_made_anew m;
+    IF what IS NOT NULL AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'hlf_mentor_cdc' AND database = current_database()) THEN
+        UPDATE hlf_sync.source_watch SET sweep_owed = what;
+        RAISE WARNING 'a sweep is owed (%): changes in between may be in no record', what
+              USING HINT = 'The leader of the workers sweeps within seconds; without workers: `hlf-sync sweep` once they run.';
+    END IF;
+END
+$owed$;
 
 COMMIT;
 
@@ -146,6 +315,11 @@ BEGIN
             EXECUTE 'SELECT pg_create_logical_replication_slot(''hlf_mentor_cdc'', ''pgoutput'', false, false, true)';
         ELSE
             PERFORM pg_create_logical_replication_slot('hlf_mentor_cdc', 'pgoutput');
+        END IF;
+        UPDATE hlf_sync.source_watch SET sweep_owed = 'the slot was missing' WHERE fingerprint IS NOT NULL;
+        IF FOUND THEN
+            RAISE WARNING 'the slot was missing: what was committed meanwhile is in no record'
+                  USING HINT = '`hlf-sync connector recover` lets the connector begin anew, and sweeps.';
         END IF;
     END IF;
 EXCEPTION WHEN duplicate_object THEN

@@ -4,8 +4,17 @@ stack trace.
 
 import sys
 
-from hlf_sync import crash
-from hlf_sync.errors import DependencyError, HaltError, HlfSyncError, SettingsError
+from hlf_sync import early_stop
+
+early_stop.stop_cleanly()
+
+from hlf_sync import crash  # noqa: E402 - a signal may come while this is imported
+from hlf_sync.errors import (  # noqa: E402 - as above
+    DependencyError,
+    HaltError,
+    HlfSyncError,
+    SettingsError,
+)
 
 # Not 1, which `reconcile` says differences by; sysexits.h, EX_SOFTWARE.
 _BUG = 70
@@ -34,11 +43,10 @@ def main() -> None:
 
 
 def _say(line: str) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
-
     from hlf_sync.commands.options import said  # noqa: PLC0415 - as above
+    from hlf_sync.commands.terminal import Terminal  # noqa: PLC0415 - as above
 
-    Console(stderr=True, soft_wrap=True).print(said(line, "red"))
+    Terminal(stderr=True, soft_wrap=True).print(said(line, "red"))
 
 
 if __name__ == "__main__":

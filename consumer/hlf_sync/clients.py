@@ -30,7 +30,8 @@ from hlf_sync.dynamics.auth.entra import (
 )
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
+from hlf_sync.dynamics.http.trust import Trust, trust
 from hlf_sync.registry.client import Registry
 
 _DAY_S = 86_400.0
@@ -103,7 +104,7 @@ def credential_days_left(settings: Settings, now_s: float) -> float | None:
     return None if ends_s is None else (ends_s - now_s) / _DAY_S
 
 
-def open_dynamics_transport(settings: Settings, connections: int) -> httpx.AsyncBaseTransport:
+def open_dynamics_transport(settings: Settings, connections: int) -> PooledTransport:
     """Connections to Dynamics and to the token endpoint, up to so many calls at once. Inside the
     running loop.
     """
@@ -178,6 +179,6 @@ def _login(settings: Settings, part: str) -> Login | None:
     return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
 
 
-def _tls(ca_file: Path | None, name: str) -> ssl.SSLContext | None:
-    """None, httpx's own trust, unless there is a CA of its own."""
-    return None if ca_file is None else trust(ca_file, variable(name))
+def _tls(ca_file: Path | None, name: str) -> Trust:
+    """The system's trust, and the CA file beside it where there is one; both as they are now."""
+    return trust(ca_file, variable(name))

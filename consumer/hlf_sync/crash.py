@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from traceback import extract_tb
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import HlfSyncError
 
 _MOST_FRAMES = 12
@@ -60,4 +61,4 @@ def _way(error: BaseException) -> Iterator[str]:
 def _name(error: BaseException) -> str:
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return f"{name}: {error}" if isinstance(error, HlfSyncError) else name
+    return plain(f"{name}: {error}") if isinstance(error, HlfSyncError) else name

@@ -3,7 +3,6 @@
     HlfSyncError
     ├── SettingsError           cannot start: exit 2
     ├── DependencyError         PostgreSQL, Kafka or the registry cannot be reached: wait, say so, try again
-    │   └── UnreadableFactsError    the view fails for one of the mentors that were asked for
     ├── ChangeError             this record can never succeed: a dead letter, go on
     │   ├── DecodeError
     │   ├── ContractError
@@ -41,17 +40,6 @@ class DependencyError(HlfSyncError):
     def __init__(self, dependency: str, detail: str) -> None:
         super().__init__(f"{dependency} cannot be reached ({detail})")
         self.dependency, self.detail = dependency, detail
-
-
-class UnreadableFactsError(DependencyError):
-    """Computing a mentor's facts fails in PostgreSQL (a cast, a division): the view is to be
-    mended, and the others are not to wait for it.
-    """
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(
-            "PostgreSQL", f"{detail}: the view hlf_sync.mentor_facts fails for a mentor"
-        )
 
 
 class ChangeError(HlfSyncError):

@@ -6,6 +6,7 @@ door.
 """
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,15 +17,29 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
+from hlf_sync.postgres import delivery_blockers
 from hlf_sync.postgres.facts import read_now
 
 Connection = psycopg.Connection[DictRow]
 
 _AT_ONCE = 1_000
+
+# As is_swept sees it.
+_SWEEPING = """
+WITH found AS (
+  SELECT mentor_id, CASE WHEN lease_owner IS NOT NULL THEN 'under_way' WHEN state = 'in_doubt' THEN 'in_doubt'
+                         WHEN state = 'pending' AND NOT %(is_shadow)s THEN 'pending'
+                         WHEN state <> 'dead_lettered' AND updated_at <= %(asked_at)s THEN 'unseen' END AS what, updated_at
+    FROM hlf_sync.mentor_ledger)
+SELECT count(*) FILTER (WHERE what = 'unseen') AS unseen, count(*) FILTER (WHERE what = 'under_way') AS under_way,
+       count(*) FILTER (WHERE what = 'pending') AS pending, count(*) FILTER (WHERE what = 'in_doubt') AS in_doubt,
+       (SELECT mentor_id::text FROM found WHERE what IS NOT NULL ORDER BY what = 'unseen', updated_at LIMIT 1) AS example
+  FROM found
+"""
 
 
 @contextmanager
@@ -39,10 +54,19 @@ def connected(settings: Settings) -> Iterator[Connection]:
             row_factory=dict_row,
             connect_timeout=5,
             application_name="hlf-sync-operate",
+            client_encoding="UTF8",
         ) as found:
             yield found
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise DependencyError("PostgreSQL", type(error).__name__) from error
+
+
+def operator() -> str:
+    """Who asks, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
 
 
 def mentor(text: str) -> MentorId:
@@ -61,7 +85,7 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
     row = connection.execute(
         "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES"
         " (%s, %s, %s, %s) RETURNING id",
-        (mentor_id, triggered_by, getpass.getuser(), reason),
+        (mentor_id, triggered_by, operator(), reason),
     ).fetchone()
     return int(row["id"]) if row else 0
 
@@ -76,7 +100,7 @@ def is_handled(
     """
     reading, row = read_now(connection, [mentor_id]), ledger_row(connection, mentor_id)
     known = reading.mentors[mentor_id]
-    decision = decide(known.facts, known.ledger, reading.now_s, rules)
+    decision = due(known, known.ledger, reading.now_s, rules)
     if row is None:
         return isinstance(decision, NoCall)
     has_moved = before is None or row["updated_at"] != before["updated_at"]
@@ -100,7 +124,7 @@ def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
             " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
-            (getpass.getuser(), reason),
+            (operator(), reason),
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
     return count, now["now"]
@@ -119,6 +143,44 @@ def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_sha
     return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)
 
 
+def standing_of(connection: Connection, mentor_id: MentorId) -> str:
+    """Where one mentor's look stands, in words."""
+    row = ledger_row(connection, mentor_id)
+    if row is None:
+        return f"nobody has looked at {mentor_id} yet"
+    if row["lease_owner"] is not None:
+        return f"{mentor_id} is being delivered by {row['lease_owner']}"
+    if row["state"] in {"pending", "in_doubt"}:
+        why = f" after {row['last_error_code']}" if row["last_error_code"] else ""
+        return f"{mentor_id} is {row['state'].replace('_', ' ')}{why}"
+    return f"nobody has looked at {mentor_id} since it was asked for"
+
+
+def standing_of_sweep(connection: Connection, asked_at: datetime, *, is_shadow: bool) -> str:
+    """How many are still open, in words, and one of them."""
+    row = connection.execute(_SWEEPING, {"asked_at": asked_at, "is_shadow": is_shadow}).fetchone()
+    assert row is not None  # noqa: S101 - counts
+    parts = [
+        f"{row[name]:,} {words}"
+        for name, words in (
+            ("unseen", "not looked at yet"),
+            ("under_way", "under way"),
+            ("pending", "to be tried again"),
+            ("in_doubt", "in doubt"),
+        )
+        if row[name]
+    ]
+    one = f", for example {row['example']} (hlf-sync why tells)" if row["example"] else ""
+    return (", ".join(parts) or "somebody new waits for the first look") + one
+
+
+def obstacles(connection: Connection, organization: str) -> list[str]:
+    """What may be in the way of every delivery, a line each."""
+    found = delivery_blockers.look(connection, organization)
+    lines = found.obstacles(is_removal=False)
+    return lines if found.has_worker else [*lines, "no worker runs (start one: hlf-sync run)"]
+
+
 def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
     """Whether somebody without a ledger row would be called for, or get a letter."""
     rows = connection.execute(
@@ -132,7 +194,7 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
         for start in range(0, len(mentor_ids), _AT_ONCE)
     )
     return any(
-        not isinstance(decide(known.facts, known.ledger, reading.now_s, rules), NoCall)
+        not isinstance(due(known, known.ledger, reading.now_s, rules), NoCall)
         for reading in readings
         for known in reading.mentors.values()
     )
@@ -170,13 +232,9 @@ def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) ->
 
 
 def _is_due(known: Known, now_s: float, rules: Rules) -> bool:
-    """Whether a removal is due; the former contact of a mentor who was given another is removed
-    too.
-    """
-    decision = decide(known.facts, known.ledger, now_s, rules)
-    return known.former_contact_id is not None or (
-        isinstance(decision, Command) and decision.operation is Operation.REMOVE
-    )
+    """Whether a removal is due."""
+    decision = due(known, known.ledger, now_s, rules)
+    return isinstance(decision, Command) and decision.operation is Operation.REMOVE
 
 
 def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason: str) -> None:
@@ -192,7 +250,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
         connection.execute(
             "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s"
             " WHERE mentor_id = ANY (%s::uuid[])",
-            (getpass.getuser(), reason, mentor_ids),
+            (operator(), reason, mentor_ids),
         )
         connection.execute(
             "DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,)

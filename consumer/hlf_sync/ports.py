@@ -6,13 +6,12 @@ Each port has one behaviour suite in tests/contracts that runs over the fake and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from hlf_sync.core.breaker import Circuit
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import (
     ContactId,
-    Facts,
     HaltReason,
     LedgerRow,
     LedgerState,
@@ -20,22 +19,10 @@ from hlf_sync.core.model import (
     Operation,
     Trigger,
 )
+from hlf_sync.core.model import Known as Known  # noqa: PLC0414 - a port's word too
 from hlf_sync.core.outcome import Claim, Claimed, Conclusion
 from hlf_sync.core.verdict import Verdict
 from hlf_sync.core.visibility import Fate, Snapshot
-
-
-class Known(NamedTuple):
-    """What one statement's snapshot showed of one mentor."""
-
-    facts: Facts | None
-    ledger: LedgerRow
-    has_ledger: bool
-    contact_id: ContactId | None
-    is_remapped: bool = False  # another contact is mapped than the one that was last called for
-    former_contact_id: ContactId | None = (
-        None  # that one, while we left it visible and it is nobody else's
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +87,13 @@ class LedgerPort(Protocol):
 
     async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
         """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is
-        held back, is missing in the answer.
+        held back, is missing in the answer. Safe to repeat.
         """
         ...
 
     async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
         """Record what came of claims; the mentors whose lease was lost are missing in the answer,
-        and due for another look.
+        and due for another look. Safe to repeat.
         """
         ...
 
@@ -117,16 +104,16 @@ class LedgerPort(Protocol):
         ...
 
     async def refuse(
-        self, letter: DeadLetter, generation: int, trace_parent: str | None = None
+        self, letter: DeadLetter, before: int, trace_parent: str | None = None
     ) -> bool:
-        """Record a dead letter that needed no claim; False when it was decided on an
-        outdated row.
+        """Record a dead letter that needed no claim; False when `before`, the generation that it
+        was decided on, is outdated. Safe to repeat.
         """
         ...
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about a record that cannot be read and whose key names a mentor; safe
-        to repeat.
+        """Note a dead letter about a record that cannot be read and whose key names a mentor, and
+        ask for a look at the mentor; safe to repeat.
         """
         ...
 
@@ -150,12 +137,16 @@ class LedgerPort(Protocol):
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were
-    read.
+    read. Of the halt `auth`: since when, and when the next probing request may be made (None where
+    a token lifts it); `proved_at_s` is when Dynamics accepted such a request last.
     """
 
     circuit: Circuit
     halts: frozenset[HaltReason]
     now_s: float
+    auth_since_s: float | None = None
+    auth_probe_after_s: float | None = None
+    proved_at_s: float | None = None
 
 
 class FleetPort(Protocol):
@@ -167,9 +158,9 @@ class FleetPort(Protocol):
         """Read circuit and halts."""
         ...
 
-    async def take_probe(self, owner: str) -> Fleet:
-        """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
-        is.
+    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
+        """Try to become the one probe of a half-open circuit, with a call for this mentor; the
+        answer's `probe_owner` says who is.
         """
         ...
 
@@ -178,9 +169,14 @@ class FleetPort(Protocol):
         ...
 
     async def failed(
-        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+        self,
+        owner: str | None,
+        started_s: float,
+        error_code: str,
+        retry_after_s: float | None,
+        mentor_id: MentorId,
     ) -> Fleet:
-        """A call failed in a way that counts for the breaker."""
+        """A call for this mentor failed in a way that counts for the breaker."""
         ...
 
     async def abandoned(self, owner: str) -> Fleet:
@@ -191,8 +187,18 @@ class FleetPort(Protocol):
         """Dynamics asked for a pause of everybody."""
         ...
 
-    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
-        """Stop calls for everybody."""
+    async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
+        """Stop calls for everybody. `needs_probe`: Dynamics itself refused us, so that only a
+        request which it accepts lifts the halt.
+        """
+        ...
+
+    async def take_proof(self, wait_s: float) -> bool:
+        """Whether this caller may make the one probing request; the next one `wait_s` later."""
+        ...
+
+    async def proved(self) -> Fleet:
+        """Dynamics accepted the probing request: the halt is lifted."""
         ...
 
     async def lift(self, reason: HaltReason) -> Fleet:

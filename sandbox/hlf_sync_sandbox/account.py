@@ -1,7 +1,7 @@
 """Who PostgreSQL runs as when we are root, which it refuses to be, and whether that account can
 reach a folder.
 
-Called by `hlf_sync_sandbox.parts.postgres`. Makes no account and opens no folder of the user's:
+Called by what starts PostgreSQL. Makes no account and opens no folder of the user's:
 where the account cannot pass, files go elsewhere.
 """
 

@@ -4,18 +4,9 @@ only which values they are.
 
 from collections.abc import Collection
 
+from hlf_sync_sandbox.dynamics.as_settings import dynamics_settings
 from hlf_sync_sandbox.parts import connect, dynamics, postgres, registry
 from hlf_sync_sandbox.parts.part import Site
-
-# Setting ← field of the emulator's dynamics.json.
-_DYNAMICS = {
-    "BASE_URL": "base_url",
-    "AUTHORITY": "authority",
-    "TENANT_ID": "tenant_id",
-    "CLIENT_ID": "client_id",
-    "CLIENT_SECRET": "client_secret",
-    "CA_FILE": "ca_file",
-}
 
 
 def settings(site: Site, parts: Collection[str]) -> dict[str, str]:
@@ -32,10 +23,5 @@ def settings(site: Site, parts: Collection[str]) -> dict[str, str]:
         values["HLF_SYNC_CONNECT_URL"] = connect.url(site)
         values["HLF_SYNC_CONNECT_SOURCE_FILE"] = str(connect.source_file(site))
     if "dynamics" in parts:
-        found = dynamics.settings(site)
-        values |= {
-            f"HLF_SYNC_DYNAMICS_{name}": found[field]
-            for name, field in _DYNAMICS.items()
-            if field in found
-        }
+        values |= dynamics_settings(dynamics.settings(site))
     return values

@@ -17,7 +17,15 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
-from hlf_sync_sandbox import download, environment, jars, ports, process, provision
+from hlf_sync_sandbox import (
+    download,
+    environment,
+    jars,
+    ports,
+    postgres_files,
+    process,
+    provision,
+)
 from hlf_sync_sandbox.bringup import bring_up
 from hlf_sync_sandbox.cache import cache_root, locked
 from hlf_sync_sandbox.errors import ArgumentError, PartError
@@ -222,7 +230,7 @@ class Sandbox:
         return found
 
     def _wipe(self) -> None:
-        postgres.remove(self.layout.folder("postgres"))
+        postgres_files.remove(self.layout.folder("postgres"))
         # Only what we made: the folder may be somebody's who named the wrong one.
         for name in (*PARTS, "logs"):
             shutil.rmtree(self.layout.folder(name), ignore_errors=True)

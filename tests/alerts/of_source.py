@@ -77,6 +77,16 @@ def task_failed(scene: Scene) -> Iterator[None]:
     _streams(scene)
 
 
+def publication_dropped(scene: Scene) -> Iterator[None]:
+    """By a migration tool; nobody touches the connector, which goes on RUNNING with a lag of 0 while
+    PostgreSQL confirms past the changes.
+    """
+    scene.town.side.sql("DROP PUBLICATION hlf_mentor_pub")
+    yield
+    _prepare(scene)
+    _streams(scene)
+
+
 def slot_dropped(scene: Scene) -> Iterator[None]:
     """By somebody who needed the disk. Mended as docs/runbook.md, Slot lost, says."""
     until(lambda: _drop_slot(scene), "the slot is gone")
@@ -125,6 +135,7 @@ STORIES: dict[str, Story] = {
     "Kafka Connect killed": connect_killed,
     "connector paused": connector_paused,
     "connector's task failed": task_failed,
+    "publication dropped": publication_dropped,
     "slot dropped": slot_dropped,
     "PostgreSQL down": postgres_down,
     "registry down": registry_down,

@@ -350,7 +350,9 @@ def test_an_app_without_application_user_is_not_a_member(
         ("PATCH", "contacts('6f1a1f3c-0000-4000-8000-000000000001')", 400),
         ("PATCH", "contacts(7)", 400),
         ("PATCH", "contacts(new_unknownkey='x')", 400),
-        ("GET", "contacts", 400),
+        ("PATCH", "contacts", 405),
+        ("GET", "accounts", 400),
+        ("GET", "EntityDefinitions(LogicalName='account')", 400),
         ("GET", "", 400),
         ("PUT", "contacts(6f1a1f3c-0000-4000-8000-000000000001)", 405),
         ("POST", "contacts(6f1a1f3c-0000-4000-8000-000000000001)", 405),
@@ -628,3 +630,92 @@ def test_update_multiple_is_all_or_nothing(
     assert emulator.call("POST", path, json=rows(CONTACT)).status_code == 204
     assert control.contacts() == {CONTACT: False}
     assert emulator.call("POST", path, json={"Targets": [7]}).status_code == 400
+
+
+# ---- collections
+
+
+def _listed(emulator: Organization, query: str, prefer: str | None = None) -> httpx.Response:
+    return emulator.client.get(
+        f"{emulator.base_url}/api/data/v9.2/{query}", headers=emulator.headers(Prefer=prefer)
+    )
+
+
+def test_a_collection_comes_in_pages_with_next_links(
+    emulator: Organization, control: DynamicsControl
+) -> None:
+    """As many rows as were preferred; the link repeats the question; the last page has none."""
+    ids = sorted(str(uuid.uuid4()) for _ in range(5))
+    control.put_contacts({CONTACT: False} | dict.fromkeys(ids, True))
+    query = f"contacts?$select=contactid,{VISIBILITY}&$filter={VISIBILITY} eq true&$count=true"
+    pages = [_listed(emulator, query, "odata.maxpagesize=2")]
+    while link := pages[-1].json().get("@odata.nextLink"):
+        pages.append(
+            emulator.client.get(link, headers=emulator.headers(Prefer="odata.maxpagesize=2"))
+        )
+    bodies = [page.json() for page in pages]
+    assert [len(body["value"]) for body in bodies] == [2, 2, 1]
+    assert [row["contactid"] for body in bodies for row in body["value"]] == ids
+    assert bodies[0]["@odata.count"] == 5
+    assert pages[0].headers["preference-applied"] == "odata.maxpagesize=2"
+    assert set(bodies[0]["value"][0]) == {"@odata.etag", "contactid", VISIBILITY}
+
+
+def test_a_row_that_is_written_between_two_pages_moves_no_other(
+    emulator: Organization, control: DynamicsControl
+) -> None:
+    """Pages go by the primary key."""
+    ids = sorted(str(uuid.uuid4()) for _ in range(4))
+    control.put_contacts(dict.fromkeys(ids, True))
+    query = f"contacts?$select=contactid&$filter={VISIBILITY} eq true"
+    first = _listed(emulator, query, "odata.maxpagesize=2").json()
+    control.put_contacts({ids[0]: False})
+    second = emulator.client.get(first["@odata.nextLink"], headers=emulator.headers()).json()
+    rows = [row["contactid"] for row in first["value"] + second["value"]]
+    assert set(ids) <= set(rows)
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "count"),
+    [
+        ("contacts?$top=1", 200, 1),
+        (f"contacts?$filter={VISIBILITY} ne true", 200, 1),
+        (f"contacts?$filter={VISIBILITY} eq null", 200, 0),
+        (f"contacts?$filter={VISIBILITY} eq true and contactid eq '{CONTACT}'", 200, 1),
+        (f"contacts?$filter={VISIBILITY} eq 1", 400, None),
+        (f"contacts?$filter={VISIBILITY} eq 'yes'", 400, None),
+        ("contacts?$filter=nothing eq true", 400, None),
+        (f"contacts?$filter={VISIBILITY} is true", 400, None),
+        ("contacts?$select=nothing", 400, None),
+        ("contacts?$top=some", 400, None),
+        ("contacts?$apply=x", 400, None),
+        ("EntityDefinitions?$filter=EntitySetName eq 'contacts'", 200, 1),
+        ("EntityDefinitions?$filter=LogicalName eq 'account'", 200, 0),
+    ],
+)
+def test_a_collection_knows_what_it_is_asked(
+    emulator: Organization, control: DynamicsControl, query: str, status: int, count: int | None
+) -> None:
+    """A wrong name, a wrong type, a grammar it does not have: 400."""
+    control.put_contacts({CONTACT: True, MISSING: False})
+    answer = _listed(emulator, query)
+    assert answer.status_code == status
+    if count is not None:
+        assert len(answer.json()["value"]) == count
+
+
+def test_a_table_tells_its_primary_key(emulator: Organization) -> None:
+    """What generic clients ask first."""
+    query = "EntityDefinitions(LogicalName='contact')?$select=EntitySetName,PrimaryIdAttribute"
+    body = _listed(emulator, query).json()
+    assert (body["EntitySetName"], body["PrimaryIdAttribute"]) == ("contacts", "contactid")
+    assert "SchemaName" not in body
+
+
+def test_without_the_right_to_read_there_is_no_collection(
+    emulator: Organization, control: DynamicsControl
+) -> None:
+    """prvReadContact."""
+    control.switches(can_read=False)
+    assert _listed(emulator, "contacts").status_code == 403

@@ -353,15 +353,18 @@ async def test_a_managed_identity_signs_in(rig: Rig, monkeypatch: pytest.MonkeyP
 
 
 async def test_without_the_ca_file_nothing_is_sent(rig: Rig) -> None:
-    """The token endpoint's certificate is not to be trusted: halted, not retried for ever."""
+    """The token endpoint's certificate is not to be trusted: said with its reason, and no halt of
+    the credentials.
+    """
     transport = open_transport(ca_file=None, connections=1, request_timeout_s=TIMEOUT_S)
     credentials = credentials_for(
         rig.application, ClientSecret(lambda: SecretStr("x")), transport, auth_retry_s=30.0
     )
     client = DynamicsClient(DynamicsContract(rig.application.resource), credentials, transport)
-    assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.HALT
-    assert isinstance(credentials.trouble, AuthError)
-    assert credentials.trouble.error == "tls_invalid"
+    assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.POSTPONED
+    assert isinstance(credentials.trouble, TokenUnavailableError)
+    assert transport.certificate_trouble is not None
+    assert "127.0.0.1: " in transport.certificate_trouble
     await client.aclose()
 
 
@@ -373,3 +376,29 @@ async def test_the_client_of_httpx_serves_as_well(rig: Rig) -> None:
     assert (await client.call(HERE, Operation.REMOVE)).verdict.course is Course.DONE
     assert rig.shown is False
     await transport.aclose()
+
+
+@pytest.mark.requirement("R63")
+async def test_the_listing_comes_in_pages_of_five_thousand(rig: Rig) -> None:
+    """12,000 contacts, every second one shown: two pages, and each shown contact once."""
+    ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(12_000)]
+    rig.control.put_contacts({CONTACT: False} | {one: bool(n % 2) for n, one in enumerate(ids)})
+    read = await rig.client.read_listing()
+    pages = [read.page]
+    while (page := pages[-1]) is not None and page.next_address is not None:
+        assert rig.client.is_next_page(page.next_address)
+        pages.append((await rig.client.read_listing(page.next_address)).page)
+    contacts = [one for page in pages if page is not None for one in page.contacts]
+    assert [len(page.contacts) for page in pages if page is not None] == [5000, 1000]
+    assert contacts == ids[1::2]
+    assert pages[0] is not None
+    assert pages[0].count == 5000
+    assert {entry["method"] for entry in rig.control.journal(kind="api")} == {"GET"}
+
+
+@pytest.mark.requirement("R63")
+async def test_without_the_right_to_read_the_listing_says_which_is_missing(rig: Rig) -> None:
+    """prvReadContact, by its code."""
+    rig.control.switches(can_read=False)
+    read = await rig.client.read_listing()
+    assert (read.page, read.result.verdict.code) == (None, 0x80040220)

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import (
     ErrorCode,
@@ -166,12 +167,149 @@ async def test_a_lease_that_ran_out_can_be_taken_and_the_old_owner_records_nothi
         == set()
     )
     row = await bench.row(someone)
-    assert (row.generation, row.lease_owner, row.applied) == (2, "worker-2", None)
+    assert (row.generation, row.lease_owner, row.applied) == (3, "worker-2", None)
     assert row.reevaluate_at_s is not None
-    assert await bench.other.record(
-        [delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)]
-    ) == {someone}
-    assert (await bench.row(someone)).is_in_doubt
+    assert (
+        await bench.other.record([delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)])
+        == set()
+    )
+    row = await bench.row(someone)
+    assert (row.is_in_doubt, row.lease_owner) == (True, None)
+
+
+async def _late_call(bench: Bench, someone: MentorId) -> Claimed:
+    """A claim of the other worker's that has lost its lease; the mentor was delivered since."""
+    late = await bench.claim(someone, Operation.REMOVE, bench.other)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s'")
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET doubt_until = now() - interval '1 s'")
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    assert late is not None
+    assert not (await bench.row(someone)).is_in_doubt
+    return late
+
+
+@pytest.mark.requirement("R07")
+@pytest.mark.parametrize("conclusion", [RELEASED, REFUSED, APPLIED], ids=lambda c: c.ending)
+@pytest.mark.parametrize("comes", ["before the claim", "during the claim"])
+async def test_the_doubt_of_a_late_call_outlives_whoever_looked_before_it(
+    bench: Bench, conclusion: Conclusion, comes: str
+) -> None:
+    """A claim on an older look is refused, and one that was taken before it records nothing: what
+    it would put back is from before the doubt.
+    """
+    someone = mentor()
+    late = await _late_call(bench, someone)
+    before = await bench.row(someone)
+    late_result = [delivered(late, LedgerRow(), Operation.REMOVE, APPLIED)]
+    if comes == "before the claim":
+        await bench.other.record(late_result)
+    claim = Claim(
+        someone,
+        before.generation,
+        Operation.REMOVE,
+        Trigger.STATUS_CHANGE,
+        is_counted_removal=False,
+    )
+    claimed = (await bench.ledger.claim([claim])).get(someone)
+    if comes == "during the claim":
+        await bench.other.record(late_result)
+    if claimed is not None:
+        result = delivered(claimed, before, Operation.REMOVE, conclusion)
+        assert await bench.ledger.record([result]) == set()
+    row = await bench.row(someone)
+    assert (row.is_in_doubt, row.lease_owner) == (True, None)
+    assert row.reevaluate_at_s is not None
+
+
+async def test_a_late_call_without_an_answer_may_take_effect_later_still(bench: Bench) -> None:
+    """Its doubt lasts for as long as any lost answer's."""
+    someone = mentor()
+    late = await _late_call(bench, someone)
+    await bench.other.record([delivered(late, LedgerRow(), Operation.REMOVE, LATE)])
+    assert bench.execute(
+        "SELECT doubt_until > now() + interval '100 s' FROM hlf_sync.mentor_ledger"
+    ) == [(True,)]
+
+
+@pytest.mark.requirement("R07")
+async def test_a_claim_whose_commit_was_never_answered_is_the_same_claim(bench: Bench) -> None:
+    """Asked for again it is given again: one generation, one attempt, no new doubt."""
+    someone = mentor()
+    claim = Claim(someone, 0, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False)
+    first = (await bench.ledger.claim([claim]))[someone]
+    again = (await bench.ledger.claim([claim])).get(someone)
+    assert again is not None
+    assert (again.generation, again.attempt_number) == (first.generation, first.attempt_number)
+    assert (await bench.row(someone)).doubt_until_s is None
+    assert await bench.other.claim([claim]) == {}
+
+
+@pytest.mark.requirement("R07")
+@pytest.mark.parametrize("conclusion", [APPLIED, REFUSED, UNKNOWN, LATE], ids=lambda c: c.ending)
+async def test_a_record_whose_commit_was_never_answered_changes_nothing_the_second_time(
+    bench: Bench, conclusion: Conclusion
+) -> None:
+    """A definite refusal stays definite, and a success is not doubted."""
+    someone = mentor()
+    before = await bench.row(someone)
+    claimed = await bench.claim(someone)
+    assert claimed is not None
+    result = replace(
+        delivered(claimed, before, Operation.REMOVE, conclusion),
+        dead_letter_id=f"{someone}:1" if conclusion.letter else None,
+    )
+    assert await bench.ledger.record([result]) == {someone}
+    recorded = await bench.row(someone)
+    assert await bench.ledger.record([result]) == {someone}
+    assert await bench.row(someone) == recorded
+    assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
+
+
+def _letter(someone: MentorId, generation: int, attempt_count: int = 0) -> DeadLetter:
+    return DeadLetter(
+        id=mentor_letter_id(someone, generation),
+        kind=LetterKind.EXHAUSTED if attempt_count else LetterKind.REFUSED,
+        error_code="network_error" if attempt_count else "unknown_status",
+        reason="",
+        source=Source("hlf.mentor.changes", 0, 1, 1),
+        created_at_ms=1,
+        worker="worker-1",
+        mentor_id=someone,
+        triggered_by=Trigger.STATUS_CHANGE,
+        attempt_count=attempt_count,
+        generation=generation,
+    )
+
+
+async def test_a_letter_that_was_decided_before_a_delivery_does_not_overwrite_it(
+    bench: Bench,
+) -> None:
+    """Its generation is taken by then, and its id would be another letter's."""
+    someone = mentor()
+    await bench.deliver(someone, Operation.REMOVE, APPLIED)
+    assert not await bench.ledger.refuse(_letter(someone, 1), 0)
+    row = await bench.row(someone)
+    assert (row.state, row.dead_letter_id) == (LedgerState.IN_SYNC, None)
+
+
+async def test_a_letter_whose_commit_was_never_answered_is_recorded_once(bench: Bench) -> None:
+    """The second time it is recorded already."""
+    someone = mentor()
+    for _ in range(2):
+        assert await bench.ledger.refuse(_letter(someone, 1), 0)
+    assert (await bench.row(someone)).generation == 1
+    assert bench.execute("SELECT count(*) FROM hlf_sync.dynamics_sync_failures") == [(1,)]
+
+
+async def test_attempts_that_ended_well_after_all_make_no_letter(bench: Bench) -> None:
+    """Their worker was frozen, not dead, and has recorded its call under the same claim."""
+    someone = mentor()
+    claimed = await bench.claim(someone)
+    assert claimed is not None
+    await bench.ledger.record([delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED)])
+    assert not await bench.other.refuse(_letter(someone, 1, attempt_count=1), 1)
+    assert (await bench.row(someone)).state is LedgerState.IN_SYNC
 
 
 async def test_a_success_ends_doubt(bench: Bench) -> None:

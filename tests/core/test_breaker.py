@@ -10,13 +10,16 @@ from hlf_sync.core.breaker import (
     Wait,
     abandoned,
     admit,
+    choose,
     cooled,
     counts_attempt,
     failed,
+    probe_at_s,
     succeeded,
     take_probe,
     throttled,
 )
+from hlf_sync.core.model import MentorId
 
 pytestmark = pytest.mark.requirement("R29")
 
@@ -31,6 +34,7 @@ def fail(
     *,
     started_s: float = 999.0,
     retry_after_s: float | None = None,
+    mentor: str = "ann",
 ) -> Circuit:
     """One failure."""
     return failed(
@@ -40,8 +44,14 @@ def fail(
         now_s,
         error_code="server_error",
         started_s=started_s,
+        mentor_id=MentorId(mentor),
         retry_after_s=retry_after_s,
     )
+
+
+def take(circuit: Circuit, owner: str, now_s: float, mentor: str = "zoe") -> Circuit | None:
+    """A probe, for a mentor of whom nothing is known."""
+    return take_probe(circuit, POLICY, owner, now_s, mentor_id=MentorId(mentor))
 
 
 @pytest.fixture
@@ -56,7 +66,7 @@ def opened() -> Circuit:
 @pytest.fixture
 def probed(opened: Circuit) -> Circuit:
     """A half-open circuit, its probe under way since 1060."""
-    circuit = take_probe(opened, POLICY, "a:1", 1060.0)
+    circuit = take(opened, "a:1", 1060.0)
     assert circuit is not None
     return circuit
 
@@ -65,7 +75,11 @@ def probed(opened: Circuit) -> Circuit:
 def test_the_third_failure_in_a_row_opens(opened: Circuit) -> None:
     """Closed → open, with all that opening must tell."""
     assert opened == Circuit(
-        State.OPEN, failure_count=3, opened_at_s=OPENED_S, last_error_code="server_error"
+        State.OPEN,
+        failure_count=3,
+        opened_at_s=OPENED_S,
+        last_error_code="server_error",
+        suspects=(MentorId("ann"),),
     )
     assert admit(opened, POLICY, 1059.9) == Wait(1060.0)
 
@@ -87,11 +101,11 @@ def test_a_success_in_a_healthy_circuit_changes_nothing() -> None:
 
 def test_after_the_cool_down_one_probe_is_let_through(opened: Circuit) -> None:
     """Open → half-open; the second who asks gets none."""
-    assert take_probe(opened, POLICY, "a:1", 1059.0) is None
-    probed = take_probe(opened, POLICY, "a:1", 1060.0)
+    assert take(opened, "a:1", 1059.0) is None
+    probed = take(opened, "a:1", 1060.0)
     assert probed is not None
     assert probed.state is State.HALF_OPEN
-    assert take_probe(probed, POLICY, "b:1", 1061.0) is None
+    assert take(probed, "b:1", 1061.0) is None
     assert admit(probed, POLICY, 1061.0) == Wait(1090.0)
 
 
@@ -117,7 +131,7 @@ def test_only_the_probes_owner_moves_a_half_open_circuit(probed: Circuit) -> Non
     for owner in (None, "b:1"):
         assert succeeded(probed, owner, 1061.0, started_s=999.0) is probed
         assert fail(probed, 1061.0, owner) is probed
-        assert abandoned(probed, owner) is probed
+        assert abandoned(probed, owner, 1061.0) is probed
 
 
 def test_late_answers_neither_close_nor_prolong_an_open_circuit(opened: Circuit) -> None:
@@ -138,14 +152,14 @@ def test_late_failures_of_the_last_outage_do_not_count_after_closing(probed: Cir
 
 def test_an_abandoned_probe_never_closes(probed: Circuit) -> None:
     """Cancelled, or no longer needed: half-open, and the next may probe at once."""
-    free = abandoned(probed, "a:1")
+    free = abandoned(probed, "a:1", 1061.0)
     assert free.state is State.HALF_OPEN
     assert admit(free, POLICY, 1061.0) == Probe()
 
 
 def test_a_probe_whose_worker_died_is_replaced(probed: Circuit) -> None:
     """After probe_s another one probes, and the first one's answer is late."""
-    second = take_probe(probed, POLICY, "b:1", 1090.0)
+    second = take(probed, "b:1", 1090.0, "yan")
     assert second is not None
     assert succeeded(second, "a:1", 1091.0, started_s=1060.0) is second
     assert succeeded(second, "b:1", 1091.0, started_s=1090.0).state is State.CLOSED
@@ -200,3 +214,51 @@ def test_an_outage_burns_nobodys_attempts(opened: Circuit, probed: Circuit) -> N
     assert not counts_attempt(opened, None)
     assert not counts_attempt(probed, "a:1")
     assert not counts_attempt(Circuit(), "a:1")
+
+
+@pytest.mark.requirement("R68")
+def test_the_probe_is_somebody_whose_failures_did_not_open_the_circuit() -> None:
+    """The oldest of those; of the others the one whose turn is longest ago."""
+    circuit = Circuit()
+    for mentor in ("ann", "bea", "ann"):
+        circuit = fail(circuit, OPENED_S, mentor=mentor)
+    ann, bea, cai, dan = map(MentorId, ("ann", "bea", "cai", "dan"))
+    assert circuit.suspects == (bea, ann)
+    assert choose(circuit, [ann, bea, cai, dan]) == cai
+    assert choose(circuit, [ann, bea]) == bea
+    assert choose(circuit, [ann]) == ann
+    assert choose(circuit, []) is None
+
+
+@pytest.mark.requirement("R68")
+def test_who_was_the_probe_goes_to_the_back(opened: Circuit) -> None:
+    """Whether it failed, came to no judgement, or died."""
+    probed = take(opened, "a:1", 1060.0, "cai")
+    assert probed is not None
+    for circuit in (
+        probed,
+        fail(probed, 1061.0, "a:1", started_s=1060.0, mentor="cai"),
+        abandoned(probed, "a:1", 1061.0),
+        throttled(probed, 1070.0, "a:1"),
+    ):
+        assert circuit.suspects == (MentorId("ann"), MentorId("cai"))
+
+
+@pytest.mark.requirement("R68")
+def test_a_suspect_gives_way_to_whom_another_worker_may_have(opened: Circuit) -> None:
+    """A second later than others; who was the probe last comes two seconds later."""
+    assert take(opened, "a:1", 1060.5, "ann") is None
+    circuit = fail(Circuit(failure_count=1), OPENED_S, mentor="bea")
+    circuit = fail(circuit, OPENED_S)
+    assert probe_at_s(circuit, POLICY, MentorId("zoe")) == 1060.0
+    assert probe_at_s(circuit, POLICY, MentorId("bea")) == 1061.0
+    assert probe_at_s(circuit, POLICY, MentorId("ann")) == 1062.0
+    assert take(circuit, "a:1", 1061.0, "bea") is not None
+    assert take(circuit, "a:1", 1062.0, "ann") is not None
+
+
+@pytest.mark.requirement("R68")
+def test_a_success_clears_every_suspect(probed: Circuit) -> None:
+    """The probe's, and one in a closed circuit."""
+    assert succeeded(probed, "a:1", 1061.0, started_s=1060.0).suspects == ()
+    assert succeeded(fail(Circuit(), 1.0), None, 3.0, started_s=2.5).suspects == ()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hlf_sync.core.model import Facts, LedgerRow, LedgerState, Visibility
+from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.reconcile.difference import (
     Around,
     Finding,
@@ -31,9 +31,15 @@ LETTERED = SHOWN._replace(state=LedgerState.DEAD_LETTERED, reevaluate_at_s=None,
 CALM = Around(still_s=1e6, is_clear=True, is_under_way=False)
 
 
+def seen(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) -> Sight:
+    """One mentor at a look."""
+    known = Known(facts, ledger, ledger != LedgerRow(), ContactId("c-1") if is_mapped else None)
+    return Sight(known, NOW)
+
+
 def standing(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) -> object:
     """What a first look finds."""
-    return compare(Sight(facts, ledger, is_mapped, NOW), PATIENCE)
+    return compare(seen(facts, ledger, is_mapped=is_mapped), PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,10 @@ def standing(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) 
         (None, HIDDEN._replace(state=LedgerState.OUT_OF_SCOPE)),
         (None, LedgerRow()),
         (ACTIVE._replace(organization="XYZ"), LedgerRow()),
-        (ACTIVE._replace(status="reinstated", certificate_expires_s=None), LedgerRow()),
+        (
+            ACTIVE._replace(status="reinstated", certification_id=None, certificate_expires_s=None),
+            LedgerRow(),
+        ),
     ],
 )
 def test_who_is_as_decided_is_in_step(facts: Facts | None, ledger: LedgerRow) -> None:
@@ -187,7 +196,7 @@ def test_doubt_is_motion(doubt_s: float | None, look_s: float | None, reason: st
 
 def test_a_change_under_way_is_no_difference() -> None:
     """Where an unhandled record names the mentor; where that is not known, the finding stands."""
-    found = compare(Sight(PAUSED, SHOWN, is_mapped=True, now_s=NOW), PATIENCE)
+    found = compare(seen(PAUSED, SHOWN), PATIENCE)
     assert again(found, replace(CALM, is_under_way=True), PATIENCE) == Motion("change_under_way")
     assert again(found, replace(CALM, is_under_way=None), PATIENCE) == found
     assert again(found, CALM, PATIENCE) == found
@@ -219,23 +228,36 @@ def test_what_was_refused_is_known_and_no_difference() -> None:
 
 @pytest.mark.requirement("R63")
 def test_drift_is_what_dynamics_shows_against_what_was_delivered() -> None:
-    """Only where something certain was delivered."""
-    sight = Sight(ACTIVE, SHOWN, is_mapped=True, now_s=NOW)
-    assert drift(sight, Visibility.VISIBLE) is None
-    assert drift(sight, Visibility.HIDDEN) == Finding(
+    """With the value that the facts ask for as the remedy."""
+    sight = seen(ACTIVE, SHOWN)
+    assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) is None
+    assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) == Finding(
         Kind.DRIFT, "dynamics_shows_hidden", Remedy.DELIVER, Visibility.VISIBLE, Visibility.HIDDEN
     )
-    assert drift(replace(sight, ledger=LedgerRow()), Visibility.HIDDEN) is None
+
+
+@pytest.mark.requirement("R63")
+@pytest.mark.parametrize("ledger", [LedgerRow(), LedgerRow(state=LedgerState.IN_SYNC)])
+def test_who_is_listed_without_a_right_to_it_is_drift_though_nothing_was_delivered(
+    ledger: LedgerRow,
+) -> None:
+    """Reinstated without a certificate, and listed by somebody else before us: decided alone,
+    nothing is to be said.
+    """
+    sight = seen(ACTIVE._replace(status="reinstated", certificate_expires_s=None), ledger)
+    assert compare(sight, PATIENCE) is None
+    assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) is None
+    assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) == Finding(
+        Kind.DRIFT, "dynamics_shows_visible", Remedy.DELIVER, Visibility.HIDDEN, Visibility.VISIBLE
+    )
 
 
 @pytest.mark.requirement("R02")
 def test_only_contacts_that_are_ours_are_read() -> None:
-    """Not another organisation's, not unmapped ones, not those that nothing was delivered to."""
-    sight = Sight(ACTIVE, SHOWN, is_mapped=True, now_s=NOW)
-    assert may_be_read(sight, PATIENCE.rules)
-    assert may_be_read(replace(sight, facts=None), PATIENCE.rules)
-    assert not may_be_read(
-        replace(sight, facts=ACTIVE._replace(organization="XYZ")), PATIENCE.rules
-    )
-    assert not may_be_read(replace(sight, is_mapped=False), PATIENCE.rules)
-    assert not may_be_read(replace(sight, ledger=LedgerRow()), PATIENCE.rules)
+    """Not another organisation's, not unmapped ones, not of those whom we never knew."""
+    assert may_be_read(seen(ACTIVE, SHOWN), PATIENCE.rules)
+    assert may_be_read(seen(None, SHOWN), PATIENCE.rules)
+    assert may_be_read(seen(ACTIVE, LedgerRow()), PATIENCE.rules)
+    assert not may_be_read(seen(ACTIVE._replace(organization="XYZ"), SHOWN), PATIENCE.rules)
+    assert not may_be_read(seen(ACTIVE, SHOWN, is_mapped=False), PATIENCE.rules)
+    assert not may_be_read(seen(None, LedgerRow()), PATIENCE.rules)

@@ -26,10 +26,16 @@ CASES = {
     Reason.DEAD_LETTER_LIMIT: replace(FINE, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
     Reason.MASS_REMOVAL: replace(FINE, halts=frozenset({HaltReason.MASS_REMOVAL})),
     Reason.THREAD_STUCK: replace(FINE, is_turning=False),
+    Reason.CONSUMER_FAILED: replace(FINE, is_consumer_failed=True, partitions=0, unread_s=60),
+    Reason.UNASSIGNED: replace(FINE, partitions=0, unread_s=31, has_caught_up=False),
     Reason.SLOT_LOST: replace(FINE, source=SourceSigns(is_connector_down=True, is_slot_lost=True)),
     Reason.CONNECTOR_FAILED: replace(
         FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)
     ),
+    Reason.DATABASE_CHANGED: replace(
+        FINE, source=SourceSigns(is_changed=True, is_broken=True, is_connector_down=True)
+    ),
+    Reason.SOURCE_BROKEN: replace(FINE, source=SourceSigns(is_broken=True, heartbeat_age_s=300)),
     Reason.POSTGRESQL_DOWN: replace(FINE, down=frozenset({"PostgreSQL"})),
     Reason.KAFKA_DOWN: replace(
         FINE, down=frozenset({"Kafka"}), source=SourceSigns(heartbeat_age_s=300)

@@ -1,7 +1,8 @@
 """How many more removals may be called before an operator has to say yes."""
 
 import pytest
-from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
+from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed, takes_off_listing
+from hlf_sync.core.model import Command, ContactId, LedgerRow, Operation, Visibility
 
 pytestmark = pytest.mark.requirement("R11")
 
@@ -57,3 +58,22 @@ def test_ratio_zero_switches_the_guard_off() -> None:
     assert not MassRemovalPolicy(ratio=0).is_on
     assert MassRemovalPolicy(ratio=0.01).is_on
     assert DEFAULT.is_on
+
+
+@pytest.mark.parametrize(
+    ("ledger", "former", "counts"),
+    [
+        (LedgerRow(applied=Visibility.VISIBLE), None, True),
+        (LedgerRow(applied=Visibility.HIDDEN, intended=Visibility.VISIBLE), None, True),
+        (LedgerRow(intended=Visibility.VISIBLE), None, True),
+        (LedgerRow(), ContactId("former"), True),
+        (LedgerRow(), None, False),
+        (LedgerRow(applied=Visibility.HIDDEN, intended=Visibility.HIDDEN), None, False),
+    ],
+)
+def test_every_call_that_takes_somebody_off_the_listing_counts(
+    ledger: LedgerRow, former: ContactId | None, counts: bool
+) -> None:
+    """Shown, perhaps shown, or left shown by an older mapping; a restore never."""
+    assert takes_off_listing(Command(Operation.REMOVE, "x", former), ledger) is counts
+    assert not takes_off_listing(Command(Operation.RESTORE, "x"), ledger)

@@ -172,9 +172,13 @@ def test_no_answer_is_in_doubt_unless_nothing_was_sent(failure: TransportFailure
     assert set(FAILURES) == set(TransportFailure)
 
 
-def test_a_certificate_that_is_not_to_be_trusted_halts() -> None:
-    """It is configuration, or somebody in between: no attempts are burnt on it."""
-    assert judge(NoResponse(TransportFailure.TLS_INVALID)).course is Course.HALT
+def test_a_certificate_that_is_not_to_be_trusted_is_no_credentials_problem() -> None:
+    """It does not consume attempts, and the circuit waits for it: a halt of the credentials would
+    say what is wrong wrongly, and be lifted by the wrong thing.
+    """
+    verdict = judge(NoResponse(TransportFailure.TLS_INVALID))
+    assert (verdict.course, verdict.error_code) == (Course.POSTPONED, ErrorCode.NETWORK_ERROR)
+    assert verdict.is_breaker_failure
 
 
 @pytest.mark.requirement("R23")

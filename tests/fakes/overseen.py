@@ -8,10 +8,12 @@ from time import time_ns
 from typing import Any
 
 from hlf_sync.core.lag import Extent
+from hlf_sync.kafka.consumer_thread import Trouble
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 
 from tests.fakes.worker import TestBench
@@ -39,6 +41,18 @@ class PlainThread:
     last_turn_s: float = 0.0
     is_alive: bool = True
     paused_count: int = 0
+    trouble: Trouble | None = None
+    restarts: int = 0
+
+
+@dataclass
+class PlainGroup:
+    """How many partitions its members own."""
+
+    count: int = 12
+
+    async def owned(self) -> int:
+        return self.count
 
 
 @dataclass
@@ -75,6 +89,8 @@ class Overseen:
             self.stages.dependencies,
             lambda: self.scheduler.is_leader,
         )
+        self.group = PlainGroup()
+        self.standby = Standby(self.group, self.stages.assignment, lambda: None)
         self.watch = watch or FleetWatch(
             pool=None,
             facts=None,
@@ -91,6 +107,7 @@ class Overseen:
             scheduler=self.scheduler,
             source=self.thread,
             monitor=self.monitor,
+            standby=self.standby,
             watch=self.watch,
             topic=TOPIC,
             letters_topic="hlf.mentor.dead-letters",

@@ -53,6 +53,9 @@ class ScriptedDecoder:
     the key's mentor where the key is a whole id.
     """
 
+    def mentor_of(self, key: bytes | None) -> MentorId | None:
+        return MentorId(key.decode()) if key is not None and len(key) == _ID_BYTES else None
+
     def decode(
         self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
     ) -> Decoded:
@@ -195,6 +198,8 @@ class Options:
     lease_s: float = 30
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
     tracer: Tracer | None = None
+    view_patience_s: float = 60
+    auth_retry_s: float = 30
 
 
 class TestBench:
@@ -308,5 +313,7 @@ class TestBench:
             lease_s=options.lease_s,
             is_shadow=options.is_shadow,
             visibility=options.visibility,
+            view_patience_s=options.view_patience_s,
+            auth_retry_s=options.auth_retry_s,
         )
         return assemble(outside, policies, Dependencies(), chance=lambda: 0.5)

@@ -3,6 +3,7 @@ worker says so, and goes on when it is repaired.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,8 +19,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
+from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync_sandbox.stack import Sandbox
 
+from tests.fixtures.acl import ALL_TOPICS, CLUSTER, without
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import WorkerProcess, until
@@ -81,6 +84,28 @@ def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_bac
     assert [letter["mentor_id"] for letter in town.plan("--mentor", mentor)["letters"]] == [mentor]
 
 
+def test_a_producer_that_may_not_write_idempotently_is_made_anew_until_it_may(
+    town: ReplayTown,
+) -> None:
+    """Neither IDEMPOTENT_WRITE nor WRITE anywhere: librdkafka's producer is dead from then on. The
+    worker says which right is missing, and writes once it is granted.
+    """
+    town.poison(str(uuid4()))
+    servers = town.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]
+    rights = ((CLUSTER, AclOperation.IDEMPOTENT_WRITE), (ALL_TOPICS, AclOperation.WRITE))
+    with _paused(town.town.side), without(servers, *rights):
+        worker = town.worker(is_awaited=False)
+        until(lambda: '"started"' in worker.output, "the worker is up")
+        until(
+            lambda: "CLUSTER_AUTHORIZATION_FAILED" in " ".join(worker.status()["not_ready"]),
+            "the worker says which right it misses",
+        )
+        assert worker.status()["reason"] == "letters_unwritable"
+        assert town.town.lag() >= 1
+    until(lambda: town.town.lag() == 0, "the letter is written once it may be", 45)
+    assert town.plan()["counts"]["investigate"] == 1
+
+
 def _check_one(town: ReplayTown, worker: WorkerProcess, repair: Callable[[], None]) -> None:
     town.poison(str(uuid4()))
     until(
@@ -108,6 +133,19 @@ def _forbid(town: ReplayTown) -> None:
     ]
     for future in town.admin.create_acls(rules).values():
         future.result(10)
+
+
+@contextmanager
+def _paused(side: SourceSide) -> Iterator[None]:
+    """Debezium's producer would be lost for good as well."""
+    side.connect.put(f"/connectors/{CONNECTOR}/pause").raise_for_status()
+    side.await_state("PAUSED")
+    try:
+        yield
+    finally:
+        side.connect.put(f"/connectors/{CONNECTOR}/resume").raise_for_status()
+        side.await_state("RUNNING")
+        side.settle()
 
 
 def _rule(town: ReplayTown, operation: AclOperation, permission: AclPermissionType) -> AclBinding:

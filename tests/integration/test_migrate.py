@@ -48,6 +48,22 @@ def test_a_second_run_finds_nothing_to_do(dsn: str) -> None:
     assert (second.applied, second.present) == ((), names)
 
 
+def test_a_database_without_an_encoding_can_be_migrated_twice(cluster: Cluster) -> None:
+    """SQL_ASCII: the driver gives bytes for text unless it is told otherwise, and no digest would be
+    the recorded one.
+    """
+    with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS no_encoding")
+        connection.execute(
+            "CREATE DATABASE no_encoding ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
+    with psycopg.connect(cluster.dsn("no_encoding"), autocommit=True) as connection:
+        connection.execute(read("sql/01_roles.sql").encode())
+    dsn = cluster.dsn("no_encoding", "hlf_sync")
+    migrate(dsn)
+    assert migrate(dsn).applied == ()
+
+
 def test_runs_at_once_apply_each_migration_once(dsn: str) -> None:
     """The others wait, and then find nothing to do."""
     with ThreadPoolExecutor(5) as pool:

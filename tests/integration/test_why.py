@@ -7,7 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.partitioner import partition_of
 from hlf_sync_sandbox.stack import Sandbox
 
 from tests.fixtures.command import Answer, command
@@ -17,6 +20,7 @@ from tests.fixtures.worker_process import Town, found_town, until
 pytestmark = pytest.mark.stack
 
 NOBODY = "127.0.0.1:1"
+BOOTSTRAP = "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"
 
 
 @pytest.fixture
@@ -125,6 +129,29 @@ def test_what_is_away_is_named_and_the_rest_is_told(town: Town) -> None:
     assert "missing" in [moment["kind"] for moment in timeline]
     with pytest.raises(DependencyError, match="PostgreSQL"):
         why(town, mentor, POSTGRES_DSN="host=127.0.0.1 port=1 user=nobody")
+
+
+def test_after_partitions_were_added_the_older_records_are_found_too(town: Town) -> None:
+    """They stay where the smaller number put them."""
+    mentor = str(uuid4())
+    while partition_of(mentor, 12) == partition_of(mentor, 24):
+        mentor = str(uuid4())
+    topic, options = f"grown-{mentor}", {"bootstrap.servers": town.stack.env[BOOTSTRAP]}
+    admin = AdminClient(options)
+    admin.create_topics([NewTopic(topic, 12, 1)])[topic].result(30)
+    _write(options, topic, mentor, partition_of(mentor, 12))
+    admin.create_partitions([NewPartitions(topic, 24)])[topic].result(30)
+    until(lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 24, "grown")
+    _write(options, topic, mentor, partition_of(mentor, 24))
+    told = why(town, mentor, "--json", CHANGES_TOPIC=topic).content
+    found = [moment["partition"] for moment in told["timeline"] if moment["kind"] == "change"]
+    assert sorted(found) == sorted(partition_of(mentor, count) for count in (12, 24))
+
+
+def _write(options: dict[str, str], topic: str, mentor: str, partition: int) -> None:
+    producer = Producer(options)
+    producer.produce(topic, key=mentor, value=b"of no schema", partition=partition)
+    assert producer.flush(30) == 0
 
 
 def test_a_mentor_that_nobody_knows_is_said_to_be_unknown(town: Town) -> None:

@@ -49,7 +49,10 @@ def no_commit_returns(town: Town) -> Iterator[None]:
 def test_a_commit_that_is_streamed_before_it_is_visible_is_waited_for(town: Town) -> None:
     """The worker looks, sees that it cannot see the transaction, and delivers once it can."""
     (mentor,) = town.mentors(1)
+    # What the worker commits must not wait for that standby; the operator may choose so.
+    town.side.sql("ALTER ROLE hlf_sync SET synchronous_commit = local")
     worker = town.worker()
+    town.side.sql("ALTER ROLE hlf_sync RESET synchronous_commit")
     town.settle()
     looks = worker.metric("hlf_sync_evaluations_total")
     update = threading.Thread(target=town.set_status, args=([mentor], "paused"))

@@ -11,14 +11,14 @@ time, and what the world may do meanwhile.
 | send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
-| commit | core/offsets.Offsets.committable, kafka/consumer_thread.KafkaSource._commit |
+| commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
 | schedule | worker/leader.Scheduler._stand |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit,
 halts and pacing (they delay or end a delivery, and have machines and tests of their own), and the
 one window that no fence closes: a worker that is frozen between its last look at the clock and its
-first byte, and dies before it records (docs/delivery.md).
+first byte (a stall), and dies before it records (docs/delivery.md).
 """
 
 from collections.abc import Iterator
@@ -60,6 +60,14 @@ def interference(state: State) -> Iterator[Step]:
                 log=(*state.log, (mentor, True)), budget=budget._replace(replays=budget.replays - 1)
             )
             yield f"replay {mentor}", spent
+    if budget.moves:
+        yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
+    yield from _mishaps(state)
+
+
+def _mishaps(state: State) -> Iterator[Step]:
+    """What may happen to a worker and to its calls."""
+    budget = state.budget
     for number, worker in enumerate(state.workers):
         if budget.crashes:
             yield f"crash {number}", _crashed(state, number, budget_spent=True)
@@ -69,8 +77,8 @@ def interference(state: State) -> Iterator[Step]:
         for mentor, entry in enumerate(worker.entries):
             if budget.losses and entry is not None and entry.phase is Phase.AIR:
                 yield from _lose(state, number, mentor, entry)
-    if budget.moves:
-        yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
+            if budget.stalls and entry is not None and not worker.is_frozen:
+                yield from _stall(state, number, mentor, entry)
 
 
 # ── What a worker does
@@ -116,10 +124,8 @@ def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
 
 def _settle(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
     row = state.rows[mentor]
-    is_at_rest = (
-        entry.is_current
-        and (row.owner is None or row.is_lease_over)
-        and (row.intended is None or "settled_in_doubt" in bugs)
+    is_at_rest = ((entry.is_current and row.intended is None) or "settled_in_doubt" in bugs) and (
+        row.owner is None or row.is_lease_over
     )
     if is_at_rest:
         yield (
@@ -174,15 +180,21 @@ def _send(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> I
     yield f"send {mentor}", _with_entry(state, number, mentor, entry._replace(phase=phase))
 
 
+def _first_byte(
+    state: State, number: int, mentor: int, entry: Entry, _bugs: Bugs
+) -> Iterator[Step]:
+    """It stood still after its last look at the clock, and sends all the same."""
+    sent = _with_entry(state, number, mentor, entry._replace(phase=Phase.AIR))
+    yield f"first byte about {mentor}", sent
+
+
 def _record(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
     row = state.rows[mentor]
     if not (entry.is_current and row.owner == number) and "no_generation_check" not in bugs:
-        if entry.phase is not Phase.RELEASING:
-            intended = row.applied if row.intended is None else row.intended
-            state = _with_row(
-                state, mentor, row._replace(intended=intended, is_doubtful=True, is_due=True)
-            )
-        yield f"lease of {mentor} lost", _again(state, number, mentor, entry)
+        yield (
+            f"lease of {mentor} lost",
+            _again(_lost(state, number, mentor, entry, bugs), number, mentor, entry),
+        )
     elif entry.phase is Phase.OK:
         done = row._replace(applied=entry.wanted, owner=None, is_lease_over=False)
         is_past = entry.is_past and not row.is_doubtful
@@ -211,6 +223,20 @@ def _record(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
         )
 
 
+def _lost(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> State:
+    """A call ended outside its lease: doubt, with a generation of its own, so that whoever has
+    looked or claimed before it neither releases nor records it away. Its own lease ends with it.
+    """
+    row = state.rows[mentor]
+    if row.owner == number:
+        row = row._replace(owner=None, is_lease_over=False, is_doubtful=True)
+    if entry.phase is Phase.RELEASING:
+        return _with_row(state, mentor, row)
+    intended = row.applied if row.intended is None else row.intended
+    state = _with_row(state, mentor, row._replace(intended=intended, is_doubtful=True, is_due=True))
+    return state if "lost_without_generation" in bugs else _outdated(state, number, mentor)
+
+
 _ACTS = {
     Phase.WAITING: _screen,
     Phase.JOB: _claim,
@@ -220,6 +246,7 @@ _ACTS = {
     Phase.LATE: _record,
     Phase.RELEASING: _record,
     Phase.SETTLING: _settle,
+    Phase.SENDING: _first_byte,
 }
 
 
@@ -342,6 +369,18 @@ def _lose(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Step
         f"call of {mentor} delayed",
         lost._replace(late=tuple(sorted((*lost.late, (mentor, entry.wanted))))),
     )
+
+
+def _stall(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Step]:
+    """The worker stands still between its last look at the clock and the first byte of a call."""
+    row = state.rows[mentor]
+    if entry.phase is Phase.HELD and row.owner == number and entry.is_current:
+        spent = state._replace(budget=state.budget._replace(stalls=state.budget.stalls - 1))
+        worker = spent.workers[number]._replace(is_frozen=True)
+        stalled = _with_entry(
+            _with_worker(spent, number, worker), number, mentor, entry._replace(phase=Phase.SENDING)
+        )
+        yield f"worker {number} stalls before its call of {mentor}", stalled
 
 
 def _crashed(state: State, number: int, *, budget_spent: bool) -> State:

@@ -24,6 +24,7 @@ class Phase(IntEnum):
     LATE = 6
     RELEASING = 7
     SETTLING = 8  # no call, and the ledger must still learn something
+    SENDING = 9  # stands still between its last look at the clock and its first byte
 
 
 class Entry(NamedTuple):
@@ -81,6 +82,7 @@ class Budget(NamedTuple):
     losses: int = 0
     moves: int = 0
     replays: int = 0
+    stalls: int = 0
 
 
 class State(NamedTuple):

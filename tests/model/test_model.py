@@ -19,6 +19,7 @@ SCOPES = {
     "a frozen worker and a lost answer": Budget((1,), freezes=1, losses=1),
     "a commit that is not visible yet": Budget((2,), invisible=1, crashes=1),
     "a moved partition": Budget((2,), moves=1, crashes=1),
+    "a worker that stalls before its first byte": Budget((3,), stalls=1),
     "a replay": Budget((1,), replays=2, losses=1),
     "two mentors": Budget((1, 1), crashes=1),
     "two mentors, a moved partition and a replay": Budget((1, 1), moves=1, replays=1),
@@ -27,7 +28,7 @@ SCOPES = {
 
 BUGS = {
     "no_intent": "a crash and a lost answer",
-    "no_lease": "a frozen worker",
+    "no_lease": "a moved partition",
     "no_generation_check": "a frozen worker",
     "no_visibility_guard": "a commit that is not visible yet",
     "commit_before_record": "a crash and a lost answer",
@@ -35,6 +36,7 @@ BUGS = {
     "late_effect_not_asserted": "a crash and a lost answer",
     "newer_change_swallowed": "a crash and a lost answer",
     "settled_in_doubt": "a frozen worker",
+    "lost_without_generation": "a worker that stalls before its first byte",
 }
 """A bug put into the model, and the world that finds it."""
 

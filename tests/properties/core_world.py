@@ -132,6 +132,7 @@ class Hand:
         self.owns = True
         self.is_frozen = False
         self.jobs: dict[MentorId, Held] = {}
+        self.ages: dict[MentorId, int] = {}
         self.claims: dict[MentorId, Held] = {}
         self.results: dict[MentorId, Held] = {}
 
@@ -144,11 +145,12 @@ class Hand:
         """The next record."""
         if self.owns and self.read < len(self.topic.records):
             mentor_id, xid = self.topic.records[self.read]
+            change = Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid)
             if self.offsets.receive(self.read):
-                self.queue.add(
-                    Change(mentor_id, Trigger.STATUS_CHANGE, Position(0, self.read, 1), 1, xid),
-                    self.now_s,
-                )
+                if self.queue.is_covered(change, self.now_s):
+                    self.offsets.finish(self.read)
+                else:
+                    self.queue.add(change, self.now_s)
             self.read += 1
 
     def commit(self) -> None:
@@ -161,6 +163,7 @@ class Hand:
         """Look at one mentor that is due."""
         for entry in self.queue.take(1, self.now_s):
             row, snapshot = self.database.row(entry.mentor_id), self.database.snapshot
+            entry.snapshot = snapshot
             if any(
                 change.transaction_id is not None and not snapshot.shows(change.transaction_id)
                 for change in entry.changes
@@ -176,6 +179,7 @@ class Hand:
         match decision:
             case Command():
                 self.jobs[entry.mentor_id] = Held(entry, row, decision)
+                self.ages[entry.mentor_id] = entry.arrived
             case NoCall():
                 look_s = next_look_s(self.database.facts.get(entry.mentor_id), self.now_s, RULES)
                 if entry.mentor_id in self.database.rows:
@@ -190,9 +194,16 @@ class Hand:
         """Intent and lease, then the facts once more."""
         held, row = self.jobs.pop(mentor_id), self.database.row(mentor_id)
         admission = breaker.admit(self.database.circuit, BREAKER, self.now_s)
+        if isinstance(admission, Probe) and not self._is_next_probe(mentor_id):
+            self.jobs[mentor_id] = held
+            return
         if isinstance(admission, Probe):
             probed = breaker.take_probe(
-                self.database.circuit, BREAKER, f"{self.name}-{row.generation}", self.now_s
+                self.database.circuit,
+                BREAKER,
+                f"{self.name}-{row.generation}",
+                self.now_s,
+                mentor_id=mentor_id,
             )
             held.probe, self.database.circuit = (
                 f"{self.name}-{row.generation}",
@@ -225,9 +236,17 @@ class Hand:
         )
         self.claims[mentor_id] = held
 
+    def _is_next_probe(self, mentor_id: MentorId) -> bool:
+        """Whose turn it is of those that wait here, and whether its time has come."""
+        circuit, waiting = self.database.circuit, sorted({*self.jobs, mentor_id}, key=self.ages.get)
+        return mentor_id == breaker.choose(circuit, waiting) and self.now_s >= breaker.probe_at_s(
+            circuit, BREAKER, mentor_id
+        )
+
     def look(self, mentor_id: MentorId) -> None:
         """The look that counts, then the call may start, while enough of the lease is left."""
         held, snapshot = self.claims[mentor_id], self.database.snapshot
+        held.entry.snapshot = snapshot
         held.entry.absorb(
             lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id)
         )
@@ -263,7 +282,13 @@ class Hand:
         if verdict.is_breaker_failure:
             code = verdict.error_code or ""
             self.database.circuit = breaker.failed(
-                circuit, BREAKER, held.probe, self.now_s, error_code=code, started_s=held.claimed_s
+                circuit,
+                BREAKER,
+                held.probe,
+                self.now_s,
+                error_code=code,
+                started_s=held.claimed_s,
+                mentor_id=mentor_id,
             )
         elif verdict.is_breaker_success:
             self.database.circuit = breaker.succeeded(
@@ -300,12 +325,13 @@ class Hand:
         self.owns = False
         self.queue.forget(0)
         for held in self.jobs.values():
+            held.entry.snapshot = None
             self.queue.finish(held.entry, self.now_s)
         self.jobs.clear()
 
     def _abandon(self, held: Held) -> None:
         if held.probe is not None:
-            self.database.circuit = breaker.abandoned(self.database.circuit, held.probe)
+            self.database.circuit = breaker.abandoned(self.database.circuit, held.probe, self.now_s)
 
     def _finish(self, entry: Entry) -> None:
         for change in self.queue.finish(entry, self.now_s):
@@ -316,6 +342,7 @@ class Hand:
         if self.owns:
             self.queue.postpone(entry, self.now_s + in_s, self.now_s)
         else:
+            entry.snapshot = None
             self.queue.finish(entry, self.now_s)
 
 

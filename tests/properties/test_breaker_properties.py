@@ -13,16 +13,20 @@ from hlf_sync.core.breaker import (
     State,
     abandoned,
     admit,
+    choose,
     cooled,
     counts_attempt,
     failed,
+    probe_at_s,
     succeeded,
     take_probe,
     throttled,
 )
+from hlf_sync.core.model import MentorId
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+MENTORS = [MentorId(name) for name in ("ann", "bea", "cai", "dan")]
 POLICY = BreakerPolicy(failure_threshold=3, cool_down_s=60.0, probe_s=30.0)
 
 
@@ -32,6 +36,7 @@ class Call:
 
     started_s: float
     owner: str | None
+    mentor_id: MentorId
 
 
 class Fleet(RuleBasedStateMachine):
@@ -47,6 +52,7 @@ class Fleet(RuleBasedStateMachine):
         self.probes = 0
         self.failures_that_count = 0
         self.paused_until_s = 0.0
+        self.last_probe: MentorId | None = None
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 10.0, 30.0, 59.0, 60.0, 61.0, 600.0]))
     def time_passes(self, seconds: float) -> None:
@@ -56,25 +62,49 @@ class Fleet(RuleBasedStateMachine):
     def somebody_looks(self) -> None:
         self.circuit = cooled(self.circuit, POLICY, self.now_s)
 
-    @rule()
-    def a_call_starts(self) -> None:
+    def _is_taken(self) -> bool:
+        return (
+            take_probe(self.circuit, POLICY, "another", self.now_s, mentor_id=MentorId("another"))
+            is None
+        )
+
+    def _check_choice(self, circuit: Circuit, mentor_id: MentorId, waiting: list[MentorId]) -> None:
+        """Never the last probe's mentor again, nor one of those who opened it, while another
+        waits.
+        """
+        if len(waiting) > 1:
+            assert mentor_id != self.last_probe
+        if set(waiting) - set(circuit.suspects):
+            assert mentor_id not in circuit.suspects
+
+    @rule(waiting=st.lists(st.sampled_from(MENTORS), min_size=1, max_size=4, unique=True))
+    def a_call_starts(self, waiting: list[MentorId]) -> None:
         admission = admit(self.circuit, POLICY, self.now_s)
         if isinstance(admission, Go):
             assert self.circuit.state is State.CLOSED
-            self.calls.append(Call(self.now_s, None))
+            self.calls.append(Call(self.now_s, None, waiting[0]))
         elif isinstance(admission, Probe):
             self.probes += 1
             owner = f"worker:{self.probes}"
             before = self.circuit
-            taken = take_probe(self.circuit, POLICY, owner, self.now_s)
+            mentor_id = choose(self.circuit, waiting)
+            assert mentor_id is not None
+            if self.now_s < probe_at_s(self.circuit, POLICY, mentor_id):
+                assert (
+                    take_probe(self.circuit, POLICY, owner, self.now_s, mentor_id=mentor_id) is None
+                )
+                return
+            self._check_choice(before, mentor_id, waiting)
+            taken = take_probe(self.circuit, POLICY, owner, self.now_s, mentor_id=mentor_id)
             assert taken is not None
             assert before.state is not State.CLOSED
             self.circuit = taken
-            self.calls.append(Call(self.now_s, owner))
-            assert take_probe(self.circuit, POLICY, "another", self.now_s) is None
+            self.calls.append(Call(self.now_s, owner, mentor_id))
+            self.last_probe = mentor_id
+            assert self._is_taken()
         else:
             assert admission.until_s > self.now_s
-            assert take_probe(self.circuit, POLICY, "another", self.now_s) is None
+            assert self._is_taken()
         if not isinstance(admission, Go | Probe):
             return
         assert self.now_s >= self.paused_until_s
@@ -105,11 +135,12 @@ class Fleet(RuleBasedStateMachine):
                     self.now_s,
                     error_code="x",
                     started_s=call.started_s,
+                    mentor_id=call.mentor_id,
                     retry_after_s=wait_s,
                 )
                 self._check_failure(before, call, is_probe=is_probe)
             case "abandon":
-                self.circuit = abandoned(before, call.owner)
+                self.circuit = abandoned(before, call.owner, self.now_s)
                 assert self.circuit.state is before.state
             case "throttle":
                 until_s = self.now_s + (wait_s or 5.0)
@@ -156,7 +187,7 @@ class Fleet(RuleBasedStateMachine):
         assert (circuit.state is State.OPEN) <= (
             circuit.opened_at_s is not None and circuit.probe_owner is None
         )
-        assert (circuit.probe_owner is None) == (circuit.probe_until_s is None)
+        assert circuit.probe_owner is None or circuit.probe_until_s is not None
         assert circuit.state is not State.CLOSED or circuit.failure_count < POLICY.failure_threshold
 
     @invariant()

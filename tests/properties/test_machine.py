@@ -35,6 +35,8 @@ MENTORS = [MentorId("ann"), MentorId("bea")]
 _MOSTLY = st.sampled_from([True, True, True, False])
 _ENDS = ["ok", "ok", "ok", "lost, applied", "lost, late", "lost", "503", "500 applied", "404"]
 _REST_TURNS, _REST_S = 100, 7.0
+_SUCCESSES, _FEW_TURNS = 5, 30
+DOWN = Response(503)
 
 
 class Machine(RuleBasedStateMachine):
@@ -44,6 +46,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.database, self.topic, self.dynamics = Database(), Topic(), Dynamics()
         self.hands: list[Hand] = []
+        self.bad: set[MentorId] = set()
 
     @initialize()
     def everybody_is_shown(self) -> None:
@@ -135,6 +138,9 @@ class Machine(RuleBasedStateMachine):
             if held.is_called and not hand.is_frozen
         ]
         for mentor_id in called:
+            if mentor_id in self.bad:
+                hand.answer(mentor_id, DOWN, applied=False)
+                continue
             match how:
                 case "ok":
                     hand.answer(mentor_id, OK, applied=True)
@@ -163,6 +169,12 @@ class Machine(RuleBasedStateMachine):
         self.work_on(is_owner=True, turns=3)
         self.turn(mentor_id, 10_000.0, is_visible=True)
         self.answer(is_owner=True, how=how, late_in_s=late_in_s)
+
+    @rule(mentor_id=st.sampled_from(MENTORS))
+    def a_contact_fails_for_good(self, mentor_id: MentorId) -> None:
+        """Dynamics answers 503 for this one, whatever happens; never for both."""
+        if not self.bad:
+            self.bad.add(mentor_id)
 
     # ---- mishaps
 
@@ -269,22 +281,31 @@ class Machine(RuleBasedStateMachine):
         mentor hides what went wrong.
         """
         self._rest()
+        for _ in range(_SUCCESSES if self.bad else 0):
+            (healthy,) = set(MENTORS) - self.bad
+            self.turn(healthy, 10_000.0, is_visible=True)
+            self._rest(_FEW_TURNS)
+            self._is_right(healthy)
         for mentor_id in MENTORS:
-            facts, row = self.database.facts[mentor_id], self.database.row(mentor_id)
-            assert facts is not None
-            is_wanted = facts.status in {"active", "reinstated"} and has_valid_certificate(
-                facts, self.database.now_s
-            )
-            if row.state is LedgerState.DEAD_LETTERED:
-                assert any(letter.startswith(mentor_id) for letter in self.database.letters)
-                continue
-            shown = self.dynamics.shown.get(mentor_id)
-            assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), (
-                f"{mentor_id}: {facts}, {row}, shows {shown}"
-            )
-            assert row.applied is shown
-            assert not row.is_in_doubt
+            self._is_right(mentor_id)
         assert self.topic.committed == len(self.topic.records)
+
+    def _is_right(self, mentor_id: MentorId) -> None:
+        """It is shown as it should be, or has a letter."""
+        facts, row = self.database.facts[mentor_id], self.database.row(mentor_id)
+        assert facts is not None
+        is_wanted = facts.status in {"active", "reinstated"} and has_valid_certificate(
+            facts, self.database.now_s
+        )
+        if row.state is LedgerState.DEAD_LETTERED:
+            assert any(letter.startswith(mentor_id) for letter in self.database.letters)
+            return
+        shown = self.dynamics.shown.get(mentor_id)
+        assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), (
+            f"{mentor_id}: {facts}, {row}, shows {shown}"
+        )
+        assert row.applied is shown
+        assert not row.is_in_doubt
 
     # ---- moving on
 
@@ -306,13 +327,13 @@ class Machine(RuleBasedStateMachine):
                 self.database.rows[mentor_id] = row._replace(reevaluate_at_s=None)
                 self.topic.records.append((mentor_id, None))
 
-    def _rest(self) -> None:
-        """Everybody works, Dynamics serves, time passes."""
+    def _rest(self, turns: int = _REST_TURNS) -> None:
+        """Everybody works, Dynamics serves but for a contact that fails for good, time passes."""
         for which in range(2):
             self._thaw(which)
         while self.database.unseen:
             self.database.appear()
-        for _ in range(_REST_TURNS):
+        for _ in range(turns):
             for which, hand in enumerate(self.hands):
                 for _ in range(4):
                     self._act(which, Hand.fetch)
@@ -320,7 +341,8 @@ class Machine(RuleBasedStateMachine):
                     self._act(which, Hand.screen)
                     self._go_on(which, mentor_id)
                     if mentor_id in hand.claims and hand.claims[mentor_id].is_called:
-                        hand.answer(mentor_id, OK, applied=True)
+                        is_good = mentor_id not in self.bad
+                        hand.answer(mentor_id, OK if is_good else DOWN, applied=is_good)
                 hand.commit()
             if self._is_at_rest():
                 return
@@ -384,7 +406,8 @@ _BUGS: dict[str, tuple[object, str, object]] = {
         {**outcome._ENDINGS, Effect.MAY_COME_LATE: outcome.Ending.UNKNOWN},
     ),
     "certificate's end forgotten": (core_world, "next_look_s", lambda *_: None),
-    "a probe for everybody": (breaker, "admit", lambda _circuit, _policy, _now_s: breaker.Probe()),
+    "a probe for everybody": (breaker, "_owns_probe", lambda _circuit, _owner: True),
+    "the oldest is always the probe": (breaker, "choose", lambda _circuit, waiting: waiting[0]),
 }
 
 

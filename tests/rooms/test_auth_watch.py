@@ -3,6 +3,7 @@ the halt.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,15 +30,32 @@ class MemoryFleet:
 
     def __init__(self) -> None:
         self.halts: dict[HaltReason, str] = {}
+        self.since_s = 0.0
+        self.probe_after_s: float | None = None
+        self.lifts = 0
 
     async def read(self) -> Fleet:
-        return Fleet(Circuit(), frozenset(self.halts), 0.0)
+        return Fleet(
+            Circuit(), frozenset(self.halts), time.time(), self.since_s, self.probe_after_s
+        )
 
-    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
+    async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
+        self.since_s = time.time()
+        self.probe_after_s = self.since_s if needs_probe else None
         self.halts[reason] = detail
         return await self.read()
 
+    async def take_proof(self, wait_s: float) -> bool:
+        is_due = self.probe_after_s is not None and self.probe_after_s <= time.time()
+        if is_due:
+            self.probe_after_s = time.time() + wait_s
+        return is_due
+
+    async def proved(self) -> Fleet:
+        return await self.lift(HaltReason.AUTH)
+
     async def lift(self, reason: HaltReason) -> Fleet:
+        self.lifts += 1
         self.halts.pop(reason, None)
         return await self.read()
 
@@ -54,7 +72,9 @@ class Room:
 
     def __post_init__(self) -> None:
         self.credentials = RenewingCredentials(self.source, auth_retry_s=RETRY_S)
-        self.gate = Gate(self.fleet, BreakerPolicy(), Dependencies())  # type: ignore[arg-type]
+        self.gate = Gate(  # type: ignore[arg-type]
+            self.fleet, BreakerPolicy(), Dependencies(), auth_retry_s=RETRY_S
+        )
 
     def start(self, check_s: float) -> None:
         sign_in = _SignIn(self.credentials)
@@ -146,3 +166,48 @@ async def test_a_halt_by_somebody_else_is_lifted_by_a_token_of_after_it_only(roo
     await room.gate.halt(HaltReason.AUTH, "auth_failure")
     await room.until(lambda: room.fleet.halts == {})
     assert room.source.fetches >= 2
+
+
+@pytest.mark.requirement("R48")
+async def test_a_token_does_not_lift_what_dynamics_itself_refuses(room: Room) -> None:
+    """However often a token is to be had."""
+    room.start(check_s=0.02)
+    await room.until(lambda: room.source.fetches == 1)
+    await room.gate.halt(HaltReason.AUTH, "auth_failure", needs_probe=True)
+    await asyncio.sleep(4 * RETRY_S)
+    assert (list(room.fleet.halts), room.fleet.lifts) == ([HaltReason.AUTH], 0)
+
+
+@pytest.mark.requirement("R48")
+async def test_where_no_mentor_waits_the_question_who_we_are_lifts_the_halt(room: Room) -> None:
+    """Asked once in a while, until Dynamics accepts it."""
+    sign_in = _SignIn(room.credentials)
+    asked: list[bool] = []
+
+    async def who_are_we() -> bool:
+        asked.append(len(asked) >= 2)
+        return asked[-1]
+
+    sign_in.is_welcome = who_are_we  # type: ignore[method-assign]
+    await room.gate.halt(HaltReason.AUTH, "auth_failure", needs_probe=True)
+    room.tasks.append(
+        asyncio.create_task(watch_credentials(room.gate, sign_in, retry_s=RETRY_S, check_s=300))
+    )
+    await room.until(lambda: room.fleet.halts == {})
+    assert asked == [False, False, True]
+
+
+@pytest.mark.requirement("R48")
+async def test_a_halt_that_returns_at_once_is_another_halt(room: Room) -> None:
+    """It has not lasted for as long as the first: a token of before it lifts nothing."""
+    room.start(check_s=300)
+    await room.until(lambda: room.source.fetches == 1)
+    await room.gate.halt(HaltReason.AUTH, "auth_failure")
+    await room.until(lambda: room.fleet.lifts == 1)
+    fetched = room.source.fetches
+    for number in (2, 3):
+        await room.gate.halt(HaltReason.AUTH, "auth_failure")
+        began_s = time.monotonic()
+        await room.until(lambda wanted=number: room.fleet.lifts == wanted)  # type: ignore[misc]
+        assert time.monotonic() - began_s >= RETRY_S * 0.8
+    assert room.source.fetches >= fetched + 2

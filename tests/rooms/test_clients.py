@@ -140,3 +140,25 @@ async def test_a_password_file_that_is_replaced_counts_from_the_next_request_on(
             file.write_text(SECRET, encoding="utf-8")
             assert connect.config("hlf-mentor-cdc") == {"topic.prefix": "hlf"}
         await registry.ping()
+
+
+@pytest.mark.requirement("R81")
+async def test_a_ca_file_that_is_replaced_counts_without_a_restart(
+    door: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Registry and Connect as well: clients that were opened before the renewal go on after it."""
+    address, ca_file = door
+    (other := tmp_path / "other").mkdir()
+    server_context(other, "127.0.0.1", datetime.fromtimestamp(epoch_ms() / 1000, UTC))
+    (file := tmp_path / "ca.pem").write_bytes(ca_path(other).read_bytes())
+    chosen = settings((address, file))
+    registry = clients.registry(chosen)
+    with clients.connect_rest(chosen, timeout_s=5) as connect:
+        with pytest.raises(DependencyError):
+            await registry.ping()
+        with pytest.raises(DependencyError):
+            connect.config("x")
+        file.write_bytes(ca_file.read_bytes())
+        await registry.ping()
+        assert connect.config("x") == {"topic.prefix": "hlf"}
+    await registry.aclose()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 from hlf_sync.commands.app import app
-from hlf_sync.config.settings import PREFIX, SECRETS, Settings
+from hlf_sync.config.settings import IN_FILES, PREFIX, Settings
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 ROOT = Path(__file__).parents[2]
@@ -173,8 +173,8 @@ def test_every_setting_that_the_papers_name_exists() -> None:
     """`_NAME` or `HLF_SYNC_NAME`; a name that ends in … stands for several."""
     known = (
         {name.upper() for name in Settings.model_fields}
-        | {f"{name.upper()}_FILE" for name in SECRETS}
-        | {"CACHE"}
+        | {f"{name.upper()}_FILE" for name in IN_FILES}
+        | {"CACHE", "ENV_FILE"}
     )
     for paper in PAPERS:
         for name, more in re.findall(

@@ -13,7 +13,7 @@ import pytest
 from hlf_sync.commands.app import app
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect.connector import Difference
-from hlf_sync.doctor import connect, kafka, preparation, report
+from hlf_sync.doctor import connect, group_protocol, kafka, preparation, report
 from hlf_sync.doctor.checkup import EVERY, Checkup, check_up, without_settings
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, aside, examine_all
@@ -351,3 +351,26 @@ def test_every_check_is_told_in_the_docs() -> None:
     """docs/doctor.md has a row for each."""
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
     assert [check for check in EVERY if f"`{check}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "offered", "verdict", "words"),
+    [
+        ({}, "classic,consumer,streams", Verdict.OK, "'consumer'"),
+        ({}, "classic", Verdict.FAIL, "KIP-848"),
+        ({}, "", Verdict.FAIL, "KIP-848"),
+        ({}, None, Verdict.SKIPPED, "DESCRIBE_CONFIGS"),
+        ({"group.protocol": "classic"}, "classic", Verdict.OK, "'classic'"),
+        ({"group.protocol": "classic"}, "", Verdict.OK, "classic"),
+        ({"group.protocol": "classic"}, "consumer", Verdict.FAIL, "'classic'"),
+        ({"group.instance.id": "w-0"}, "classic,consumer", Verdict.WARN, "group.instance.id"),
+    ],
+)
+@pytest.mark.requirement("R40")
+def test_a_group_protocol_that_the_brokers_do_not_offer_is_found_before_a_worker_meets_it(
+    options: dict[str, str], offered: str | None, verdict: Verdict, words: str
+) -> None:
+    """Kafka 3 does not know the setting; who may not read it is told so."""
+    found = group_protocol.judged(options, offered)
+    assert found.verdict is verdict
+    assert words in found.text

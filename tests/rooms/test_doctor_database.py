@@ -80,7 +80,16 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
         for name, finding in found.items()
         if name.startswith(("postgres", "source", "fleet")) and finding.fix
     }
-    assert unwell == {"source.slot": Verdict.FAIL, "fleet.leader": Verdict.WARN}
+    # The wheel's PostgreSQL is older than the last security release, and initdb's pg_hba.conf trusts
+    # every replication connection.
+    assert unwell == {
+        "postgres.release": Verdict.WARN,
+        "postgres.cluster_copy": Verdict.WARN,
+        "source.slot": Verdict.FAIL,
+        "fleet.leader": Verdict.WARN,
+    }
+    assert "lacks security fixes" in found["postgres.release"].text
+    assert "pg_basebackup" in found["postgres.cluster_copy"].text
     assert "nobody reads hlf_mentor_cdc" in found["source.slot"].text
 
 
@@ -168,7 +177,29 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "source.identities",
             "app.mentor logs whole rows",
         ),
-        ("DROP INDEX app.mentor_ri", "source.identities", "app.mentor is identified by nothing"),
+        (
+            "DROP INDEX app.mentor_identity",
+            "source.identities",
+            "app.mentor is identified by nothing",
+        ),
+        (
+            (
+                "ALTER TABLE app.certification RENAME TO former; CREATE TABLE app.certification (id uuid"
+                " PRIMARY KEY, mentor_id uuid NOT NULL, status text NOT NULL, expires_at timestamptz)"
+            ),
+            "source.tables",
+            "does not read the app.certification that is there now",
+        ),
+        (
+            "ALTER TABLE app.mentor RENAME TO mentors",
+            "source.tables",
+            "app.mentor does not exist",
+        ),
+        (
+            "ALTER TABLE app.mentor ENABLE ROW LEVEL SECURITY",
+            "source.tables",
+            "app.mentor has row-level security",
+        ),
         (
             "UPDATE hlf_sync.dbz_heartbeat SET ts = now() - interval '10 minutes'",
             "source.heartbeat",

@@ -28,6 +28,7 @@ from hlf_sync.dynamics.auth.entra import (
     ManagedIdentitySource,
     credentials_for,
 )
+from hlf_sync.dynamics.auth.lifetime import lifetime_of
 from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
 from hlf_sync.errors import AuthError, HlfSyncError, SettingsError
 from pydantic import SecretStr
@@ -194,6 +195,39 @@ async def test_an_unknown_tenant_is_an_auth_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "lifetime_s"),
+    [
+        ({"expires_in": "3599"}, 3599),
+        ({"expires_in": " 3599 "}, 3599),
+        ({"expires_in": "3599.0"}, 3599),
+        ({"expires_in": 3599.7, "ext_expires_in": "unknown"}, 3599),
+        ({"expires_in": "3599", "expires_on": "1700000000"}, 3599),
+        ({}, 600),
+        ({"expires_in": None}, 600),
+    ],
+)
+@pytest.mark.requirement("R23")
+async def test_a_token_is_taken_however_its_lifetime_is_written(
+    fields: dict[str, object], lifetime_s: float
+) -> None:
+    """As text, or not at all: RFC 6749 only recommends it."""
+    answer = httpx.Response(200, json={"token_type": "Bearer", "access_token": TOKEN, **fields})
+    grant = await source(Entra(answer)).fetch()
+    assert (grant.secret.get_secret_value(), grant.lifetime_s) == (TOKEN, lifetime_s)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lifetime_s"),
+    [({"expires_on": "1090"}, 90.0), ({"expires_on": 1090}, 90.0), ({"expires_on": "900"}, None)],
+)
+def test_a_lifetime_may_be_told_by_its_end(
+    answer: dict[str, object], lifetime_s: float | None
+) -> None:
+    """Epoch seconds, as managed identities write it."""
+    assert lifetime_of(answer, 1_000.0) == lifetime_s
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         httpx.Response(500),
@@ -212,6 +246,9 @@ async def test_an_unknown_tenant_is_an_auth_error() -> None:
         httpx.Response(200, json={"token_type": "Bearer"}),
         granted(lifetime=0),
         granted(lifetime=-5),
+        granted(lifetime="soon"),
+        granted(lifetime=True),
+        granted(lifetime=1e300),
         granted(token=""),
         granted(token="two\r\nlines: canary"),
         granted(token=7),
@@ -219,7 +256,7 @@ async def test_an_unknown_tenant_is_an_auth_error() -> None:
         httpx.ReadTimeout("canary"),
         httpx.RemoteProtocolError("canary"),
     ],
-    ids=range(22),
+    ids=range(25),
 )
 async def test_no_answer_from_the_endpoint_is_no_refusal(
     answer: httpx.Response | Exception, caplog: pytest.LogCaptureFixture
@@ -241,13 +278,13 @@ async def test_retry_after_of_the_endpoint_is_told() -> None:
     assert caught.value.retry_after_s == 60.0
 
 
-async def test_a_certificate_that_is_not_to_be_trusted_is_an_auth_error() -> None:
-    """Somebody in between never gets the secret, and operators are told."""
+async def test_a_certificate_that_is_not_to_be_trusted_says_nothing_of_the_credentials() -> None:
+    """Somebody in between never gets the secret; it is an endpoint that cannot be reached."""
     error = httpx.ConnectError("tls")
     error.__cause__ = ssl.SSLCertVerificationError(1, "self-signed")
     entra = Entra()
     entra.answers = [error]
-    with pytest.raises(AuthError, match="tls_invalid"):
+    with pytest.raises(TokenUnavailableError, match="tls_invalid"):
         await source(entra).fetch()
 
 

@@ -2,6 +2,8 @@
 it comes in.
 """
 
+import time
+
 import pytest
 from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
 from hypothesis import given
@@ -254,3 +256,28 @@ def test_what_a_server_wrote_is_what_is_read(status: int, body: bytes, size: int
             True,
             True,
         )
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.requirement("R68")
+def test_chunks_of_one_byte_cannot_hold_the_loop() -> None:
+    """256 KiB of them in one network read took 0.9 s, during which nothing else happened: now it
+    is some milliseconds, and then the answer is refused.
+    """
+    reader = ResponseReader()
+    reader.receive(CHUNKED)
+    began_s = time.process_time()
+    with pytest.raises(ResponseError, match="few bytes"):
+        reader.receive(b"1\r\nx\r\n" * 45_000)
+    assert time.process_time() - began_s < 0.1
+
+
+def test_small_chunks_are_read_as_long_as_they_come_to_an_end() -> None:
+    """Two thousand of one byte, and any number of decent ones, in one network read or in many."""
+    few = CHUNKED + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n"
+    many = CHUNKED + (b"80\r\n" + b"x" * 128 + b"\r\n") * 8000 + b"0\r\n\r\n"
+    for data, length in ((few, 2000), (many, 128 * 8000)):
+        reader, body = read(data)
+        assert (len(body), reader.is_complete, reader.is_reusable) == (length, True, True)

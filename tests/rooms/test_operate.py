@@ -2,15 +2,22 @@
 and their exit codes.
 """
 
+import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
+import click
 import psycopg
 import pytest
+import typer
 from hlf_sync.__main__ import main
-from hlf_sync.commands import steer as cli_operate
+from hlf_sync.commands import waiting
+from hlf_sync.commands.app import app
 
 from tests.fixtures.cluster import Cluster
 
@@ -58,7 +65,7 @@ class Desk:
             if next(looks) == 1:
                 act()
 
-        self.monkeypatch.setattr(cli_operate.time, "sleep", sleep)
+        self.monkeypatch.setattr(time, "sleep", sleep)
 
 
 @pytest.fixture
@@ -153,3 +160,97 @@ def test_forcing_a_mentor_whom_nobody_knows_says_so(desk: Desk) -> None:
     code, said = desk.run("force", mentor_id, "--reason", "x")
     assert code == 0
     assert said.startswith(f"nobody knows {mentor_id}")
+
+
+@pytest.mark.requirement("R67")
+@pytest.mark.parametrize("command", ["force", "sweep"])
+def test_waiting_ends_at_its_timeout_with_what_is_still_open_and_what_is_in_the_way(
+    desk: Desk, command: str
+) -> None:
+    """Not after nine minutes without a word: exit code 3, the mentor, the circuit, the missing
+    worker.
+    """
+    mentor_id = someone(
+        desk,
+        PAUSED,
+        LISTED,
+        "UPDATE hlf_sync.mentor_ledger SET state = 'pending', last_error_code = 'server_error'"
+        " WHERE mentor_id = %s",
+    )
+    desk.sql(
+        "INSERT INTO hlf_sync.circuit (organization, state, failure_count, last_error_code)"
+        " VALUES ('HLF', 'open', 3, 'server_error')"
+    )
+    chosen = [mentor_id, "--reason", "x"] if command == "force" else []
+    code, said = desk.run(command, *chosen, "--wait", "--timeout", "0.3")
+    assert code == 3
+    assert said.startswith("hlf-sync: not done after 0.3 s: ")
+    assert mentor_id in said
+    assert "the circuit is open (server_error); no worker runs" in said
+
+
+def test_waiting_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for minutes sees that it goes on, and with whom."""
+    monkeypatch.setattr(waiting, "_FIRST_WORD_S", 0.0)
+    someone(desk, PAUSED, HIDDEN)
+    desk.once_it_waits(lambda: desk.sql(LOOKED))
+    code, said = desk.run("sweep", "--wait")
+    assert code == 0
+    assert said.startswith("0 s: 1 not looked at yet, for example ")
+
+
+@pytest.mark.requirement("R67")
+def test_every_command_that_waits_has_a_deadline() -> None:
+    """Also one that is added later: 120 s by default."""
+    waiting_ones = [
+        command
+        for command in every_command(typer.main.get_command(app))
+        if any("--wait" in parameter.opts for parameter in command.params)
+    ]
+    assert waiting_ones
+    for command in waiting_ones:
+        (timeout,) = [one for one in command.params if "--timeout" in one.opts]
+        assert timeout.default == 120, command.name
+
+
+def every_command(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from every_command(child)
+
+
+def test_an_account_without_a_name_may_steer_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user is often a number only."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    mentor_id = someone(desk, PAUSED)
+    assert desk.run("force", mentor_id, "--reason", "x")[0] == 0
+    assert desk.run("sweep")[0] == 0
+    assert desk.run("confirm-removals", "--reason", "x", "--yes")[0] == 0
+    assert desk.sql("SELECT DISTINCT requested_by FROM hlf_sync.sync_request") == [
+        ("uid-4000000000",)
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b"<html>", b'{"verdict": "ok"}'])
+def test_status_of_what_is_no_worker_says_so(desk: Desk, answer: bytes) -> None:
+    """Exit code 4, no stack trace."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Door) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        desk.monkeypatch.setenv("HLF_SYNC_HTTP_PORT", str(server.server_port))
+        code, said = desk.run("status")
+    assert code == 4
+    assert said.startswith("hlf-sync: the worker at http://127.0.0.1:")

@@ -202,7 +202,7 @@ async def test_a_row_that_moved_meanwhile_is_not_put_in_doubt(books: Books) -> N
 
 @pytest.mark.requirement("R22")
 @pytest.mark.requirement("R63")
-async def test_verify_reads_one_column_of_each_and_tells_drift(books: Books) -> None:
+async def test_verify_of_some_reads_one_column_of_each_and_tells_drift(books: Books) -> None:
     """GET with the one column selected, twice for who drifted; another organisation's contact is
     never read.
     """
@@ -219,7 +219,8 @@ async def test_verify_reads_one_column_of_each_and_tells_drift(books: Books) -> 
         requests.append(request)
         return httpx.Response(200, json={COLUMN: ours[0] not in str(request.url)})
 
-    report = await books.inspect(column=books.column(answer))
+    only = [*ours, theirs]
+    report = await books.inspect(replace(WISH, only=only), books.column(answer))
     assert [(one.mentor_id, one.finding.kind.value) for one in report.found] == [(ours[0], "drift")]
     assert report.verified == 3
     assert {request.method for request in requests} == {"GET"}
@@ -235,7 +236,8 @@ async def test_a_contact_that_is_gone_needs_a_person(books: Books) -> None:
     """A 404 is told; a repair would only make a dead letter of it."""
     (mentor,) = books.mentors(1)
     gone = httpx.Response(404, json={"error": {"code": "0x80040217", "message": "…"}})
-    report = await books.inspect(replace(WISH, is_repair=True), books.column(lambda _request: gone))
+    wish = replace(WISH, is_repair=True, only=[mentor])
+    report = await books.inspect(wish, books.column(lambda _request: gone))
     assert [one.finding.kind.value for one in report.found] == ["contact_missing"]
     assert (report.left, books.row(mentor)) == (1, (None, "in_sync", 1))
     assert "correct the mapping" in drawn(report)
@@ -262,9 +264,9 @@ async def test_reads_that_fail_again_and_again_end_the_reading_and_open_no_circu
 
 async def test_a_read_that_fails_once_is_repeated(books: Books) -> None:
     """One 503 is no finding."""
-    books.mentors(1)
+    wish = replace(WISH, only=books.mentors(1))
     answers = [httpx.Response(503), httpx.Response(200, json={COLUMN: True})]
-    report = await books.inspect(column=books.column(lambda _request: answers.pop(0)))
+    report = await books.inspect(wish, books.column(lambda _request: answers.pop(0)))
     assert (report.verified, report.found, report.unread) == (1, [], {})
 
 
@@ -279,8 +281,9 @@ async def test_what_dynamics_refuses_to_tell_is_unread(books: Books) -> None:
     ]
     for refusal, code in zip(refusals, ("rejected", "server_error"), strict=True):
         report = await books.inspect(
-            column=books.column(lambda _request, it=refusal: it, failures=9)
-        )  # type: ignore[misc]
+            replace(WISH, only=[mentor]),
+            books.column(lambda _request, it=refusal: it, failures=9),  # type: ignore[misc]
+        )
         assert report.unread == {mentor: code}
 
 
@@ -313,9 +316,9 @@ async def test_an_open_circuit_and_a_halt_are_respected(books: Books) -> None:
 
 async def test_a_pause_asked_of_a_read_is_everybodys(books: Books) -> None:
     """A 429 means the application user, so the workers hear of it."""
-    books.mentors(1)
+    wish = replace(WISH, only=books.mentors(1))
     busy = httpx.Response(429, headers={"Retry-After": "7"}, json={"error": {"code": "0x80072322"}})
-    report = await books.inspect(column=books.column(lambda _request: busy, attempts=1))
+    report = await books.inspect(wish, books.column(lambda _request: busy, attempts=1))
     assert list(report.unread.values()) == ["Dynamics asked for a pause"]
     assert books.execute("SELECT retry_after_until > now() FROM hlf_sync.circuit") == [(True,)]
 
@@ -335,3 +338,14 @@ async def test_duplicates_are_told_with_their_explanation(books: Books) -> None:
     assert (await books.inspect(replace(WISH, only=[once]))).duplicates == []
     assert report.content()["counts"]["duplicates"] == 2
     assert "unexplained" in drawn(report)
+
+
+@pytest.mark.requirement("R63")
+async def test_the_mentor_with_the_nil_uuid_is_in_the_roll_call(books: Books) -> None:
+    """The least of all ids: a keyset that begins after it would leave that mentor out."""
+    nil = MentorId("00000000-0000-0000-0000-000000000000")
+    books.execute(
+        "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'active')", nil
+    )
+    everybody = [page async for page in roll.pages(books.pool, [])]
+    assert [nil] == [mentor_id for page in everybody for mentor_id in page]

@@ -224,9 +224,10 @@ def test_a_page_shows_whole_ids_reasons_and_what_to_do(width: int) -> None:
 def test_an_empty_plan_says_so() -> None:
     """And whether filters were why; letters that are gone from the topic are told."""
     assert "nothing to do" in shown(plan(), 80)
-    gone = Plan("i", "now", "letters", "t", {}, {"kind": ["refused"]}, False, [], 0, unlettered=2)
+    gone = Plan("i", "now", "letters", "t", {}, {"kind": ["refused"]}, False, [], 0, ["a:1", "b:2"])
     assert "for these filters" in shown(gone, 80)
-    assert "2 mentors are dead-lettered" in shown(gone, 80)
+    assert "2 letters are open, and gone from the topic" in shown(gone, 200)
+    assert "a:1, b:2" in shown(gone, 200)
 
 
 def test_many_reasons_are_cut() -> None:

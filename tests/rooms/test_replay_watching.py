@@ -9,19 +9,23 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
-from hlf_sync.errors import HaltError
+from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
 from hlf_sync.replay.judgement import Letter
 from hlf_sync.replay.letter_log import Extent, Layout
+from hlf_sync.replay.planning import Filters, make_plan
 from hlf_sync.replay.rollout import RolloutPolicy
+from hlf_sync.replay.session import close
 from hlf_sync.replay.standings import Standings
 from hlf_sync.replay.watching import Watching, WatchPolicy
 from hlf_sync.replay.workplace import Workplace
+from hlf_sync.worker import leader
 
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
@@ -60,6 +64,12 @@ class ListedLog:
     async def commit(self, positions: Mapping[int, int]) -> None:
         self.offsets |= positions
 
+    async def find(
+        self, ids: set[str], _extents: Mapping[int, Extent]
+    ) -> dict[str, tuple[Letter, None]]:
+        letters = [letter for partition in self.partitions for letter in partition]
+        return {letter.id: (letter, None) for letter in letters if letter.id in ids}
+
     async def letters(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Letter]]:
         for partition, extent in extents.items():
             yield self.partitions[partition][extent.first : extent.end]
@@ -81,6 +91,10 @@ class World:
     def sql(self, statement: str, *values: object) -> None:
         with psycopg.connect(self.admin, autocommit=True) as connection:
             connection.execute(statement.encode(), values)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.admin) as connection:
+            return connection.execute(statement.encode()).fetchall()
 
     def database_ms(self) -> int:
         with psycopg.connect(self.admin) as connection:
@@ -117,7 +131,11 @@ async def world(cluster: Cluster, database: str) -> AsyncIterator[World]:
     await pool.open()
     log, standings = ListedLog(), Standings(pool, Rules())
     place: Any = SimpleNamespace(
-        log=log, reader=log, standings=standings, desk=lambda purpose: Desk(dsn, purpose, "HLF")
+        log=log,
+        reader=log,
+        standings=standings,
+        settings=Settings.model_validate({}),
+        desk=lambda purpose: Desk(dsn, purpose, "HLF"),
     )
     yield World(dsn, cluster.dsn(database), log, cast("Workplace", place), Notes())
     await pool.close()
@@ -220,3 +238,36 @@ async def test_nothing_is_replayed_into_an_outage(world: World) -> None:
         "no worker runs",
         "the circuit is open",
     ]
+
+
+async def test_letters_that_the_topic_has_forgotten_are_told_and_can_be_closed(
+    world: World,
+) -> None:
+    """Retention took the records: the plan names them, closing ends the count and has the mentors
+    looked at; one that nobody knows is still a mistake.
+    """
+    here, lost, unreadable = dead_lettered(world.admin, 3)
+    world.log.put(world.letter(here))
+    world.sql(
+        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+        " dead_letter_id) SELECT mentor_id, 'server_error', 3, dead_letter_id FROM"
+        " hlf_sync.mentor_ledger"
+    )
+    world.sql(
+        "UPDATE hlf_sync.mentor_ledger SET state = 'in_sync' WHERE mentor_id = %s", unreadable
+    )
+    plan = await make_plan(world.place, Filters(), is_repaired=False, rate_per_s=10)
+    assert sorted(plan.gone) == sorted([f"{lost}:4", f"{unreadable}:4"])
+    assert [one.letter.id for one in plan.letters] == [f"{here}:4"]
+    with pytest.raises(SettingsError, match="none that the database holds open: nothing:1"):
+        await close(world.place, [plan.gone[0], "nothing:1"], "looked into")
+    assert world.rows("SELECT * FROM hlf_sync.closed_letter") == []
+
+    closed = await close(world.place, plan.gone, "looked into")
+    assert (closed.closed, closed.resolved) == (list(plan.gone), [])
+    assert sorted(world.rows("SELECT mentor_id::text FROM hlf_sync.sync_request")) == sorted(
+        [(lost,), (unreadable,)]
+    )
+    assert world.rows(leader._LETTERS)[0][0] == 1
+    again = await make_plan(world.place, Filters(), is_repaired=False, rate_per_s=10)
+    assert (again.gone, len(again.letters)) == ((), 1)

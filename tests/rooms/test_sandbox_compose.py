@@ -1,23 +1,36 @@
-"""docker-compose.yml, which nothing here runs, must not fall behind the sandbox."""
+"""docker-compose.yml and the Dockerfile, as far as no engine is needed: they must not fall behind the
+sandbox. What needs an engine is in tests/containers.
+"""
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+from hlf_sync.config.settings import Settings
 from hlf_sync_sandbox import jars
 from hlf_sync_sandbox.parts import connect, kafka
 
-TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+PROPERTIES = (ROOT / "deploy/containers/connect.properties").read_text(encoding="utf-8")
+
+
+def _dependencies(service: dict[str, Any]) -> dict[str, str]:
+    return {name: how["condition"] for name, how in service.get("depends_on", {}).items()}
 
 
 def test_the_images_have_the_versions_of_the_lock_file() -> None:
-    """Kafka and Connect, the registry; the plug-ins by what the comment asks for."""
+    """Kafka, Connect's base and the registry; Debezium and the converter come from the lock itself."""
     locked = jars.load()
     kafka_version = next(jar.version for jar in locked["kafka"] if jar.artifact == "kafka_2.13")
-    assert set(re.findall(r"image: apache/kafka:(\S+)", TEXT)) == {kafka_version}
-    assert f"apicurio-registry:{locked['registry'][0].version}" in TEXT
-    assert f"Debezium {locked['debezium'][0].version}" in TEXT
-    assert f"converter {locked['converter'][0].version}" in TEXT
-    assert "image: postgres:18.4" in TEXT
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka_version}"
+    assert f"KAFKA_IMAGE=apache/kafka:{kafka_version}\n" in DOCKERFILE
+    assert SERVICES["registry"]["image"].endswith(f":{locked['registry'][0].version}")
+    assert SERVICES["postgres"]["image"] == "postgres:18.4"
 
 
 def test_the_settings_that_tests_rely_on_are_the_same() -> None:
@@ -27,17 +40,82 @@ def test_the_settings_that_tests_rely_on_are_the_same() -> None:
         "group.initial.rebalance.delay.ms",
         "auto.create.topics.enable",
     ):
-        assert f'KAFKA_{name.upper().replace(".", "_")}: "{kafka._SETTINGS[name]}"' in TEXT
+        environment = SERVICES["kafka"]["environment"]
+        assert environment[f"KAFKA_{name.upper().replace('.', '_')}"] == kafka._SETTINGS[name]
     for name in (
         "group.id",
         "connector.client.config.override.allowlist",
         "offset.flush.interval.ms",
+        "plugin.discovery",
     ):
-        assert f"{name}={connect._SETTINGS[name]}\n" in TEXT
+        assert f"{name}={connect._SETTINGS[name]}\n" in PROPERTIES
 
 
 def test_only_the_loopback_interface_is_opened() -> None:
     """Connect's port equals code execution."""
-    published = re.findall(r'ports: \["([^"]+)"\]', TEXT)
-    assert len(published) == 4
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) >= 4
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_no_one_shot_service_is_a_leaf() -> None:
+    """`up --wait` takes the end of a service that nobody waits for as a failure, exit code 0 or not."""
+    waited = {
+        name
+        for service in SERVICES.values()
+        for name, how in _dependencies(service).items()
+        if how == "service_completed_successfully"
+    }
+    one_shots = {"roles", "migrate", "source", "topics", "connector", "credentials"}
+    assert waited == one_shots
+
+
+def test_every_lasting_service_is_waited_for_by_a_health_check() -> None:
+    """`service_started` says nothing."""
+    for service in SERVICES.values():
+        assert "service_started" not in _dependencies(service).values()
+    lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker"}
+    assert all("healthcheck" in SERVICES[name] for name in lasting)
+
+
+def test_the_worker_waits_for_all_that_sets_up() -> None:
+    """From an empty machine one command is enough."""
+    reached, wanted = set(), ["worker"]
+    while wanted:
+        name = wanted.pop()
+        reached.add(name)
+        wanted += _dependencies(SERVICES[name]).keys() - reached
+    assert reached >= {"roles", "migrate", "source", "topics", "connector", "credentials"}
+
+
+def test_our_containers_are_hardened() -> None:
+    """Read-only, without capabilities; the image runs as a number that is not root."""
+    ours = [s for s in SERVICES.values() if s["image"].startswith("hlf-sync:")]
+    assert len(ours) >= 4
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+    assert re.search(r"AS worker\n(?:.*\n)*?USER 65532:65532\n", DOCKERFILE)
+
+
+def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
+    """Else what is under way is cut off and called again."""
+    grace_s = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s > Settings().shutdown_deadline_s
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES["worker"]["environment"]))
+def test_every_setting_in_compose_exists(name: str) -> None:
+    """A misspelt one would only be warned of."""
+    assert name.removeprefix("HLF_SYNC_").lower() in Settings.model_fields
+
+
+def test_the_dockerfile_needs_no_buildkit_and_pins_what_it_installs() -> None:
+    """The classic builder knows no --mount; every wheel is checked by its hash."""
+    assert "--mount" not in DOCKERFILE
+    assert "<<" not in DOCKERFILE
+    installs = re.findall(r"pip install [^\n]*", DOCKERFILE)
+    assert installs
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+    assert ":latest" not in DOCKERFILE
+    assert not re.search(r"\b(curl|wget)\b", DOCKERFILE)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.worker import leader as module
+from hlf_sync.worker import leadership
 from hlf_sync.worker.leader import Scheduler
 
 from tests.fixtures.cluster import Cluster
@@ -110,3 +111,38 @@ async def test_old_attempts_are_deleted_in_batches_but_for_each_mentors_last(roo
     assert room.sql(
         "SELECT generation FROM hlf_sync.delivery_attempt WHERE mentor_id = %s", quiet
     ) == [(3,)]
+
+
+@pytest.mark.requirement("R67")
+async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
+    room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session lives, and holds the lock, but it says nothing more: a process that is frozen."""
+    monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
+    dsn = cluster.dsn(database, "hlf_sync")
+    with psycopg.connect(dsn, autocommit=True) as frozen:
+        frozen.execute(leadership._LOCK)  # type: ignore[call-overload]
+        room.lead()
+        await room.until(lambda: room.scheduler.is_leader)
+        with pytest.raises(psycopg.OperationalError):
+            frozen.execute("SELECT 1")
+
+
+@pytest.mark.requirement("R67")
+async def test_a_leader_that_speaks_each_turn_is_left_alone(
+    room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it has led, and however long the server works at a statement of its."""
+    monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
+    second = Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True)
+    room.lead()
+    await room.until(lambda: room.scheduler.is_leader)
+    standing = asyncio.create_task(second.run())
+    try:
+        end_s = asyncio.get_running_loop().time() + 1.5
+        await room.until(lambda: asyncio.get_running_loop().time() > end_s)
+        assert (room.scheduler.is_leader, second.is_leader) == (True, False)
+    finally:
+        standing.cancel()
+        with suppress(asyncio.CancelledError):
+            await standing

@@ -8,6 +8,8 @@ import pytest
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
 from hlf_sync.errors import SettingsError
+from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.topic_reader import ChangesLog, kafka_options
 from pydantic import ValidationError
 
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -179,7 +181,7 @@ def test_an_env_file_fills_in_what_the_environment_leaves_open(tmp_path: Path) -
     """Quoted as a shell would, nothing interpolated; the environment rules."""
     file = tmp_path / "hlf.env"
     file.write_text(
-        "HLF_SYNC_ORGANIZATION='from $FILE'\nHLF_SYNC_KAFKA_GROUP_ID=file\nOTHER\n",
+        "HLF_SYNC_ORGANIZATION='from $FILE'\nHLF_SYNC_KAFKA_GROUP_ID=file\n",
         encoding="utf-8",
     )
     settings = load(file, {"HLF_SYNC_KAFKA_GROUP_ID": "environment"})
@@ -406,3 +408,128 @@ def test_a_secret_without_a_file_is_the_one_in_the_settings() -> None:
     """And none is empty text."""
     settings = load(environ={"HLF_SYNC_POSTGRES_DSN": "host=db"})
     assert (settings.secret("postgres_dsn"), settings.secret("connect_password")) == ("host=db", "")
+
+
+def env_file(tmp_path: Path, text: str | bytes) -> Path:
+    """A file with this content."""
+    file = tmp_path / "hlf.env"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return file
+
+
+def test_the_environment_may_name_the_env_file(tmp_path: Path) -> None:
+    """`--env-file` rules over it; one that is missing is an error, unlike `.env`."""
+    file = env_file(tmp_path, "HLF_SYNC_ORGANIZATION='XYZ'\n")
+    environ = {"HLF_SYNC_ENV_FILE": str(file)}
+    assert load(environ=environ).organization == "XYZ"
+    (other := tmp_path / "other.env").write_text("HLF_SYNC_ORGANIZATION=ABC\n", encoding="utf-8")
+    assert load(other, environ).organization == "ABC"
+    assert unknown(environ=environ) == []
+    file.unlink()
+    with pytest.raises(SettingsError, match=r"^HLF_SYNC_ENV_FILE=.*hlf\.env: no such file$"):
+        load(environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("HLF_SYNC_ORGANIZATION\n", 1),
+        ("# fine\n\nHLF_SYNC_ORGANIZATION=XYZ\n\n\ns3cr3t-that-nobody-may-see\n", 6),
+        ("A=1\nB='open\nC=2\n", 2),
+        ("A=1\n= 3\n", 2),
+    ],
+)
+def test_a_line_of_the_env_file_that_is_none_is_named_by_its_number(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    """And never quoted: it may be a secret without its name."""
+    file = env_file(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(file, {})
+    assert str(caught.value) == f"{file}, line {line}: neither NAME=value, a comment nor blank"
+
+
+def test_an_env_file_may_have_comments_blank_lines_exports_and_a_byte_order_mark(
+    tmp_path: Path,
+) -> None:
+    """As editors and shells leave it; another encoding is said."""
+    text = "\ufeff# a comment\n\nexport HLF_SYNC_ORGANIZATION='XYZ' # why\nHLF_SYNC_LOG_LEVEL=\n"
+    assert load(env_file(tmp_path, text), {}).organization == "XYZ"
+    with pytest.raises(SettingsError, match="must be UTF-8"):
+        load(env_file(tmp_path, "HLF_SYNC_ORGANIZATION=Ä".encode("latin-1")), {})
+
+
+@pytest.mark.requirement("R23")
+@pytest.mark.parametrize(
+    "edges", ["\ufeff{}", "{} \n", "{}\t\r\n", "\u200b{}\u00a0", "{}\x00", " {}\n\n"]
+)
+def test_what_no_secret_begins_or_ends_with_is_left_out_and_said(
+    tmp_path: Path, edges: str
+) -> None:
+    """A refusal with AADSTS7000215 would be all there is to see; in a file and in the
+    environment.
+    """
+    name, text = "HLF_SYNC_DYNAMICS_CLIENT_SECRET", edges.format("s3cr3t w!th")
+    file = env_file(tmp_path, text)
+    assert read_secret(file, name) == "s3cr3t w!th"
+    environ = {f"{name}_FILE": str(file)}
+    assert load(environ=environ).secret("dynamics_client_secret") == "s3cr3t w!th"
+    (line,) = unknown(environ=environ)
+    assert line.startswith(f"{name}_FILE: blanks or invisible characters")
+    assert load(environ={name: text}).secret("dynamics_client_secret") == "s3cr3t w!th"
+    assert len(unknown(environ={name: text})) == 1
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.requirement("R23")
+def test_an_ordinary_secret_file_is_not_remarked_upon(tmp_path: Path) -> None:
+    """The final line break is no mistake; UTF-16 is one that needs a person."""
+    file = env_file(tmp_path, "s3cr3t\r\n")
+    assert unknown(environ={"HLF_SYNC_CONNECT_PASSWORD_FILE": str(file)}) == []
+    with pytest.raises(SettingsError, match="UTF-16"):
+        read_secret(env_file(tmp_path, "s3cr3t".encode("utf-16")), "X_FILE")
+
+
+@pytest.mark.requirement("R45")
+def test_kafka_options_show_no_password_and_may_lie_in_a_file(tmp_path: Path) -> None:
+    """In no text form; a replaced file counts for whoever makes a client next, and one that is
+    broken does not.
+    """
+    options = '{"sasl.password": "%s", "linger.ms": 5}'
+    file = env_file(tmp_path, "\ufeff" + options % SECRET + "\n")
+    settings = load(environ={"HLF_SYNC_KAFKA_OPTIONS_FILE": str(file)})
+    for one in (settings, loaded(KAFKA_OPTIONS=options % SECRET)):
+        assert {**one.kafka_options} == {"sasl.password": SECRET, "linger.ms": 5}
+        forms = [repr(one), str(one), repr(one.kafka_options), f"{one.kafka_options}"]
+        forms += [str(one.model_dump()), one.model_dump_json()]
+        assert not any(SECRET in form for form in forms)
+    env_file(tmp_path, options % "rotated")
+    assert {**settings.kafka_options}["sasl.password"] == "rotated"
+    env_file(tmp_path, "{")
+    assert {**settings.kafka_options}["sasl.password"] == "rotated"
+    with pytest.raises(SettingsError) as caught:
+        load(environ={"HLF_SYNC_KAFKA_OPTIONS_FILE": str(file)})
+    assert str(caught.value).startswith("HLF_SYNC_KAFKA_OPTIONS: is not a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ('{"sasl.passwrod": "s3cr3t"}', ": sasl.passwrod"),
+        ('{"linger.ms": "s3cr3t"}', ": queue.buffering.max.ms"),
+        ('{"security.protocol": "ssl", "ssl.ca.location": "/s3cr3t"}', ""),
+    ],
+)
+def test_options_that_librdkafka_refuses_are_a_wrong_setting_and_no_bug(
+    options: str, what: str
+) -> None:
+    """Exit 2 with the property's name, never its value; every client's constructor."""
+    settings = loaded(KAFKA_OPTIONS=options, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    chosen = kafka_options(settings)
+    for make in (
+        lambda: LagReader(chosen, "t", "g"),
+        lambda: ChangesLog(chosen, "t", "c"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            make()
+        assert str(caught.value) == f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them{what}"

@@ -173,7 +173,7 @@ async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:
     """By /readyz, and by the verdict with the stage it holds up."""
     await overseen.measure()
     overseen.stages.dependencies.failed("schema registry", "ConnectError", 0)
-    assert overseen.status.missing() == ["schema registry does not answer"]
+    assert overseen.status.missing() == ["schema registry does not answer (ConnectError)"]
     assert [overseen.status.snapshot()[key] for key in ("verdict", "reason", "stage")] == [
         "stalled",
         "registry_down",

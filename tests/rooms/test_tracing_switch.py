@@ -15,7 +15,7 @@ from hlf_sync.config.settings import Settings, load
 from hlf_sync.core.mentor_queue import Entry
 from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.consumer_thread import _traced_record
+from hlf_sync.kafka.consumer_life import _traced_record
 from hlf_sync.ports import Known
 from hlf_sync.telemetry.tracing.export import Export, open_export
 from hlf_sync.telemetry.tracing.traces import Traces

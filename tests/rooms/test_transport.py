@@ -3,8 +3,11 @@ proxy, and what really goes over the wire.
 """
 
 import asyncio
+import gzip
+import os
 import ssl
 import warnings
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,9 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 from hlf_sync.core.answer import TransportFailure
+from hlf_sync.core.model import ErrorCode
+from hlf_sync.core.verdict import Course, judge
+from hlf_sync.dynamics.answers import answer_of
 from hlf_sync.dynamics.http.exchange import MAX_BODY_BYTES, Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
-from hlf_sync.dynamics.http.transport import PooledTransport, open_transport, trust
+from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
+from hlf_sync.dynamics.http.trust import trust
 from hlf_sync.errors import SettingsError
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 from hypothesis import HealthCheck, given, settings
@@ -574,3 +581,105 @@ async def test_a_request_reads_like_one_of_httpx() -> None:
     assert sorted(request.headers.raw) == sorted(expected.headers.raw)
     assert b"".join([chunk async for chunk in request.stream]) == request.body
     assert "content-length" not in PlainRequest("GET", "https://x.example/", CIMultiDict()).headers
+
+
+@pytest.mark.requirement("R81")
+async def test_a_ca_file_that_is_replaced_counts_for_the_next_connection(
+    authority: Path, tmp_path: Path
+) -> None:
+    """A renewed private CA: no restart; while the file is broken the last good trust stays; the old
+    authority is not trusted any more.
+    """
+    (renewed := tmp_path / "renewed").mkdir()
+    server_context(renewed, "127.0.0.1", datetime.now(UTC))  # noqa: TID251 - as above
+    (file := tmp_path / "ca.pem").write_bytes(ca_path(authority).read_bytes())
+    async with (
+        serving(answering(OK, then="close"), leaf(authority)) as old,
+        serving(answering(OK, then="close"), leaf(renewed)) as new,
+        opened(file) as transport,
+    ):
+
+        async def outcomes() -> list[bool]:
+            asked = [
+                await exchange(transport, patch(port, "https"), timeout_s=5.0)
+                for port in (old, new)
+            ]
+            return [isinstance(outcome, Exchange) for outcome in asked]
+
+        assert await outcomes() == [True, False]
+        assert "127.0.0.1: " in (transport.certificate_trouble or "")
+        file.write_text("-----BEGIN", encoding="ascii")
+        assert await outcomes() == [True, False]
+        file.write_bytes(ca_path(renewed).read_bytes())
+        assert await outcomes() == [False, True]
+        assert transport.certificate_trouble is None
+
+
+async def test_a_file_that_changed_without_a_sign_counts_after_a_refusal(
+    authority: Path, tmp_path: Path
+) -> None:
+    """Some file systems tell no better time: a certificate that was not trusted makes us look."""
+    (renewed := tmp_path / "renewed").mkdir()
+    server_context(renewed, "127.0.0.1", datetime.now(UTC))  # noqa: TID251 - as above
+    content = ca_path(authority).read_bytes()
+    other = ca_path(renewed).read_bytes()
+    longest = max(len(content), len(other))
+    (file := tmp_path / "ca.pem").write_bytes(content.ljust(longest, b"\n"))
+    times = file.stat()
+    async with serving(answering(OK), leaf(renewed)) as port, opened(file) as transport:
+        with file.open("r+b") as opened_file:
+            opened_file.write(other.ljust(longest, b"\n"))
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        asked = [await exchange(transport, patch(port, "https"), timeout_s=5.0) for _ in range(2)]
+    assert asked[0] is TransportFailure.TLS_INVALID
+    assert isinstance(asked[1], Exchange)
+
+
+THROTTLED = b'{"error":{"code":"0x80072322","message":"x"}}'
+
+
+def _deflated(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.requirement("R28")
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(THROTTLED)),
+        ("GZIP", gzip.compress(THROTTLED)),
+        ("deflate", zlib.compress(THROTTLED)),
+        ("deflate", _deflated(THROTTLED)),
+        (None, gzip.compress(THROTTLED)),
+        (None, THROTTLED),
+    ],
+)
+async def test_a_packed_refusal_is_judged_by_its_code(
+    status: int, encoding: str | None, body: bytes
+) -> None:
+    """We ask for no compression, and front ends compress all the same, some without saying so: a
+    throttled call is no trouble of the server.
+    """
+    said = f"Content-Encoding: {encoding}\r\n" if encoding else ""
+    head = f"HTTP/1.1 {status} x\r\nRetry-After: 7\r\n{said}Content-Length: {len(body)}\r\n\r\n"
+    outcome = await ask(answering(head.encode() + body))
+    assert isinstance(outcome, Exchange)
+    verdict = judge(answer_of(outcome, 0.0, lambda _body: False))
+    assert (verdict.course, verdict.error_code, verdict.retry_after_s) == (
+        Course.THROTTLED,
+        ErrorCode.RATE_LIMITED,
+        7.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"x" * 10_000_000), b"\x1f\x8b\x08\x00\xff", b"\x1f"]
+)
+async def test_a_packed_refusal_that_cannot_be_read_leaves_the_status(body: bytes) -> None:
+    """A bomb, a broken one, and what is no compression at all."""
+    head = f"HTTP/1.1 429 x\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    outcome = await ask(answering(head.encode() + body))
+    assert isinstance(outcome, Exchange)
+    assert judge(answer_of(outcome, 0.0, lambda _body: False)).course is Course.THROTTLED

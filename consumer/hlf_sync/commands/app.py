@@ -8,8 +8,8 @@ from typing import Annotated
 
 import httpx
 import typer
-from rich.console import Console
 
+from hlf_sync.commands import connector_steps
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import nightly as cli_nightly
 from hlf_sync.commands import reconcile as cli_reconcile
@@ -18,7 +18,9 @@ from hlf_sync.commands import source as cli_source
 from hlf_sync.commands import steer as cli_operate
 from hlf_sync.commands import top as cli_top
 from hlf_sync.commands import why as cli_why
+from hlf_sync.commands.distrust import distrust
 from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
+from hlf_sync.commands.terminal import Terminal, echo, echo_json
 from hlf_sync.config.settings import secret_file
 from hlf_sync.errors import DependencyError
 
@@ -32,12 +34,12 @@ app = typer.Typer(
         " with `hlf-sync demo`. Settings come from the environment (HLF_SYNC_…) or from --env-file."
     ),
 )
-_out = Console(soft_wrap=True)
+_out = Terminal(soft_wrap=True)
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"hlf-sync {version('hlf-sync')}")
+        echo(f"hlf-sync {version('hlf-sync')}")
         raise typer.Exit
 
 
@@ -98,10 +100,15 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     address = f"http://{settings.http_host}:{settings.http_port}/status"
     try:
         found = httpx.get(address, timeout=5, trust_env=False).raise_for_status().json()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise DependencyError(f"the worker at {address}", type(error).__name__) from error
+    if (
+        not isinstance(found, dict)
+        or not {"verdict", "because", "circuit", "queue"} <= found.keys()
+    ):
+        raise DependencyError(f"the worker at {address}", "what answers there is no worker")
     if as_json:
-        _out.print_json(data=found)
+        echo_json(found, indent=2)
         return
     from hlf_sync.watch.status_page import render  # noqa: PLC0415
 
@@ -109,8 +116,11 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
 
 
 app.command(rich_help_panel="Set up")(cli_source.migrate)
+app.add_typer(cli_source.topics_app, name="topics", rich_help_panel="Set up")
 app.add_typer(cli_source.connector_app, name="connector", rich_help_panel="Set up")
+connector_steps.mount(cli_source.connector_app)
 cli_operate.mount(app)
+app.command(rich_help_panel="Steer")(distrust)
 cli_doctor.mount(app)
 cli_replay.mount(app)
 cli_top.mount(app)

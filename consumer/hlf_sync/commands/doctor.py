@@ -2,18 +2,17 @@
 found. Thin.
 """
 
-import json
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo, echo_json
 from hlf_sync.config.settings import secret_file, unknown
 from hlf_sync.errors import SettingsError
 
-_out = Console(soft_wrap=False, highlight=False)
-_error = Console(stderr=True)
+_out = Terminal(soft_wrap=False, highlight=False)
+_error = Terminal(stderr=True)
 
 
 def doctor(env_file: EnvFile = None, as_json: Json = False) -> None:
@@ -41,14 +40,14 @@ def doctor(env_file: EnvFile = None, as_json: Json = False) -> None:
 
     checkup = examined(env_file)
     if as_json:
-        typer.echo(json.dumps(report.as_json(checkup), ensure_ascii=False))
+        echo_json(report.as_json(checkup))
     elif _out.is_terminal:
         _out.print(report.table(checkup))
         _out.print(f"\n{report.summary(checkup)}")
     else:
         for finding in checkup.findings:
-            typer.echo(report.line(finding))
-        typer.echo(report.summary(checkup))
+            echo(report.line(finding))
+        echo(report.summary(checkup))
     raise typer.Exit(checkup.exit_code)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from hlf_sync.commands.terminal import Terminal
 from hlf_sync.config.settings import Settings, load, unknown
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import SettingsError
 
 EnvFile = Annotated[
@@ -23,7 +24,7 @@ EnvFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
-_error = Console(stderr=True, soft_wrap=True)
+_error = Terminal(stderr=True, soft_wrap=True)
 
 
 def settings_from(env_file: Path | None) -> Settings:
@@ -38,8 +39,8 @@ def warn_unknown(env_file: Path | None) -> None:
 
 
 def said(line: str, style: str) -> Text:
-    """A line of ours for a terminal; nothing in it is markup, whatever it quotes."""
-    return Text.assemble(("hlf-sync:", style), " ", line)
+    """A line of ours for a terminal."""
+    return Text.assemble(("hlf-sync:", style), " ", plain(line, keeps_lines=True))
 
 
 def must_agree(question: str) -> None:

@@ -3,18 +3,17 @@ parts, prints. Progress goes to stderr.
 """
 
 import asyncio
-import json
 import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.postgres.connections import connect, open_pool
 from hlf_sync.reconcile import roll
@@ -24,8 +23,8 @@ from hlf_sync.reconcile.parts import column_reader
 from hlf_sync.reconcile.parts import patience as patience_of
 from hlf_sync.reconcile.report import Report
 
-_out = Console(highlight=False)
-_aside = Console(stderr=True, highlight=False)
+_out = Terminal(highlight=False)
+_aside = Terminal(stderr=True, highlight=False)
 
 _DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
@@ -114,7 +113,7 @@ def reconcile(
         )
     )
     if as_json:
-        typer.echo(json.dumps(report.content()))
+        echo_json(report.content())
     else:
         show(_out, report)
     if report.left:

@@ -6,7 +6,6 @@ turns them into exit codes.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -14,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import orjson
 import typer
-from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LetterKind
 from hlf_sync.errors import HaltError, SettingsError
@@ -38,8 +36,8 @@ replay_app = typer.Typer(
 )
 
 T = TypeVar("T")
-_out = Console(soft_wrap=False)
-_error = Console(stderr=True)
+_out = Terminal(soft_wrap=False)
+_error = Terminal(stderr=True)
 
 _KINDS = (*(kind.value for kind in LetterKind), UNREADABLE)
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -177,7 +175,7 @@ def plan(
     )
     plan_file.write(found, file)
     if as_json:
-        typer.echo(orjson.dumps(found.content(), option=orjson.OPT_INDENT_2).decode())
+        echo_json(found.content(), indent=2)
     else:
         plan_page.PlanPage(_out).show(found)
     if found.due:
@@ -265,7 +263,7 @@ def show(
 
     found = _work(settings_from(env_file), lambda place: inspection.explain(place, letter_id))
     if as_json:
-        typer.echo(json.dumps(letter_page.content(found), indent=2))
+        echo_json(letter_page.content(found), indent=2)
     else:
         _out.print(letter_page.letter_page(found))
 
@@ -333,7 +331,7 @@ def close(
 
     found = _work(settings_from(env_file), lambda place: session.close(place, letter_ids, reason))
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        echo_json(asdict(found))
         return
     _out.print(
         f"{len(found.closed)} closed, {len(found.resolved)} were resolved before; lag of the replay"
@@ -371,7 +369,7 @@ def _ask_first(found: Any, *, yes: bool) -> None:
 def _show_outcome(plan_id: str | None, outcome: Any, *, as_json: bool) -> None:
     content = {"plan_id": plan_id, **outcome.content()} if plan_id else outcome.content()
     if as_json:
-        typer.echo(json.dumps(content, indent=2))
+        echo_json(content, indent=2)
         return
     for line in outcome.lines():
         _out.print(line, highlight=False, soft_wrap=True)

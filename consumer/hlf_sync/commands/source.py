@@ -1,11 +1,10 @@
-"""The commands of the source side: `migrate` and `connector apply`. Mounted by the command line;
+"""The commands of the source side: `migrate`, `topics apply` and `connector apply`. Mounted by the command line;
 thin: reads settings, calls, prints.
 
 Progress goes to stderr, the answer to stdout. Exceptions pass through: the command line turns them
 into exit codes.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +13,19 @@ import typer
 
 from hlf_sync import clients
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.connect import connector as connectors
+from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import Report, Standing
+from hlf_sync.core.plain_text import plain
+from hlf_sync.kafka.topics import Outcome, TopicReport, ensure_topics, inspect_topics, read_topics
 from hlf_sync.postgres import migrate as migrations
 from hlf_sync.waiting import until_reachable
 
 # "Halted; what halts is said": the connector was applied and does not run.
 _NOT_RUNNING = 3
 
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of connectors/topics.json.")
 connector_app = typer.Typer(
     no_args_is_help=True, help="The Debezium connector that streams the changes."
 )
@@ -40,14 +44,62 @@ def migrate(env_file: EnvFile = None, as_json: Json = False) -> None:
         lambda: migrations.migrate(dsn), deadline_s=settings.startup_deadline_s, say=_say
     )
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        echo_json(asdict(report))
         return
     for name in report.applied:
-        typer.echo(f"applied  {name}")
+        echo(f"applied  {name}")
     for name in report.ahead:
-        typer.echo(f"ahead    {name} (applied by a newer hlf-sync)")
+        echo(f"ahead    {name} (applied by a newer hlf-sync)")
     if not report.applied:
-        typer.echo(f"nothing to do: {len(report.present)} migrations were applied before")
+        echo(f"nothing to do: {len(report.present)} migrations were applied before")
+
+
+@topics_app.command("apply")
+def apply_topics(
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a cluster smaller than three brokers; else the file's."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what differs; change nothing.")
+    ] = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Create the topics that are missing, and alter settings that differ.
+
+    Needs HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS and the right to create topics. Safe to run again, and
+    twice at once. Partitions and replicas of a topic that exists are reported and never changed.
+    Exit 3: a topic differs in what cannot be changed here.
+    """
+    settings = settings_from(env_file)
+    settings.require("kafka_bootstrap_servers")
+    wanted = read_topics(
+        changes_topic=settings.changes_topic,
+        dead_letters_topic=settings.dead_letters_topic,
+        replicas=replicas,
+    )
+    work = inspect_topics if dry_run else ensure_topics
+    options = {
+        **settings.kafka_options,
+        "bootstrap.servers": settings.kafka_bootstrap_servers or "",
+    }
+    reports = until_reachable(
+        lambda: work(options, wanted), deadline_s=settings.startup_deadline_s, say=_say
+    )
+    if as_json:
+        echo_json([asdict(report) for report in reports])
+    else:
+        for report in reports:
+            _print_topic(report)
+    if not dry_run and any(report.outcome is Outcome.DIFFERS for report in reports):
+        raise typer.Exit(_NOT_RUNNING)
+
+
+def _print_topic(report: TopicReport) -> None:
+    echo(f"{report.outcome:9}  {report.name}")
+    for sentence in report.differences:
+        echo(f"           {sentence}")
 
 
 @connector_app.command("apply")
@@ -75,6 +127,8 @@ def apply(
         reminders_topic=settings.reminders_topic,
         source_file=settings.connect_source_file,
     )
+    for line in _of_source_file(settings.connect_source_file):
+        _say(f"{settings.connect_source_file}: {line}")
     report = connectors.apply_connector(
         settings.connect_url or "",
         connectors.read_connector(file, values),
@@ -83,22 +137,30 @@ def apply(
         say=_say,
         **clients.connect_login(settings),
     )
-    typer.echo(json.dumps(report.as_json())) if as_json else _print(report)
+    echo_json(report.as_json()) if as_json else _print(report)
     if not dry_run and report.standing is not Standing.RUNNING:
         raise typer.Exit(_NOT_RUNNING)
 
 
 def _print(report: Report) -> None:
     for difference in report.differences:
-        typer.echo(
+        echo(
             f"{difference.key}: {difference.running or '(none)'} → {difference.wanted or '(none)'}"
         )
-    typer.echo(f"{report.name}: {report.action}, {report.standing or 'does not exist yet'}")
+    echo(f"{report.name}: {report.action}, {report.standing or 'does not exist yet'}")
     for line in report.trace:
-        typer.echo(f"  {line}")
+        echo(f"  {plain(line)}")
     if report.advice:
-        typer.echo(report.advice)
+        echo(report.advice)
+
+
+def _of_source_file(path: str) -> tuple[str, ...]:
+    """What is wrong with it, where it can be read from here; it lies on the Connect workers."""
+    try:
+        return source_file.problems(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ()
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, is_error=True)

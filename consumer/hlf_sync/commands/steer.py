@@ -1,23 +1,22 @@
 """Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
 
-import time
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import HaltReason, Trigger
-from hlf_sync.errors import HaltError, SettingsError
+from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 
-_out = Console(soft_wrap=True)
-_err = Console(stderr=True, soft_wrap=True)
-_LOOK_S = 0.25
-_PATIENCE_S = 15.0
+_out = Terminal(soft_wrap=True)
+_err = Terminal(stderr=True, soft_wrap=True)
 
 
 def _says_something(reason: str) -> str:
@@ -29,10 +28,6 @@ def _says_something(reason: str) -> str:
 Reason = Annotated[
     str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)
 ]
-Wait = Annotated[
-    bool,
-    typer.Option("--wait", help="Wait until it is done; exit 3 when a halt stands in the way."),
-]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -40,6 +35,7 @@ def force(
     mentor: Annotated[str, typer.Argument(metavar="MENTOR", help="The mentor's UUID.")],
     reason: Reason,
     wait: Wait = False,
+    timeout: Timeout = DEFAULT_S,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -53,14 +49,18 @@ def force(
             rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,
-                lambda: operate.is_handled(connection, mentor_id, before, rules),
-                lambda: operate.is_removal_due(connection, mentor_id, rules),
+                settings,
+                timeout,
+                is_done=lambda: operate.is_handled(connection, mentor_id, before, rules),
+                needs_removal=lambda: operate.is_removal_due(connection, mentor_id, rules),
+                standing=lambda: operate.standing_of(connection, mentor_id),
             )
         row = operate.ledger_row(connection, mentor_id)
         if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
             _err.print(
-                f"[yellow]nobody knows {mentor_id}: neither the application's mentors nor the"
-                " ledger have it[/yellow]",
+                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
+                " it",
+                style="yellow",
                 highlight=False,
             )
     _say(
@@ -76,6 +76,7 @@ def force(
 
 def sweep(
     wait: Wait = False,
+    timeout: Timeout = DEFAULT_S,
     reason: Reason = "sweep",
     env_file: EnvFile = None,
     as_json: Json = False,
@@ -90,8 +91,13 @@ def sweep(
         if wait:
             _await_rest(
                 connection,
-                lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
-                lambda: bool(operate.held_removals(connection, rules)),
+                settings,
+                timeout,
+                is_done=lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                needs_removal=lambda: bool(operate.held_removals(connection, rules)),
+                standing=lambda: operate.standing_of_sweep(
+                    connection, asked_at, is_shadow=is_shadow
+                ),
             )
     _say({"requests": count}, as_json=as_json)
 
@@ -144,33 +150,35 @@ def confirm_removals(
 
 
 def _await_rest(
-    connection: operate.Connection, is_done: Callable[[], bool], needs_removal: Callable[[], bool]
+    connection: operate.Connection,
+    settings: Settings,
+    timeout_s: float,
+    *,
+    is_done: Callable[[], bool],
+    needs_removal: Callable[[], bool],
+    standing: Callable[[], str],
 ) -> None:
-    """Wait until it is done; a halt that stands in the way ends it with exit code 3. Says so when
-    nobody seems to be at work.
-    """
-    started_s, has_said = time.monotonic(), False
-    while not is_done():
-        halts = [
-            row
+    """Wait until it is done; the mass change guard halts it only where somebody is to be removed."""
+
+    def halts() -> list[str]:
+        return [
+            f"{row['reason']} ({row['detail']})"
             for row in operate.halts(connection)
             if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
         ]
-        if halts:
-            message = "halted: " + ", ".join(f"{row['reason']} ({row['detail']})" for row in halts)
-            raise HaltError(message)
-        if not has_said and time.monotonic() - started_s > _PATIENCE_S:
-            has_said = True
-            _err.print(
-                f"not done after {_PATIENCE_S:.0f} s; still waiting. Does a worker run, and is the"
-                " circuit closed? See `hlf-sync status`."
-            )
-        time.sleep(_LOOK_S)
+
+    awaited = Awaited(
+        is_done=is_done,
+        halts=halts,
+        standing=standing,
+        obstacles=lambda: operate.obstacles(connection, settings.organization),
+    )
+    wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False, markup=False))
 
 
 def _say(answer: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        _out.print_json(data=answer)
+        echo_json(answer, indent=2)
     else:
         _out.print(
             "  ".join(

@@ -2,7 +2,6 @@
 decided in `consumer/top`.
 """
 
-import json
 import signal
 import sys
 import time
@@ -13,11 +12,12 @@ from dataclasses import asdict
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.errors import DependencyError
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
@@ -26,7 +26,7 @@ from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
 from hlf_sync.top.screen import Past, draw
 
-_out = Console()
+_out = Terminal()
 
 # A rate needs two looks; `--once` takes them this far apart.
 _APART_S = 1.0
@@ -122,7 +122,7 @@ def _print_once(watch: _Watch, *, as_json: bool) -> None:
         time.sleep(_APART_S)
         picture = watch.turn()
     if as_json:
-        typer.echo(json.dumps(as_dict(picture)))
+        echo_json(as_dict(picture))
     else:
         _out.print(_drawn(watch))
     if picture.verdict == AWAY:

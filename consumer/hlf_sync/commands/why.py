@@ -3,16 +3,15 @@ prints it. Progress goes to stderr.
 """
 
 import asyncio
-import json
 import logging
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import connect, open_pool
@@ -20,8 +19,8 @@ from hlf_sync.why.changes import Window
 from hlf_sync.why.page import MOST, show
 from hlf_sync.why.story import Story, tell
 
-_out = Console(highlight=False)
-_aside = Console(stderr=True)
+_out = Terminal(highlight=False)
+_aside = Terminal(stderr=True)
 
 Days = Annotated[
     float,
@@ -73,7 +72,7 @@ def why(
     window = None if no_changes else Window(days, records)
     story = asyncio.run(_told(settings, mentor_id, window))
     if as_json:
-        typer.echo(json.dumps(story.content()))
+        echo_json(story.content())
     else:
         show(_out, story, most=None if everything else MOST)
 

@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from hlf_sync.errors import SettingsError
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
 
 class SecretFile:
     """One file; `name` is the variable that names it. Read once at the start, where every mistake
@@ -34,20 +36,54 @@ class SecretFile:
                 self._last_good = found
         return self._last_good
 
+    @staticmethod
+    def raw(path: Path, name: str) -> str:
+        """The file's text as it is. Raises `SettingsError`."""
+        try:
+            content = path.read_bytes()
+            if content.startswith(_UTF_16):
+                message = f"{name} names a file in UTF-16: save it as UTF-8"
+                raise SettingsError(message)
+            return content.decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            raise SettingsError(message) from None
+
 
 def read_secret(path: Path, name: str) -> str:
-    """A secret file's content without the final line break. An empty one is refused: a secret
-    cannot be null (R23).
+    """A secret file's content without what editors and shells leave around it. An empty one is
+    refused: a secret cannot be null (R23).
     """
-    try:
-        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{name} names a file that cannot be read: {type(error).__name__}"
-        raise SettingsError(message) from None
-    if not secret.strip():
+    secret = without_edges(SecretFile.raw(path, name))
+    if not secret:
         message = f"{name} names an empty file: put the secret into it, or take the setting away"
         raise SettingsError(message)
     return secret
+
+
+def without_edges(text: str) -> str:
+    """The text without what no secret begins or ends with: line breaks, blanks, a byte order mark,
+    and other characters that cannot be seen. Sent as they are, they would be a refusal
+    (AADSTS7000215) that nobody can explain.
+    """
+    first, last = 0, len(text)
+    while first < last and _is_edge(text[first]):
+        first += 1
+    while last > first and _is_edge(text[last - 1]):
+        last -= 1
+    return text[first:last]
+
+
+def remark(name: str) -> str:
+    """What is said when something was left out."""
+    return (
+        f"{name}: blanks or invisible characters (a byte order mark?) around the secret are left"
+        " out"
+    )
+
+
+def _is_edge(char: str) -> bool:
+    return char.isspace() or not char.isprintable()
 
 
 def is_dsn(text: str) -> bool:

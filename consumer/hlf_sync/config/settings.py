@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,12 +21,16 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails
 
-from hlf_sync.config.secret_file import SecretFile, is_dsn
+from hlf_sync.config.env_file import VARIABLE as ENV_FILE
+from hlf_sync.config.env_file import read_env_file
+from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
+from hlf_sync.config.secret_file import SecretFile, is_dsn, remark, without_edges
 from hlf_sync.errors import SettingsError
 
 PREFIX = "HLF_SYNC_"
@@ -57,14 +60,17 @@ _EXAMPLES = {
 class Settings(BaseModel):
     """Every setting, by its name without the prefix, in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
     kafka_bootstrap_servers: str | None = Field(
         None, description="Kafka brokers, host:port, comma-separated"
     )
     kafka_group_id: str = Field("hlf-sync", description="consumer group of the workers")
-    kafka_options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="JSON object handed to librdkafka (security, tuning)"
+    kafka_options: KafkaOptions = Field(
+        default_factory=lambda: KafkaOptions(dict),
+        description="JSON object handed to librdkafka (security, tuning)",
     )
     changes_topic: str = Field("hlf.mentor.changes", description="topic of the changes")
     dead_letters_topic: str = Field(
@@ -224,16 +230,18 @@ class Settings(BaseModel):
     @field_validator("kafka_options", mode="before")
     @classmethod
     def _parse_options(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            parsed = from_json(value)
-        except ValueError:
-            parsed = None
-        if not isinstance(parsed, dict):
+        if isinstance(value, SecretFile):
+            file = value
+            return KafkaOptions(lambda: parse(file.read()) or {})
+        found = parse(value) if isinstance(value, str) else value
+        if not isinstance(found, Mapping):
             message = "is not a JSON object"
             raise ValueError(message)  # noqa: TRY004 - pydantic expects ValueError
-        return parsed
+        return found if isinstance(found, KafkaOptions) else KafkaOptions(lambda: found)
+
+    @field_serializer("kafka_options")
+    def _hide_options(self, value: KafkaOptions) -> str:
+        return repr(value)
 
     @field_validator("log_level", "delivery", "tracing", mode="before")
     @classmethod
@@ -371,6 +379,11 @@ SECRETS = (
 )
 
 
+# What may lie in a file: secrets, and what may hold one.
+IN_FILES = (*SECRETS, "kafka_options")
+_USABLE = {"postgres_dsn": is_dsn, "kafka_options": is_options}
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
@@ -382,20 +395,18 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     """
     values = _values(env_file, environ)
     found = {
-        name: values[variable(name)]
+        name: _given(name, values[variable(name)])
         for name in Settings.model_fields
         if values.get(variable(name)) not in {None, ""}
     }
     files = {
-        name: SecretFile(
-            Path(path), variable(name) + "_FILE", is_dsn if name == "postgres_dsn" else bool
-        )
-        for name in SECRETS
+        name: SecretFile(Path(path), variable(name) + "_FILE", _USABLE.get(name, bool))
+        for name in IN_FILES
         if name not in found and (path := values.get(variable(name) + "_FILE"))
     }
     try:
         settings = Settings.model_validate(
-            {**found, **{name: file.read() for name, file in files.items()}}
+            {**found, **{name: _first(name, file) for name, file in files.items()}}
         )
     except ValidationError as error:
         raise SettingsError(
@@ -404,6 +415,11 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
     settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
     return settings
+
+
+def _first(name: str, file: SecretFile) -> object:
+    """What the model gets of a file: its content, or, for options that are usable, the file."""
+    return file if name == "kafka_options" and is_options(file.read()) else file.read()
 
 
 def secret_file(
@@ -422,41 +438,33 @@ def _values(env_file: Path | None, environ: Mapping[str, str] | None) -> dict[st
     outside = dict(os.environ if environ is None else environ)
     hidden = {
         form
-        for name in SECRETS
+        for name in IN_FILES
         for form in _forms(name)
         if any(one in outside for one in _forms(name))
     }
     return {
-        name: value for name, value in _from_file(env_file).items() if name not in hidden
+        name: value
+        for name, value in read_env_file(env_file, outside).items()
+        if name not in hidden
     } | outside
+
+
+def _given(name: str, value: str) -> str:
+    return without_edges(value) or value if name in SECRETS else value
 
 
 def _forms(name: str) -> tuple[str, str]:
     return variable(name), variable(name) + "_FILE"
 
 
-def _from_file(env_file: Path | None) -> dict[str, str]:
-    path = env_file or Path(".env")
-    if env_file is None and not path.is_file():
-        return {}
-    if not path.is_file():
-        message = f"--env-file {path}: no such file"
-        raise SettingsError(message)
-    return {
-        name: value
-        for name, value in dotenv_values(path, interpolate=False).items()
-        if value is not None
-    }
-
-
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each variable with our prefix that is no setting: most likely a slip of the
-    pen.
+    """One line for each slip of the pen: a variable with our prefix that is no setting, a secret
+    with something around it that cannot be a part of it.
     """
     known = (
         {variable(name) for name in Settings.model_fields}
-        | {variable(name) + "_FILE" for name in SECRETS}
-        | {PREFIX + "CACHE"}
+        | {variable(name) + "_FILE" for name in IN_FILES}
+        | {PREFIX + "CACHE", ENV_FILE}
     )
     values = _values(env_file, environ)
     names = sorted(
@@ -465,10 +473,25 @@ def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = No
         if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
     )
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
-    return [
+    slips = [
         f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
         for name, near in nearest.items()
     ]
+    return slips + [line for name in IN_FILES if (line := _remark(name, values))]
+
+
+def _remark(name: str, values: Mapping[str, str]) -> str | None:
+    """Whether something around a secret is left out."""
+    text, path = (values.get(form) for form in _forms(name))
+    if text:
+        return None if without_edges(text) == text else remark(variable(name))
+    if not path:
+        return None
+    try:
+        raw = SecretFile.raw(Path(path), variable(name) + "_FILE")
+    except SettingsError:
+        return None  # said where the settings are loaded
+    return None if without_edges(raw) == raw.rstrip("\r\n") else remark(variable(name) + "_FILE")
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -20,6 +20,7 @@ import httpx
 
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
 from hlf_sync.packaged import fill, packaged
 from hlf_sync.waiting import Say, until_reachable
@@ -164,7 +165,9 @@ def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
     if all(_AWAY.search(line) for line in lines):
         return DependencyError("PostgreSQL", "as Connect sees it")
     hint = _UNFILLED if any("${" in line for line in lines) else ""
-    return SettingsError("Connect refuses the connector:\n  " + "\n  ".join(lines) + hint)
+    return SettingsError(
+        "Connect refuses the connector:\n  " + "\n  ".join(map(plain, lines)) + hint
+    )
 
 
 def judge(status: Mapping[str, Any] | None) -> Standing:

@@ -14,12 +14,22 @@ to get wrong:
 - Only the probe's owner moves a half-open circuit. An abandoned probe neither closes nor opens it. An owner that died is replaced after `probe_s`.
 - A call that began before the circuit opened may answer afterwards: it neither closes an open circuit, nor prolongs it, nor, after it has
   closed again, counts for the new count (`started_s` against `closed_at_s`).
+- Who is the probe decides for everybody, so one bad contact could keep the circuit open for ever. The mentors whose failures
+  opened it, and those who were a probe since, are suspects: a probe is taken for somebody else while anybody else waits
+  (`choose`), by the suspects in their turn (who was the probe last comes last), and by a suspect only `yield_s` later than by
+  others, whom another worker may have. One success clears all of them.
 - A 429 pauses everybody and is no failure; neither is a 401. A 503's Retry-After is a lower bound for the cool-down.
 - An outage burns nobody's attempts: a failure counts as an attempt only where `counts_attempt` says so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from hlf_sync.core.model import MentorId
+
+MOST_SUSPECTS = 500
+"""Of a long outage's probes the oldest are forgotten."""
 
 
 class State(StrEnum):
@@ -40,6 +50,11 @@ class BreakerPolicy:
     cool_down_s: float = 60.0
     probe_s: float = 60.0
 
+    @property
+    def yield_s(self) -> float:
+        """How much later than others a suspect may be the probe."""
+        return min(1.0, self.cool_down_s / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
@@ -47,7 +62,8 @@ class Circuit:
     closed for the first time.
 
     `retry_after_until_s`: until then nobody calls, whatever the state (a 429's pause, or a 503's
-    word for the cool-down).
+    word for the cool-down). `suspects`: whose failures opened it and who was a probe since, the
+    latest last.
     """
 
     state: State = State.CLOSED
@@ -58,6 +74,7 @@ class Circuit:
     probe_until_s: float | None = None
     retry_after_until_s: float | None = None
     closed_at_s: float | None = None
+    suspects: tuple[MentorId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +100,44 @@ _GO, _PROBE = Go(), Probe()
 
 def admit(circuit: Circuit, policy: BreakerPolicy, now_s: float) -> Admission:
     """May a call start now?"""
-    until_s = max(_not_before_s(circuit, policy), circuit.retry_after_until_s or 0.0)
+    until_s = _ready_s(circuit, policy)
     if now_s < until_s:
         return Wait(until_s)
     return _GO if circuit.state is State.CLOSED else _PROBE
 
 
-def take_probe(circuit: Circuit, policy: BreakerPolicy, owner: str, now_s: float) -> Circuit | None:
-    """The circuit with `owner` as its probe, or None when there is none to be had. `owner` names
-    one call of one worker, never used again.
+def choose(circuit: Circuit, waiting: Iterable[MentorId]) -> MentorId | None:
+    """Who is to be the probe, of those who wait (oldest first): the oldest who is no suspect, else
+    the suspect whose turn is longest ago.
     """
-    if admit(circuit, policy, now_s) != _PROBE:
+    turns = {mentor_id: turn for turn, mentor_id in enumerate(circuit.suspects, 1)}
+    return min(waiting, key=lambda mentor_id: turns.get(mentor_id, 0), default=None)
+
+
+def probe_at_s(circuit: Circuit, policy: BreakerPolicy, mentor_id: MentorId) -> float:
+    """When this mentor may be the probe: a suspect gives way to whom another worker may have, and
+    the latest one to the other suspects.
+    """
+    ready_s = _ready_s(circuit, policy)
+    if mentor_id not in circuit.suspects:
+        return ready_s
+    return ready_s + policy.yield_s * (2 if circuit.suspects[-1] == mentor_id else 1)
+
+
+def take_probe(
+    circuit: Circuit, policy: BreakerPolicy, owner: str, now_s: float, *, mentor_id: MentorId
+) -> Circuit | None:
+    """The circuit with `owner` as its probe, or None when there is none to be had. `owner` names
+    one call of one worker, never used again; `mentor_id` is whom it is for.
+    """
+    if admit(circuit, policy, now_s) != _PROBE or now_s < probe_at_s(circuit, policy, mentor_id):
         return None
     return replace(
-        circuit, state=State.HALF_OPEN, probe_owner=owner, probe_until_s=now_s + policy.probe_s
+        circuit,
+        state=State.HALF_OPEN,
+        probe_owner=owner,
+        probe_until_s=now_s + policy.probe_s,
+        suspects=_suspected(circuit, mentor_id),
     )
 
 
@@ -120,7 +161,7 @@ def succeeded(circuit: Circuit, owner: str | None, now_s: float, *, started_s: f
         and circuit.failure_count
         and _is_of_this_time(circuit, started_s)
     ):
-        return replace(circuit, failure_count=0)
+        return replace(circuit, failure_count=0, suspects=())
     return circuit
 
 
@@ -132,9 +173,10 @@ def failed(
     *,
     error_code: str,
     started_s: float,
+    mentor_id: MentorId,
     retry_after_s: float | None = None,
 ) -> Circuit:
-    """A call failed in a way that counts for the breaker."""
+    """A call for this mentor failed in a way that counts for the breaker."""
     until_s = _later(circuit.retry_after_until_s, now_s + retry_after_s if retry_after_s else None)
     if circuit.state is State.HALF_OPEN and _owns_probe(circuit, owner):
         return _opened(circuit, now_s, error_code, until_s)
@@ -147,17 +189,18 @@ def failed(
         )
     if not _is_of_this_time(circuit, started_s):
         return circuit
+    circuit = replace(circuit, suspects=_suspected(circuit, mentor_id))
     if circuit.failure_count + 1 >= policy.failure_threshold:
         return _opened(circuit, now_s, error_code, until_s)
     return replace(circuit, failure_count=circuit.failure_count + 1, last_error_code=error_code)
 
 
-def abandoned(circuit: Circuit, owner: str | None) -> Circuit:
+def abandoned(circuit: Circuit, owner: str | None, now_s: float) -> Circuit:
     """The probe came to no judgement (cancelled, a 401, no longer needed): half-open, and free for
-    the next.
+    the next. Its mentor has had its turn.
     """
     if circuit.state is State.HALF_OPEN and _owns_probe(circuit, owner):
-        return replace(circuit, probe_owner=None, probe_until_s=None)
+        return replace(circuit, probe_owner=None, probe_until_s=now_s)
     return circuit
 
 
@@ -165,7 +208,7 @@ def throttled(circuit: Circuit, until_s: float, owner: str | None = None) -> Cir
     """Dynamics asked for a pause: nobody calls before `until_s`. A probe that met it is free for
     the next.
     """
-    circuit = abandoned(circuit, owner)
+    circuit = abandoned(circuit, owner, until_s)
     later_s = _later(circuit.retry_after_until_s, until_s)
     return (
         circuit
@@ -184,10 +227,20 @@ def counts_attempt(circuit: Circuit, owner: str | None) -> bool:
     return circuit.state is State.CLOSED and owner is None
 
 
+def _ready_s(circuit: Circuit, policy: BreakerPolicy) -> float:
+    return max(_not_before_s(circuit, policy), circuit.retry_after_until_s or 0.0)
+
+
+def _suspected(circuit: Circuit, mentor_id: MentorId) -> tuple[MentorId, ...]:
+    others = tuple(other for other in circuit.suspects if other != mentor_id)
+    return (*others[1 - MOST_SUSPECTS :], mentor_id)
+
+
 def _not_before_s(circuit: Circuit, policy: BreakerPolicy) -> float:
-    if circuit.state is State.OPEN:
-        return (circuit.opened_at_s or 0.0) + policy.cool_down_s
-    return circuit.probe_until_s or 0.0  # of a half-open one whose probe is under way
+    if circuit.state is State.CLOSED:
+        return 0.0
+    cooled_s = (circuit.opened_at_s or 0.0) + policy.cool_down_s
+    return max(circuit.probe_until_s or 0.0, cooled_s)
 
 
 def _opened(circuit: Circuit, now_s: float, error_code: str, until_s: float | None) -> Circuit:
@@ -198,6 +251,7 @@ def _opened(circuit: Circuit, now_s: float, error_code: str, until_s: float | No
         last_error_code=error_code,
         retry_after_until_s=until_s,
         closed_at_s=circuit.closed_at_s,
+        suspects=circuit.suspects,
     )
 
 

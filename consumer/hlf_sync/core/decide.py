@@ -1,23 +1,31 @@
 """What to do for a mentor: facts, ledger row and PostgreSQL's `now()` in, a decision out.
 
 The one place that knows HLF's rules (requirements R02–R06, R10; the table in ARCHITECTURE.md).
-Called by the pipeline for every evaluation and by `why`. A ladder of early returns, ordered by
-meaning: whose mentor is it, are the facts within the contract, what should be shown.
+`due` is what a mentor needs: the worker, `why`, `reconcile`, `force`, the fleet's figures and the
+library all call it, and nothing else decides (a test walks the package). `decide` is its half that
+looks at the mapped contact only. A ladder of early returns, ordered by meaning: is a former contact
+still shown, whose mentor is it, are the facts within the contract, what should be shown.
 """
 
 from dataclasses import dataclass, field
-from math import isinf
 
 from hlf_sync.core.model import (
     Command,
     Decision,
     Facts,
+    Heir,
+    Known,
     LedgerRow,
     NoCall,
     Operation,
     Refuse,
     Visibility,
 )
+
+UNREADABLE_FACTS = "facts_unreadable"
+_LAST_LOOK_S = 253_402_300_799.0
+"""The year 9999's last second: nothing is planned for later, and PostgreSQL's own last date cannot
+be written as seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +40,37 @@ class Rules:
     silent_statuses: frozenset[str] = field(default=frozenset({"reinstated"}))
 
 
+def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
+    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is
+    hidden first; the new one's turn comes next.
+
+    `ledger` is the row that the decision is made on: `known.ledger`, but for a look under a claim,
+    which decides on the row from before the claim.
+    """
+    former = known.former_contact_id
+    if former is not None and not _is_spoken_for(known.heir, now_s, rules):
+        return Command(Operation.REMOVE, "contact_replaced", former)
+    return decide(known.facts, ledger, now_s, rules)
+
+
+def _is_spoken_for(heir: Heir | None, now_s: float, rules: Rules) -> bool:
+    """Whether the mentor that a former contact belongs to now decides what it shows. Another
+    organisation's mentor, one that is gone, or one of whom nothing may be said, never would.
+    """
+    if heir is None:
+        return False
+    is_delivered = heir.ledger.applied is not None or heir.ledger.is_in_doubt
+    return is_delivered or isinstance(decide(heir.facts, heir.ledger, now_s, rules), Command)
+
+
 def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
     """Decide for one mentor; `facts` is None when the view has no row. `now_s` is epoch seconds of
     the query that read the facts.
     """
     if facts is None:
         return _leave(ledger, "gone")
+    if facts.is_unreadable:
+        return Refuse(UNREADABLE_FACTS)
     if facts.organization != rules.organization:
         return _leave(
             ledger,
@@ -55,13 +88,15 @@ def is_lookalike(organization: str | None, ours: str) -> bool:
 
 
 def has_valid_certificate(facts: Facts, now_s: float) -> bool:
-    """R04: the most recent certification that is not revoked ends later than now."""
+    """R04: the most recent certification that is not revoked ends later than now. One that never
+    ends (infinity) is valid.
+    """
     return facts.certificate_expires_s is not None and facts.certificate_expires_s > now_s
 
 
 def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None:
     """When time alone changes the decision: the certificate's end of a mentor who is shown because
-    of it. Epoch seconds.
+    of it. Epoch seconds; None for one that never ends, or not before the year 10000.
     """
     if (
         facts is None
@@ -69,7 +104,10 @@ def next_look_s(facts: Facts | None, now_s: float, rules: Rules) -> float | None
         or facts.status not in rules.visible_statuses
     ):
         return None
-    return facts.certificate_expires_s if has_valid_certificate(facts, now_s) else None
+    if not has_valid_certificate(facts, now_s):
+        return None
+    ends_s = facts.certificate_expires_s
+    return ends_s if ends_s is not None and ends_s <= _LAST_LOOK_S else None
 
 
 def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decision:
@@ -81,8 +119,6 @@ def _leave(ledger: LedgerRow, reason: str, *, is_warning: bool = False) -> Decis
 def _refusal(facts: Facts, rules: Rules) -> Refuse | None:
     if facts.status not in rules.hidden_statuses and facts.status not in rules.visible_statuses:
         return Refuse("unknown_status")
-    if facts.certificate_expires_s is not None and isinf(facts.certificate_expires_s):
-        return Refuse("unbounded_certificate")
     return None
 
 
@@ -92,6 +128,8 @@ def _of_ours(facts: Facts, ledger: LedgerRow, now_s: float, rules: Rules) -> Dec
         return _difference(Operation.REMOVE, status, ledger)
     if has_valid_certificate(facts, now_s):
         return _difference(Operation.RESTORE, status, ledger)
+    if facts.certification_id is not None and facts.certificate_expires_s is None:
+        return Refuse("certificate_without_end")  # outside the contract, and not lapsed
     if ledger.is_in_doubt or ledger.applied is Visibility.VISIBLE:
         return Command(Operation.REMOVE, "no_valid_certificate")
     if ledger.applied is Visibility.HIDDEN or status in rules.silent_statuses:

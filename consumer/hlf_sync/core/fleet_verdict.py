@@ -53,8 +53,12 @@ class Reason(StrEnum):
     DEAD_LETTER_LIMIT = "dead_letter_limit"
     MASS_REMOVAL = "mass_removal"
     THREAD_STUCK = "thread_stuck"
+    CONSUMER_FAILED = "consumer_failed"
+    UNASSIGNED = "unassigned"
     CONNECTOR_FAILED = "connector_failed"
     SLOT_LOST = "slot_lost"
+    SOURCE_BROKEN = "source_broken"
+    DATABASE_CHANGED = "database_changed"
     KAFKA_DOWN = "kafka_down"
     POSTGRESQL_DOWN = "postgresql_down"
     REGISTRY_DOWN = "registry_down"
@@ -90,7 +94,7 @@ MEANINGS: dict[Reason, Meaning] = {
         "every change that reached this worker is reflected, or on its way in time",
     ),
     Reason.STANDBY: Meaning(
-        Standing.OK, Stage.NONE, "this worker owns no partition: others do the work"
+        Standing.OK, Stage.NONE, "this worker owns no partition: another member of the group does"
     ),
     Reason.AUTH: Meaning(
         Standing.HALTED,
@@ -116,6 +120,19 @@ MEANINGS: dict[Reason, Meaning] = {
         "the thread that reads Kafka has not turned for a minute",
         "restart this worker; keep its log",
     ),
+    Reason.CONSUMER_FAILED: Meaning(
+        Standing.STALLED,
+        Stage.CONSUME,
+        "Kafka's consumer has failed for good, and is being made anew: a right is missing, or the"
+        " brokers refuse this member",
+        "its log and /status say which; docs/runbook.md, consumer failed",
+    ),
+    Reason.UNASSIGNED: Meaning(
+        Standing.STALLED,
+        Stage.CONSUME,
+        "this worker owns no partition, and no other member of the group does: changes are not read",
+        "see docs/runbook.md, consumer failed",
+    ),
     Reason.CONNECTOR_FAILED: Meaning(
         Standing.STOPPED,
         Stage.SOURCE,
@@ -127,6 +144,20 @@ MEANINGS: dict[Reason, Meaning] = {
         Stage.SOURCE,
         "the replication slot is missing or lost: changes are not captured",
         "see docs/runbook.md, slot lost",
+    ),
+    Reason.SOURCE_BROKEN: Meaning(
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the publication, a table, an identity or the facts view is not as it must be: changes may"
+        " not be captured",
+        "`hlf-sync doctor` says what; an administrator runs connectors/sql/02_source.sql",
+    ),
+    Reason.DATABASE_CHANGED: Meaning(
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "the database is another one or went back, and the connector still stands where the old one"
+        " was",
+        "`hlf-sync connector reset`; see docs/runbook.md, the database came back",
     ),
     Reason.KAFKA_DOWN: Meaning(
         Standing.STALLED,
@@ -197,6 +228,8 @@ MEANINGS: dict[Reason, Meaning] = {
 
 # From here on a change is late: requirement R06 allows 60 s.
 LATE_S = 60.0
+# A rebalance takes seconds; a member that died keeps its partitions for a session.
+_UNASSIGNED_S = 30.0
 # Debezium's heartbeat comes every 10 s.
 _SILENT_S = 60.0
 
@@ -209,6 +242,8 @@ class SourceSigns:
 
     is_connector_down: bool | None = None
     is_slot_lost: bool | None = None
+    is_broken: bool | None = None
+    is_changed: bool | None = None
     heartbeat_age_s: float | None = None
 
 
@@ -219,14 +254,17 @@ class Signs:
 
     Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded,
     `calling` wait for their call, `retrying` for their next attempt. `is_stuck`: see core/lag.
+    `unread_s`: how long neither this worker nor another member of the group has owned partitions.
     """
 
     is_turning: bool
+    is_consumer_failed: bool = False
     halts: frozenset[HaltReason] = frozenset()
     down: frozenset[str] = frozenset()
     circuit: State = State.CLOSED
     pause_s: float = 0.0
     partitions: int = 0
+    unread_s: float = 0.0
     has_caught_up: bool = False
     is_stuck: bool = False
     freshness_s: float = 0.0
@@ -278,9 +316,13 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.MASS_REMOVAL: lambda signs: HaltReason.MASS_REMOVAL in signs.halts,
     Reason.THREAD_STUCK: lambda signs: not signs.is_turning,
     Reason.SLOT_LOST: lambda signs: signs.source.is_slot_lost is True,
+    Reason.DATABASE_CHANGED: lambda signs: signs.source.is_changed is True,
     Reason.CONNECTOR_FAILED: lambda signs: signs.source.is_connector_down is True,
+    Reason.SOURCE_BROKEN: lambda signs: signs.source.is_broken is True,
     Reason.POSTGRESQL_DOWN: lambda signs: POSTGRESQL in signs.down,
     Reason.KAFKA_DOWN: lambda signs: KAFKA in signs.down,
+    Reason.CONSUMER_FAILED: lambda signs: signs.is_consumer_failed,
+    Reason.UNASSIGNED: lambda signs: signs.unread_s > _UNASSIGNED_S,
     Reason.REGISTRY_DOWN: lambda signs: REGISTRY in signs.down,
     Reason.LETTERS_UNWRITABLE: lambda signs: LETTER_TOPIC in signs.down,
     # Half-open with nothing to deliver stays so until the next needed call: nothing is held up by
@@ -291,5 +333,7 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.THROTTLED: lambda signs: signs.pause_s > 0 and signs.waits,
     Reason.SOURCE_SILENT: lambda signs: (signs.source.heartbeat_age_s or 0.0) > _SILENT_S,
     Reason.NOTHING_COMMITTED: lambda signs: signs.is_stuck,
-    Reason.CATCHING_UP: lambda signs: signs.partitions > 0 and not signs.has_caught_up,
+    Reason.CATCHING_UP: lambda signs: (
+        signs.unread_s > 0 if not signs.partitions else not signs.has_caught_up
+    ),
 }

@@ -1,12 +1,16 @@
 """The mass change guard: how many more removals may be called before an operator has to say yes
 (requirement R11).
 
-A broken view, a TRUNCATE or a wrong batch job would make every mentor look gone. Only removals of
-mentors the ledger says are listed count: the first delivery of a mentor of whom nothing is known
-takes nobody off the listing that anybody knew of. Called by postgres/ledger.
+A broken view, a TRUNCATE, a wrong batch job or a rewritten mapping would make every mentor look
+gone. Every call that takes somebody off the listing counts, whatever it is about: a contact that is
+shown, may be shown, or was left shown by an older mapping. Only the first delivery of a mentor of
+whom nothing is known does not: it takes nobody off the listing that anybody knew of. Called where a
+claim is made (pipeline, library) and by postgres/ledger.
 """
 
 from dataclasses import dataclass
+
+from hlf_sync.core.model import Command, LedgerRow, Operation, Visibility
 
 _ROUNDING = 1e-9  # 0.29 * 100 is 28.999…, and 29 may go
 
@@ -32,3 +36,13 @@ def removals_allowed(policy: MassRemovalPolicy, *, removed: int, listed: int) ->
     was shown when the window began).
     """
     return max(0, max(policy.minimum, int(policy.ratio * (listed + removed) + _ROUNDING)) - removed)
+
+
+def takes_off_listing(command: Command, ledger: LedgerRow) -> bool:
+    """Whether the call may take somebody off the listing; `ledger` is what the command was decided
+    on.
+    """
+    may_be_shown = Visibility.VISIBLE in {ledger.applied, ledger.intended}
+    return command.operation is Operation.REMOVE and (
+        command.former_contact_id is not None or may_be_shown
+    )

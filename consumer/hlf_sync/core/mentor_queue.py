@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from hlf_sync.core.model import Change, MentorId
+from hlf_sync.core.model import Change, MentorId, Trigger
+from hlf_sync.core.visibility import Snapshot
 
 
 @dataclass(slots=True)
 class Entry:
     """One mentor's waiting changes and their wait. `arrived` orders by age; `looks` counts
-    evaluations that came too early for visibility.
+    evaluations that came too early for visibility. `snapshot`: what the look under way has seen.
     """
 
     mentor_id: MentorId
@@ -36,6 +37,7 @@ class Entry:
     first_attempt_ms: int | None = (
         None  # when that delivery's first call was claimed, epoch milliseconds; None before it
     )
+    snapshot: Snapshot | None = None
 
     @property
     def all_changes(self) -> list[Change]:
@@ -49,6 +51,26 @@ class Entry:
         if self.newer:
             self.changes += [change for change in self.newer if is_covered(change)]
             self.newer = [change for change in self.newer if not is_covered(change)]
+
+
+def is_seen(change: Change, snapshot: Snapshot | None) -> bool:
+    """Whether a look with this snapshot has seen the row that the change tells of. A request is
+    somebody's word, and wants a look of its own; what a snapshot of Debezium's has read has no
+    transaction.
+    """
+    return (
+        snapshot is not None
+        and change.transaction_id is not None
+        and change.trigger in _ROW_CHANGES
+        and snapshot.shows(change.transaction_id)
+    )
+
+
+_ROW_CHANGES = frozenset({Trigger.STATUS_CHANGE, Trigger.CERTIFICATION_CHANGE})
+# How long a look's snapshot is kept after its end, and of how many mentors: the rows of one
+# transaction come within moments. Never so long that a database could be restored meanwhile, whose
+# transaction ids would come again.
+_SEEN_S, _MOST_SEEN = 5.0, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +97,7 @@ class MentorQueue:
         self._later: list[tuple[float, int, MentorId]] = []  # (due_s, ticket, mentor)
         self._counter = 0
         self._last_start: OrderedDict[MentorId, float] = OrderedDict()
+        self._seen: OrderedDict[MentorId, tuple[float, Snapshot]] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
@@ -104,6 +127,15 @@ class MentorQueue:
         entry.changes.append(change)
         return False
 
+    def is_covered(self, change: Change, now_s: float) -> bool:
+        """Whether the mentor's last look, which has ended with a durable outcome, has seen what the
+        change tells: three rows of one commit are one look. It needs none of its own.
+        """
+        if change.mentor_id in self._entries:
+            return False
+        ended_s, snapshot = self._seen.get(change.mentor_id, (float("-inf"), None))
+        return now_s - ended_s < _SEEN_S and is_seen(change, snapshot)
+
     def take(self, limit: int, now_s: float) -> list[Entry]:
         """Up to `limit` mentors that are due, oldest waiting change first; they are in progress
         from now on.
@@ -121,8 +153,10 @@ class MentorQueue:
 
     def finish(self, entry: Entry, now_s: float) -> list[Change]:
         """The evaluation has a durable outcome: give back its changes, and queue the mentor again
-        when newer ones came meanwhile.
+        when newer ones came meanwhile that its look has not seen.
         """
+        snapshot, entry.snapshot = entry.snapshot, None
+        entry.absorb(lambda change: is_seen(change, snapshot))
         finished, entry.changes, entry.newer = entry.changes, entry.newer, []
         self.size -= len(finished)
         (
@@ -144,6 +178,8 @@ class MentorQueue:
         else:
             del self._entries[entry.mentor_id]
             self._remember(entry, now_s)
+            if snapshot is not None:
+                self._keep(entry.mentor_id, snapshot, now_s)
         return finished
 
     def postpone(self, entry: Entry, due_s: float, now_s: float) -> None:
@@ -152,7 +188,7 @@ class MentorQueue:
         """
         entry.changes += entry.newer
         entry.newer = []
-        entry.in_progress = False
+        entry.in_progress, entry.snapshot = False, None
         if entry.waits_since_s is None:
             entry.waits_since_s = now_s
         self._schedule(entry, due_s, now_s)
@@ -252,6 +288,12 @@ class MentorQueue:
             and now_s - next(iter(self._last_start.values())) >= self._policy.hot_gap_s
         ):
             self._last_start.popitem(last=False)
+
+    def _keep(self, mentor_id: MentorId, snapshot: Snapshot, now_s: float) -> None:
+        self._seen.pop(mentor_id, None)
+        self._seen[mentor_id] = (now_s, snapshot)
+        while len(self._seen) > _MOST_SEEN or now_s - next(iter(self._seen.values()))[0] > _SEEN_S:
+            self._seen.popitem(last=False)
 
     def _next(self) -> int:
         self._counter += 1

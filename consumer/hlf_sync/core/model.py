@@ -155,7 +155,8 @@ class Facts(NamedTuple):
     """One row of `hlf_sync.mentor_facts`: the mentor and its most recent certification that is not
     revoked.
 
-    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity.
+    `certificate_expires_s` is epoch seconds, ±inf where PostgreSQL says infinity. `is_unreadable`:
+    the view fails for this mentor, or shows what cannot be carried; then nothing else is known.
     """
 
     organization: str | None
@@ -163,6 +164,7 @@ class Facts(NamedTuple):
     certification_id: str | None = None
     certificate_expires_s: float | None = None
     certificate_status: str | None = None
+    is_unreadable: bool = False
 
 
 class LedgerState(StrEnum):
@@ -196,11 +198,36 @@ class LedgerRow(NamedTuple):
     last_error_code: str | None = None
     dead_letter_id: str | None = None
     trace_parent: str | None = None  # of the delivery that is open, where it is traced
+    refusal: str | None = None  # what Dynamics has refused: `refusal_of` contact and operation
 
     @property
     def is_in_doubt(self) -> bool:
         """Whether a call of unknown outcome is outstanding, so that `applied` proves nothing."""
         return self.intended is not None
+
+
+def refusal_of(contact_id: ContactId | None, operation: Operation) -> str:
+    """The word for 'this operation for this contact', as the ledger keeps it after a refusal."""
+    return f"{contact_id} {operation.value}"
+
+
+class Heir(NamedTuple):
+    """The mentor that a former contact is mapped to now; `ledger` is about that contact."""
+
+    facts: Facts | None
+    ledger: LedgerRow
+
+
+class Known(NamedTuple):
+    """What one statement's snapshot showed of one mentor."""
+
+    facts: Facts | None
+    ledger: LedgerRow
+    has_ledger: bool
+    contact_id: ContactId | None
+    is_remapped: bool = False  # another contact is mapped than the one that was last called for
+    former_contact_id: ContactId | None = None  # that one, while we left it visible
+    heir: Heir | None = None  # whose that one is now; None: it is mapped to no mentor
 
 
 @dataclass(slots=True, frozen=True)
@@ -216,10 +243,11 @@ class NoCall:
 
 @dataclass(slots=True, frozen=True)
 class Command:
-    """Deliver this operation."""
+    """Deliver this operation: to the mapped contact, or to a former one that we left visible."""
 
     operation: Operation
     reason: str
+    former_contact_id: ContactId | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -98,9 +98,10 @@ _NETWORK: Final = Rule(
     Course.RETRY, ErrorCode.NETWORK_ERROR, "the network's trouble", is_breaker_failure=True
 )
 _TLS: Final = Rule(
-    Course.HALT,
+    Course.POSTPONED,
     ErrorCode.NETWORK_ERROR,
-    "certificate not to be trusted: configuration, or somebody in between",
+    "certificate not trusted: a renewed CA, a wrong clock, or somebody in between",
+    is_breaker_failure=True,
 )
 _NO_TOKEN: Final = Rule(
     Course.POSTPONED, ErrorCode.NETWORK_ERROR, "the token endpoint does not answer"

@@ -9,6 +9,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import fastavro
 
@@ -115,6 +116,10 @@ def _fields(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _letter(fields: dict[str, Any]) -> DeadLetter:
+    mentor_id = fields["mentor_id"]
+    if "\0" in fields["id"] or (mentor_id and str(UUID(mentor_id)) != mentor_id.lower()):
+        message = "no id that PostgreSQL could look up: it would stop the judging of all letters"
+        raise ValueError(message)
     return DeadLetter(
         id=fields["id"],
         kind=LetterKind(fields["kind"]),

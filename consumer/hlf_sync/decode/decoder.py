@@ -97,6 +97,10 @@ class Decoder:
                         return decoded
         return self._decode_unusual(key, value, position, timestamp_ms)
 
+    def mentor_of(self, key: bytes | None) -> MentorId | None:
+        """The mentor that a key names, None where it names none."""
+        return None if key is None else mentor_of(key)
+
     def _decode_unusual(
         self, key: bytes | None, value: bytes, position: Position, timestamp_ms: int
     ) -> Decoded:

@@ -21,12 +21,16 @@ _POSTGRES_FIX = (
 )
 _ORDER = (
     database.REACH,
+    database.RELEASE,
+    database.POOLER,
     database.ROLE,
     database.CDC_ROLE,
+    database.COPY,
     database.SCHEMA,
     database.VIEW,
     source.PUBLICATION,
     source.SLOT,
+    source.TABLES,
     source.IDENTITIES,
     source.HEARTBEAT,
     fleet.CIRCUIT,
@@ -34,7 +38,8 @@ _ORDER = (
     fleet.LEADER,
     fleet.LETTERS,
 )
-EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, kafka.REACH, *kafka.TOPICS, kafka.GROUP, registry.REACH,
+EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, connect.POSITION,
+         kafka.REACH, *kafka.TOPICS, kafka.PROTOCOL, kafka.GROUP, registry.REACH,
          registry.LETTERS, dynamics.ENDS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
 
 
@@ -103,15 +108,19 @@ async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
     publication, slot = config["publication.name"], config["slot.name"]
     checks: dict[str, database.Check] = {
         database.REACH: partial(database.server, clocks=clocks),
+        database.RELEASE: database.release,
+        database.POOLER: partial(database.pooler, dsn=settings.postgres_dsn.get_secret_value()),
         database.ROLE: database.role,
         database.CDC_ROLE: partial(database.cdc_role, publication=publication),
+        database.COPY: database.cluster_copy,
         database.SCHEMA: database.schema,
         database.VIEW: database.view,
         source.PUBLICATION: partial(
             source.publication, name=publication, organization=settings.organization
         ),
         source.SLOT: partial(source.slot, name=slot),
-        source.IDENTITIES: source.identities,
+        source.TABLES: partial(source.tables, name=publication),
+        source.IDENTITIES: partial(source.identities, name=publication),
         source.HEARTBEAT: source.heartbeat,
         fleet.CIRCUIT: partial(fleet.circuit, organization=settings.organization),
         fleet.HALTS: fleet.halts,

@@ -5,8 +5,11 @@ connectors/hlf-mentor-cdc.json says?
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from psycopg import Error
+
 from hlf_sync import clients
 from hlf_sync.config.settings import Settings
+from hlf_sync.connect import recovery
 from hlf_sync.connect.connector import (
     Connector,
     Difference,
@@ -19,12 +22,23 @@ from hlf_sync.connect.connector import (
 )
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.doctor.database import connected, rows
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
+from hlf_sync.errors import DependencyError, SettingsError
 
-REACH, RUNS, CONFIG = "connect", "connect.connector", "connect.config"
+REACH, RUNS, CONFIG, POSITION = (
+    "connect",
+    "connect.connector",
+    "connect.config",
+    "connect.position",
+)
 
 _APPLY = "run `hlf-sync connector apply`"
+_LOG_END = (
+    "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position WHERE NOT"
+    " pg_is_in_recovery()"
+)
 
 
 def examination(settings: Settings) -> Examination:
@@ -33,17 +47,20 @@ def examination(settings: Settings) -> Examination:
         "look at HLF_SYNC_CONNECT_URL, …_USER, …_PASSWORD, …_CA_FILE and the Connect workers;"
         " changes wait in PostgreSQL meanwhile"
     )
-    return Examination("Kafka Connect", (REACH, RUNS, CONFIG), lambda: _look(settings), fix)
+    return Examination(
+        "Kafka Connect", (REACH, RUNS, CONFIG, POSITION), lambda: _look(settings), fix
+    )
 
 
 async def _look(settings: Settings) -> AsyncIterator[Finding]:
     if settings.connect_url is None:
-        for check in (REACH, RUNS, CONFIG):
+        for check in (REACH, RUNS, CONFIG, POSITION):
             yield skipped(check, "HLF_SYNC_CONNECT_URL is not set")
         return
     connector = wanted(settings)
     with clients.connect_rest(settings, timeout_s=ASK_S) as rest:
         status, config = await aside(lambda: _ask(rest, connector.name))
+        position = await aside(lambda: recovery.position(rest, connector.name))
     yield ok(REACH, "answers")
     yield runs(connector.name, status)
     yield (
@@ -51,6 +68,7 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
         if config is None
         else configured(compare(config, connector.config))
     )
+    yield positioned(position, await _log_end(settings))
 
 
 def wanted(settings: Settings) -> Connector:
@@ -101,6 +119,32 @@ def configured(differences: tuple[Difference, ...]) -> Finding:
     return warn(
         CONFIG, f"has drifted: {some(sentences, 2)}", f"{_APPLY} --dry-run to see all, then without"
     )
+
+
+def positioned(position: int | None, log_end: int | None) -> Finding:
+    """Whether the connector stands where there is a log; both in bytes, None: not known."""
+    if position is None or log_end is None:
+        return skipped(POSITION, "the connector has noted nothing, or PostgreSQL was not asked")
+    if position > log_end:
+        return fail(
+            POSITION,
+            f"the connector stands at {recovery.written(position)}, beyond the log's end at"
+            f" {recovery.written(log_end)}: changes committed now are passed over",
+            "the database went back: `hlf-sync connector recover`, and docs/runbook.md, 'The"
+            " database came back'",
+        )
+    return ok(POSITION, f"at {recovery.written(position)}, {log_end - position} bytes behind")
+
+
+async def _log_end(settings: Settings) -> int | None:
+    if settings.postgres_dsn is None:
+        return None
+    try:
+        async with connected(settings.postgres_dsn.get_secret_value()) as connection:
+            found = await rows(connection, _LOG_END)
+    except (DependencyError, SettingsError, Error):  # its own checks say it
+        return None
+    return int(found[0]["position"]) if found else None
 
 
 def _ask(rest: ConnectRest, name: str) -> tuple[Mapping[str, Any] | None, dict[str, str] | None]:

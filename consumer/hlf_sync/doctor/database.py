@@ -15,16 +15,21 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.clock import epoch_ms
+from hlf_sync.core.source_health import VIEW_COLUMNS
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.postgres import suitability
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 
-REACH, ROLE, CDC_ROLE, SCHEMA, VIEW = (
+REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres",
+    "postgres.release",
+    "postgres.pooler",
     "postgres.role",
     "postgres.cdc_role",
+    "postgres.cluster_copy",
     "postgres.schema",
     "postgres.view",
 )
@@ -33,18 +38,10 @@ Connection = AsyncConnection[DictRow]
 Check = Callable[[Connection], Awaitable[Finding]]
 
 _OLDEST = 150000
+# The last release of each version that mends a security fault, as of this program's release.
+_SAFE = {15: 19, 16: 15, 17: 11, 18: 6}
 _STRONG = ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb")
 _SOURCE_SQL = "an administrator runs connectors/sql/02_source.sql again"
-
-# What the worker reads of the application's (contract.md, source database).
-VIEW_COLUMNS = {
-    "mentor_id": "uuid",
-    "organization": "text",
-    "status": "text",
-    "certification_id": "uuid",
-    "certificate_expires_at": "timestamp with time zone",
-    "certificate_status": "text",
-}
 
 _SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS is_standby,
@@ -100,6 +97,7 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
             autocommit=True,
             options=options,
             application_name="hlf-sync doctor",
+            client_encoding="UTF8",
             connect_timeout=int(ASK_S),
             row_factory=dict_row,
         )
@@ -121,6 +119,7 @@ async def ask(connection: Connection, check: str, look: Check) -> Finding:
         psycopg.errors.UndefinedTable,
         psycopg.errors.InvalidSchemaName,
         psycopg.errors.UndefinedObject,
+        psycopg.errors.UndefinedFunction,
     ):
         return fail(
             check,
@@ -165,6 +164,43 @@ async def server(connection: Connection, clocks: Clocks) -> Finding:
             "ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL",
         )
     return ok(REACH, f"version {row['version']}, writable, wal_level logical")
+
+
+async def release(connection: Connection) -> Finding:
+    """Whether the server has the last security release of its version."""
+    number = (await one(connection, _SERVER))["number"]
+    version, minor = divmod(number, 10_000)
+    least = _SAFE.get(version)
+    if least is not None and minor < least:
+        return warn(
+            RELEASE,
+            f"version {version}.{minor} lacks security fixes",
+            f"update to {version}.{least} or later: same files, a restart",
+        )
+    return ok(RELEASE, f"version {version}.{minor} has every security fix known to this hlf-sync")
+
+
+async def pooler(_connection: Connection, dsn: str) -> Finding:
+    """Whether each connection is a session of its own."""
+    if await suitability.is_pooled(dsn):
+        return fail(POOLER, suitability.POOLER, suitability.POOLER_FIX)
+    return ok(POOLER, "each connection is a session of its own")
+
+
+async def cluster_copy(connection: Connection) -> Finding:
+    """R82: REPLICATION, which Debezium needs, also lets pg_basebackup in, unless pg_hba.conf says
+    otherwise.
+    """
+    may = (await one(connection, "SELECT hlf_sync.may_cdc_copy_cluster() AS may"))["may"]
+    fix = (
+        "the first lines of pg_hba.conf: `host replication hlf_cdc all reject`, then"
+        " pg_reload_conf()"
+    )
+    if may is None:
+        return warn(COPY, "whether hlf_cdc may copy the whole cluster cannot be seen here", fix)
+    if may:
+        return warn(COPY, "pg_hba.conf lets hlf_cdc copy the whole cluster (pg_basebackup)", fix)
+    return ok(COPY, "pg_hba.conf lets hlf_cdc read the log and not copy the cluster")
 
 
 async def role(connection: Connection) -> Finding:
@@ -301,6 +337,9 @@ def _strong(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 _REASONS = {
+    "unsupported startup parameter": (
+        "a pooler refuses our options: pool_mode = session, ignore_startup_parameters = options"
+    ),
     "authentication failed": "authentication failed",
     "no password supplied": "no password supplied",
     "no pg_hba.conf entry": "no pg_hba.conf entry for us",

@@ -17,7 +17,8 @@ from hlf_sync.core.verdict import Course
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, warn
-from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
+from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.errors import AuthError, SettingsError
 from hlf_sync.ports import CallResult
 
@@ -31,6 +32,10 @@ _FIX = (
 _SIGN_IN = (
     "look at HLF_SYNC_DYNAMICS_TENANT_ID, …_CLIENT_ID and the secret (its value, not its id; has it"
     " expired?); calls go on by themselves"
+)
+_TRUST = (
+    "put the authority's certificate (PEM) into the file that HLF_SYNC_DYNAMICS_CA_FILE names, or"
+    " renew the server's; a replaced file counts at once, without a restart"
 )
 _FIXES = {
     ErrorCode.AUTH_FAILURE: (
@@ -73,16 +78,18 @@ async def _look(
     yield _ends(clients.credential_days_left(settings, epoch_ms() / 1000))
     brief = settings.model_copy(update={"request_timeout_s": ASK_S})
     async with AsyncExitStack() as stack:
-        transport = _Dated(clients.open_dynamics_transport(brief, 1), clocks)
+        pooled = clients.open_dynamics_transport(brief, 1)
+        transport = _Dated(pooled, clocks)
         credentials = clients.dynamics_credentials(brief, secret_file, transport)
         client = clients.dynamics_client(brief, credentials, transport)
         stack.push_async_callback(client.aclose)
-        finding = await _token(credentials)
+        finding = await _token(credentials, pooled)
         yield finding
         if finding.fix:
             yield skipped(WHO_AM_I, f"because of {TOKEN}")
         else:
-            yield _judged(await client.who_am_i())
+            judged = _judged(await client.who_am_i())
+            yield _untrusted(WHO_AM_I, pooled) or judged
 
 
 def _missing(settings: Settings) -> str | None:
@@ -107,12 +114,24 @@ def _ends(days: float | None) -> Finding:
     return (fail if days <= _SOON_DAYS else warn)(ENDS, text, fix)
 
 
-async def _token(credentials: RenewingCredentials) -> Finding:
-    """A `TokenUnavailableError` passes: then the part does not answer."""
+def _untrusted(check: str, transport: PooledTransport) -> Finding | None:
+    """A certificate is not the credentials' fault."""
+    trouble = transport.certificate_trouble
+    return None if trouble is None else fail(check, f"certificate not trusted: {trouble}", _TRUST)
+
+
+async def _token(credentials: RenewingCredentials, transport: PooledTransport) -> Finding:
+    """A `TokenUnavailableError` passes, unless it is about a certificate: then the part does not
+    answer.
+    """
     try:
         await credentials.token()
     except AuthError as error:
         return fail(TOKEN, str(error), _SIGN_IN)
+    except TokenUnavailableError:
+        if (untrusted := _untrusted(TOKEN, transport)) is None:
+            raise
+        return untrusted
     return ok(TOKEN, "Entra ID gives one")
 
 

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.doctor import group_protocol
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
@@ -16,12 +17,26 @@ from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 
 REACH, GROUP = "kafka", "kafka.group"
+PROTOCOL = group_protocol.PROTOCOL
 # In the order of connectors/topics.json.
-TOPICS = ("kafka.changes", "kafka.dead_letters", "kafka.heartbeat", "kafka.signals")
+TOPICS = (
+    "kafka.changes",
+    "kafka.dead_letters",
+    "kafka.heartbeat",
+    "kafka.signals",
+    "kafka.proof_of_life",
+    "kafka.source",
+)
 
 _COPIES = 3
 _LEAST_RETENTION_MS = 14 * 24 * 3600 * 1000  # contract.md: fourteen days
 _APPLY = "alter it to what connectors/topics.json says"
+# Kafka can only add partitions, so no command takes the surplus away.
+_MORE = "partitions, should have"
+_MADE_ANEW = (
+    "Kafka cannot take partitions away, and mentors have moved between them: make the topic anew,"
+    " as 'The number of partitions is wrong' in connectors/README.md says; it ends with a sweep"
+)
 
 
 def examination(settings: Settings) -> Examination:
@@ -31,7 +46,11 @@ def examination(settings: Settings) -> Examination:
         " sasl.…, ssl.ca.location); workers wait meanwhile"
     )
     return Examination(
-        "Kafka", (REACH, *TOPICS, GROUP), lambda: _look(settings), fix, is_needed=True
+        "Kafka",
+        (REACH, *TOPICS, PROTOCOL, GROUP),
+        lambda: _look(settings),
+        fix,
+        is_needed=True,
     )
 
 
@@ -56,6 +75,8 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
     reports = await aside(lambda: inspect_topics(options, wanted))
     for check, topic, report in zip(TOPICS, wanted, reports, strict=True):
         yield judged(check, topic, report.differences)
+    offered = await aside(lambda: group_protocol.offered(admin))
+    yield group_protocol.judged(settings.kafka_options, offered)
     members = await aside(lambda: _members(admin, settings.kafka_group_id))
     reader = LagReader(options, settings.changes_topic, settings.kafka_group_id, admin=admin)
     lag = await reader.lag(list(range(await reader.partitions())))
@@ -77,7 +98,7 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     """Whether what differs is dangerous."""
     if not differences:
         days = int(topic.config.get("retention.ms", 0)) / 86_400_000
-        kept = f"{topic.config['cleanup.policy']} after {counted(days, 'day')}"
+        kept = topic.config["cleanup.policy"] + (f" after {counted(days, 'day')}" if days else "")
         return ok(
             check,
             f"{topic.name}: {counted(topic.partitions, 'partition')} × {topic.replicas}, {kept}",
@@ -86,6 +107,8 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
     if any("does not exist" in one for one in differences):
         return fail(check, text, "create it as connectors/topics.json says")
     is_dangerous = any(_is_dangerous(one, is_changes=check == TOPICS[0]) for one in differences)
+    if any(_MORE in one for one in differences):
+        return fail(check, text, _MADE_ANEW)
     return (fail if is_dangerous else warn)(check, text, _APPLY)
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from hlf_sync.doctor.checkup import Checkup
 from hlf_sync.doctor.finding import Finding, Verdict
@@ -25,11 +25,11 @@ def table(checkup: Checkup) -> Table:
     grid.add_column(overflow="fold")
     for finding in checkup.findings:
         colour = _COLOURS[finding.verdict]
-        text = escape(finding.text) + (
-            f"\n[bold]→[/bold] {escape(finding.fix)}" if finding.fix else ""
-        )
+        text = Text(finding.text)
+        if finding.fix:
+            text.append("\n→", "bold").append(f" {finding.fix}")
         style = "dim" if finding.verdict is Verdict.SKIPPED else None
-        grid.add_row(f"[{colour}]{finding.verdict}[/]", finding.check, text, style=style)
+        grid.add_row(Text(finding.verdict, colour), finding.check, text, style=style)
     return grid
 
 

@@ -5,60 +5,26 @@ heartbeat. Called with the sync role's connection.
 from collections.abc import Mapping
 from typing import Any
 
+from hlf_sync.core import source_health
+from hlf_sync.core.source_health import Fault, Part
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
+from hlf_sync.postgres.source_shape import read_shape
 
-PUBLICATION, SLOT, IDENTITIES, HEARTBEAT = (
+PUBLICATION, SLOT, TABLES, IDENTITIES, HEARTBEAT = (
     "source.publication",
     "source.slot",
+    "source.tables",
     "source.identities",
     "source.heartbeat",
 )
 
-_SOURCE_SQL = "an administrator runs connectors/sql/02_source.sql again"
 _LOST = "changes are lost to the stream: 'The slot is lost' in connectors/README.md"
-
-# What may leave the database; column order does not count (connectors/sql/02_source.sql).
-PUBLISHED: Mapping[str, frozenset[str]] = {
-    "app.mentor": frozenset({"id", "organization_code", "status"}),
-    "app.certification": frozenset({"id", "mentor_id", "status", "expires_at"}),
-    "hlf_sync.contact_mapping": frozenset({"mentor_id"}),
-    "hlf_sync.sync_request": frozenset({"id", "mentor_id", "triggered_by", "dead_letter_id"}),
-    "hlf_sync.cert_expiry_reminders": frozenset(
-        {
-            "mentor_id",
-            "threshold_day",
-            "certification_expiry_date",
-            "organization",
-            "certification_id",
-            "created_at",
-        }
-    ),
-    "hlf_sync.dbz_heartbeat": frozenset({"id", "ts"}),
-    "hlf_sync.dbz_signal": frozenset({"id", "type", "data"}),
-}
-IDENTIFIED_BY: Mapping[str, frozenset[str]] = {
-    "app.mentor": frozenset({"id", "organization_code", "status"}),
-    "app.certification": frozenset({"id", "mentor_id", "status"}),
-    "hlf_sync.contact_mapping": frozenset({"mentor_id"}),
-    "hlf_sync.sync_request": frozenset({"id", "mentor_id"}),
-    "hlf_sync.cert_expiry_reminders": frozenset(
-        {"mentor_id", "threshold_day", "certification_expiry_date", "organization"}
-    ),
-}
 
 # The connector writes a heartbeat every 10 s.
 _QUIET_S, _DEAD_S = 30.0, 120.0
 _MUCH_BYTES = 1 << 30
 
-_PUBLICATION = (
-    "SELECT puballtables, pubinsert AND pubupdate AND pubdelete AS is_whole, pubtruncate FROM"
-    " pg_publication WHERE pubname = %s"
-)
-_TABLES = """
-SELECT schemaname || '.' || tablename AS name, attnames::text[] AS columns, coalesce(rowfilter, '') AS filter
-  FROM pg_publication_tables WHERE pubname = %s
-"""
 # to_jsonb, because some columns came with later versions.
 _SLOT = """
 SELECT s.plugin, s.database = current_database() AS is_here, s.active, s.wal_status, to_jsonb(s)->>'invalidation_reason' AS invalidated,
@@ -66,13 +32,6 @@ SELECT s.plugin, s.database = current_database() AS is_here, s.active, s.wal_sta
        pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint AS kept_bytes, s.safe_wal_size
   FROM pg_replication_slots s WHERE s.slot_name = %s
 """
-_IDENTITY = """
-SELECT t.relreplident::text AS kind,
-       ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-              WHERE i.indrelid = t.oid AND i.indisvalid
-                AND CASE t.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END) AS columns
-  FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname || '.' || t.relname = %s
-"""  # not by regclass: that needs USAGE of the application's schema, which our role has not
 _HEARTBEAT = (
     "SELECT extract(epoch FROM now() - ts)::float8 AS age_s FROM hlf_sync.dbz_heartbeat WHERE"
     " id = 1"
@@ -83,33 +42,17 @@ async def publication(connection: Connection, name: str, organization: str) -> F
     """What leaves the database: these tables, these columns, this organisation's mentors, every
     operation.
     """
-    found = await rows(connection, _PUBLICATION, name)
-    if not found:
-        return fail(
-            PUBLICATION,
-            f"{name} does not exist",
-            "an administrator runs connectors/sql/02_source.sql",
-        )
-    if found[0]["puballtables"]:
-        return fail(
-            PUBLICATION,
-            f"{name} publishes all tables, personal columns with them",
-            f"DROP PUBLICATION {name}; {_SOURCE_SQL}",
-        )
-    tables = {row["name"]: row for row in await rows(connection, _TABLES, name)}
-    wrong = [*_columns_wrong(tables), *_filter_wrong(tables, organization)]
-    if wrong:
-        return fail(PUBLICATION, some(wrong), _SOURCE_SQL)
-    if not found[0]["is_whole"] or not found[0]["pubtruncate"]:
-        return fail(
-            PUBLICATION,
-            f"{name} leaves operations out",
-            f"{_SOURCE_SQL}; all of insert, update, delete, truncate are needed",
-        )
+    shape = await read_shape(connection, name)
+    if wrong := source_health.publication_faults(shape, name, organization):
+        return _failed(PUBLICATION, wrong)
+    tables = len(shape.publication.tables) if shape.publication else 0
     return ok(
-        PUBLICATION,
-        f"{len(tables)} tables, only the listed columns, mentors of {organization} only",
+        PUBLICATION, f"{tables} tables, only the listed columns, mentors of {organization} only"
     )
+
+
+def _failed(check: str, wrong: list[Fault]) -> Finding:
+    return fail(check, some([one.text for one in wrong]), wrong[0].fix)
 
 
 async def slot(connection: Connection, name: str) -> Finding:
@@ -161,23 +104,27 @@ def _used(name: str, row: Mapping[str, Any]) -> Finding:
     return ok(SLOT, f"active, {text}")
 
 
-async def identities(connection: Connection) -> Finding:
+async def tables(connection: Connection, name: str) -> Finding:
+    """Whether the tables behind view and publication are there, of a kind and with types that can
+    be captured, and are those that the view reads.
+    """
+    shape = await read_shape(connection, name)
+    wrong = [
+        one
+        for one in source_health.faults(shape, name, "")
+        if one.part is Part.TABLES or (one.part is Part.VIEW and "does not read" in one.text)
+    ]
+    if wrong:
+        return _failed(TABLES, wrong)
+    return ok(TABLES, "the tables behind view and publication are there, with usable types")
+
+
+async def identities(connection: Connection, name: str) -> Finding:
     """What a change's 'before' holds: without it a mentor that leaves the organisation, or a
     deleted certification, could not be told.
     """
-    wrong = []
-    for table, wanted in IDENTIFIED_BY.items():
-        found = await rows(connection, _IDENTITY, table)
-        if not found:
-            wrong.append(f"{table} does not exist")
-        elif found[0]["kind"] == "f":
-            wrong.append(f"{table} logs whole rows (FULL)")
-        elif set(found[0]["columns"]) != wanted:
-            wrong.append(
-                f"{table} is identified by {some(sorted(found[0]['columns']), 5) or 'nothing'}"
-            )
-    if wrong:
-        return fail(IDENTITIES, some(wrong), _SOURCE_SQL)
+    if wrong := source_health.identity_faults(await read_shape(connection, name)):
+        return _failed(IDENTITIES, wrong)
     return ok(IDENTITIES, "narrow indexes, as the publication needs them")
 
 
@@ -201,31 +148,6 @@ async def heartbeat(connection: Connection) -> Finding:
             "every 10 s is normal: the connector has just started, or is busy or stuck",
         )
     return ok(HEARTBEAT, text)
-
-
-def _columns_wrong(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    wrong = [f"{table} is not published" for table in PUBLISHED if table not in tables]
-    wrong += [
-        f"{table} is published, and should not be" for table in tables if table not in PUBLISHED
-    ]
-    for table, wanted in PUBLISHED.items():
-        published = set(tables[table]["columns"]) if table in tables else wanted
-        wrong += [
-            f"{table}.{column} is published, and should not be"
-            for column in sorted(published - wanted)
-        ]
-        wrong += [f"{table}.{column} is not published" for column in sorted(wanted - published)]
-    return wrong
-
-
-def _filter_wrong(tables: Mapping[str, Mapping[str, Any]], organization: str) -> list[str]:
-    if "app.mentor" not in tables:
-        return []
-    literal = "'" + organization.replace("'", "''") + "'"
-    row_filter = tables["app.mentor"]["filter"]
-    if "organization_code" in row_filter and literal in row_filter:
-        return []
-    return [f"app.mentor's row filter is {row_filter or 'missing'}, should name {literal}"]
 
 
 def _size(count: int | None) -> str:

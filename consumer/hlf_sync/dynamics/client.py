@@ -1,8 +1,8 @@
 """The Dynamics client: one operation for one contact becomes one PATCH and a verdict (requirements
 R20–R28).
 
-Called by the pipeline (`call`), by `reconcile --verify` (`read_visibility`, the one GET) and by
-`doctor` (`who_am_i`). It retries nothing but a first 401, paces nothing, logs nothing, and raises
+Called by the pipeline (`call`), by `reconcile --verify` (`read_listing`, the whole listing in pages,
+and `read_visibility`, one contact) and by `doctor` (`who_am_i`). It retries nothing but a first 401, paces nothing, logs nothing, and raises
 for nothing that the network does. Every PATCH carries `If-Match: *`: without it Dataverse creates a
 contact that it does not know.
 """
@@ -29,9 +29,19 @@ from hlf_sync.dynamics.auth.credentials import (
     TokenUnavailableError,
 )
 from hlf_sync.dynamics.contract import DynamicsContract
-from hlf_sync.dynamics.http.exchange import Exchange, exchange
+from hlf_sync.dynamics.http.exchange import MAX_BODY_BYTES, Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
-from hlf_sync.errors import AuthError
+from hlf_sync.dynamics.listing import (
+    MAX_PAGE_BYTES,
+    PREFER,
+    Page,
+    definition_address,
+    first_address,
+    is_ours,
+    page_of,
+    primary_id_of,
+)
+from hlf_sync.errors import AuthError, InvariantError
 from hlf_sync.ports import CallResult
 
 
@@ -51,6 +61,7 @@ _READ: Final = MappingProxyType(
         "User-Agent": f"hlf-sync/{_version()}",
     }
 )
+_READ_PAGE: Final = MappingProxyType({**_READ, "Prefer": PREFER})
 _WRITE: Final = MappingProxyType({**_READ, "Content-Type": "application/json", "If-Match": "*"})
 
 Confirms = Callable[[Mapping[str, object]], bool]
@@ -65,6 +76,14 @@ class VisibilityReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingReading:
+    """One page of the listing. `page` is None unless the verdict is DONE."""
+
+    result: CallResult
+    page: Page | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     """What is asked, without what differs from attempt to attempt."""
 
@@ -73,6 +92,7 @@ class _Question:
     fields: Mapping[str, str]
     body: bytes
     confirms: Confirms
+    max_bytes: int = MAX_BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,7 @@ class DynamicsClient:
         self._contract, self._credentials, self._transport = contract, credentials, transport
         self._request_timeout_s = request_timeout_s
         self._new_id, self._monotonic, self._epoch_ms = new_id, monotonic, epoch_ms
+        self._primary_id = "contactid" if contract.entity_set == "contacts" else None
         self._bodies = {operation: contract.body(operation) for operation in Operation}
 
     async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
@@ -141,6 +162,46 @@ class DynamicsClient:
         return VisibilityReading(
             result, None if read is None else self._contract.visibility_of(read[column])
         )
+
+    async def read_listing(self, address: str | None = None) -> ListingReading:
+        """Read one page of the contacts that are shown: the first, or the one that a page before
+        named. Raises `InvariantError` for an address that is not this server's listing.
+        """
+        contract, primary_id = self._contract, self._primary_id
+        if primary_id is None:
+            result, primary_id = await self._learn_primary_id()
+            if primary_id is None:
+                return ListingReading(result, None)
+        if address is not None and not is_ours(address, contract):
+            message = "the next page of the listing is elsewhere"
+            raise InvariantError(message)
+        found: list[Page] = []
+
+        def holds_rows(body: Mapping[str, object]) -> bool:
+            page = page_of(body, contract, primary_id)
+            found[:] = [] if page is None else [page]
+            return page is not None
+
+        where = address or first_address(contract, primary_id)
+        question = _Question("GET", where, _READ_PAGE, b"", holds_rows, MAX_PAGE_BYTES)
+        result, _ = await self._ask(question)
+        return ListingReading(result, found[0] if result.verdict.course is Course.DONE else None)
+
+    def is_next_page(self, address: str) -> bool:
+        """Whether a page's next link may be followed."""
+        return is_ours(address, self._contract)
+
+    async def _learn_primary_id(self) -> tuple[CallResult, str | None]:
+        """The name of the primary key, where the entity set is not `contacts`."""
+
+        def names_it(body: Mapping[str, object]) -> bool:
+            return primary_id_of(body, self._contract) is not None
+
+        address = definition_address(self._contract)
+        result, body = await self._ask(_Question("GET", address, _READ, b"", names_it))
+        read = json_object(body) if result.verdict.course is Course.DONE else None
+        self._primary_id = None if read is None else primary_id_of(read, self._contract)
+        return result, self._primary_id
 
     async def who_am_i(self) -> CallResult:
         """Ask who we are: proves host, TLS, token and application user, and writes nothing."""
@@ -183,7 +244,12 @@ class DynamicsClient:
         fields["Authorization"] = token.authorization
         fields["x-correlation-id"] = fields["x-ms-client-request-id"] = correlation_id
         request = PlainRequest(question.method, question.address, fields, question.body)
-        outcome = await exchange(self._transport, request, timeout_s=self._request_timeout_s)
+        outcome = await exchange(
+            self._transport,
+            request,
+            timeout_s=self._request_timeout_s,
+            max_bytes=question.max_bytes,
+        )
         if isinstance(outcome, TransportFailure):
             return _Attempt(NoResponse(outcome), None, correlation_id, token=token)
         return _Attempt(

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hlf_sync.errors import SettingsError
+
+_STRATEGY = "partition.assignment.strategy"
+
 
 def consumer_config(
     *, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]
@@ -10,6 +14,14 @@ def consumer_config(
     """librdkafka's settings for us; `options` (the operator's) win. Reasons: reference in
     docs/adr/0005-consumer.md.
     """
+    if options.get("group.protocol") == "classic":
+        # The consumer assigns incrementally, as the new protocol wants it.
+        options = {_STRATEGY: "cooperative-sticky", **options}
+        if options[_STRATEGY] != "cooperative-sticky":
+            raise SettingsError(
+                f"HLF_SYNC_KAFKA_OPTIONS: with group.protocol=classic, {_STRATEGY} must be"
+                " cooperative-sticky (leave it out)"
+            )
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,

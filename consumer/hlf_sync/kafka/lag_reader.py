@@ -17,6 +17,7 @@ from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from hlf_sync.core.lag import Extent
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 10
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -41,7 +42,8 @@ class LagReader:
         admin: AdminClient | None = None,
     ) -> None:
         self._config: dict[str, Any] = {"log_level": 0, **config, "error_cb": lambda _error: None}
-        self._admin = AdminClient(self._config) if admin is None else admin
+        with making_a_client():
+            self._admin = AdminClient(self._config) if admin is None else admin
         self._topic = topic
         self._group_id = group_id
 
@@ -56,7 +58,10 @@ class LagReader:
         The admin client's own request for them aborts the process when it times out while no broker
         is there (librdkafka 2.16, `rd_kafka_enq_once_del_source_return`).
         """
-        return Consumer({**self._config, "group.id": self._group_id, "enable.auto.commit": False})
+        with making_a_client():
+            return Consumer(
+                {**self._config, "group.id": self._group_id, "enable.auto.commit": False}
+            )
 
     async def partitions(self) -> int:
         """How many partitions the topic has; raises `DependencyError` when there is no broker or no

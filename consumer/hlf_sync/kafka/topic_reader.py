@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import Record
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 8
 _BATCH = 5_000
@@ -53,20 +54,21 @@ class ChangesLog:
 
     def __init__(self, options: Mapping[str, Any], topic: str, client_id: str) -> None:
         chosen = {name: value for name, value in options.items() if not name.startswith("group.")}
-        self._consumer = Consumer(
-            {
-                **chosen,
-                "client.id": client_id,
-                "group.id": client_id,  # a name that librdkafka asks for; nobody joins it
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                # fetched ahead; its default may fill 64 MB and more
-                "queued.max.messages.kbytes": 16_384,
-                "auto.offset.reset": "earliest",
-                "allow.auto.create.topics": False,
-                "error_cb": lambda _error: None,
-            }
-        )
+        with making_a_client():
+            self._consumer = Consumer(
+                {
+                    **chosen,
+                    "client.id": client_id,
+                    "group.id": client_id,  # a name that librdkafka asks for; nobody joins it
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    # fetched ahead; its default may fill 64 MB and more
+                    "queued.max.messages.kbytes": 16_384,
+                    "auto.offset.reset": "earliest",
+                    "allow.auto.create.topics": False,
+                    "error_cb": lambda _error: None,
+                }
+            )
         self._topic = topic
 
     async def __aenter__(self) -> Self:

@@ -23,7 +23,7 @@ import structlog
 
 from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.breaker import Go, Probe
-from hlf_sync.core.decide import Rules, decide, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.model import (
     Command,
     ErrorCode,
@@ -142,17 +142,17 @@ class DirectCall:
         """How it ends when facts and ledger ask for no such call; None when they do."""
         if known.contact_id is None:
             raise MentorMappingError(mentor_id)
-        if known.former_contact_id is not None:
-            return Ended(Kind.POSTPONED, "contact_replaced")  # the workers hide that one first
-        decision = decide(known.facts, known.ledger, now_s, self._policy.rules)
+        decision = due(known, known.ledger, now_s, self._policy.rules)
         match decision:
+            case Command(_, reason, former) if former is not None:
+                return Ended(Kind.POSTPONED, reason)  # the workers hide that one first
             case Command(asked) if asked is operation:
                 return None
             case Refuse(error_code):
                 raise ContractError(error_code, "the mentor's facts lie outside the contract")
             case NoCall(reason) if known.ledger.applied is operation.wanted:
                 return Ended(Kind.UNCHANGED, reason)
-            case NoCall(reason) | Command(_, reason):
+            case NoCall(reason) | Command(_, reason, _):
                 _log.warning(
                     "against_facts",
                     mentor_id=mentor_id,
@@ -203,7 +203,7 @@ class DirectCall:
         """A half-open circuit admits only its one probe."""
         probe = str(uuid4()) if isinstance(self._gate.admission(), Probe) else None
         async with answering():
-            if probe is not None and not await self._gate.take_probe(probe):
+            if probe is not None and not await self._gate.take_probe(probe, mentor_id):
                 return None
         held = await self._ledger.claim(mentor_id, operation, known, probe)
         if held is None:
@@ -224,12 +224,12 @@ class DirectCall:
         mentor_id, operation = held.claimed.mentor_id, held.operation
         reading = await self._facts.read([mentor_id])
         known = reading.mentors[mentor_id]
-        decision = decide(known.facts, held.before.ledger, reading.now_s, self._policy.rules)
-        is_same_contact = (
-            known.contact_id is not None and known.former_contact_id is None
-        )  # a former one is the workers' to hide first
+        decision = due(known, held.before.ledger, reading.now_s, self._policy.rules)
         if not (
-            isinstance(decision, Command) and decision.operation is operation and is_same_contact
+            isinstance(decision, Command)
+            and decision.operation is operation
+            and decision.former_contact_id is None  # that one is the workers' to hide first
+            and known.contact_id is not None
         ):
             await self._ledger.give_back(held)
             async with answering():
@@ -279,7 +279,10 @@ class DirectCall:
         async with answering():
             counts = self._gate.counts_attempt(held.probe)
             await self._gate.note(
-                result.verdict, probe=held.probe, started_s=held.claimed.claimed_at_s
+                result.verdict,
+                probe=held.probe,
+                started_s=held.claimed.claimed_at_s,
+                mentor_id=held.claimed.mentor_id,
             )
         conclusion = conclude(
             result.verdict,

@@ -15,7 +15,8 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from hlf_sync.core.model import MentorId, Operation, Trigger, Visibility
+from hlf_sync.core.mass_removal import takes_off_listing
+from hlf_sync.core.model import Command, MentorId, Operation, Trigger
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed
 from hlf_sync.errors import DependencyError
 from hlf_sync.ports import Delivered, Known
@@ -65,7 +66,7 @@ class DirectLedger:
         mentor is not to be had.
         """
         policy = replace(self._policy, owner=f"{self._policy.owner}-{uuid4().hex[:8]}")
-        is_counted = operation is Operation.REMOVE and known.ledger.applied is Visibility.VISIBLE
+        is_counted = takes_off_listing(Command(operation, "library"), known.ledger)
         claim = Claim(mentor_id, known.ledger.generation, operation, Trigger.MANUAL, is_counted)
         deadline_s = asyncio.get_running_loop().time() + policy.lease_s
         with reaching("PostgreSQL"):

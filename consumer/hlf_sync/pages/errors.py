@@ -26,7 +26,8 @@ _COURSES = {
         " the last one: a dead letter, `exhausted`."
     ),
     Course.POSTPONED: (
-        "Nothing was asked of Dynamics; again as soon as there is a token. No attempt counts."
+        "Nothing was asked of Dynamics; again as soon as there is a token, or trust in the"
+        " certificate. No attempt counts."
     ),
     Course.THROTTLED: (
         "The whole fleet pauses for Retry-After, and goes on more slowly. No attempt counts."

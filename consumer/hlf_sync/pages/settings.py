@@ -11,18 +11,22 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from hlf_sync.config.settings import PREFIX, SECRETS, Settings, variable
+from hlf_sync.config.kafka_options import KafkaOptions
+from hlf_sync.config.settings import IN_FILES, PREFIX, Settings, variable
 
 _HEAD = """\
 # Settings
 
 Printed by `python -m hlf_sync.pages.settings` from `consumer/hlf_sync/config/settings.py`; do not edit.
 Read from the environment first, then from `--env-file FILE`,
-or from `.env` when there is one: lines `NAME='value'`. An empty value counts as not set. A wrong one ends the command with exit code 2 and a line
+or from the file that `HLF_SYNC_ENV_FILE` names, or from `.env` when there is one: lines `NAME='value'`, comments, blank lines; anything else ends the
+command with exit code 2, the file and the line. An empty value counts as not set. A wrong one ends the command with exit code 2 and a line
 that names it; a variable with our prefix that is no setting is warned of.
 
 A **secret** may instead lie in a file named by `NAME_FILE`, which is read again whenever the secret is used (a token, a new connection, a request):
-a rotation needs no restart. While a file is unreadable the last good secret serves. No secret is ever shown, logged or put into an error.
+a rotation needs no restart. While a file is unreadable the last good secret serves. What editors
+and shells leave around a secret (line breaks, blanks, a byte order mark) is left out, and said at start. No secret is
+ever shown, logged or put into an error.
 
 | setting | default | type | meaning |
 |---|---|---|---|
@@ -41,6 +45,7 @@ _NAMES: dict[Any, str] = {
     Path: "file",
     date: "date",
     SecretStr: "**secret** text",
+    KafkaOptions: "JSON object, **may hold secrets**",
 }
 
 
@@ -52,7 +57,7 @@ def render() -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    also = f", or `{variable(name)}_FILE`" if name in SECRETS else ""
+    also = f", or `{variable(name)}_FILE`" if name in IN_FILES else ""
     return (
         f"| `{variable(name)}`{also} | {_default(field)} | {_type(field)} | {field.description} |\n"
     )
@@ -72,8 +77,6 @@ def _type(field: FieldInfo) -> str:
     kind = _plain(field.annotation)
     if get_origin(kind) is Literal:
         return " or ".join(f"`{word}`" for word in get_args(kind))
-    if get_origin(kind) is dict:
-        return "JSON object"
     bounds = [text for rule in field.metadata if (text := _bound(rule))]
     return ", ".join([_NAMES[kind], *bounds])
 

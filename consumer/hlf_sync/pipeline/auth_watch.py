@@ -3,8 +3,9 @@ the fleet, notices their repair (R48).
 
 An expired secret would otherwise be noticed by the next mentor's call, and while a token lives not
 even by that: the first refusal halts, at once. No mentor's call is used for trying: asking for a
-token shows whether the credentials are accepted. Where the token is fine and a privilege is
-missing, the halt is lifted after the wait and the next call tells. A service of the worker.
+token shows whether the credentials are accepted. Where Dynamics itself refuses us although the
+token is fine, no token lifts the halt: one probing request that Dynamics accepts does (a mentor's
+call, by delivery; where no mentor waits, the question who we are). A service of the worker.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from hlf_sync.core.model import HaltReason
 from hlf_sync.pipeline.gate import Gate
 
 _LOOK_S = 1.0
+_WHO = "who are we"
 CHECK_S = 300.0
 
 
@@ -24,6 +26,10 @@ class SignIn(Protocol):
         """Whether a token could be had, now or less than `fresh_s` ago; cheap while they are known
         to be refused and have not changed.
         """
+        ...
+
+    async def is_welcome(self) -> bool:
+        """Whether Dynamics accepts a question that writes nothing."""
         ...
 
     async def refusal(self, fresh_s: float) -> str | None:
@@ -56,13 +62,28 @@ async def _check(gate: Gate, sign_in: SignIn, check_s: float) -> None:
         await gate.changed(min(_LOOK_S, check_s))
 
 
+async def _ask_who_we_are(gate: Gate, sign_in: SignIn, retry_s: float) -> None:
+    """No mentor's call has been made for a while, so none waits."""
+    if (
+        gate.needs_proof()
+        and gate.proof_in_s(is_suspect=True) == 0.0
+        and gate.proof_overdue_s > retry_s
+        and await gate.take_proof(_WHO, None)
+        and await sign_in.is_welcome()
+    ):
+        await gate.proved()
+
+
 async def _lift(gate: Gate, sign_in: SignIn, retry_s: float) -> None:
     """Until the halt is gone. A token that was given before it proves nothing."""
-    loop = asyncio.get_running_loop()
-    halted_at_s, was_refused = loop.time(), False
+    since_s, was_refused = None, False
     while gate.is_halted(HaltReason.AUTH):
-        halted_s = loop.time() - halted_at_s
-        if await sign_in.is_accepted(halted_s):
+        if gate.auth_since_s != since_s:  # it was lifted and has come back: another halt
+            since_s, was_refused = gate.auth_since_s, False
+        halted_s = gate.database_now_s - (since_s or 0.0)
+        if gate.auth_needs_probe:
+            await _ask_who_we_are(gate, sign_in, retry_s)
+        elif await sign_in.is_accepted(halted_s):
             if was_refused or halted_s >= retry_s:
                 await gate.lift(HaltReason.AUTH)
         else:

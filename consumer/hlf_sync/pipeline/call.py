@@ -4,7 +4,7 @@ the letter if it is one, hand over.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -12,11 +12,11 @@ import structlog
 
 from hlf_sync.core.answer import NoResponse, Response, TransportFailure
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.model import ContactId, ErrorCode, HaltReason
+from hlf_sync.core.model import ContactId, ErrorCode, HaltReason, MentorId
 from hlf_sync.core.outcome import Claimed, Conclusion, conclude
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.core.retry import RetryPolicy
-from hlf_sync.core.verdict import Course, judge
+from hlf_sync.core.verdict import Course, Effect, Verdict, judge
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.job import Job, cause
 from hlf_sync.pipeline.letters import Letters
@@ -32,6 +32,8 @@ _TOKEN_PAUSE_S = 1.0
 # Timers of the loop may fire early by their resolution, a millisecond.
 _TIMER_S = 0.005
 _HIDDEN = judge(Response(HTTPStatus.NO_CONTENT))
+_ALONE = Verdict(Course.REJECTED, ErrorCode.AUTH_FAILURE, Effect.NONE)
+_MOST_REFUSED = 1_000
 
 
 @dataclass(slots=True)
@@ -50,14 +52,14 @@ class Held:
     @property
     def contact_id(self) -> ContactId | None:
         """Whom the call is about."""
-        return self.known.former_contact_id or self.known.contact_id
+        return self.job.command.former_contact_id or self.known.contact_id
 
     @property
     def is_farewell(self) -> bool:
         """Whether it is about a contact that the mentor no longer has: one that is gone is as good
         as hidden.
         """
-        return self.known.former_contact_id is not None
+        return self.job.command.former_contact_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Call:
         self._random = random
         self._tracer = tracer
         self._in_letters = 0
+        self._refused: dict[MentorId, float] = {}  # when; of privileges, by Dynamics
 
     @property
     def held_letters(self) -> int:
@@ -119,6 +122,8 @@ class Call:
             result = await self._ask(held, held.deadline_s - loop.time())
         finally:
             self._pacing.finished()
+        if self._is_refused_alone(held, result):
+            result = replace(result, verdict=_ALONE)
         verdict = result.verdict
         if verdict.course is Course.THROTTLED:
             self._pacing.throttled(loop.time(), verdict.retry_after_s, verdict.code)
@@ -136,7 +141,14 @@ class Call:
                 held.claimed, held.job.command.operation, result, conclusion, began_ns
             )
         if loop.time() < held.deadline_s - _TIMER_S:
-            await self._gate.note(verdict, probe=held.probe, started_s=held.claimed.claimed_at_s)
+            await self._gate.note(
+                verdict,
+                probe=held.probe,
+                started_s=held.claimed.claimed_at_s,
+                mentor_id=held.job.entry.mentor_id,
+                is_answered=result.http_status is not None
+                or verdict.error_code is not ErrorCode.AUTH_FAILURE,
+            )
         else:
             # A call starts only with more than its own time-out left of the lease, so this process
             # stood still (frozen, paged out): many calls end like this at once, and they say
@@ -145,6 +157,29 @@ class Call:
         letter_id = await self._write_letter(held, result, conclusion)
         self._log(held, result, conclusion)
         self._recording.put(Result(held.job.entry, _delivered(held, result, conclusion, letter_id)))
+
+    def is_suspect(self, job: Job) -> bool:
+        """Whether Dynamics has refused us at this mentor's call: whoever was not refused is the
+        better probing request.
+        """
+        return job.entry.mentor_id in self._refused
+
+    def _is_refused_alone(self, held: Held, result: CallResult) -> bool:
+        """Whether a refusal for want of a privilege concerns this contact only: it was refused
+        before, and since then Dynamics has accepted a request for another one.
+        """
+        mentor_id = held.job.entry.mentor_id
+        if result.verdict.course is not Course.HALT or result.http_status != HTTPStatus.FORBIDDEN:
+            if result.verdict.is_breaker_success:
+                self._refused.pop(mentor_id, None)
+            return False
+        refused_at_s = self._refused.pop(mentor_id, None)
+        if refused_at_s is not None and self._gate.was_proved_since(refused_at_s):
+            return True
+        self._refused[mentor_id] = held.claimed.claimed_at_s
+        while len(self._refused) > _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        return False
 
     async def _ask(self, held: Held, left_s: float) -> CallResult:
         """Never longer than the lease holds: an answer later than that is no answer."""
@@ -197,7 +232,7 @@ class Call:
         )
         self._in_letters += 1
         try:
-            await self._letters.write(letter)
+            await self._letters.write(letter, held.job.known.ledger)
         finally:
             self._in_letters -= 1
         return letter.id

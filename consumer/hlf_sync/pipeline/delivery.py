@@ -15,15 +15,16 @@ from math import inf
 from uuid import uuid4
 
 from hlf_sync.core.breaker import Go, Probe
-from hlf_sync.core.decide import Rules, next_look_s
-from hlf_sync.core.model import Command, HaltReason, Operation, Visibility
+from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.mass_removal import takes_off_listing
+from hlf_sync.core.model import Command, HaltReason, Operation
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.pipeline.call import Call, Held
 from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.job import Job, cause, due
+from hlf_sync.pipeline.job import Job, cause
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.recording import Recording, Result
 from hlf_sync.pipeline.tracer import Tracer
@@ -38,6 +39,7 @@ _AHEAD_S = 0.25
 _LEAST_AHEAD = 4
 _IDLE_S = 60.0
 _HELD_LOOK_S = 1.0
+_SOON_S = 0.01
 
 
 class Delivery:
@@ -115,9 +117,14 @@ class Delivery:
             if self.is_stopping or not self._jobs or room <= 0:
                 await _woken(self._job_waits, _HELD_LOOK_S if self._held_back else _IDLE_S)
             elif isinstance(admission, Go):
-                self._claim_soon(min(room, len(self._jobs), _CLAIM_BATCH), None)
+                self._claim_soon(
+                    [heappop(self._jobs) for _ in range(min(room, len(self._jobs), _CLAIM_BATCH))],
+                    None,
+                )
             elif isinstance(admission, Probe) and not self._claiming and not self._claimed:
                 await self._probe()
+            elif self._gate.needs_proof() and not self._claiming and not self._claimed:
+                await self._prove()
             else:
                 await self._gate.changed(self._gate.wait_s(admission))
 
@@ -131,7 +138,7 @@ class Delivery:
             wait_s = 0.0 if self.is_stopping else self._pacing.admit(loop.time())
             if wait_s == 0.0:
                 self._start(self._claimed.popleft(), loop.time())
-            elif self._gate_is_shut() or (
+            elif self._is_shut_for(self._claimed[0]) or (
                 wait_s > self._lease_s and not self._pacing.in_flight
             ):  # else a call's end makes room
                 self._release(self._claimed.popleft())
@@ -147,22 +154,47 @@ class Delivery:
         ahead = self._claiming + len(self._claimed)
         return most - ahead if ahead <= most // 2 else 0
 
-    def _gate_is_shut(self) -> bool:
-        return not isinstance(self._gate.admission(), Go | Probe)
+    def _is_shut_for(self, held: Held) -> bool:
+        is_open = isinstance(self._gate.admission(), Go | Probe)
+        return not is_open and not self._gate.is_proof(held.probe)
 
-    def _claim_soon(self, count: int, probe: str | None) -> None:
-        jobs = [heappop(self._jobs) for _ in range(count)]
-        self._claiming += count
+    def _claim_soon(self, jobs: list[Job], probe: str | None) -> None:
+        self._claiming += len(jobs)
         self._errands.start(self._claim(jobs, probe))
 
     async def _probe(self) -> None:
-        probe = str(uuid4())
-        if not await self._gate.take_probe(probe):
+        """Take the one probe for whose turn it is; it may come back, or go, while that is asked."""
+        mentor_id, wait_s = self._gate.choose_probe(
+            job.entry.mentor_id for job in sorted(self._jobs)
+        )
+        if mentor_id is None or wait_s > 0.0:
+            await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
             return
-        if self._jobs:
-            self._claim_soon(1, probe)
-        else:
+        probe = str(uuid4())
+        if not await self._gate.take_probe(probe, mentor_id):
+            await self._gate.changed(_SOON_S)
+            return
+        job = next((job for job in self._jobs if job.entry.mentor_id == mentor_id), None)
+        if job is None:
             await self._gate.abandon(probe)
+        else:
+            self._jobs.remove(job)
+            heapify(self._jobs)
+            self._claim_soon([job], probe)
+
+    async def _prove(self) -> None:
+        """Make the one request that tells whether Dynamics still refuses us: of the oldest mentor
+        that it was not refused for; where all were, of the oldest, in its time.
+        """
+        job = min(self._jobs, key=lambda job: (self._call.is_suspect(job), job.order))
+        wait_s = self._gate.proof_in_s(is_suspect=self._call.is_suspect(job))
+        proof = str(uuid4())
+        if wait_s > 0.0:
+            await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
+        elif await self._gate.take_proof(proof, job.entry.mentor_id) and job in self._jobs:
+            self._jobs.remove(job)
+            heapify(self._jobs)
+            self._claim_soon([job], proof)
 
     async def _hold_back_removals(self) -> None:
         if not self._gate.is_halted(HaltReason.MASS_REMOVAL):
@@ -224,24 +256,23 @@ class Delivery:
     ) -> None:
         """The look that counts: does what was decided still hold on facts read under the claim?"""
         known = reading.mentors[job.entry.mentor_id]
+        job.entry.snapshot = reading.snapshot
         job.entry.absorb(
             lambda change: (
                 change.transaction_id is None or reading.snapshot.shows(change.transaction_id)
             )
         )
         decision = due(known, job.known.ledger, reading.now_s, self._rules)
-        is_same_contact = (
-            known.contact_id is not None and known.former_contact_id == job.known.former_contact_id
-        )
         holds = (
             isinstance(decision, Command)
             and decision.operation is job.command.operation
-            and is_same_contact
+            and decision.former_contact_id == job.command.former_contact_id
+            and known.contact_id is not None
         )
         # After a former contact it is the new one's turn at once.
         look_s = (
             next_look_s(known.facts, reading.now_s, self._rules)
-            if known.former_contact_id is None
+            if job.command.former_contact_id is None
             else reading.now_s
         )
         held = Held(job, known, claimed, deadline_s, probe, look_s)
@@ -255,8 +286,10 @@ class Delivery:
         lease run low.
         """
         admission = self._gate.admission()
-        is_admitted = isinstance(admission, Go) or (
-            held.probe is not None and admission is not None
+        is_admitted = (
+            isinstance(admission, Go)
+            or (held.probe is not None and admission is not None)
+            or self._gate.is_proof(held.probe)
         )
         if self.is_stopping or not is_admitted or not self._call.fits(held, now_s):
             if not self.is_stopping:
@@ -300,7 +333,7 @@ async def _woken(event: asyncio.Event, timeout_s: float) -> None:
 
 def _claim_of(job: Job, tracer: Tracer | None) -> Claim:
     mentor_id, ledger = job.entry.mentor_id, job.known.ledger
-    is_counted = job.command.operation is Operation.REMOVE and ledger.applied is Visibility.VISIBLE
+    is_counted = takes_off_listing(job.command, ledger)
     trace_parent = tracer.trace_parent(mentor_id) if tracer is not None else None
     return Claim(
         mentor_id,

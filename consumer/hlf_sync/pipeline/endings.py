@@ -54,6 +54,7 @@ class Endings:
             if self._tracer is not None:
                 self._tracer.waits(entry.mentor_id)
         else:
+            entry.snapshot = None  # it has no outcome, and covers nothing
             self._queue.finish(entry, now_s)
             if self._tracer is not None:
                 self._tracer.ended(entry.mentor_id, "left")

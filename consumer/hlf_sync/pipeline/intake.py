@@ -19,6 +19,7 @@ from hlf_sync.core.model import (
     Decoded,
     Ignored,
     LetterKind,
+    MentorId,
     OutOfScope,
     Position,
     Record,
@@ -40,6 +41,10 @@ class Decodes(Protocol):
         self, key: bytes | None, value: bytes | None, position: Position, timestamp_ms: int
     ) -> Decoded:
         """Decode one record, without I/O."""
+        ...
+
+    def mentor_of(self, key: bytes | None) -> MentorId | None:
+        """The mentor that a key names, None where it names none."""
         ...
 
 
@@ -102,13 +107,13 @@ class Intake:
     def give_up(self, schema_id: int) -> None:
         """The registry has denied the schema for long enough: its records can never be read."""
         for record, position in self.parked.pop(schema_id, []):
-            self.on_undecodable(
-                record,
-                position,
-                Undecodable(
-                    "unknown_schema", "the registry knows no such schema", schema_id=schema_id
-                ),
+            found = Undecodable(
+                "unknown_schema",
+                "the registry knows no such schema",
+                mentor_id=self._decoder.mentor_of(record.key),
+                schema_id=schema_id,
             )
+            self.on_undecodable(record, position, found)
 
     def forget(self, partition: int) -> None:
         """The partition is no longer ours."""
@@ -137,6 +142,9 @@ class Intake:
         now_s: float,
     ) -> None:
         match decoded:
+            case Change() if self._queue.is_covered(decoded, now_s):
+                self._assignment.finish([position])
+                self._meter.changes("collapsed", 1)
             case Change():
                 if self._tracer is not None:
                     decoded = self._tracer.mark(decoded, record)

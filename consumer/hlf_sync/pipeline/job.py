@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from hlf_sync.core.decide import Rules, decide
 from hlf_sync.core.mentor_queue import Entry
-from hlf_sync.core.model import Command, Decision, LedgerRow, Operation, Trigger
+from hlf_sync.core.model import Command, Trigger
 from hlf_sync.ports import Known
 
 REQUESTS = frozenset({Trigger.MANUAL, Trigger.EXPIRY, Trigger.RECONCILIATION, Trigger.REPLAY})
@@ -24,15 +23,6 @@ class Job:
 
     def __lt__(self, other: "Job") -> bool:
         return self.order < other.order
-
-
-def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
-    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is
-    hidden first; the new one's turn comes next.
-    """
-    if known.former_contact_id is not None:
-        return Command(Operation.REMOVE, "contact_replaced")
-    return decide(known.facts, ledger, now_s, rules)
 
 
 def cause(entry: Entry) -> Trigger:

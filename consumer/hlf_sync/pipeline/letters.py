@@ -20,6 +20,7 @@ from hlf_sync.core.model import (
     Command,
     ErrorCode,
     HaltReason,
+    LedgerRow,
     LetterKind,
     Operation,
     Position,
@@ -101,14 +102,12 @@ class Letters:
 
     def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
+        letter = self.compose(
+            entry, known, kind, error_code, generation=known.ledger.generation + 1
+        )
         self._begin(
-            partial(
-                self._of_mentor,
-                entry,
-                self.compose(
-                    entry, known, kind, error_code, generation=known.ledger.generation + 1
-                ),
-            )
+            partial(self._of_mentor, entry, letter, known.ledger.generation),
+            is_repeat=is_repeat(known.ledger, error_code),
         )
 
     def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
@@ -123,13 +122,16 @@ class Letters:
             operation=command.operation,
             attempt_count=known.ledger.attempt_count,
         )
-        self._begin(partial(self._of_mentor, entry, letter))
+        self._begin(
+            partial(self._of_mentor, entry, letter, known.ledger.generation),
+            is_repeat=is_repeat(known.ledger, code),
+        )
 
-    async def write(self, letter: DeadLetter) -> None:
+    async def write(self, letter: DeadLetter, before: LedgerRow) -> None:
         """Return when the letter of a call is acknowledged; waits while a flood of letters is
-        halted.
+        halted. `before` is the mentor's row as the call was decided on.
         """
-        self._count()
+        self._count(is_repeat=is_repeat(before, letter.error_code))
         await self._write(letter)
 
     def succeeded(self, count: int = 1) -> None:
@@ -172,8 +174,8 @@ class Letters:
             generation=generation,
         )
 
-    def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._count()
+    def _begin(self, work: Callable[[], Awaitable[None]], *, is_repeat: bool = False) -> None:
+        self._count(is_repeat=is_repeat)
         self._waiting.append(work)
         if len(self._errands) < _AT_ONCE:
             self._errands.start(self._work_off())
@@ -182,10 +184,13 @@ class Letters:
         while self._waiting:
             await self._waiting.popleft()()
 
-    def _count(self) -> None:
+    def _count(self, *, is_repeat: bool) -> None:
         """A letter counts when it comes about: an operator's word then lets through the unreadable
-        records that wait, and counting begins anew.
+        records that wait, and counting begins anew. One that says again what an open letter of the
+        same mentor says is no news, and counts neither way.
         """
+        if is_repeat:
+            return
         reason = self._limiter.lettered()
         if reason is not None and not self._is_flood:
             self._is_flood = (
@@ -232,7 +237,7 @@ class Letters:
         self._meter.changes("dead_lettered", 1)
         self._endings.progress.set()
 
-    async def _of_mentor(self, entry: Entry, letter: DeadLetter) -> None:
+    async def _of_mentor(self, entry: Entry, letter: DeadLetter, before: int) -> None:
         if (
             self._is_halted
         ):  # what is wrong with so many is about to be mended, and then no letter is due
@@ -240,7 +245,7 @@ class Letters:
             self._endings.look_again(entry)
             return
         await self._write(letter)
-        generation, tracer = letter.generation or 0, self._tracer
+        tracer = self._tracer
         trace_parent, began_ns = (
             (tracer.trace_parent(entry.mentor_id), tracer.now_ns())
             if tracer is not None
@@ -249,7 +254,7 @@ class Letters:
         is_recorded = await patiently(
             self._dependencies,
             "PostgreSQL",
-            lambda: self._ledger.refuse(letter, generation, trace_parent),
+            lambda: self._ledger.refuse(letter, before, trace_parent),
         )
         if tracer is not None:
             tracer.recorded(entry.mentor_id, began_ns, is_recorded=is_recorded)
@@ -262,6 +267,11 @@ class Letters:
         if reason is HaltReason.DEAD_LETTER_LIMIT:
             self._is_flood = False
             self._limiter.reset()
+
+
+def is_repeat(ledger: LedgerRow, error_code: str) -> bool:
+    """Whether an open letter of the mentor says the same already."""
+    return ledger.dead_letter_id is not None and ledger.last_error_code == error_code
 
 
 _REASONS = {

@@ -19,22 +19,25 @@ _LONGEST_S = 2.0
 
 
 class Dependencies:
-    """Which dependencies do not answer at this moment, and since when (monotonic seconds): what
-    /status and /readyz show.
+    """Which dependencies do not answer at this moment, since when (monotonic seconds), and the last
+    reason heard: what /status and /readyz show.
     """
 
     def __init__(self) -> None:
         self.down: dict[str, float] = {}
+        self.reasons: dict[str, str] = {}
 
     def failed(self, what: str, reason: str, now_s: float) -> None:
         """`what` did not answer."""
         if what not in self.down:
             self.down[what] = now_s
             _log.warning("dependency_down", dependency=what, error_code=reason)
+        self.reasons[what] = reason
 
     def answered(self, what: str, now_s: float) -> None:
         """`what` answered."""
         since_s = self.down.pop(what, None)
+        self.reasons.pop(what, None)
         if since_s is not None:
             _log.info("dependency_back", dependency=what, duration_s=round(now_s - since_s, 1))
 

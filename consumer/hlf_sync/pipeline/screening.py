@@ -13,13 +13,21 @@ from functools import partial
 
 import structlog
 
-from hlf_sync.core.decide import Rules, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
-from hlf_sync.core.model import Command, LedgerState, LetterKind, MentorId, NoCall, Refuse, Trigger
+from hlf_sync.core.model import (
+    Command,
+    LedgerState,
+    LetterKind,
+    MentorId,
+    NoCall,
+    Refuse,
+    Trigger,
+    refusal_of,
+)
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
-from hlf_sync.errors import UnreadableFactsError
 from hlf_sync.pipeline.endings import Endings
-from hlf_sync.pipeline.job import REQUESTS, Job, cause, due
+from hlf_sync.pipeline.job import REQUESTS, Job, cause
 from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
@@ -38,13 +46,16 @@ _UNREADABLE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ScreeningPolicy:
-    """`worker` is this process's name, as in leases."""
+    """`worker` is this process's name, as in leases. `view_patience_s`: how long a mentor for whom
+    the view fails is waited for, seconds.
+    """
 
     rules: Rules
     worker: str
     is_shadow: bool
     max_attempts: int
     visibility: VisibilityPolicy
+    view_patience_s: float = 60.0
 
 
 class Screening:
@@ -89,39 +100,37 @@ class Screening:
     async def _look(self, entries: list[Entry]) -> None:
         mentor_ids = [entry.mentor_id for entry in entries]
         began_ns = self._tracer.now_ns() if self._tracer is not None else 0
-        reading = await patiently(self._dependencies, "PostgreSQL", lambda: self._read(mentor_ids))
-        if reading is None:
-            await self._part(entries)
-            return
+        reading = await patiently(
+            self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids)
+        )
         self._meter.evaluated(len(entries))
         now_s = asyncio.get_running_loop().time()
         settled: list[tuple[Entry, Settlement, str]] = []
         for entry in entries:
+            entry.snapshot = reading.snapshot
             known = reading.mentors[entry.mentor_id]
             if await self._is_early(entry, known, reading):
+                continue
+            if self._waits_for_view(entry, known, now_s):
                 continue
             self._meter.staged("decided", now_s - entry.due_s)
             self._decide(entry, known, reading, settled, began_ns)
         await self._settle(settled)
 
-    async def _read(self, mentor_ids: list[MentorId]) -> Reading | None:
-        try:
-            return await self._facts.read(mentor_ids)
-        except UnreadableFactsError:
-            return None
-
-    async def _part(self, entries: list[Entry]) -> None:
-        """The view fails for one of them: halve until it is alone. It waits for the view to be
-        mended, and nobody else does.
+    def _waits_for_view(self, entry: Entry, known: Known, now_s: float) -> bool:
+        """The view fails for this mentor: it waits for a while until it is mended, and nobody else
+        does. After that it is a letter.
         """
-        if len(entries) > 1:
-            half = len(entries) // 2
-            await self._look(entries[:half])
-            await self._look(entries[half:])
-            return
-        now_s = asyncio.get_running_loop().time()
-        _log.error("facts_unreadable", mentor_id=entries[0].mentor_id)
-        self._queue.postpone(entries[0], now_s + _UNREADABLE_S, now_s)
+        if known.facts is None or not known.facts.is_unreadable:
+            return False
+        if (
+            entry.waits_since_s is not None
+            and now_s - entry.waits_since_s >= self._policy.view_patience_s
+        ):
+            return False
+        _log.error("facts_unreadable", mentor_id=entry.mentor_id)
+        self._queue.postpone(entry, now_s + min(_UNREADABLE_S, self._policy.view_patience_s), now_s)
+        return True
 
     async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
         """Whether a decision now could rest on old facts, or on a ledger row that another worker is
@@ -230,12 +239,29 @@ class Screening:
                 known.contact_id is None
             ):  # never so for a former contact: another is mapped
                 self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
+            case Command() if self._is_refused_already(entry, known, decision):
+                self._endings.finish(entry, "no_call")  # its letter says so, and is open
             case Command() if self._is_spent(known):
                 self._letters.exhausted_by_crashes(entry, known, decision)
             case Command():
                 self._deliver(
                     Job(entry, known, decision, entry.arrived, asyncio.get_running_loop().time())
                 )
+
+    def _is_refused_already(self, entry: Entry, known: Known, command: Command) -> bool:
+        """Whether only a sweep asks for what Dynamics has refused for this very contact, while its
+        letter is open: nothing has changed, and thousands of refusals would be written again each
+        night. Anybody's word, a replay, a row's change or another contact does ask again.
+        """
+        ledger = known.ledger
+        return (
+            ledger.state is LedgerState.DEAD_LETTERED
+            and ledger.dead_letter_id is not None
+            and not ledger.is_in_doubt
+            and ledger.refusal
+            == refusal_of(known.former_contact_id or known.contact_id, command.operation)
+            and all(change.trigger is Trigger.RECONCILIATION for change in entry.changes)
+        )
 
     def _is_spent(self, known: Known) -> bool:
         """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,

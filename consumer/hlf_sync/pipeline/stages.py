@@ -58,6 +58,8 @@ class Policies:
     lease_s: float
     is_shadow: bool
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
+    view_patience_s: float = 60.0
+    auth_retry_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def assemble(
     """Build the stages and connect them; nothing runs yet."""
     ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
-    gate = Gate(outside.fleet, policies.breaker, dependencies)
+    gate = Gate(outside.fleet, policies.breaker, dependencies, auth_retry_s=policies.auth_retry_s)
     endings = Endings(queue, assignment, meter, tracer)
     letters = Letters(
         topic=outside.letters,
@@ -149,6 +151,7 @@ def assemble(
             policies.is_shadow,
             policies.retry.max_attempts,
             policies.visibility,
+            policies.view_patience_s,
         ),
         deliver=delivery.put,
         tracer=tracer,

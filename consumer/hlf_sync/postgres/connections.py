@@ -7,23 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from hlf_sync.errors import DependencyError
+from hlf_sync.errors import DependencyError, SettingsError
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 # Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
 # been replaced (consumer/secret_file).
 Dsn = str | Callable[[], str]
 
-# A commit of ours must not wait for a synchronous standby: the ledger would hang with it, and what
-# a failover loses is asked again.
-_OPTIONS = (
-    "-c synchronous_commit=local -c statement_timeout=30s -c"
-    " idle_in_transaction_session_timeout=30s"
-)
+# synchronous_commit stays what the operator has set: claims, intents, outcomes and letters that a
+# failover loses leave a ledger that is wrong and does not know it (docs/adr/0030).
+_OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
 # So that the server, too, soon gives up a client that vanished without a word: a leader's lock goes
 # with its connection, two hours later by default.
 _OPTIONS += (
@@ -34,6 +32,8 @@ _OPTIONS += (
 # it waits to send or to hear.
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
+    # Where the database is SQL_ASCII the driver would give bytes for text.
+    "client_encoding": "UTF8",
     "options": _OPTIONS,
     "application_name": "hlf-sync",
     "connect_timeout": 5,
@@ -44,12 +44,35 @@ _CONNECTION: dict[str, Any] = {
 }
 
 
+class Connected(AsyncConnection[TupleRow]):
+    """A connection that outlives a change of a column's type under its prepared statements: the
+    application may recreate what the view reads at any time.
+    """
+
+    async def execute(self, *arguments: Any, **options: Any) -> AsyncCursor[TupleRow]:
+        """Execute it. A statement whose plan is outdated is dropped and prepared anew; inside a
+        transaction, which is lost by then, the connection is given up.
+        """
+        try:
+            return await super().execute(*arguments, **options)
+        except errors.FeatureNotSupported as error:
+            if "cached plan" not in str(error):
+                raise
+            if self.info.transaction_status is not TransactionStatus.IDLE:
+                await self.close()
+                message = "a prepared statement is outdated"
+                raise psycopg.OperationalError(message) from error
+        await super().execute("DEALLOCATE ALL")
+        return await super().execute(*arguments, **options)
+
+
 def open_pool(dsn: Dsn, *, size: int) -> Pool:
     """Make a pool (not opened yet) whose connections commit by themselves and prepare their
     statements at once.
     """
     return AsyncConnectionPool(
         dsn,
+        connection_class=Connected,
         min_size=1,
         max_size=size,
         open=False,
@@ -63,7 +86,7 @@ def open_pool(dsn: Dsn, *, size: int) -> Pool:
 
 # Not there, or not allowed: somebody migrates, replaces the view or grants it again, and no worker
 # needs a restart. A standby answers read-only.
-_NOT_READY = (
+NOT_READY = (
     errors.InsufficientPrivilege,
     errors.InvalidSchemaName,
     errors.ReadOnlySqlTransaction,
@@ -83,18 +106,26 @@ def reaching(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _NOT_READY as error:
+    except NOT_READY as error:
         raise DependencyError(
             what, f"{type(error).__name__}: run `hlf-sync migrate`, then `hlf-sync doctor`"
         ) from error
     except (*_CUT_OFF, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if "unsupported startup parameter" in str(error):
+            raise DependencyError(
+                what, "a pooler refuses our options: see docs/runbook.md, poolers"
+            ) from error
         raise DependencyError(what, type(error).__name__) from error
 
 
 async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
     """One connection of our own, for what a pool's can't do: hold a lock, listen."""
+    try:
+        address = dsn if isinstance(dsn, str) else dsn()
+    except SettingsError as error:  # the file that it lies in is away, or cannot be read
+        raise DependencyError("PostgreSQL", "the DSN's file cannot be read") from error
     with reaching("PostgreSQL"):
-        return await AsyncConnection.connect(dsn if isinstance(dsn, str) else dsn(), **_CONNECTION)
+        return await Connected.connect(address, **_CONNECTION)
 
 
 def array(values: Iterable[object]) -> str:

@@ -2,7 +2,12 @@
 by `why` and `reconcile`; changes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow, tuple_row
 
 from hlf_sync.core.model import HaltReason
 from hlf_sync.postgres.connections import Pool, reaching
@@ -76,6 +81,18 @@ async def read(pool: Pool, organization: str) -> Surroundings:
         async with pool.connection() as connection:
             row = await (await connection.execute(_READ, {"organization": organization})).fetchone()
             halts = await (await connection.execute(_HALTS)).fetchall()
+    return _surroundings(row, halts)
+
+
+def look(connection: psycopg.Connection[Any], organization: str) -> Surroundings:
+    """The same, on an operator's connection."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_READ, {"organization": organization}).fetchone()
+        halts = cursor.execute(_HALTS).fetchall()
+    return _surroundings(row, halts)
+
+
+def _surroundings(row: TupleRow | None, halts: Sequence[TupleRow]) -> Surroundings:
     assert row is not None  # noqa: S101 - a statement without FROM gives one row
     now_s, circuit, opened_s, code, pause_until_s, has_worker = row
     return Surroundings(

@@ -6,36 +6,65 @@ worker's claim, every claim committed later re-reads facts at least as new as th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from psycopg import Connection, DataError
+from psycopg import AsyncConnection, Connection, DataError, InternalError, ProgrammingError
 from psycopg.errors import InvalidParameterValue
-from psycopg.rows import tuple_row
+from psycopg.rows import TupleRow, tuple_row
 
-from hlf_sync.core.model import ContactId, Facts, LedgerRow, LedgerState, MentorId, Visibility
+from hlf_sync.core.model import (
+    ContactId,
+    Facts,
+    Heir,
+    Known,
+    LedgerRow,
+    LedgerState,
+    MentorId,
+    Visibility,
+)
 from hlf_sync.core.visibility import Fate, Snapshot
-from hlf_sync.errors import UnreadableFactsError
-from hlf_sync.ports import Known, Reading
-from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.ports import Reading
+from hlf_sync.postgres.connections import NOT_READY, Pool, array, reaching
 
-# LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors: each row
-# is three index look-ups.
+# Words as text: the view's columns may change their type (an enum, a domain) under a prepared
+# statement. LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors:
+# each row is a few index look-ups.
 _READ = """
 SELECT extract(epoch FROM hlf_sync.now())::float8, pg_current_snapshot()::text, wanted.id::text,
-       f.mentor_id IS NOT NULL, f.organization, f.status, f.certification_id::text,
-       extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status,
+       f.mentor_id IS NOT NULL, f.organization::text, f.status::text, f.certification_id::text,
+       extract(epoch FROM f.certificate_expires_at)::float8, f.certificate_status::text,
        m.contact_id::text,
        l.contact_id <> m.contact_id,
-       CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible'
-             AND NOT EXISTS (SELECT FROM hlf_sync.contact_mapping o WHERE o.contact_id = l.contact_id) THEN l.contact_id::text END,
+       CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible' THEN l.contact_id::text END,
+       h.mentor_id IS NOT NULL, h.has_facts, h.organization::text, h.status::text, h.certification_id::text,
+       extract(epoch FROM h.certificate_expires_at)::float8, h.certificate_status::text, h.applied, h.intended, h.state,
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
-       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent
+       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent, l.refusal
   FROM unnest(%s::uuid[]) AS wanted (id)
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = wanted.id LIMIT 1) l ON true
+  LEFT JOIN LATERAL (
+    SELECT o.mentor_id, f.mentor_id IS NOT NULL AS has_facts, f.organization, f.status, f.certification_id, f.certificate_expires_at,
+           f.certificate_status, hl.applied, hl.intended, hl.state
+      FROM hlf_sync.contact_mapping o
+      LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = o.mentor_id LIMIT 1) f ON true
+      LEFT JOIN hlf_sync.mentor_ledger hl ON hl.mentor_id = o.mentor_id AND hl.contact_id = o.contact_id
+     WHERE l.contact_id <> m.contact_id AND l.applied = 'visible' AND o.contact_id = l.contact_id LIMIT 1) h ON true
 """
+
+# For a mentor whose row in the view cannot be computed or carried.
+_VIEW = "(SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1)"
+_NO_VIEW = """(SELECT NULL::uuid AS mentor_id, NULL AS organization, NULL AS status, NULL::uuid AS certification_id,
+                          NULL::timestamptz AS certificate_expires_at, NULL AS certificate_status)"""
+_VIEW_OF_HEIR = _VIEW.replace("wanted.id", "o.mentor_id")
+_READ_WITHOUT_VIEW = _READ.replace(_VIEW, _NO_VIEW).replace(_VIEW_OF_HEIR, _NO_VIEW)
+# What the view can bring about for one mentor: a computation that fails, a function that raises, a
+# sub-select with two rows, a text that is none in the connection's encoding.
+_UNREADABLE = (DataError, ProgrammingError, InternalError, UnicodeError)
+_BLANK = Facts(None, None, is_unreadable=True)
 
 _NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
 
@@ -51,16 +80,32 @@ class FactsView:
         self._pool = pool
 
     async def read(self, mentor_ids: Sequence[MentorId]) -> Reading:
-        """Read facts, ledger row and mapping of each mentor in one statement. Raises
-        `UnreadableFactsError` when the view fails for one of them.
+        """Read facts, ledger row and mapping of each mentor in one statement. Where the view fails
+        for some of them, the batch is halved until they are found, and their facts say so.
         """
-        try:
-            with reaching("PostgreSQL"):
-                async with self._pool.connection() as connection:
-                    cursor = await connection.execute(_READ, (array(mentor_ids),))
-                    return _reading(await cursor.fetchall())
-        except DataError as error:
-            raise UnreadableFactsError(type(error).__name__) from error
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                try:
+                    return await _read(connection, _READ, mentor_ids)
+                except NOT_READY:
+                    raise
+                except _UNREADABLE:
+                    return await self._part(connection, mentor_ids)
+
+    async def _part(
+        self, connection: AsyncConnection[TupleRow], mentor_ids: Sequence[MentorId]
+    ) -> Reading:
+        if len(mentor_ids) == 1:
+            reading = await _read(connection, _READ_WITHOUT_VIEW, mentor_ids)
+            return _without_facts(reading)
+        half = len(mentor_ids) // 2
+        readings: list[Reading] = []
+        for part in (mentor_ids[:half], mentor_ids[half:]):
+            try:
+                readings.append(await _read(connection, _READ, part))
+            except _UNREADABLE:
+                readings.append(await self._part(connection, part))
+        return _joined(*readings)
 
     async def ping(self) -> None:
         """Raise `DependencyError` unless the view can be read: the database is there, and so are
@@ -86,8 +131,43 @@ class FactsView:
 
 def read_now(connection: Connection[Any], mentor_ids: Sequence[MentorId]) -> Reading:
     """The same for a command that has a connection of its own. At least one mentor."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        return _reading(cursor.execute(_READ, (array(mentor_ids),)).fetchall())
+    try:
+        return _read_now(connection, _READ, mentor_ids)
+    except NOT_READY:
+        raise
+    except _UNREADABLE:
+        if len(mentor_ids) == 1:
+            return _without_facts(_read_now(connection, _READ_WITHOUT_VIEW, mentor_ids))
+    half = len(mentor_ids) // 2
+    return _joined(read_now(connection, mentor_ids[:half]), read_now(connection, mentor_ids[half:]))
+
+
+def _read_now(
+    connection: Connection[Any], statement: str, mentor_ids: Sequence[MentorId]
+) -> Reading:
+    # A transaction of its own (a savepoint, where there is one): a view that fails ends no other.
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(statement.encode(), (array(mentor_ids),)).fetchall()
+        return _reading(rows)
+
+
+async def _read(
+    connection: AsyncConnection[TupleRow], statement: str, mentor_ids: Sequence[MentorId]
+) -> Reading:
+    cursor = await connection.execute(statement.encode(), (array(mentor_ids),))
+    return _reading(await cursor.fetchall())
+
+
+def _without_facts(reading: Reading) -> Reading:
+    return replace(
+        reading,
+        mentors={name: known._replace(facts=_BLANK) for name, known in reading.mentors.items()},
+    )
+
+
+def _joined(first: Reading, second: Reading) -> Reading:
+    """Both as of the first: what its snapshot shows, the second's shows as well."""
+    return replace(first, mentors={**first.mentors, **second.mentors})
 
 
 def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
@@ -96,30 +176,32 @@ def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
 
 
 def _known(row: Sequence[Any]) -> Known:
-    (
-        found,
-        organization,
-        status,
-        certification_id,
-        expires_s,
-        certificate_status,
-        contact_id,
-        is_remapped,
-        former,
-        has_ledger,
-        *ledger,
-    ) = row
-    facts = (
-        Facts(organization, status, certification_id, expires_s, certificate_status)
-        if found
-        else None
-    )
+    contact_id, is_remapped, former_contact_id, *heir = row[6:19]
+    has_ledger, *ledger = row[19:]
     known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
-    contact, former_contact = (
+    return Known(
+        _facts(row[:6]),
+        known_row,
+        has_ledger,
         ContactId(contact_id) if contact_id else None,
-        ContactId(former) if former else None,
+        bool(is_remapped),
+        ContactId(former_contact_id) if former_contact_id else None,
+        _heir(heir),
     )
-    return Known(facts, known_row, has_ledger, contact, bool(is_remapped), former_contact)
+
+
+def _facts(row: Sequence[Any]) -> Facts | None:
+    found, *columns = row
+    return Facts(*columns) if found else None
+
+
+def _heir(row: Sequence[Any]) -> Heir | None:
+    is_mapped, *rest = row
+    if not is_mapped:
+        return None
+    applied, intended, state = rest[6:]
+    ledger = _ledger((applied, intended, state), is_remapped=False) if state else _NO_ROW
+    return Heir(_facts(rest[:6]), ledger)
 
 
 def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:

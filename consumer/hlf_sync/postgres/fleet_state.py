@@ -6,7 +6,7 @@ only if nobody moved it meanwhile.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from hlf_sync.core import breaker
 from hlf_sync.core.breaker import BreakerPolicy, Circuit, State
-from hlf_sync.core.model import HaltReason
+from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import Pool, reaching
 
@@ -22,24 +22,41 @@ _READ = """
 SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt),
        c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
-       extract(epoch FROM c.closed_at)::float8, c.version
+       extract(epoch FROM c.closed_at)::float8, c.suspects, extract(epoch FROM c.proved_at)::float8,
+       h.since, h.probe_after, c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
+  LEFT JOIN LATERAL (SELECT extract(epoch FROM since)::float8 AS since, extract(epoch FROM probe_after)::float8 AS probe_after
+                       FROM hlf_sync.halt WHERE reason = 'auth') h ON true
 """
 
 _WRITE = """
 INSERT INTO hlf_sync.circuit AS c (organization, state, failure_count, opened_at, last_error_code, probe_owner, probe_until,
-                                   retry_after_until, closed_at, version)
+                                   retry_after_until, closed_at, suspects, version)
 VALUES (%(organization)s, %(state)s, %(failure_count)s, to_timestamp(%(opened_at_s)s), %(last_error_code)s, %(probe_owner)s,
-        to_timestamp(%(probe_until_s)s), to_timestamp(%(retry_after_until_s)s), to_timestamp(%(closed_at_s)s), %(version)s + 1)
+        to_timestamp(%(probe_until_s)s), to_timestamp(%(retry_after_until_s)s), to_timestamp(%(closed_at_s)s), %(suspects)s, %(version)s + 1)
 ON CONFLICT (organization) DO UPDATE
    SET state = excluded.state, failure_count = excluded.failure_count, opened_at = excluded.opened_at,
        last_error_code = excluded.last_error_code, probe_owner = excluded.probe_owner, probe_until = excluded.probe_until,
-       retry_after_until = excluded.retry_after_until, closed_at = excluded.closed_at, version = excluded.version
+       retry_after_until = excluded.retry_after_until, closed_at = excluded.closed_at, suspects = excluded.suspects,
+       version = excluded.version
  WHERE c.version = %(version)s
 RETURNING version
 """
 
-_HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, %s) ON CONFLICT (reason) DO NOTHING"
+# A halt that a token would lift becomes one that a probing request must lift, and not the other way.
+_HALT = """
+INSERT INTO hlf_sync.halt AS h (reason, detail, probe_after) VALUES (%s, %s, CASE WHEN %s THEN now() END)
+ON CONFLICT (reason) DO UPDATE SET detail = excluded.detail, probe_after = excluded.probe_after
+ WHERE h.probe_after IS NULL AND excluded.probe_after IS NOT NULL
+"""
+_PROOF = """
+UPDATE hlf_sync.halt SET probe_after = now() + make_interval(secs => %s) WHERE reason = 'auth' AND probe_after <= now() RETURNING reason
+"""
+_PROVED = """
+WITH gone AS (DELETE FROM hlf_sync.halt WHERE reason = 'auth')
+INSERT INTO hlf_sync.circuit AS c (organization, proved_at) VALUES (%s, clock_timestamp())
+ON CONFLICT (organization) DO UPDATE SET proved_at = excluded.proved_at
+"""
 _LIFT = "DELETE FROM hlf_sync.halt WHERE reason = %s"
 
 
@@ -57,13 +74,14 @@ class FleetTable:
         """
         return await self._move(lambda circuit, now_s: breaker.cooled(circuit, self._policy, now_s))
 
-    async def take_probe(self, owner: str) -> Fleet:
+    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
         """Try to become the one probe of a half-open circuit; the answer's `probe_owner` says who
         is.
         """
         return await self._move(
             lambda circuit, now_s: (
-                breaker.take_probe(circuit, self._policy, owner, now_s) or circuit
+                breaker.take_probe(circuit, self._policy, owner, now_s, mentor_id=mentor_id)
+                or circuit
             )
         )
 
@@ -74,7 +92,12 @@ class FleetTable:
         )
 
     async def failed(
-        self, owner: str | None, started_s: float, error_code: str, retry_after_s: float | None
+        self,
+        owner: str | None,
+        started_s: float,
+        error_code: str,
+        retry_after_s: float | None,
+        mentor_id: MentorId,
     ) -> Fleet:
         """A call failed in a way that counts for the breaker."""
         return await self._move(
@@ -85,13 +108,14 @@ class FleetTable:
                 now_s,
                 error_code=error_code,
                 started_s=started_s,
+                mentor_id=mentor_id,
                 retry_after_s=retry_after_s,
             )
         )
 
     async def abandoned(self, owner: str) -> Fleet:
         """The probe came to no judgement."""
-        return await self._move(lambda circuit, _now_s: breaker.abandoned(circuit, owner))
+        return await self._move(lambda circuit, now_s: breaker.abandoned(circuit, owner, now_s))
 
     async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
         """Dynamics asked for a pause of everybody."""
@@ -99,9 +123,20 @@ class FleetTable:
             lambda circuit, now_s: breaker.throttled(circuit, now_s + retry_after_s, owner)
         )
 
-    async def halt(self, reason: HaltReason, detail: str) -> Fleet:
+    async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
         """Stop calls for everybody."""
-        await self._execute(_HALT, (reason.value, detail))
+        await self._execute(_HALT, (reason.value, detail, needs_probe))
+        return await self.read()
+
+    async def take_proof(self, wait_s: float) -> bool:
+        """Whether this caller may make the one probing request; the next one `wait_s` later."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                return await (await connection.execute(_PROOF, (wait_s,))).fetchone() is not None
+
+    async def proved(self) -> Fleet:
+        """Dynamics accepted the probing request: the halt is lifted."""
+        await self._execute(_PROVED, (self._organization,))
         return await self.read()
 
     async def lift(self, reason: HaltReason) -> Fleet:
@@ -119,22 +154,28 @@ class FleetTable:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 while True:
-                    now_s, halts, circuit, version = await self._read(connection)
-                    moved = move(circuit, now_s)
-                    if moved is circuit or await self._write(connection, moved, version):
-                        return Fleet(moved, halts, now_s)
+                    fleet, version = await self._read(connection)
+                    moved = move(fleet.circuit, fleet.now_s)
+                    if moved is fleet.circuit or await self._write(connection, moved, version):
+                        return replace(fleet, circuit=moved)
 
-    async def _read(
-        self, connection: AsyncConnection[TupleRow]
-    ) -> tuple[float, frozenset[HaltReason], Circuit, int]:
+    async def _read(self, connection: AsyncConnection[TupleRow]) -> tuple[Fleet, int]:
         row = await (await connection.execute(_READ, (self._organization,))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
-        now_s, halts, state, *rest, version = row
+        now_s, halts, state, *rest, suspects, proved_at_s, since_s, probe_after_s, version = row
         circuit = Circuit(State(state), *rest) if state else Circuit()
-        return now_s, frozenset(map(HaltReason, halts)), circuit, version or 0
+        circuit = replace(circuit, suspects=tuple(suspects or ()))
+        reasons = frozenset(map(HaltReason, halts))
+        fleet = Fleet(circuit, reasons, now_s, since_s, probe_after_s, proved_at_s)
+        return fleet, version or 0
 
     async def _write(
         self, connection: AsyncConnection[TupleRow], circuit: Circuit, version: int
     ) -> bool:
-        values = {**asdict(circuit), "organization": self._organization, "version": version}
+        values = {
+            **asdict(circuit),
+            "suspects": list(circuit.suspects),
+            "organization": self._organization,
+            "version": version,
+        }
         return await (await connection.execute(_WRITE, values)).fetchone() is not None

@@ -128,15 +128,35 @@ class Ledger:
                             connection, [d for d in letters if d.claimed.mentor_id in recorded]
                         )
                         await connection.execute(sql.RESOLVE, (healed,))
-                lost = [
-                    d.claimed.mentor_id
-                    for d in deliveries
-                    if d.claimed.mentor_id not in recorded
-                    and d.conclusion.ending is not Ending.RELEASED
-                ]
-                if lost:
-                    await connection.execute(sql.LOST, (lost,))
+                if len(recorded) < len(deliveries):
+                    await self._lose(
+                        connection, [d for d in deliveries if d.claimed.mentor_id not in recorded]
+                    )
                 return recorded
+
+    async def _lose(
+        self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
+    ) -> None:
+        """These lost their claim before they were recorded."""
+        lost = sorted(
+            (d for d in deliveries if d.conclusion.ending is not Ending.RELEASED),
+            key=attrgetter("claimed.mentor_id"),
+        )
+        if lost:
+            values = {
+                "owner": self._policy.owner,
+                "late_s": self._policy.late_effect_s,
+                "mentors": array(d.claimed.mentor_id for d in lost),
+                "late": array(d.conclusion.ending is Ending.LATE for d in lost),
+            }
+            await connection.execute(sql.LOST, values)
+        released = [
+            d.claimed.mentor_id for d in deliveries if d.conclusion.ending is Ending.RELEASED
+        ]
+        if released:
+            await connection.execute(
+                sql.RELINQUISH, {"owner": self._policy.owner, "mentors": array(released)}
+            )
 
     async def _record(
         self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
@@ -226,12 +246,16 @@ class Ledger:
                 return settled
 
     async def refuse(
-        self, letter: DeadLetter, generation: int, trace_parent: str | None = None
+        self, letter: DeadLetter, before: int, trace_parent: str | None = None
     ) -> bool:
-        """Record a dead letter that needed no claim; `generation` is the letter's own."""
+        """Record a dead letter that needed no claim; `before` is the generation that it was decided
+        on.
+        """
         values = {
             "mentor": letter.mentor_id,
-            "generation": generation,
+            "generation": letter.generation or 0,
+            "before": before,
+            "attempts": letter.attempt_count,
             "code": letter.error_code,
             "letter": letter.id,
             "trigger": letter.triggered_by and letter.triggered_by.value,
@@ -299,18 +323,16 @@ class Ledger:
                 return cursor.rowcount
 
     async def note_failure(self, letter: DeadLetter) -> None:
-        """Note a dead letter about an unreadable record whose key names a mentor; the ledger row is
-        another matter (the scheduler resolves it).
+        """Note a dead letter about an unreadable record whose key names a mentor, and ask for a
+        look at that mentor; the ledger row is another matter (the scheduler resolves it).
         """
+        values = {
+            "mentor": letter.mentor_id,
+            "code": letter.error_code,
+            "attempts": letter.attempt_count,
+            "letter": letter.id,
+            "owner": self._policy.owner,
+        }
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                await connection.execute(
-                    sql.FAIL,
-                    (
-                        [letter.mentor_id],
-                        [None],
-                        [letter.error_code],
-                        [letter.attempt_count],
-                        [letter.id],
-                    ),
-                )
+                await connection.execute(sql.FAIL_UNREAD, values)

@@ -6,7 +6,8 @@ here decides what to do then.
 """
 
 # A crashed owner's call may have begun as late as its lease's end, so its late effect counts from
-# there.
+# there. The same claim again (its COMMIT was never answered) is the same claim: its generation is
+# there already, under this owner's lease, and nothing is counted twice.
 CLAIM = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation, lease_owner, lease_until, attempt_count,
                                          triggered_by, removal_at, removal_confirmed, trace_parent)
@@ -18,8 +19,9 @@ SELECT mentor_id, intended, 'in_doubt', generation, %(owner)s, now() + make_inte
 ON CONFLICT (mentor_id) DO UPDATE
    SET intended = excluded.intended, state = 'in_doubt', generation = excluded.generation,
        lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,
-       attempt_count = CASE WHEN l.state IN ('pending', 'in_doubt') THEN l.attempt_count + 1 ELSE 1 END,
-       doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
+       attempt_count = CASE WHEN l.generation = excluded.generation THEN l.attempt_count
+                            WHEN l.state IN ('pending', 'in_doubt') THEN l.attempt_count + 1 ELSE 1 END,
+       doubt_until = CASE WHEN l.lease_owner IS NULL OR l.generation = excluded.generation THEN l.doubt_until
                           ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
        triggered_by = excluded.triggered_by, removal_at = coalesce(excluded.removal_at, l.removal_at),
        removal_confirmed = CASE WHEN excluded.removal_at IS NULL OR l.removal_at > now() - make_interval(secs => %(window_s)s)
@@ -27,8 +29,9 @@ ON CONFLICT (mentor_id) DO UPDATE
        trace_parent = CASE WHEN l.state IN ('pending', 'in_doubt', 'dead_lettered') THEN coalesce(excluded.trace_parent, l.trace_parent)
                            ELSE excluded.trace_parent END,
        updated_at = now()
- WHERE l.generation = excluded.generation - 1
-   AND (l.lease_until IS NULL OR l.lease_until <= now() OR l.lease_owner = excluded.lease_owner)
+ WHERE (l.generation = excluded.generation - 1
+        AND (l.lease_until IS NULL OR l.lease_until <= now() OR l.lease_owner = excluded.lease_owner))
+    OR (l.generation = excluded.generation AND l.lease_owner = excluded.lease_owner)
 RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now())::float8
 """
 
@@ -36,7 +39,8 @@ RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now()):
 _IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
 
 # One statement: the ledger rows that are still ours, and the attempts of all (an attempt happened
-# even when the lease was lost).
+# even when the lease was lost). The same record again (its COMMIT was never answered) finds its
+# generation recorded, and changes nothing.
 RECORD = f"""
 WITH w AS (
   SELECT * FROM unnest(%(mentors)s::uuid[], %(generations)s::bigint[], %(endings)s::text[], %(states)s::text[], %(wanted)s::text[],
@@ -47,13 +51,15 @@ WITH w AS (
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
           reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
           contact_id)
+), known AS (
+  SELECT l.mentor_id FROM hlf_sync.mentor_ledger l JOIN w USING (mentor_id) WHERE l.recorded_generation = w.generation
 ), attempted AS (
   INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
                                          outcome, error_code, http_status, correlation_id, reason, certification_id)
   SELECT mentor_id, generation, attempt_number, operation, triggered_by, now() - make_interval(secs => duration_ms / 1000.0),
          duration_ms, ending, error_code, http_status, correlation_id, reason, certification_id
-    FROM w WHERE ending <> 'released'
-)
+    FROM w WHERE ending <> 'released' AND mentor_id NOT IN (SELECT mentor_id FROM known)
+), recorded AS (
 UPDATE hlf_sync.mentor_ledger l
    SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
        contact_id = CASE WHEN w.ending = 'applied' THEN w.contact_id ELSE l.contact_id END,
@@ -69,21 +75,36 @@ UPDATE hlf_sync.mentor_ledger l
        attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
        last_error_code = CASE WHEN w.ending = 'released' THEN l.last_error_code ELSE w.error_code END,
        dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
+       refusal = CASE WHEN w.ending = 'applied' THEN NULL WHEN w.ending = 'refused' AND w.letter_id IS NOT NULL
+                      THEN w.contact_id || ' ' || w.operation ELSE l.refusal END,
        trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL
                            WHEN w.ending = 'released' AND w.before_state IN ('in_sync', 'out_of_scope') THEN NULL ELSE l.trace_parent END,
-       lease_owner = NULL, lease_until = NULL, updated_at = now()
+       recorded_generation = w.generation, lease_owner = NULL, lease_until = NULL, updated_at = now()
   FROM w
  WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.lease_owner = %(owner)s
-RETURNING l.mentor_id::text
+RETURNING l.mentor_id
+)
+SELECT mentor_id::text FROM recorded UNION SELECT mentor_id::text FROM known
 """  # noqa: S608 - a constant of ours
 
 # A call that ended outside its lease may have changed what Dynamics shows after the next owner's
-# call: everybody looks again.
+# call: everybody looks again. The doubt has a generation of its own: a claim, a release or a letter
+# that rests on an older look would erase it. A lease that is still ours ends with our call.
 LOST = """
-UPDATE hlf_sync.mentor_ledger
-   SET reevaluate_at = now(), intended = coalesce(intended, applied, 'hidden'),
-       doubt_until = greatest(doubt_until, now()), state = CASE state WHEN 'in_sync' THEN 'in_doubt' ELSE state END, updated_at = now()
- WHERE mentor_id = ANY (%s::uuid[])
+UPDATE hlf_sync.mentor_ledger l
+   SET generation = l.generation + 1, reevaluate_at = now(), intended = coalesce(l.intended, l.applied, 'hidden'),
+       doubt_until = greatest(l.doubt_until, now() + make_interval(secs => CASE WHEN w.is_late THEN %(late_s)s ELSE 0 END)),
+       state = CASE WHEN l.state IN ('in_sync', 'out_of_scope') THEN 'in_doubt' ELSE l.state END,
+       lease_owner = CASE WHEN l.lease_owner = %(owner)s THEN NULL ELSE l.lease_owner END,
+       lease_until = CASE WHEN l.lease_owner = %(owner)s THEN NULL ELSE l.lease_until END, updated_at = now()
+  FROM unnest(%(mentors)s::uuid[], %(late)s::bool[]) AS w (mentor_id, is_late)
+ WHERE l.mentor_id = w.mentor_id
+"""
+
+# Nothing was called under a claim that somebody's doubt has overtaken: only the lease ends.
+RELINQUISH = """
+UPDATE hlf_sync.mentor_ledger SET lease_owner = NULL, lease_until = NULL, attempt_count = greatest(attempt_count - 1, 0), updated_at = now()
+ WHERE mentor_id = ANY (%(mentors)s::uuid[]) AND lease_owner = %(owner)s
 """
 
 RESOLVE = (
@@ -95,6 +116,17 @@ FAIL = """
 INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, certification_id, error_code, retry_count, dead_letter_id)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
 ON CONFLICT (dead_letter_id) DO NOTHING
+"""
+
+# A letter about a record that nobody can read, whose key names a mentor: the mentor is looked at,
+# once for each letter, so that what the record would have told is not lost.
+FAIL_UNREAD = """
+WITH failed AS (
+  INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id)
+  VALUES (%(mentor)s, %(code)s, %(attempts)s, %(letter)s) ON CONFLICT (dead_letter_id) DO NOTHING RETURNING mentor_id
+)
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
+SELECT mentor_id, 'reconciliation', %(owner)s, 'unreadable record' FROM failed
 """
 
 # A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that
@@ -123,6 +155,9 @@ ON CONFLICT (mentor_id) DO UPDATE
 RETURNING mentor_id::text
 """
 
+# Decided on the row of `before`, or the same letter again (its COMMIT was never answered). One that
+# stands for attempts is due only while these attempts are the mentor's: it may have been delivered
+# meanwhile without another claim.
 REFUSE = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent)
 VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s)
@@ -132,7 +167,9 @@ ON CONFLICT (mentor_id) DO UPDATE
        doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
                           ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
        lease_owner = NULL, lease_until = NULL, updated_at = now()
- WHERE l.generation IN (excluded.generation - 1, excluded.generation) AND (l.lease_until IS NULL OR l.lease_until <= now())
+ WHERE (l.generation = %(before)s AND (%(attempts)s = 0 OR l.attempt_count = %(attempts)s)
+        OR l.generation = excluded.generation AND l.dead_letter_id = excluded.dead_letter_id)
+   AND (l.lease_until IS NULL OR l.lease_until <= now())
 RETURNING mentor_id
 """
 

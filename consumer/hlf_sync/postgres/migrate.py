@@ -152,7 +152,10 @@ def _connect(dsn: str) -> Connection[TupleRow]:
         ) from None  # libpq's text would quote it, password and all
     try:
         return psycopg.connect(
-            dsn, connect_timeout=_CONNECT_TIMEOUT_S, application_name="hlf-sync migrate"
+            dsn,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name="hlf-sync migrate",
+            client_encoding="UTF8",
         )
     except psycopg.OperationalError as error:
         raise DependencyError("PostgreSQL", _reason(error)) from error

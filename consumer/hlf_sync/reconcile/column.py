@@ -1,4 +1,4 @@
-"""`--verify`: reads the one column in Dynamics, at the pace that the workers leave, and only while
+"""`--verify`: reads Dynamics (the listing in pages, single contacts by one), at the pace that the workers leave, and only while
 circuit and halts let calls pass.
 
 Reads are diagnostics: they never open the circuit and never halt the fleet; only a 429 is passed
@@ -7,14 +7,15 @@ read. What could not be read is told, never guessed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from hlf_sync.core.model import ContactId, ErrorCode, MentorId, Visibility
+from hlf_sync.core.model import ContactId, ErrorCode, Visibility
 from hlf_sync.core.pacing import Pacing, PacingPolicy
-from hlf_sync.core.verdict import Course
-from hlf_sync.dynamics.client import DynamicsClient, VisibilityReading
-from hlf_sync.ports import FleetPort
+from hlf_sync.core.verdict import Course, Verdict
+from hlf_sync.dynamics.client import DynamicsClient
+from hlf_sync.ports import CallResult, FleetPort
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.delivery_blockers import Surroundings
 
@@ -28,6 +29,27 @@ _LOOK_S = 1.0
 _PAUSE_S = 5.0
 # Even beside a busy fleet something is read.
 _LEAST_SHARE = 0.1
+
+
+_FINAL = frozenset({Course.DONE, Course.REJECTED})
+PRIVILEGE_DENIED = 0x80040220
+NO_PRIVILEGE = (
+    "the application user may not read contacts: `--verify` needs the privilege prvReadContact for"
+    ' the whole organization (docs/runbook.md, "Verifying against Dynamics")'
+)
+
+
+class Answered(Protocol):
+    """What every read's answer has."""
+
+    @property
+    def result(self) -> CallResult:
+        """The verdict, and what it rests on."""
+        ...
+
+
+Asked = TypeVar("Asked", bound=Answered)
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +96,9 @@ class Column:
         self._pacing = Pacing(self.policy.pace)
 
     async def read(
-        self, wanted: Sequence[tuple[MentorId, ContactId]], progress: Callable[[int], None]
-    ) -> dict[MentorId, Reading]:
-        """Read them all, or say of each why not."""
+        self, wanted: Sequence[tuple[Key, ContactId]], progress: Callable[[int], None]
+    ) -> dict[Key, Reading]:
+        """Read them all, one by one, or say of each why not."""
         room = asyncio.Semaphore(self.policy.pace.concurrency)
 
         async def one(contact_id: ContactId) -> Reading:
@@ -91,40 +113,42 @@ class Column:
         finally:
             for task in tasks:
                 task.cancel()
-        return {
-            mentor_id: reading for (mentor_id, _), reading in zip(wanted, readings, strict=True)
-        }
+        return {key: reading for (key, _), reading in zip(wanted, readings, strict=True)}
 
-    async def _one(self, contact_id: ContactId) -> Reading:
-        code = self.stopped or "not read"
+    async def attempt(self, ask: Callable[[], Awaitable[Asked]]) -> tuple[Asked | None, str]:
+        """Ask when it is our turn, again after a failure that may pass. The last answer, and the
+        code of what went wrong with it; once reading has stopped no answer, and why.
+        """
+        answer, code = None, "not read"
         for _ in range(self.policy.attempts):
             await self._turn()
             if self.stopped is not None:
-                return Reading(error_code=self.stopped, is_skipped=True)
+                return None, self.stopped
             await self._admitted()
             try:
-                reading = await self.client.read_visibility(contact_id)
+                answer = await ask()
             finally:
                 self._pacing.finished()
-            judged = await self._judge(reading)
-            if isinstance(judged, Reading):
-                return judged
-            code = judged
-        return Reading(error_code=code)
+            code = await self._judge(answer.result.verdict)
+            if answer.result.verdict.course in _FINAL:
+                break
+        return answer, code
 
-    async def _judge(self, reading: VisibilityReading) -> Reading | str:
-        """What the read says, or the code of a failure that may pass."""
-        verdict = reading.result.verdict
+    async def _one(self, contact_id: ContactId) -> Reading:
+        answer, code = await self.attempt(lambda: self.client.read_visibility(contact_id))
+        if answer is None:
+            return Reading(error_code=code, is_skipped=code == self.stopped)
+        if answer.visibility is not None:
+            return Reading(shown=answer.visibility)
+        is_missing = answer.result.verdict.error_code is ErrorCode.NOT_FOUND
+        return Reading(is_missing=is_missing, error_code=code)
+
+    async def _judge(self, verdict: Verdict) -> str:
+        """Note what the answer means for the reading; its code."""
         code = verdict.error_code.value if verdict.error_code else "unexpected"
         match verdict.course:
-            case Course.DONE:
+            case Course.DONE | Course.REJECTED:
                 self._failures = 0
-                return Reading(shown=reading.visibility)
-            case Course.REJECTED:
-                self._failures = 0
-                return Reading(
-                    is_missing=verdict.error_code is ErrorCode.NOT_FOUND, error_code=code
-                )
             case Course.THROTTLED:
                 pause_s = verdict.retry_after_s or _PAUSE_S
                 self._pacing.throttled(asyncio.get_running_loop().time(), pause_s, verdict.code)
@@ -133,14 +157,19 @@ class Column:
                     "-inf"
                 )  # the gate is shut now; whoever comes next finds out there
             case Course.HALT | Course.RENEW_TOKEN:
-                self._stop(f"Dynamics refuses the credentials or the right to read ({code})")
+                self.stop(
+                    NO_PRIVILEGE
+                    if verdict.code == PRIVILEGE_DENIED
+                    else f"Dynamics refuses the credentials or the right to read ({code})"
+                )
             case Course.RETRY | Course.POSTPONED:
                 self._failures += 1
                 if self._failures >= self.policy.failures:
-                    self._stop(f"{self._failures} reads in a row failed ({code})")
+                    self.stop(f"{self._failures} reads in a row failed ({code})")
         return code
 
-    def _stop(self, why: str) -> None:
+    def stop(self, why: str) -> None:
+        """Read no more; the first reason stands."""
         if self.stopped is None:
             self.stopped = why
             self.say(f"no more is read: {why}")
@@ -165,7 +194,7 @@ class Column:
         while obstacles := (await self.surroundings()).obstacles(is_removal=False):
             what = ", ".join(obstacles)
             if loop.time() >= until_s:
-                self._stop(what)
+                self.stop(what)
                 return
             self.say(f"reading waits: {what}")
             await asyncio.sleep(_LOOK_S)

@@ -1,7 +1,7 @@
 """How a mentor's ledger row differs from what would be decided now, and what helps. Pure; used by
 `reconcile`.
 
-The same `decide` as the worker's, so the two cannot disagree. What is under way is no difference:
+The same `due` as the worker's, so the two cannot disagree. What is under way is no difference:
 it is `Motion`, and looked at once more. A finding is only told after a second look (`again`),
 because between a commit in PostgreSQL and its delivery every mentor differs for a moment.
 """
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from hlf_sync.core.decide import Rules, decide, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.model import (
     Command,
     ErrorCode,
     Facts,
+    Known,
     LedgerRow,
     LedgerState,
     NoCall,
@@ -83,10 +84,23 @@ Standing = Finding | Motion | None
 class Sight:
     """One mentor as one statement showed it; `now_s` is PostgreSQL's clock then."""
 
-    facts: Facts | None
-    ledger: LedgerRow
-    is_mapped: bool
+    known: Known
     now_s: float
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the view says."""
+        return self.known.facts
+
+    @property
+    def ledger(self) -> LedgerRow:
+        """What was delivered."""
+        return self.known.ledger
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether there is a contact to call for."""
+        return self.known.contact_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +170,26 @@ def again(standing: Standing, around: Around, patience: Patience) -> Standing:
             assert_never(never)
 
 
-def drift(sight: Sight, shown: Visibility) -> Finding | None:
-    """What Dynamics shows against what was delivered, for a mentor that is in step."""
-    applied = sight.ledger.applied
-    if applied is None or applied is shown:
+def drift(sight: Sight, shown: Visibility, rules: Rules) -> Finding | None:
+    """What Dynamics shows of a mentor that is in step, against what it should show: what would be
+    decided if the ledger knew it. So it tells also of whom the ledger knows nothing.
+    """
+    if sight.ledger.applied is shown:
         return None
-    return Finding(Kind.DRIFT, f"dynamics_shows_{shown.value}", Remedy.DELIVER, applied, shown)
+    decision = due(sight.known, sight.ledger._replace(applied=shown), sight.now_s, rules)
+    if not isinstance(decision, Command):
+        return None
+    reason = f"dynamics_shows_{shown.value}"
+    return Finding(Kind.DRIFT, reason, Remedy.DELIVER, decision.operation.wanted, shown)
 
 
 def may_be_read(sight: Sight, rules: Rules) -> bool:
-    """Whether the column of a mentor that is in step says something: something was delivered, and
-    it is still ours (or was when it went).
+    """Whether the column of a mentor that is in step says something: it is ours, or was when it
+    went. What was never delivered is read as well: nobody else would see it.
     """
-    return (
-        sight.is_mapped
-        and sight.ledger.applied is not None
-        and (sight.facts is None or sight.facts.organization == rules.organization)
-    )
+    facts = sight.facts
+    is_ours = sight.known.has_ledger if facts is None else facts.organization == rules.organization
+    return sight.is_mapped and is_ours
 
 
 def _is_asserted_again(ledger: LedgerRow, now_s: float, patience: Patience) -> bool:
@@ -187,14 +204,14 @@ def _is_asserted_again(ledger: LedgerRow, now_s: float, patience: Patience) -> b
 
 
 def _wanted(sight: Sight, rules: Rules) -> Visibility | None:
-    decision = decide(sight.facts, sight.ledger, sight.now_s, rules)
+    decision = due(sight.known, sight.ledger, sight.now_s, rules)
     return decision.operation.wanted if isinstance(decision, Command) else None
 
 
 def _at_rest(sight: Sight, patience: Patience) -> Standing:
     ledger = sight.ledger
     is_lettered = ledger.state is LedgerState.DEAD_LETTERED
-    decision = decide(sight.facts, ledger, sight.now_s, patience.rules)
+    decision = due(sight.known, ledger, sight.now_s, patience.rules)
     match decision:
         case Refuse(error_code):
             return Finding(
@@ -202,7 +219,11 @@ def _at_rest(sight: Sight, patience: Patience) -> Standing:
                 error_code,
                 Remedy.PERSON if is_lettered else Remedy.LOOK,
             )
-        case Command(operation, reason):
+        case Command(operation, reason, former) if former is not None:
+            # Its row and the mapping say it all: a look is enough, and doubt would be about the
+            # contact that is mapped now.
+            return Finding(Kind.NOT_DELIVERED, reason, Remedy.LOOK, operation.wanted)
+        case Command(operation, reason, _):
             found = Finding(Kind.NOT_DELIVERED, reason, Remedy.DELIVER, operation.wanted)
             if is_lettered:
                 return _lettered(found, sight)

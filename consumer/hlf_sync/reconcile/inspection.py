@@ -36,6 +36,7 @@ from hlf_sync.reconcile.difference import (
     may_be_read,
 )
 from hlf_sync.reconcile.difference import Kind as FindingKind
+from hlf_sync.reconcile.listing import Listing, read_listing, strangers
 from hlf_sync.reconcile.repair import Order, repair
 from hlf_sync.reconcile.repeated_calls import repeated_calls
 from hlf_sync.reconcile.report import Found, Report
@@ -47,6 +48,11 @@ Mark = tuple[FindingKind, Visibility | None, LedgerRow] | None
 """What must be seen twice; None where nothing was found."""
 
 _LOOKS = 3
+# A listing of more contacts than so many, and so many for each mentor, is one whose pages do not
+# end: other mentors than ours may be shown too.
+_LISTED, _LISTED_EACH = 100_000, 20
+# Shown contacts without a mentor that are read once more.
+_READ_AGAIN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +78,14 @@ class Inspection:
     report: Report = field(default_factory=Report)
     _suspects: dict[MentorId, Mark] = field(default_factory=dict)
     _drifted: set[MentorId] = field(default_factory=set)
+    _listing: Listing | None = None
 
     async def run(self) -> Report:
         """All of it."""
         self.report.is_verifying = self.column is not None
         view = FactsView(self.pool)
         await view.ping()
+        await self._read_listing()
         async for page in roll.pages(self.pool, self.wish.only):
             await self._first_look(await view.read(page))
         suspects = self._suspects
@@ -86,6 +94,7 @@ class Inspection:
                 await asyncio.sleep(self.wish.settle_s)
                 suspects = await self._look_again(view, suspects)
         self.report.moving |= dict.fromkeys(suspects, "keeps_moving")
+        await self._look_for_strangers()
         async for duplicate in repeated_calls(self.pool, self.wish.days, list(self.wish.only)):
             self.report.duplicates.append(duplicate)
         with reaching("PostgreSQL"):
@@ -105,11 +114,34 @@ class Inspection:
             self.report.is_repaired = True
         return self.report
 
+    async def _read_listing(self) -> None:
+        """The whole listing, unless only some mentors are asked about: those are read singly."""
+        if self.column is None or self.wish.only:
+            return
+        most = _LISTED + _LISTED_EACH * await roll.count(self.pool)
+        self._listing = await read_listing(self.column, most)
+        if self._listing is not None:
+            self.report.listed = len(self._listing.shown)
+            self.report.notes += [note] if (note := self._listing.note) else []
+
+    async def _look_for_strangers(self) -> None:
+        """Who is shown and belongs to no mentor, in the books of now; the first of them are read
+        once more, for a contact may have been hidden meanwhile.
+        """
+        if self.column is None or self._listing is None:
+            return
+        async for found in strangers(self.pool, self._listing.shown):
+            self.report.strangers += found
+        doubtful = sorted(self.report.strangers)[:_READ_AGAIN]
+        read = await self.column.read([(one, one) for one in doubtful], lambda _count: None)
+        gone = {one for one, column in read.items() if column.shown is Visibility.HIDDEN}
+        self.report.strangers = sorted(set(self.report.strangers) - gone)
+
     async def _first_look(self, reading: FactsReading) -> None:
         self.report.checked += len(reading.mentors)
         in_step: Mapped = {}
         for mentor_id, known in reading.mentors.items():
-            sight = Sight(known.facts, known.ledger, known.contact_id is not None, reading.now_s)
+            sight = Sight(known, reading.now_s)
             standing = compare(sight, self.wish.patience)
             if standing is not None:
                 self._suspects[mentor_id] = _mark(standing, known.ledger)
@@ -118,19 +150,40 @@ class Inspection:
         if self.column is None:
             self.progress(len(reading.mentors))
             return
-        self.progress(len(reading.mentors) - len(in_step))
-        read = await self.column.read(list(in_step.items()), self.progress)
+        to_read = self._differing(in_step, reading)
+        self.report.verified += len(in_step) - len(to_read)
+        self.progress(len(reading.mentors) - len(to_read))
+        read = await self.column.read(list(to_read.items()), self.progress)
         for mentor_id, column in read.items():
-            known = reading.mentors[mentor_id]
-            sight = Sight(known.facts, known.ledger, is_mapped=True, now_s=reading.now_s)
             if column.is_skipped:
                 self.report.skipped += 1
                 self.report.stopped = column.error_code
-            elif column.shown is not None and drift(sight, column.shown) is None:
+            elif column.shown is not None and self._agrees(mentor_id, column.shown, reading):
                 self.report.verified += 1
             else:
                 self._drifted.add(mentor_id)
                 self._suspects[mentor_id] = None
+
+    def _differing(self, in_step: Mapped, reading: FactsReading) -> Mapped:
+        """Who must be read singly: those of whom the listing says something else, or all where
+        there is none.
+        """
+        if self._listing is None:
+            return in_step
+        shown = self._listing.shown
+        return {
+            mentor_id: contact_id
+            for mentor_id, contact_id in in_step.items()
+            if not self._agrees(
+                mentor_id,
+                Visibility.VISIBLE if contact_id in shown else Visibility.HIDDEN,
+                reading,
+            )
+        }
+
+    def _agrees(self, mentor_id: MentorId, shown: Visibility, reading: FactsReading) -> bool:
+        sight = Sight(reading.mentors[mentor_id], reading.now_s)
+        return drift(sight, shown, self.wish.patience.rules) is None
 
     async def _look_again(
         self, view: FactsView, suspects: dict[MentorId, Mark]
@@ -156,7 +209,7 @@ class Inspection:
         self._note_backlog(backlog.trouble, backlog.unhandled, around)
         to_read: Mapped = {}
         for mentor_id, known in reading.mentors.items():
-            sight = Sight(known.facts, known.ledger, known.contact_id is not None, reading.now_s)
+            sight = Sight(known, reading.now_s)
             seen = Around(still.get(mentor_id, 0.0), around.is_clear, backlog.is_named(mentor_id))
             found = compare(sight, patience)
             standing, mark = again(found, seen, patience), _mark(found, known.ledger)
@@ -182,7 +235,7 @@ class Inspection:
             else:
                 self._tell_read(
                     mentor_id,
-                    Sight(known.facts, known.ledger, is_mapped=True, now_s=rows.now_s),
+                    Sight(known, rows.now_s),
                     column,
                     rows,
                 )
@@ -202,7 +255,7 @@ class Inspection:
             self.report.unread[mentor_id] = column.error_code or "unexpected"
         else:
             self.report.verified += 1
-            self._tell(mentor_id, drift(sight, column.shown), reading)
+            self._tell(mentor_id, drift(sight, column.shown, self.wish.patience.rules), reading)
 
     def _tell(self, mentor_id: MentorId, standing: Standing, reading: FactsReading) -> None:
         match standing:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.reconcile.difference import Kind, Remedy
 from hlf_sync.reconcile.duplicate import Explanation
 from hlf_sync.reconcile.report import Found, Report
@@ -77,10 +78,11 @@ def show(console: Console, report: Report) -> None:
         *_hints(report),
         *_motions(report),
         *_unread(report),
+        *_strangers(report),
         *_duplicates(report),
         *report.notes,
     ]:
-        console.print(Text(line))
+        console.print(Text(plain(line)))
     console.print(_sum(report))
 
 
@@ -98,7 +100,9 @@ def _table(report: Report) -> Table:
             if finding.kind in _WITH_REASON
             else _WHAT[finding.kind]
         )
-        table.add_row(one.mentor_id, Text(what, style=_style(one, report)), Text(_values(one)))
+        table.add_row(
+            one.mentor_id, Text(plain(what), style=_style(one, report)), Text(_values(one))
+        )
     if len(rows) > MOST:
         table.add_row(
             "", Text(f"… and {len(rows) - MOST} more: --json lists them all", style="dim"), ""
@@ -155,6 +159,15 @@ def _unread(report: Report) -> list[str]:
     return lines
 
 
+def _strangers(report: Report) -> list[str]:
+    count = len(report.strangers)
+    if not count:
+        return []
+    contacts = "" if count > MOST else f" (contacts {', '.join(report.strangers)})"
+    advice = "map them or hide them in Dynamics, no mentor's facts say that they may be shown"
+    return [f"shown in Dynamics and belong to no mentor: {count}{contacts}: {advice}"]
+
+
 def _duplicates(report: Report) -> list[str]:
     lines = []
     for explanation in Explanation:
@@ -177,13 +190,15 @@ def _duplicates(report: Report) -> list[str]:
 def _sum(report: Report) -> Text:
     verified = f", {report.verified} verified in Dynamics" if report.is_verifying else ""
     head = f"{report.checked} mentors looked at{verified}: "
-    count = len(report.differences)
+    count = len(report.differences) + len(report.strangers)
     if not count:
         unread = len(report.unread) + report.skipped
         rest = f", but {unread} could not be verified" if unread else ""
         return Text.assemble(head, ("no differences", "yellow" if unread else "green"), rest, ".")
     differ = (f"{count} differ{'s' if count == 1 else ''}", "yellow")
-    for_people = sum(one.finding.remedy is Remedy.PERSON for one in report.differences)
+    for_people = len(report.strangers) + sum(
+        one.finding.remedy is Remedy.PERSON for one in report.differences
+    )
     need = f"{for_people} need{'s' if for_people == 1 else ''} a person" if for_people else ""
     if report.is_repaired:
         done = f"{report.repaired} put in doubt or asked for" if report.repaired else ""

@@ -6,22 +6,26 @@ a lease) is left alone, its worker knows better; the request is made all the sam
 The new generation makes decisions void that a worker made before the doubt.
 """
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hlf_sync.core.model import MentorId, Visibility
+from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.reconcile.difference import Remedy
 
 _BATCH = 500
 
-# Attempts begin anew: what was given up once is tried in full.
+# Attempts begin anew: what was given up once is tried in full. A mentor of whom the ledger knows
+# nothing gets a row.
 _DOUBT = """
-UPDATE hlf_sync.mentor_ledger l
-   SET intended = w.wanted, state = 'in_doubt', attempt_count = 0, generation = l.generation + 1, reevaluate_at = NULL, updated_at = now()
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation)
+SELECT mentor_id, wanted, 'in_doubt', generation + 1
   FROM unnest(%(mentors)s::uuid[], %(wanted)s::text[], %(generations)s::bigint[]) AS w (mentor_id, wanted, generation)
- WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND (l.lease_until IS NULL OR l.lease_until <= now())
+ON CONFLICT (mentor_id) DO UPDATE
+   SET intended = excluded.intended, state = 'in_doubt', attempt_count = 0, generation = excluded.generation, reevaluate_at = NULL,
+       updated_at = now()
+ WHERE l.generation = excluded.generation - 1 AND (l.lease_until IS NULL OR l.lease_until <= now())
 """
 _ASK = """
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
@@ -53,7 +57,7 @@ async def repair(pool: Pool, orders: Sequence[Order]) -> None:
             "generations": [order.generation for order in doubted],
         }
         ask = {
-            "who": getpass.getuser(),
+            "who": operator(),
             "mentors": [order.mentor_id for order in batch],
             "kinds": [order.kind for order in batch],
         }

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hlf_sync.core.model import LedgerRow, MentorId
+from hlf_sync.core.model import ContactId, LedgerRow, MentorId
 from hlf_sync.postgres.reminders import RepeatedReminder
 from hlf_sync.reconcile.difference import Finding, Remedy
 from hlf_sync.reconcile.duplicate import Duplicate, Explanation
@@ -43,7 +43,8 @@ class Report:
     """`checked` mentors; `moving` those under way, with why. `verified` were read in Dynamics,
     `unread` could not be, with why.
 
-    `skipped` were not read because reading had `stopped`, with why. `notes` are what a person
+    `listed` contacts are shown in all, where the whole listing was read; `strangers` are those of
+    them that belong to no mentor. `skipped` were not read because reading had `stopped`, with why. `notes` are what a person
     should know beside it: a backlog, a part that does not answer. `is_repaired` once repairs have
     been asked for.
     """
@@ -51,6 +52,7 @@ class Report:
     checked: int = 0
     verified: int = 0
     skipped: int = 0
+    listed: int | None = None
     stopped: str | None = None
     is_verifying: bool = False
     is_repaired: bool = False
@@ -59,6 +61,7 @@ class Report:
     unread: dict[MentorId, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     repeated_reminders: list[RepeatedReminder] = field(default_factory=list)
+    strangers: list[ContactId] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -68,15 +71,15 @@ class Report:
 
     @property
     def left(self) -> int:
-        """Differences that were not repaired."""
-        return sum(
+        """Differences that were not repaired; a shown contact without a mentor needs a person."""
+        return len(self.strangers) + sum(
             not self.is_repaired or one.finding.remedy is Remedy.PERSON for one in self.differences
         )
 
     @property
     def repaired(self) -> int:
         """Differences that were put in doubt or asked for."""
-        return len(self.differences) - self.left
+        return len(self.differences) + len(self.strangers) - self.left
 
     def content(self) -> dict[str, Any]:
         """For scripts."""
@@ -99,6 +102,8 @@ class Report:
                 for mentor_id, reason in self.unread.items()
             ],
             "stopped": self.stopped,
+            "listed": self.listed,
+            "shown_without_mentor": self.strangers,
             "duplicates": [_duplicate(one) for one in self.duplicates],
             "repeated_reminders": [_reminder(one) for one in self.repeated_reminders],
             "notes": self.notes,
@@ -113,6 +118,7 @@ class Report:
                     one.explanation is Explanation.UNEXPLAINED for one in self.duplicates
                 ),
                 "repeated_reminders": len(self.repeated_reminders),
+                "shown_without_mentor": len(self.strangers),
                 **Counter(one.finding.kind.value for one in self.found),
             },
         }

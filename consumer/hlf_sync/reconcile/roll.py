@@ -6,17 +6,19 @@ Dynamics is read for hours.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, reaching
 
 PAGE = 500
+_LAST = 2**128 - 1
 
 _PAGE = """
 SELECT mentor_id::text FROM (
-  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
   UNION
-  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
+  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
 ) AS everybody ORDER BY mentor_id LIMIT %(page)s
 """
 _COUNT = """
@@ -26,7 +28,6 @@ SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
 _STILL = """
 SELECT mentor_id::text, extract(epoch FROM now() - updated_at)::float8 FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])
 """
-_FIRST = MentorId("00000000-0000-0000-0000-000000000000")
 
 
 async def count(pool: Pool) -> int:
@@ -43,18 +44,21 @@ async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[Ment
         for start in range(0, len(only), PAGE):
             yield list(only[start : start + PAGE])
         return
-    after = _FIRST
+    first = UUID(int=0)  # which may be a mentor's id like any other
     while True:
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
                 rows = await (
-                    await connection.execute(_PAGE, {"after": after, "page": PAGE})
+                    await connection.execute(_PAGE, {"first": first, "page": PAGE})
                 ).fetchall()
         if not rows:
             return
         page = [MentorId(row[0]) for row in rows]
         yield page
-        after = page[-1]
+        last = UUID(page[-1]).int
+        if last == _LAST:
+            return
+        first = UUID(int=last + 1)
 
 
 async def still(pool: Pool, mentor_ids: Sequence[MentorId]) -> dict[MentorId, float]:

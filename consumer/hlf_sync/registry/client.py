@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from hlf_sync.errors import DeadLetterError, DependencyError
+from hlf_sync.errors import DeadLetterError, DependencyError, SettingsError
 
 _WHAT = "schema registry"
 _TIMEOUT_S = 5.0
@@ -27,6 +27,7 @@ _LARGEST_ANSWER = 1 << 20
 COMPATIBILITY = "FULL_TRANSITIVE"
 """The rule of a subject of ours: letters stay for weeks, so old programs meet new letters, and new programs old ones."""
 
+_LARGEST_ID = 0x7FFF_FFFF
 _SCHEMA_NOT_FOUND = 40403
 _NOTHING_TO_COMPARE = frozenset({40401, 40402})
 """No such subject, no such version."""
@@ -153,14 +154,7 @@ class Registry:
                 f" ({answer.error_code or answer.status})"
             )
             raise DeadLetterError(message)
-        schema_id = (
-            answer.body.get("id")
-            if answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
-            else None
-        )
-        if type(schema_id) is not int:
-            raise DependencyError(_WHAT, _reason(answer))
-        return schema_id
+        return _id_of(answer)
 
     async def find(self, subject: str, schema_json: str) -> int | None:
         """The id of exactly this schema under `subject`, None when it is not registered there.
@@ -176,14 +170,7 @@ class Registry:
             _SCHEMA_NOT_FOUND,
         }:
             return None
-        schema_id = (
-            answer.body.get("id")
-            if answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
-            else None
-        )
-        if type(schema_id) is not int:
-            raise DependencyError(_WHAT, _reason(answer))
-        return schema_id
+        return _id_of(answer)
 
     async def guard(self, subject: str) -> bool:
         """Set the subject's rule so that every version can read what every other one wrote, and ask
@@ -232,6 +219,8 @@ class Registry:
                 )
                 async with request as response:
                     return _Answer(response.status_code, _json(response, await _bounded(response)))
+        except SettingsError as error:  # the file of its password is away, or cannot be read
+            raise DependencyError(_WHAT, "secret_unreadable") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise DependencyError(_WHAT, type(error).__name__) from error
 
@@ -261,6 +250,15 @@ def _reason(answer: _Answer) -> str:
     if answer.status in _NO_ENTRY:
         return "credentials_refused"
     return f"unexpected_answer_{answer.status}"
+
+
+def _id_of(answer: _Answer) -> int:
+    """The schema's id: four bytes of each record, so nothing else is one."""
+    is_found = answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
+    schema_id = answer.body.get("id") if is_found else None
+    if type(schema_id) is not int or not 0 <= schema_id <= _LARGEST_ID:
+        raise DependencyError(_WHAT, _reason(answer))
+    return schema_id
 
 
 def _schema(body: Any) -> SchemaText | Unusable | Unreachable:

@@ -7,7 +7,6 @@ statement leaves out letters whose request is still to be handled.
 """
 
 import asyncio
-import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from hlf_sync.errors import SettingsError
+from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import connect, reaching
 from hlf_sync.replay.judgement import Letter
 
@@ -175,14 +175,6 @@ class Desk:
         if self._connection is None:
             raise RuntimeError("the desk is not open")
         return self._connection
-
-
-def operator() -> str:
-    """Who asks, for the audit."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid-{os.getuid()}"
 
 
 async def _holder(connection: AsyncConnection[TupleRow]) -> str:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.replay.inspection import Explained
 from hlf_sync.replay.judgement import ReplayVerdict
 
@@ -36,7 +37,7 @@ def letter_page(found: Explained) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _letter_rows(found):
-        table.add_row(name, escape(value))
+        table.add_row(name, Text(plain(value)))
     return table
 
 

@@ -50,7 +50,7 @@ class Plan:
     # seconds.
     letters: Sequence[PlannedLetter] = field(repr=False)
     seconds: float
-    unlettered: int = 0
+    gone: Sequence[str] = ()  # open in the database, and no longer in the topic
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ class Plan:
             "counts": self.counts,
             "calls": self.calls,
             "seconds": self.seconds,
-            "unlettered": self.unlettered,
+            "gone": list(self.gone),
             "letters": [_row(planned) for planned in self.letters],
         }
         return {**body, "hash": _hash(body)}
@@ -175,7 +175,7 @@ def _plan(found: Mapping[str, Any]) -> Plan:
             for row in found["letters"]
         ],
         seconds=found["seconds"],
-        unlettered=found["unlettered"],
+        gone=tuple(found["gone"]),
     )
 
 

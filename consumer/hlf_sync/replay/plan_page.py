@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.replay.judgement import ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 
@@ -46,7 +46,7 @@ class PlanPage:
             self._console.print()
             self._reasons(plan.letters)
         for line in _sums(plan):
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._console.print(Text(line), soft_wrap=True)
 
     def _reasons(self, letters: Sequence[PlannedLetter]) -> None:
         found: dict[tuple[ReplayVerdict, str], list[str]] = {}
@@ -56,9 +56,11 @@ class PlanPage:
             )
         reasons = sorted(found.items(), key=lambda item: (_ORDER.index(item[0][0]), -len(item[1])))
         for (verdict, reason), ids in reasons[:_REASONS]:
-            self._console.print(Text.assemble((verdict.value, _COLOURS[verdict]), f": {reason}"))
+            self._console.print(
+                Text.assemble((verdict.value, _COLOURS[verdict]), f": {plain(reason)}")
+            )
             for letter_id in ids[:_IDS]:
-                self._console.print(f"  {letter_id}", markup=False, highlight=False, soft_wrap=True)
+                self._console.print(Text(f"  {plain(letter_id)}"), soft_wrap=True)
             if len(ids) > _IDS:
                 self._console.print(f"  … and {len(ids) - _IDS} more", style="dim", highlight=False)
         if len(reasons) > _REASONS:
@@ -80,7 +82,7 @@ def _sums(plan: Plan) -> list[str]:
         count = plan.counts["due"]
         lines = [
             (
-                f"{len(plan.letters)} letters; [bold]{count} due[/bold]: {plan.calls} calls of"
+                f"{len(plan.letters)} letters; {count} due: {plan.calls} calls of"
                 f" Dynamics, about {_duration(plan.seconds)}."
             )
         ]
@@ -89,10 +91,12 @@ def _sums(plan: Plan) -> list[str]:
             f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one."
             " Until they are resolved, the group's lag stays."
         )
-    if plan.unlettered:
+    if plan.gone:
+        some = ", ".join(map(plain, plan.gone[:_IDS])) + (", …" if len(plan.gone) > _IDS else "")
         lines.append(
-            f"{plan.unlettered} mentors are dead-lettered by letters that are not open here"
-            " (closed, or gone): `hlf-sync sweep` asks for everybody."
+            f"{len(plan.gone)} letters are open, and gone from the topic (its retention has"
+            f" passed): {some}. `hlf-sync replay close ID… --reason TEXT` ends them, and has their"
+            " mentors looked at once more."
         )
     return lines
 
@@ -116,8 +120,8 @@ def _groups(letters: Sequence[PlannedLetter]) -> Table:
         verdict, kind, code = group
         table.add_row(
             verdict.value,
-            kind,
-            escape(code),
+            Text(plain(kind)),
+            Text(plain(code)),
             str(count),
             str(calls[group]),
             style=_COLOURS[verdict],

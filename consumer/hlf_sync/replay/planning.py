@@ -92,11 +92,8 @@ async def make_plan(
     ]
     planned = await _judge(place, letters, is_repaired=is_repaired)
     calls = sum(one.judgement.calls for one in planned)
-    unlettered = (
-        len(await place.standings.owed() - {letter.id for letter in letters})
-        if filters.are_empty
-        else 0
-    )
+    here = {letter.id for letter in letters}
+    still_open = await place.standings.open_letters() if filters.are_empty else {}
     return Plan(
         plan_id=str(uuid4()),
         created_at=datetime.fromtimestamp(epoch_ms() // 1000, UTC)
@@ -109,7 +106,7 @@ async def make_plan(
         is_repaired=is_repaired,
         letters=planned,
         seconds=seconds_needed(calls, rate_per_s, place.settings.pace_requests_per_s),
-        unlettered=unlettered,
+        gone=tuple(sorted(still_open.keys() - here)),
     )
 
 

@@ -5,7 +5,6 @@ watch; decides nothing.
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from hlf_sync.core.plain_text import plain
 
 
 class Bar:
@@ -67,9 +69,7 @@ class Bar:
         """A line above the bar."""
         if line != self._said:
             self._said = line
-            self._progress.console.print(
-                f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True
-            )
+            self._progress.console.print(Text(plain(line), "yellow"), soft_wrap=True)
 
 
 class Lines:
@@ -110,7 +110,7 @@ class Lines:
         """A line."""
         if line != self._said:
             self._said = line
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(Text(plain(line)), soft_wrap=True)
 
 
 def view_for(console: Console) -> Bar | Lines:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.replay.applying import Applying, Tally, View, Wish
 from hlf_sync.replay.backlog import Backlog, Standstill
@@ -108,10 +109,19 @@ async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Clo
         raise SettingsError("--reason says nothing: what was found, and what was done?")
     wanted = list(dict.fromkeys(letter_ids))
     found = await place.reader.find(set(wanted), (await place.log.layout()).extents)
-    if missing := [one for one in wanted if one not in found]:
-        raise SettingsError(f"no such letter in {place.log.topic}: {', '.join(missing)}")
+    gone = await place.standings.open_letters([one for one in wanted if one not in found])
+    if missing := [one for one in wanted if one not in found and one not in gone]:
+        raise SettingsError(
+            f"no such letter in {place.log.topic}, and none that the database holds open:"
+            f" {', '.join(map(plain, missing))}"
+        )
     async with place.desk("close") as desk:
-        return await _close(place, desk, wanted, [found[one][0] for one in wanted], reason)
+        # The topic has forgotten those: nobody can judge or apply them, and the look that closing
+        # asks for delivers what is due.
+        await desk.close_letters(list(gone.values()), reason)
+        here = [found[one][0] for one in wanted if one in found]
+        closed = await _close(place, desk, [one for one in wanted if one in found], here, reason)
+        return Closed(sorted([*closed.closed, *gone]), closed.resolved, closed.lag)
 
 
 async def _close(

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hlf_sync.core.decide import Rules
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import MentorId
-from hlf_sync.pipeline.job import due
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.replay.judgement import Closing, Judgement, Letter, Standing, judge
@@ -29,10 +28,19 @@ SELECT mentor_id::text, extract(epoch FROM max(started_at))::float8 FROM hlf_syn
  WHERE outcome = 'applied' AND mentor_id = ANY (%s::uuid[]) GROUP BY mentor_id
 """
 
-_OWED = (
-    "SELECT dead_letter_id FROM hlf_sync.mentor_ledger WHERE state = 'dead_lettered' AND"
-    " dead_letter_id IS NOT NULL"
-)
+# The letters that the database holds open, wherever they lie: topics forget theirs, it does not.
+_OPEN = """
+SELECT o.letter_id, o.mentor_id::text, o.error_code, o.attempt_count FROM (
+  SELECT dead_letter_id AS letter_id, mentor_id, error_code, retry_count AS attempt_count
+    FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
+  UNION
+  SELECT l.dead_letter_id, l.mentor_id, coalesce(l.last_error_code, 'unknown'), l.attempt_count FROM hlf_sync.mentor_ledger l
+   WHERE l.state = 'dead_lettered' AND l.dead_letter_id IS NOT NULL
+     AND NOT EXISTS (SELECT FROM hlf_sync.dynamics_sync_failures f WHERE f.dead_letter_id = l.dead_letter_id)
+) AS o
+ WHERE (%(wanted)s::text[] IS NULL OR o.letter_id = ANY (%(wanted)s::text[]))
+   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = o.letter_id)
+"""
 
 _REPLAYS = """
 SELECT mentor_id::text, count(*) FROM hlf_sync.sync_request
@@ -95,9 +103,17 @@ class Standings:
             for mentor_id, known in reading.mentors.items()
         }
 
-    async def owed(self) -> set[str]:
-        """The letters that the ledger says are open."""
-        return {str(row[0]) for row in await self._rows(_OWED, ())}
+    async def open_letters(self, ids: Sequence[str] | None = None) -> dict[str, Letter]:
+        """The letters, or those of `ids`, that the database says are open, as far as it knows them:
+        without kind and place.
+        """
+        rows = await self._rows(_OPEN, {"wanted": None if ids is None else list(ids)})
+        return {
+            str(letter_id): Letter(
+                -1, -1, str(letter_id), None, code, 0, MentorId(mentor_id), attempt_count=count
+            )
+            for letter_id, mentor_id, code, count in rows
+        }
 
     async def replays(self, letters: Iterable[Letter]) -> Mapping[str, int]:
         """How often each mentor was replayed within a day."""
@@ -121,7 +137,9 @@ class Standings:
         )
         return dict(await self._rows(_DELIVERED, (mentor_ids,))) if mentor_ids else {}
 
-    async def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    async def _rows(
+        self, statement: str, values: tuple[object, ...] | Mapping[str, object]
+    ) -> list[tuple[Any, ...]]:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(statement.encode(), values)

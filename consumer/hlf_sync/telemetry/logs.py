@@ -22,6 +22,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from hlf_sync.clock import epoch_ms
+from hlf_sync.core.plain_text import plain
 
 # What a line may say. Anything else is left out, so that nobody's name or secret gets in by
 # accident.
@@ -116,7 +117,7 @@ def arrange(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     }
     for key, value in event.items():
         if key in ALLOWED and value is not None:
-            said[key] = value
+            said[key] = plain(value) if isinstance(value, str) else value
     return said
 
 

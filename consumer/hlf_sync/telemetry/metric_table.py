@@ -21,6 +21,8 @@ from hlf_sync.core.model import (
     Visibility,
 )
 from hlf_sync.core.nightly import Outcome
+from hlf_sync.core.source_health import Part
+from hlf_sync.core.source_identity import Break
 
 PREFIX = "hlf_sync_"
 
@@ -82,7 +84,7 @@ STAGES = ("kafka", "decoded", "decided", "called", "recorded")
 CHANGE_OUTCOMES = ("applied", "no_call", "out_of_scope", "collapsed", "ignored", "dead_lettered")
 CALL_OUTCOMES = ("ok", *(code.value for code in ErrorCode))
 DEPENDENCIES = ("kafka", "postgresql", "schema_registry", "dead_letter_topic", "kafka_connect")
-MEASUREMENTS = ("lag", "group_lag", "database", "connector", "heartbeat")
+MEASUREMENTS = ("lag", "group_lag", "database", "connector", "heartbeat", "source")
 CONNECTOR_STATES = (
     "running",
     "paused",
@@ -163,7 +165,8 @@ MEASURED_AGE = Metric(
     "measured_age_seconds",
     _GAUGE,
     "seconds",
-    "how old the figures shown are; group_lag, database, connector and heartbeat by the leader",
+    "how old the figures shown are; group_lag, database, connector, heartbeat and source by the"
+    " leader",
     {"what": MEASUREMENTS},
 )
 
@@ -201,8 +204,9 @@ SWEEPS = Metric(
     "sweeps_total",
     _COUNTER,
     "sweeps",
-    "looks at every mentor, because a table was truncated or committed positions were gone",
-    {"reason": ("truncated", "positions_lost")},
+    "looks at every mentor, because a table was truncated, committed positions were gone, or the source"
+    " was mended",
+    {"reason": ("truncated", "positions_lost", "source_mended")},
 )
 
 # Kafka.
@@ -220,6 +224,18 @@ REBALANCES = Metric(
     "rebalances",
     "changes of the assignment",
     {"kind": ("assigned", "revoked", "lost")},
+)
+CONSUMER_FAILING = Metric(
+    "consumer_failing",
+    _GAUGE,
+    "0 or 1",
+    "1 while Kafka's consumer has failed for good and is being made anew; /status says why",
+)
+CONSUMER_RESTARTS = Metric(
+    "consumer_restarts_total",
+    _COUNTER,
+    "restarts",
+    "consumers that failed for good and were made anew",
 )
 TURN_AGE = Metric(
     "consumer_turn_age_seconds",
@@ -372,6 +388,30 @@ CONNECTOR = Metric(
     " HLF_SYNC_CONNECT_URL",
     {"part": ("connector", "task"), "state": CONNECTOR_STATES},
     _LEADER,
+)
+SOURCE_FAULTS = Metric(
+    "source_faults",
+    _GAUGE,
+    "faults",
+    "what of the source is not as it must be, so that changes may not be captured; absent while it"
+    " cannot be seen",
+    {"part": tuple(Part)},
+    _LEADER,
+)
+DATABASE_CHANGED = Metric(
+    "database_changed",
+    _GAUGE,
+    "0 or 1",
+    "the database is another one or went back, and the connector still stands where the old one was",
+    {},
+    _LEADER,
+)
+DISTRUSTS = Metric(
+    "distrusts_total",
+    _COUNTER,
+    "times",
+    "everybody was put in doubt, because of what the database turned out to be",
+    {"cause": tuple(Break)},
 )
 SLOT_LAG = Metric(
     "slot_lag_bytes",

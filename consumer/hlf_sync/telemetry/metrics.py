@@ -149,6 +149,10 @@ class Metrics(Collector):
         """Everybody is looked at."""
         self._series[table.SWEEPS][reason,] += 1
 
+    def distrusted(self, cause: str) -> None:
+        """Everybody was put in doubt."""
+        self._series[table.DISTRUSTS][cause,] += 1
+
 
 def _start(metric: Metric) -> Series:
     """Every known combination at 0; what only the leader says, or is known later, is absent at

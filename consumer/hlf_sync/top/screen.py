@@ -77,9 +77,9 @@ def _verdict(picture: Picture, at_ms: int) -> Panel:
         grid.add_row("", f"and {len(lines) - _HEADLINES} more")
     return Panel(
         grid,
-        title=f"[bold {colour}] {picture.verdict.upper()} [/]",
+        title=Text(f" {picture.verdict.upper()} ", f"bold {colour}"),
         title_align="left",
-        subtitle=f"[dim]{_clock(at_ms)} UTC[/]",
+        subtitle=Text(f"{_clock(at_ms)} UTC", "dim"),
         subtitle_align="right",
         border_style=colour,
         box=box.HEAVY,

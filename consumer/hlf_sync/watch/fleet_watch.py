@@ -13,16 +13,19 @@ from typing import Any
 
 from psycopg import Error
 
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.watch.source_watch import SourceSight
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
 SLOT = "hlf_mentor_cdc"
-HEARTBEAT_TOPIC = "__debezium-heartbeat.hlf"
+# The captured heartbeat table: its records went through the log. Debezium's own heartbeat is sent by
+# a clock, and goes on while nothing is captured.
+HEARTBEAT_TOPIC = "hlf.hlf_sync.dbz_heartbeat"
 REPLAY_GROUP = "hlf-sync-replay"
 
 _SOURCE_EVERY_S = 3.0
@@ -56,9 +59,10 @@ SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since
        (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
          WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
   FROM hlf_sync.mentor_ledger l
+  LEFT JOIN hlf_sync.contact_mapping m ON m.mentor_id = l.mentor_id AND m.contact_id <> l.contact_id AND l.applied = 'visible'
   LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
-    USING (mentor_id)
- WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') ORDER BY l.updated_at LIMIT %s
+    ON f.mentor_id = l.mentor_id
+ WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') OR m.mentor_id IS NOT NULL ORDER BY l.updated_at LIMIT %s
 """
 
 
@@ -103,6 +107,7 @@ class Sight:
     held_removals: int = 0
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
+    source: SourceSight = field(default_factory=SourceSight)
 
 
 class FleetWatch:
@@ -125,7 +130,9 @@ class FleetWatch:
         registry: Callable[[], Awaitable[None]],
         leads: Callable[[], bool],
         now_ms: Callable[[], int],
+        source: Callable[[], SourceSight] = SourceSight,
     ) -> None:
+        self._source = source
         self._pool = pool
         self._facts = facts
         self._rules = rules
@@ -160,6 +167,7 @@ class FleetWatch:
         await self._look("replay", self._replay)
         if self._connector_status is not None:
             await self._look("connector", self._connector)
+        self.sight = replace(self.sight, source=self._source())
 
     async def _look(self, what: str, look: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         """Take what the look gives; `DependencyError` and a missing right mean: not seen."""
@@ -252,7 +260,7 @@ class FleetWatch:
             }
             reading = await self._facts.read(list(ages))
             for mentor_id, known in reading.mentors.items():
-                decision = decide(known.facts, known.ledger, reading.now_s, self._rules)
+                decision = due(known, known.ledger, reading.now_s, self._rules)
                 if isinstance(decision, NoCall):
                     continue
                 wanted = (

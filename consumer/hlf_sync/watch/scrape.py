@@ -10,11 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import KAFKA, LETTER_TOPIC, MEANINGS, POSTGRESQL, REGISTRY, judge
+from hlf_sync.core.source_health import Part
 from hlf_sync.telemetry import metric_table as table
 from hlf_sync.telemetry.logs import Writer
 from hlf_sync.telemetry.metrics import Metrics, Series
 from hlf_sync.telemetry.tracing_switch import Spans
 from hlf_sync.watch.fleet_watch import Sight
+from hlf_sync.watch.source_watch import SourceSight
 from hlf_sync.watch.status import Status, queue_by_place
 
 _DEPENDENCIES = {
@@ -72,6 +74,8 @@ class Scrape:
         show(table.PAUSED, status.source.paused_count)
         show(table.OWNED, len(status.stages.assignment.partitions))
         show(table.TURN_AGE, status.turn_age_s)
+        show(table.CONSUMER_FAILING, status.source.trouble is not None)
+        show(table.CONSUMER_RESTARTS, status.source.restarts)
 
     def _show_calls(self) -> None:
         """Circuit, halts, pace, token."""
@@ -153,6 +157,7 @@ class Scrape:
             "lag": monitor.measured_at_s,
             "group_lag": monitor.group_measured_at_s,
             **{what: sight.seen_at_s.get(what) for what in ("database", "connector", "heartbeat")},
+            "source": sight.source.seen_at_s,
         }
         self._metrics.show_all(
             table.MEASURED_AGE,
@@ -187,6 +192,7 @@ class Scrape:
                 }
             ),
         )
+        self._show_source_health(sight.source)
         metrics.show_all(table.SLOT_LAG, _only(slot.lag_bytes if slot else None))
         metrics.show_all(table.SLOT_RETAINED, _only(slot.retained_bytes if slot else None))
         metrics.show_all(table.SLOT_INACTIVE, _only(slot.inactive_s if slot else None))
@@ -204,6 +210,17 @@ class Scrape:
         beats = {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s}
         metrics.show_all(
             table.HEARTBEAT, {(end,): age_s for end, age_s in beats.items() if age_s is not None}
+        )
+
+    def _show_source_health(self, source: SourceSight) -> None:
+        found = {part: source.count(part) for part in Part}
+        self._metrics.show_all(
+            table.SOURCE_FAULTS,
+            {(part.value,): float(count) for part, count in found.items() if count is not None},
+        )
+        self._metrics.show_all(
+            table.DATABASE_CHANGED,
+            _only(None if source.faults is None else source.broken is not None),
         )
 
 

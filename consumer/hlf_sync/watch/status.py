@@ -16,10 +16,12 @@ from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
 from hlf_sync.core.model import HaltReason
 from hlf_sync.kafka.consumer_thread import KafkaSource
+from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
+from hlf_sync.watch.standby import Standby
 
 _log = structlog.get_logger()
 
@@ -58,6 +60,7 @@ class Status:
         scheduler: Leading,
         source: KafkaSource,
         monitor: Monitor,
+        standby: Standby,
         watch: FleetWatch,
         topic: str,
         letters_topic: str,
@@ -71,6 +74,7 @@ class Status:
         self.scheduler = scheduler
         self.source = source
         self.monitor = monitor
+        self.standby = standby
         self.watch = watch
         self.topic = topic
         self.letters_topic = letters_topic
@@ -117,13 +121,16 @@ class Status:
         """What keeps the worker from being ready; empty when it is."""
         self.monitor.note_progress()
         fleet = self.stages.gate.fleet
-        reasons = [f"{name} does not answer" for name in sorted(self.stages.dependencies.down)]
+        down = self.stages.dependencies.reasons
+        reasons = [f"{name} does not answer ({meaning(down[name])})" for name in sorted(down)]
         reasons += (
             [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)]
             if fleet
             else ["circuit not read yet"]
         )
-        if not self.stages.assignment.partitions:
+        if (trouble := self.source.trouble) is not None:
+            reasons.append(f"Kafka's consumer failed: {meaning(trouble.error_code)}")
+        elif not self.stages.assignment.partitions:
             reasons.append("no partition assigned")
         elif not self.monitor.has_caught_up:
             reasons.append("not caught up since the start")
@@ -173,6 +180,7 @@ class Status:
             "backlog": self.backlog,
             "parked": self.stages.intake.parked_count,
             "assignment": self.stages.assignment.partitions,
+            "consumer": self._consumer(),
             "leader": self.scheduler.is_leader,
             "dead_letters_open": self.scheduler.open_letters,
             "dependencies_down": sorted(self.stages.dependencies.down),
@@ -203,11 +211,13 @@ class Status:
         held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
         return Signs(
             is_turning=self.is_alive(),
+            is_consumer_failed=self.source.trouble is not None,
             halts=fleet.halts if fleet else frozenset(),
             down=frozenset(stages.dependencies.down),
             circuit=fleet.circuit.state if fleet else State.CLOSED,
             pause_s=self.pause_s(),
             partitions=len(owned),
+            unread_s=0.0 if owned else self.standby.unread_s(now_s),
             has_caught_up=self.monitor.has_caught_up,
             is_stuck=history.is_stuck(owned),
             freshness_s=max(
@@ -221,6 +231,16 @@ class Status:
             retrying=counts["waiting"],
             source=_source_signs(self.watch.sight),
         )
+
+    def _consumer(self) -> dict[str, Any]:
+        """Kafka's consumer: why it fails, and how often it was made anew."""
+        trouble, now_s = self.source.trouble, asyncio.get_running_loop().time()
+        return {
+            "error_code": trouble and trouble.error_code,
+            "because": trouble and meaning(trouble.error_code),
+            "failing_s": 0.0 if trouble is None else round(max(0.0, now_s - trouble.since_s), 1),
+            "restarts": self.source.restarts,
+        }
 
     def _database_now_ms(self) -> float:
         """Commit times are PostgreSQL's, so their ages are told by its clock: a worker's own may be
@@ -253,6 +273,8 @@ def _source_signs(sight: Sight) -> SourceSigns:
         ),
         is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
         heartbeat_age_s=max(beats, default=None),
+        is_broken=None if sight.source.faults is None else bool(sight.source.faults),
+        is_changed=sight.source.broken is not None,
     )
 
 
@@ -276,6 +298,10 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
                 }
             ),
             "heartbeat_s": {"database": sight.beat_at_database_s, "kafka": sight.beat_at_kafka_s},
+            "faults": (
+                None if sight.source.faults is None else [one.text for one in sight.source.faults]
+            ),
+            "database_changed": sight.source.broken.value if sight.source.broken else None,
         },
         "wrong": {
             wanted: {"mentors": wrong.mentors, "oldest_s": round(wrong.oldest_s, 1)}

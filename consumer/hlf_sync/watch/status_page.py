@@ -4,8 +4,10 @@ asks nobody.
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from hlf_sync.core.plain_text import plain
 
 _COLOURS = {
     "ok": "green",
@@ -22,7 +24,7 @@ def render(found: dict[str, Any]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in _rows(found):
-        table.add_row(name, text)
+        table.add_row(name, Text(plain(text)) if isinstance(text, str) else text)
     return table
 
 
@@ -36,16 +38,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"  # noqa: PLR2004 - an hour
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     circuit, queue, verdict = found["circuit"], found["queue"], found["verdict"]
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         (
             "verdict",
-            f"[bold {_COLOURS.get(verdict, 'white')}]{verdict}[/]  {escape(found['because'])}",
+            Text.assemble(
+                (plain(verdict), f"bold {_COLOURS.get(verdict, 'white')}"),
+                f"  {plain(found['because'])}",
+            ),
         )
     ]
     if found["advice"]:
-        rows.append(("do", escape(found["advice"])))
+        rows.append(("do", found["advice"]))
     if found["stage"] != "none":
         rows.append(("held up at", found["stage"]))
     rows += [
@@ -87,9 +92,9 @@ def _lag(found: dict[str, Any]) -> str:
     return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
 
 
-def _as_leader(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     source = found["source"]
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         ("listing", _wrong(found["wrong"])),
         ("dead letters", f"{found['dead_letters_open']:,} open"),
     ]

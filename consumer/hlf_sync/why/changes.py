@@ -1,5 +1,5 @@
 """A mentor's changes in the topic: found by key in the one partition that the producer puts them
-in, and told as table, op and time.
+in (and where it put them while the topic had fewer), and told as table, op and time.
 
 Called by `why`. Prints nothing of a row but the columns that are ours to know: the certification's
 id, what a request asks for. A record that nobody can read is told too, as a dead letter's source.
@@ -22,6 +22,7 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.partitioner import partition_of
 from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
+from hlf_sync.kafka.topics import read_topics
 from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.why.timeline import Kind, Moment
 
@@ -60,16 +61,46 @@ Progress = Callable[[int, int], None]
 
 async def search(
     settings: Settings, mentor_id: MentorId, window: Window, now_s: float, progress: Progress
-) -> Found:
-    """Look for them; raises `DependencyError` while Kafka cannot be reached. Without the registry,
-    positions and times are told all the same.
+) -> list[Found]:
+    """Look for them, partition by partition; raises `DependencyError` while Kafka cannot be reached.
+    Without the registry, positions and times are told all the same.
     """
     options = kafka_options(settings)
     async with ChangesLog(options, settings.changes_topic, _CLIENT) as log:
-        partition = partition_of(mentor_id, await log.partitions())
-        whole = await log.stretch(partition, int((now_s - window.days * 86_400) * _MS))
-        stretch = Stretch(partition, max(whole.first, whole.end - window.most), whole.end)
-        found, count = await _of(mentor_id, log, stretch, window.newest_changes, progress)
+        count = await log.partitions()
+        return [
+            await _search_in(settings, log, partition, mentor_id, window, now_s, progress)
+            for partition in candidates(mentor_id, count, _packaged_partitions(settings))
+        ]
+
+
+def candidates(mentor_id: MentorId, count: int, at_first: int) -> list[int]:
+    """The partitions that may hold the mentor's records, the present one first: after partitions were
+    added, its older records lie where the smaller numbers put them.
+    """
+    counts = range(count, min(at_first, count) - 1, -1)
+    return list(dict.fromkeys(partition_of(mentor_id, number) for number in counts))
+
+
+def _packaged_partitions(settings: Settings) -> int:
+    topics = read_topics(
+        changes_topic=settings.changes_topic, dead_letters_topic=settings.dead_letters_topic
+    )
+    return next(topic.partitions for topic in topics if topic.name == settings.changes_topic)
+
+
+async def _search_in(
+    settings: Settings,
+    log: ChangesLog,
+    partition: int,
+    mentor_id: MentorId,
+    window: Window,
+    now_s: float,
+    progress: Progress,
+) -> Found:
+    whole = await log.stretch(partition, int((now_s - window.days * 86_400) * _MS))
+    stretch = Stretch(partition, max(whole.first, whole.end - window.most), whole.end)
+    found, count = await _of(mentor_id, log, stretch, window.newest_changes, progress)
     committed = await _committed(settings, partition)
     schemas = SchemaCache()
     trouble = await _fetch(settings, schemas, found)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.plain_text import plain
 from hlf_sync.why.story import Story, iso
 from hlf_sync.why.timeline import Kind, Moment
 from hlf_sync.why.words import DECISIONS, STATES, because, sentence
@@ -42,7 +43,10 @@ def show(console: Console, story: Story, *, most: int | None = MOST) -> None:
         if moment.kind in _BESIDE:
             label = "not told: " if moment.kind is Kind.MISSING else ""
             console.print(
-                Text(label + sentence(moment.kind, moment.content), style=_COLOURS[moment.kind])
+                Text(
+                    label + plain(sentence(moment.kind, moment.content)),
+                    style=_COLOURS[moment.kind],
+                )
             )
 
 
@@ -75,14 +79,19 @@ def _now(story: Story) -> Table:
             )
         ),
     )
-    table.add_row("facts", Text(_facts(story.facts)))
-    table.add_row("ledger", Text(_ledger(story.ledger)))
+    table.add_row("facts", Text(plain(_facts(story.facts))))
+    table.add_row("ledger", Text(plain(_ledger(story.ledger))))
     decision = story.decision
     style = "green" if decision["decision"] == "no_call" else "yellow"
     table.add_row(
         "decision",
-        Text.assemble((DECISIONS[decision["decision"]], style), f": {because(decision['reason'])}"),
+        Text.assemble(
+            (DECISIONS[decision["decision"]], style), f": {plain(because(decision['reason']))}"
+        ),
     )
+    if decision["former_contact_id"]:
+        former = decision["former_contact_id"]
+        table.add_row("", Text(f"contact {former} is still shown", style="yellow"))
     if decision["is_remapped"]:
         table.add_row(
             "",
@@ -92,7 +101,7 @@ def _now(story: Story) -> Table:
             ),
         )
     for line in decision["blocked_by"]:
-        table.add_row("", Text(f"but {line}", style="yellow"))
+        table.add_row("", Text(plain(f"but {line}"), style="yellow"))
     return table
 
 
@@ -147,7 +156,7 @@ def _timeline(moments: Sequence[Moment], most: int | None) -> Table:
         label = Text(
             _LABELS.get(moment.kind, moment.kind.value), style=_COLOURS.get(moment.kind, "")
         )
-        table.add_row(when, label, Text(sentence(moment.kind, moment.content)))
+        table.add_row(when, label, Text(plain(sentence(moment.kind, moment.content))))
     return table
 
 

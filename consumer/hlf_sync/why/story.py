@@ -6,12 +6,11 @@ is missing.
 """
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, decide, has_valid_certificate
+from hlf_sync.core.decide import Rules, due, has_valid_certificate
+from hlf_sync.core.iso_time import iso_time
 from hlf_sync.core.model import (
     Command,
     Decision,
@@ -93,7 +92,7 @@ async def tell(
     # Read last, so that what is shown as 'now' is newer than the story before it.
     reading = await view.read([mentor_id])
     known, rules = reading.mentors[mentor_id], Rules(organization=settings.organization)
-    decision = decide(known.facts, known.ledger, reading.now_s, rules)
+    decision = due(known, known.ledger, reading.now_s, rules)
     ledger = written.ledger
     if ledger is not None:
         ledger = {
@@ -109,14 +108,8 @@ async def tell(
 
 
 def iso(at_s: float | None) -> str | None:
-    """A time as scripts read it: UTC, milliseconds. Infinite ones by their name."""
-    if at_s is None:
-        return None
-    if not isfinite(at_s):
-        return "infinity" if at_s > 0 else "-infinity"
-    return (
-        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    """A time as scripts read it."""
+    return None if at_s is None else iso_time(at_s)
 
 
 async def _changes(
@@ -127,10 +120,18 @@ async def _changes(
     if not settings.kafka_bootstrap_servers:
         return [_missing(now_s, "changes", "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS is not set")]
     try:
-        found = await changes.search(settings, mentor_id, window, now_s, progress)
+        everywhere = await changes.search(settings, mentor_id, window, now_s, progress)
     except DependencyError as error:
         return [_missing(now_s, "changes", str(error))]
-    searched = Moment(
+    return [
+        moment
+        for found in everywhere
+        for moment in (_searched(found, window, now_s), *found.moments)
+    ]
+
+
+def _searched(found: changes.Found, window: Window, now_s: float) -> Moment:
+    return Moment(
         now_s - window.days * 86_400,
         Kind.SEARCHED,
         {
@@ -143,7 +144,6 @@ async def _changes(
             "committed": found.committed,
         },
     )
-    return [searched, *found.moments]
 
 
 def _missing(now_s: float, part: str, why: str) -> Moment:
@@ -189,6 +189,7 @@ def _decision(
         "at": iso(now_s),
         "contact_id": known.contact_id,
         "is_remapped": known.is_remapped,
+        "former_contact_id": decision.former_contact_id if isinstance(decision, Command) else None,
         "blocked_by": _blocks(known, around, now_s, delivery, operation) if operation else [],
         "has_worker": around.has_worker,
     }
@@ -198,7 +199,7 @@ def _kind(decision: Decision) -> tuple[str, str, Operation | None]:
     match decision:
         case NoCall(reason):
             return "no_call", reason, None
-        case Command(operation, reason):
+        case Command(operation, reason, _):
             return operation.value, reason, operation
         case Refuse(error_code):
             return "refuse", error_code, None

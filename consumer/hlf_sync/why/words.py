@@ -17,6 +17,7 @@ DECISIONS = {
 
 REASONS = {
     "gone": "the view has no row for this mentor",
+    "certificate_without_end": "the certificate has no end, which is outside the contract",
     "other_organization": "the mentor belongs to another organisation",
     "in_sync": "Dynamics shows already what the facts ask for, as far as the ledger knows",
     "no_valid_certificate": "the status would list the mentor, but no certificate is valid",
@@ -25,7 +26,10 @@ REASONS = {
     "active": "the status is active and a certificate is valid",
     "reinstated": "the status is reinstated and a certificate is valid",
     "unknown_status": "the status is outside the contract",
-    "unbounded_certificate": "the certificate's end is infinite, which is outside the contract",
+    "facts_unreadable": "the view hlf_sync.mentor_facts fails for this mentor",
+    "contact_replaced": (
+        "another contact is mapped now, and the former one is still shown: it is hidden first"
+    ),
     "mentor_mapping": "no Dynamics contact is mapped to the mentor",
 }
 

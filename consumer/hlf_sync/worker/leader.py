@@ -1,8 +1,8 @@
 """What time alone makes due: certificates that end, doubt to be settled, shadow's debt after going
 live. One leader does it.
 
-The leader holds a session-level advisory lock on a connection of its own; when the connection goes,
-another worker takes over. Everything goes through the one door: a sync request per mentor. A
+The leader holds a session-level advisory lock on a connection of its own, and uses that connection
+each second; when it goes, or falls silent, another worker takes over (leadership). Everything goes through the one door: a sync request per mentor. A
 request and the mark that it was made are one transaction.
 """
 
@@ -14,10 +14,9 @@ from psycopg import AsyncConnection
 from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.worker.leadership import is_elected
 
 _log = structlog.get_logger()
-
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.leader'))"
 
 # A visible mentor is due because of the certificate's end; whoever is in doubt, because an older
 # call's late effect has passed.
@@ -108,7 +107,7 @@ class Scheduler:
             await asyncio.sleep(TURN_S)
 
     async def _stand(self, connection: AsyncConnection) -> None:
-        while not await self._is_elected(connection):  # noqa: ASYNC110 - the other leader is in another process
+        while not await is_elected(connection):  # noqa: ASYNC110 - the other leader is in another process
             await asyncio.sleep(TURN_S)
         self.is_leader = True
         _log.info("leader")
@@ -137,10 +136,6 @@ class Scheduler:
             _PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
         )
         return cursor.rowcount < _ATTEMPTS_AT_ONCE
-
-    async def _is_elected(self, connection: AsyncConnection) -> bool:
-        row = await (await connection.execute(_LOCK)).fetchone()
-        return bool(row and row[0])
 
     async def _count_letters(self, connection: AsyncConnection) -> None:
         row = await (await connection.execute(_LETTERS)).fetchone()

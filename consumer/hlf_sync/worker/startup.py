@@ -12,6 +12,7 @@ import structlog
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import Dsn, Pool, connect
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.suitability import require_suitable
 
 _log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ async def reach_all(
         said = None
         while not stop.is_set():
             try:
-                await check()
+                await _until_stopped(check(), stop)
                 break
             except DependencyError as error:
                 if error.detail != said:
@@ -43,13 +44,28 @@ async def reach_all(
                         duration_s=deadline_s,
                     )
                     return False
-                await asyncio.sleep(_EVERY_S)
+                await _until_stopped(asyncio.sleep(_EVERY_S), stop)
     return not stop.is_set()
 
 
+async def _until_stopped(work: Awaitable[object], stop: asyncio.Event) -> None:
+    """Await it, but no longer than until a signal: a dependency may take its time to say no."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        stopped.cancel()
+
+
 async def reach_postgres(dsn: Dsn, pool: Pool) -> None:
-    """Open the pool and read the view once; raises `DependencyError`."""
+    """Open the pool and read the view once; raises `DependencyError`, and `SettingsError` behind a
+    pooler that cannot serve.
+    """
     if pool.closed:
+        await require_suitable(dsn if isinstance(dsn, str) else dsn())
         # A refused connection says so at once; the pool would keep it to itself until its time-out,
         # and as long again when it is closed.
         async with await connect(dsn):

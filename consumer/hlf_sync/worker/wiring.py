@@ -20,14 +20,20 @@ from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.core.verdict import Course
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
+from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.errors import DependencyError, HaltError, InvariantError
+from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
-from hlf_sync.kafka.consumer_thread import KafkaSource, SourcePolicy
+from hlf_sync.kafka.consumer_life import SourcePolicy
+from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
+from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.offset_keeper import keep_offsets
 from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
@@ -47,16 +53,21 @@ from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.credential_end import CredentialEnd
-from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
+from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
+from hlf_sync.watch.source_watch import ANCHOR_TOPIC, SourceWatch
+from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
+from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
 
 _log = structlog.get_logger()
@@ -140,10 +151,12 @@ class _Assembly:
         monitor = Monitor(
             self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
         )
-        watch = self._watch(scheduler, stages.gate)
         nights = NightWatch(
             self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
         )
+        standby = Standby(self._group(), stages.assignment, source.renew)
+        source_watch = self._source_watch(scheduler)
+        watch = self._watch(scheduler, stages.gate, source_watch)
         status = Status(
             nights=nights,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
@@ -151,6 +164,7 @@ class _Assembly:
             scheduler=scheduler,
             source=source,
             monitor=monitor,
+            standby=standby,
             watch=watch,
             topic=settings.changes_topic,
             letters_topic=settings.dead_letters_topic,
@@ -167,10 +181,12 @@ class _Assembly:
         services = {
             "scheduler": scheduler.run,
             "monitor": monitor.run,
+            "standby": standby.run,
             "watch": watch.run,
+            "source": source_watch.run,
             "verdict": status.watch_verdict,
             "nights": nights.run,
-            **self._services(stages, scheduler, credentials),
+            **self._services(stages, scheduler, dynamics, credentials),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -199,10 +215,15 @@ class _Assembly:
             request_timeout_s=settings.request_timeout_s,
             lease_s=settings.lease_s,
             is_shadow=settings.delivery == "shadow",
+            auth_retry_s=settings.auth_retry_s,
         )
 
     def _services(
-        self, stages: Stages, scheduler: Scheduler, credentials: RenewingCredentials | None
+        self,
+        stages: Stages,
+        scheduler: Scheduler,
+        dynamics: "DynamicsClient | _Shadow",
+        credentials: RenewingCredentials | None,
     ) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
@@ -212,13 +233,21 @@ class _Assembly:
                 settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
             ).run,
         }
+        services["replay offsets"] = lambda: keep_replay_offsets(
+            self._pool,
+            lambda: keep_offsets(self._kafka(), settings.dead_letters_topic, REPLAY_GROUP),
+            lambda: scheduler.is_leader,
+        )
         if settings.connect_url:
             url, login = settings.connect_url, clients.connect_login(settings)
             services["connector"] = lambda: revive_connector(
                 url, login, lambda: scheduler.is_leader
             )
-        if credentials is not None:
-            sign_in = _SignIn(credentials)
+            services["source proof"] = lambda: prove_source(
+                self._pool, url, login, SLOT, lambda: scheduler.is_leader
+            )
+        if credentials is not None and isinstance(dynamics, DynamicsClient):
+            sign_in = _SignIn(credentials, dynamics)
             services["credentials"] = lambda: watch_credentials(
                 stages.gate, sign_in, retry_s=settings.auth_retry_s
             )
@@ -241,7 +270,15 @@ class _Assembly:
             asyncio.get_running_loop(),
         )
 
-    def _open_dynamics(self) -> tuple[DynamicsPort, RenewingCredentials | None]:
+    def _kafka(self) -> dict[str, Any]:
+        settings = self._settings
+        return {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
+
+    def _group(self) -> GroupReader:
+        settings = self._settings
+        return GroupReader(self._kafka(), settings.changes_topic, settings.kafka_group_id)
+
+    def _open_dynamics(self) -> "tuple[DynamicsClient | _Shadow, RenewingCredentials | None]":
         """The client and its credentials; in shadow there is neither."""
         settings = self._settings
         if settings.delivery == "shadow":
@@ -267,7 +304,29 @@ class _Assembly:
         self._stack.callback(topic.close)
         return topic
 
-    def _watch(self, scheduler: Scheduler, gate: Gate) -> FleetWatch:
+    def _source_watch(self, scheduler: Scheduler) -> SourceWatch:
+        settings = self._settings
+        admin = {
+            "bootstrap.servers": settings.kafka_bootstrap_servers or "",
+            **settings.kafka_options,
+        }
+        return SourceWatch(
+            pool=self._pool,
+            anchors=AnchorTopic(admin, ANCHOR_TOPIC),
+            stream=ConnectorStream(
+                partial(clients.connect_rest, settings, timeout_s=_CONNECT_ANSWER_S)
+                if settings.connect_url
+                else None,
+                CONNECTOR,
+            ),
+            counts=self._metrics,
+            organization=settings.organization,
+            lease_s=settings.lease_s,
+            late_effect_s=settings.late_effect_s,
+            leads=lambda: scheduler.is_leader,
+        )
+
+    def _watch(self, scheduler: Scheduler, gate: Gate, source_watch: SourceWatch) -> FleetWatch:
         settings = self._settings
         return FleetWatch(
             pool=self._pool,
@@ -281,6 +340,7 @@ class _Assembly:
             ),
             leads=lambda: scheduler.is_leader,
             now_ms=lambda: int(gate.database_now_s * 1000),
+            source=lambda: source_watch.sight,
         )
 
 
@@ -295,8 +355,17 @@ class _Shadow:
 class _SignIn:
     """Whether the credentials are accepted, asked of the token endpoint."""
 
-    def __init__(self, credentials: RenewingCredentials) -> None:
+    def __init__(
+        self, credentials: RenewingCredentials, dynamics: DynamicsClient | None = None
+    ) -> None:
         self._credentials = credentials
+        self._dynamics = dynamics
+
+    async def is_welcome(self) -> bool:
+        """Whether Dynamics accepts a question that writes nothing."""
+        if self._dynamics is None:
+            return False
+        return (await self._dynamics.who_am_i()).verdict.course is Course.DONE
 
     async def is_accepted(self, fresh_s: float) -> bool:
         """Whether a token could be had, now or less than `fresh_s` ago."""

@@ -22,7 +22,7 @@ from hlf_sync.core.model import (
 )
 
 from hlf_sync_sandbox.demo.cast import OURS, PROTAGONISTS
-from hlf_sync_sandbox.demo.worker import Worker
+from hlf_sync_sandbox.demo.workers import Workers
 from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
 
 _EVERY_S = 0.25
@@ -60,7 +60,7 @@ class Sight:
 class Watch:
     """Keeps `sight` up to date until closed."""
 
-    def __init__(self, dsn: str, worker: Worker, dynamics: DynamicsControl) -> None:
+    def __init__(self, dsn: str, worker: Workers, dynamics: DynamicsControl) -> None:
         self.sight = Sight()
         self._dsn = dsn
         self._worker = worker

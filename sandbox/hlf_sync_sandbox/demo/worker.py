@@ -7,7 +7,6 @@ Must not reach into the worker: what it does is seen on its HTTP pages and in it
 import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 from hlf_sync_sandbox import ports
 from hlf_sync_sandbox.demo.errors import WorkerError
+from hlf_sync_sandbox.demo.workers import counted, get
 from hlf_sync_sandbox.layout import tail
 from hlf_sync_sandbox.process import MARK
 
@@ -31,7 +31,6 @@ HURRIED = {
     "HLF_SYNC_RETRY_MAX_DELAY_S": "2",
 }
 _STOP_S = 25.0
-_COUNTER = re.compile(r"^(hlf_sync_\w+)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 
 
 class Worker:
@@ -78,14 +77,7 @@ class Worker:
 
     def count(self, metric: str, label: str = "") -> int:
         """The sum of a counter from /metrics, over the label values that hold `label`."""
-        page = self._get("/metrics")[1].decode()
-        return int(
-            sum(
-                float(value)
-                for name, labels, value in _COUNTER.findall(page)
-                if name == f"hlf_sync_{metric}" and label in labels
-            )
-        )
+        return counted(self._get("/metrics")[1].decode(), metric, label)
 
     def stop(self) -> None:
         """Ask it to drain and wait; kill it only when it does not."""
@@ -98,15 +90,7 @@ class Worker:
             self._process.wait()
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException):
-            return 0, b""
-        finally:
-            connection.close()
+        return get(ports.HOST, self.port, path)
 
 
 def _clean() -> dict[str, str]:

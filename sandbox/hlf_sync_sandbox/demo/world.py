@@ -10,7 +10,7 @@ from hlf_sync_sandbox.demo.application import Application
 from hlf_sync_sandbox.demo.cast import Mentor
 from hlf_sync_sandbox.demo.errors import StoryError
 from hlf_sync_sandbox.demo.view import View
-from hlf_sync_sandbox.demo.worker import Worker
+from hlf_sync_sandbox.demo.workers import Workers
 from hlf_sync_sandbox.dynamics.columns import VISIBILITY_COLUMN
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 
@@ -23,7 +23,7 @@ class World:
 
     application: Application
     dynamics: DynamicsControl
-    worker: Worker
+    worker: Workers
     view: View
 
     def until(self, condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> float:

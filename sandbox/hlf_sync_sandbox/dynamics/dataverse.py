@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from hlf_sync_sandbox.dynamics import codes
+from hlf_sync_sandbox.dynamics import codes, collection
 from hlf_sync_sandbox.dynamics.answers import Answer, error, json_answer
 from hlf_sync_sandbox.dynamics.calls import (
     Call,
@@ -32,9 +32,12 @@ from hlf_sync_sandbox.dynamics.http1 import Request
 from hlf_sync_sandbox.dynamics.identity import App, Identity
 from hlf_sync_sandbox.dynamics.representation import row
 from hlf_sync_sandbox.dynamics.routing import (
+    AllContacts,
+    Definitions,
     OneContact,
     UpdateMultiple,
     WhoAmI,
+    api_version,
     parse_query,
     refuse_method,
 )
@@ -121,6 +124,10 @@ class Dataverse:
                 performed = Performed(self._get(call, key, admission, base))
             case OneContact(key), _:
                 performed = Performed(self._delete(key, admission))
+            case AllContacts(), _:
+                performed = Performed(self._list(call, admission, base))
+            case Definitions(name), _:
+                performed = Performed(_definition(call, name, base))
             case WhoAmI(), _:
                 performed = Performed(self._who_am_i(admission, base))
             case UpdateMultiple(), _:
@@ -183,6 +190,18 @@ class Dataverse:
         answer.headers.append(("ETag", contact.etag))
         return answer
 
+    def _list(self, call: Call, admission: Admission, base: str) -> Answer:
+        if not self.switches.can_read:
+            return _denied("prvReadContact", admission)
+        request = call.request
+        return collection.page(
+            self.contacts,
+            parse_query(request.query),
+            request.headers.get("prefer", ""),
+            base,
+            api_version(request.path),
+        )
+
     def _delete(self, key: Key, admission: Admission) -> Answer:
         """Refused like this to every application user of least privilege, which is the only kind
         there is here.
@@ -239,6 +258,21 @@ class Dataverse:
         answer = error(codes.TOKEN_EXPIRED)
         answer.headers.append(challenge)
         return answer
+
+
+def _definition(call: Call, name: str | None, base: str) -> Answer:
+    query, version = parse_query(call.request.query), api_version(call.request.path)
+    if name is None:
+        return collection.definitions(query, base, version)
+    if name != collection.CONTACT_DEFINITION["LogicalName"]:
+        return error(codes.NOT_PARSED)
+    return json_answer(
+        200,
+        {
+            "@odata.context": f"{base}/api/data/{version}/$metadata#EntityDefinitions/$entity",
+            **collection.definition(query),
+        },
+    )
 
 
 def _denied(privilege: str, admission: Admission) -> Answer:

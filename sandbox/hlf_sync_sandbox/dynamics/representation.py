@@ -22,6 +22,15 @@ def row(contact: Contact, base: str, select: list[str] | None) -> dict[str, Any]
     return content
 
 
+def entry(contact: Contact, select: list[str] | None) -> dict[str, Any]:
+    """Give one row of a collection: its entity tag, the selected columns, the primary key."""
+    names = list(COLUMNS) if select is None else select
+    content: dict[str, Any] = {"@odata.etag": contact.etag}
+    content.update((name, _value(contact, name)) for name in names)
+    content["contactid"] = contact.contact_id
+    return content
+
+
 def _value(contact: Contact, name: str) -> object:
     match name:
         case "modifiedon":

@@ -17,6 +17,7 @@ from hlf_sync_sandbox.dynamics.contacts import ById, ByKey, Key
 API_ROOT = "/api/data/"
 _VERSIONS = frozenset({"v9.0", "v9.1", "v9.2"})
 _KEYED = re.compile(r"contacts\((.*)\)", re.DOTALL)
+_DEFINITION = re.compile(r"EntityDefinitions\(LogicalName='([A-Za-z_]\w{0,127})'\)")
 _NAMED_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^']|'')*)'", re.DOTALL)
 _METHODS = re.compile(r"GET|PATCH|DELETE|POST|PUT|HEAD|OPTIONS|MERGE|TRACE|CONNECT")
@@ -44,15 +45,31 @@ class UpdateMultiple:
     """The bulk action on contacts."""
 
 
-Route = OneContact | WhoAmI | Batch | UpdateMultiple
+@dataclass(frozen=True, slots=True)
+class AllContacts:
+    """`contacts`, the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """`EntityDefinitions`; `name` is the table asked for, None for all."""
+
+    name: str | None = None
+
+
+Route = OneContact | AllContacts | Definitions | WhoAmI | Batch | UpdateMultiple
 
 _ALLOWED: dict[type[Route], frozenset[str]] = {
     OneContact: frozenset({"GET", "PATCH", "DELETE"}),
+    AllContacts: frozenset({"GET"}),
+    Definitions: frozenset({"GET"}),
     WhoAmI: frozenset({"GET"}),
     Batch: frozenset({"POST"}),
     UpdateMultiple: frozenset({"POST"}),
 }
 _FIXED: dict[str, Route] = {
+    "contacts": AllContacts(),
+    "EntityDefinitions": Definitions(),
     "WhoAmI": WhoAmI(),
     "WhoAmI()": WhoAmI(),
     "$batch": Batch(),
@@ -78,11 +95,20 @@ def address(path: str) -> Route | Answer:
     fixed = _FIXED.get(rest)
     if fixed is not None:
         return fixed
-    keyed = _KEYED.fullmatch(rest.replace("%28", "(").replace("%29", ")") if "%" in rest else rest)
+    plain = rest.replace("%28", "(").replace("%29", ")") if "%" in rest else rest
+    defined = _DEFINITION.fullmatch(unquote(plain))
+    if defined is not None:
+        return Definitions(defined.group(1))
+    keyed = _KEYED.fullmatch(plain)
     if keyed is None:
         return error(codes.NOT_PARSED)
     key = _key(keyed.group(1))
     return key if isinstance(key, Answer) else OneContact(key)
+
+
+def api_version(path: str) -> str:
+    """Give the version in a path that was routed."""
+    return path.removeprefix(API_ROOT).partition("/")[0]
 
 
 def contact_of(found: Route | Answer) -> str | None:

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import httpx
+from hlf_sync.connect.source_file import escaped
 
 from hlf_sync_sandbox.layout import write_private
 from hlf_sync_sandbox.parts import class_archive, postgres, registry
@@ -117,7 +118,9 @@ def _write_source_file(site: Site) -> None:
         "registry_url": registry.converter_url(site),
     }
     source_file(site).parent.mkdir(exist_ok=True, mode=0o700)
-    write_private(source_file(site), "".join(f"{name}={value}\n" for name, value in values.items()))
+    write_private(
+        source_file(site), "".join(f"{name}={escaped(value)}\n" for name, value in values.items())
+    )
 
 
 def url(site: Site) -> str:

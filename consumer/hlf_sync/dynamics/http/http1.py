@@ -15,6 +15,10 @@ MAX_HEAD_BYTES = 32 * 1024
 
 _MAX_INTERIM_HEADS = 8
 _MAX_CHUNK_LINE_BYTES = 1024
+# A server sends chunks of kilobytes. Reading one costs some microseconds however small it is, so
+# a body of one-byte chunks would hold the event loop: so many are read whatever their size, and
+# more only while they hold so much on average.
+_FREE_CHUNKS, _LEAST_MEAN_CHUNK_BYTES = 2048, 64
 _SWITCHING_PROTOCOLS, _NO_CONTENT, _NOT_MODIFIED = 101, 204, 304
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
@@ -59,10 +63,13 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_at",
         "_body",
         "_chunk_ends",
+        "_chunks",
         "_has_chunk",
         "_interim",
+        "_kept_bytes",
         "_left",
         "_received",
         "_taken",
@@ -80,11 +87,14 @@ class ResponseReader:
         )
         self.waiting_bytes = 0  # of the body, not taken yet
         self._received = b""
+        self._at = 0  # how far the received bytes have been read
         self._taken: list[bytes] = []
         self._body = _Body.NONE
         self._left = 0  # of a body with a length, or of the chunk under way
         self._has_chunk = False
         self._chunk_ends = False  # the line break after a chunk is due
+        self._chunks = 0
+        self._kept_bytes = 0
         self._interim = 0
 
     def receive(self, data: bytes) -> None:
@@ -178,6 +188,9 @@ class ResponseReader:
                     pass
             case _Body.NONE:
                 self.is_complete = True
+        # Once for all that was read: dropping each chunk by itself would copy what is left of a
+        # whole network read thousands of times.
+        self._received, self._at = self._received[self._at :], 0
 
     def _read_chunk(self) -> bool:
         """Read the next part of a chunked body; False when more bytes are needed, or it is
@@ -185,13 +198,14 @@ class ResponseReader:
         """
         if self._left:
             self._keep(self._left)
-            return self._left == 0 and bool(self._received)
-        end = self._received.find(b"\r\n")
-        if end < 0 or end > _MAX_CHUNK_LINE_BYTES:
-            if len(self._received) > _MAX_CHUNK_LINE_BYTES:
+            return self._left == 0 and self._at < len(self._received)
+        begin = self._at
+        end = self._received.find(b"\r\n", begin, begin + _MAX_CHUNK_LINE_BYTES + 2)
+        if end < 0:
+            if len(self._received) - begin > _MAX_CHUNK_LINE_BYTES:
                 raise ResponseError("a chunk's line is too long")
             return False
-        line, self._received = self._received[:end], self._received[end + 2 :]
+        line, self._at = self._received[begin:end], end + 2
         if self._chunk_ends:
             if line:
                 raise ResponseError("a chunk is longer than announced")
@@ -203,10 +217,17 @@ class ResponseReader:
             if size is None:
                 raise ResponseError("not a chunk's size")
             self._left = int(size[1], 16)
+            self._count_chunk()
             self._chunk_ends = self._left > 0
             if self._left == 0:
                 self._body = _Body.TRAILERS
         return not self.is_complete
+
+    def _count_chunk(self) -> None:
+        self._chunks += 1
+        least_bytes = (self._chunks - _FREE_CHUNKS) * _LEAST_MEAN_CHUNK_BYTES
+        if least_bytes > self._kept_bytes:
+            raise ResponseError("chunks of a few bytes without end")
 
     def _read_trailer(self, line: bytes) -> None:
         """Trailers say nothing to us, but must be fields, and not too many."""
@@ -220,8 +241,10 @@ class ResponseReader:
             raise ResponseError("trailers without end")
 
     def _keep(self, count: int) -> None:
-        kept, self._received = self._received[:count], self._received[count:]
+        kept = self._received[self._at : self._at + count]
         if kept:
+            self._at += len(kept)
             self._taken.append(kept)
             self.waiting_bytes += len(kept)
+            self._kept_bytes += len(kept)
             self._left -= len(kept)

@@ -17,37 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import structlog
 
 from hlf_sync.dynamics.http.connection import Connection
 from hlf_sync.dynamics.http.plain import PlainRequest, PlainResponse
-from hlf_sync.errors import SettingsError
+from hlf_sync.dynamics.http.trust import Trust, trust
+
+_log = structlog.get_logger()
 
 # below the 120-240 s after which front ends drop an idle connection, so that we close first
 _KEEP_ALIVE_S = 55.0
 _MAX_CONNECT_S = 5.0
 _SPARE_CONNECTIONS = 4  # for the token endpoint and for `doctor`, beside the calls
 _CLOSING_S = 1.0
-
-
-def trust(ca_file: Path | None, setting: str = "HLF_SYNC_DYNAMICS_CA_FILE") -> ssl.SSLContext:
-    """TLS 1.2 or later, host names checked, the system's trust and `ca_file` beside it.
-    `SettingsError`, naming `setting`, for a file that is none.
-
-    Not `create_default_context`: that one writes session keys to whatever SSLKEYLOGFILE names.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            message = (
-                f"{setting} names a file that cannot be used: {type(error).__name__} (example: a"
-                " PEM file)"
-            )
-            raise SettingsError(message) from error
-    return context
 
 
 def open_transport(
@@ -78,11 +60,12 @@ class Origin:
 
 class PooledTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 over kept connections. Raises httpx's exceptions only; what is raised before sending
-    says so by its class.
+    says so by its class. `certificate_trouble`: whose certificate was not trusted last, and why.
     """
 
-    def __init__(self, tls: ssl.SSLContext, connections: int, *, connect_timeout_s: float) -> None:
+    def __init__(self, tls: Trust, connections: int, *, connect_timeout_s: float) -> None:
         self._tls, self._connect_timeout_s = tls, connect_timeout_s
+        self.certificate_trouble: str | None = None
         self._slots = asyncio.Semaphore(connections)
         self._origins: dict[str, Origin] = {}
         self._open: set[Connection] = set()
@@ -158,11 +141,22 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 )
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection in time") from error
+        except ssl.SSLCertVerificationError as error:
+            self._note_untrusted(origin, error)
+            raise httpx.ConnectError(type(error).__name__) from error
         except (OSError, UnicodeError) as error:  # refused, unknown host, TLS
             raise httpx.ConnectError(type(error).__name__) from error
+        if origin.is_tls:
+            self.certificate_trouble = None
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
+
+    def _note_untrusted(self, origin: Origin, error: ssl.SSLCertVerificationError) -> None:
+        """Not the credentials' fault, and the error code alone would not say so."""
+        self._tls.forget()
+        self.certificate_trouble = f"{origin.host}: {error.verify_message}"
+        _log.error("certificate_untrusted", detail=self.certificate_trouble)
 
     def _message(self, request: httpx.Request) -> tuple[Origin, bytes]:
         """Where the request goes, and its bytes."""

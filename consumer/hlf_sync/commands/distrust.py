@@ -1,0 +1,51 @@
+"""`hlf-sync distrust`: puts every mentor in doubt, so that each is asserted once more. Mounted by the
+command line; thin.
+"""
+
+import getpass
+import json
+from typing import Annotated
+
+import typer
+
+from hlf_sync import operate
+from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.steer import Reason
+from hlf_sync.postgres import distrust_statements as sql
+
+
+def distrust(
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    env_file: EnvFile = None,
+    as_json: Json = False,
+) -> None:
+    """Put every mentor in doubt: each is delivered once more, at the pace.
+
+    For a restored Dynamics, a restored backup, a promoted standby: whenever Dynamics may show
+    something else than the ledger says. Never wrong, only slow: a thousand mentors take a minute.
+    The workers do it by themselves when they meet another database or an older one.
+    """
+    settings = settings_from(env_file)
+    with operate.connected(settings) as connection:
+        if not yes:
+            known = connection.execute(
+                "SELECT count(*) AS n FROM hlf_sync.mentor_ledger"
+            ).fetchone()
+            typer.echo(f"the ledger has {known['n'] if known else 0} mentors", err=True)
+            must_agree("Deliver all of them once more?")
+        with connection.transaction():
+            connection.execute(sql.DOUBT)
+            connection.execute(sql.DOUBT_UNKNOWN, (settings.organization,))
+            asked = connection.execute(sql.SWEEP, (getpass.getuser(), reason)).rowcount
+            row = connection.execute(
+                "SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL"
+            ).fetchone()
+    found = {"in_doubt": row["n"] if row else 0, "requests": asked}
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        typer.echo(
+            f"{found['in_doubt']} mentors are in doubt, {asked} looks asked for;"
+            " `hlf-sync top` shows how many are left"
+        )

@@ -1,0 +1,55 @@
+"""The env file: lines `NAME='value'`, comments, blank lines, and nothing else. The one place that
+reads it; used by the settings.
+
+What stands in the file may be a secret, so a line that is wrong is named by its number and never
+quoted.
+"""
+
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+
+from hlf_sync.errors import SettingsError
+
+VARIABLE = "HLF_SYNC_ENV_FILE"
+_DEFAULT = Path(".env")
+
+
+def read_env_file(named: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the file says: the one that is named, by `--env-file` or else by the variable, or
+    `.env` when there is one. Raises `SettingsError`.
+    """
+    told = f"--env-file {named}" if named is not None else f"{VARIABLE}={environ.get(VARIABLE)}"
+    path = named or (Path(name) if (name := environ.get(VARIABLE)) else None)
+    if path is None:
+        if not _DEFAULT.is_file():
+            return {}
+        path = _DEFAULT
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        message = f"{told}: no such file"
+        raise SettingsError(message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {type(error).__name__} (it must be UTF-8 text)"
+        raise SettingsError(message) from None
+    return _values(path, text)
+
+
+def _values(path: Path, text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            message = f"{path}, line {_line(binding)}: neither NAME=value, a comment nor blank"
+            raise SettingsError(message)
+        if binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
+    return found
+
+
+def _line(binding: Binding) -> int:
+    """The parser counts from the blank lines before."""
+    written = binding.original.string
+    return binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")

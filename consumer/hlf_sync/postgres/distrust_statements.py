@@ -1,0 +1,24 @@
+"""The statements that put every mentor in doubt and ask for everybody: for `hlf-sync distrust` and
+for the leader, who does the same when the database is another one or went back.
+
+Dynamics may then show something else than the ledger says, of mentors that it knows and of mentors
+that it has forgotten. A mentor in doubt is asserted once more, whatever `applied` says; who is
+unknown counts as perhaps listed, so that a mentor who may not be shown is taken off.
+"""
+
+# A live claim is in doubt already, and its call is about to assert the mentor.
+DOUBT = """
+UPDATE hlf_sync.mentor_ledger
+   SET intended = coalesce(intended, applied, 'hidden'), state = 'in_doubt', attempt_count = 0, updated_at = now()
+ WHERE (lease_until IS NULL OR lease_until <= now()) AND NOT (state = 'out_of_scope' AND coalesce(intended, applied) IS NULL)
+"""
+DOUBT_UNKNOWN = """
+INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, triggered_by)
+SELECT mentor_id, 'hidden', 'in_doubt', 'reconciliation' FROM hlf_sync.mentor_facts WHERE organization = %s
+ON CONFLICT (mentor_id) DO NOTHING
+"""
+SWEEP = """
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
+SELECT mentor_id, 'reconciliation', %s, %s
+  FROM (SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m
+"""

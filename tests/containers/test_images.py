@@ -1,0 +1,64 @@
+"""What the image `worker` is and holds."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.containers.conftest import docker
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+
+_MIB = 1024 * 1024
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_worker_is_small(images: dict[str, str]) -> None:
+    """180 MB unpacked at most."""
+    size = int(docker("image", "inspect", "-f", "{{.Size}}", images["worker"]))
+    assert size <= 180_000_000, f"{size / 1e6:.0f} MB"
+
+
+def test_the_worker_has_no_shell_and_no_tools(images: dict[str, str]) -> None:
+    """What a break-in would use first."""
+    for program in ("sh", "bash", "apt-get", "gcc", "pip"):
+        done = _run("--entrypoint", program, images["worker"], "--version")
+        assert done.returncode == 127, program
+
+
+def test_the_worker_has_nothing_of_the_sandbox(images: dict[str, str]) -> None:
+    """Emulator, demo and development keys stay out of production."""
+    done = _run(images["worker"], "sandbox", "--help")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+@pytest.mark.parametrize("user", ["65532", "1000680000"])
+def test_it_runs_as_any_user_on_a_read_only_root(images: dict[str, str], user: str) -> None:
+    """Kubernetes and OpenShift choose the number."""
+    done = _run(
+        "--read-only", "--cap-drop", "ALL", "--user", user, images["worker"], "doctor", "--json"
+    )
+    found = json.loads(done.stdout)
+    assert {check["outcome"] for check in found["checks"]} <= {"skipped", "fail"}
+
+
+def test_wrong_settings_are_one_line_and_exit_code_2(images: dict[str, str]) -> None:
+    """Also in a container."""
+    done = _run(images["worker"], "run")
+    assert done.returncode == 2
+    assert "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_is_not_root_and_says_what_it_is(images: dict[str, str]) -> None:
+    """Labels, user, health check."""
+    (found,) = json.loads(docker("image", "inspect", images["worker"]))
+    assert found["Config"]["User"] == "65532:65532"
+    assert found["Config"]["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert found["Config"]["Healthcheck"]["Test"][:2] == ["CMD", "/usr/bin/python3"]

@@ -1,0 +1,151 @@
+"""A real PgBouncer (Debian's package pgbouncer) between us and PostgreSQL: transaction mode is found
+and refused by name, session mode works.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hlf_sync.__main__ import main
+from hlf_sync.config.settings import Settings
+from hlf_sync.doctor.checkup import check_up
+from hlf_sync.doctor.finding import Verdict
+from hlf_sync.errors import SettingsError
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.postgres.suitability import require_suitable
+from hlf_sync.worker.startup import reach_postgres
+
+from tests.fixtures.cluster import Cluster
+from tests.fixtures.sandbox import wait_until
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.requirement("R81"),
+    pytest.mark.skipif(
+        PGBOUNCER is None, reason="PgBouncer is not installed (Debian's package pgbouncer)"
+    ),
+]
+
+Pooled = Callable[..., str]
+
+
+@pytest.fixture
+def pooled(cluster: Cluster, database: str) -> Iterator[Pooled]:
+    """The DSN of a pooler with these settings, in front of a database of ours."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(**settings: object) -> str:
+        assert PGBOUNCER is not None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        chosen = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            **settings,
+        }
+        lines = [f"{name} = {value}" for name, value in chosen.items()]
+        server = f"* = host=127.0.0.1 port={cluster.port} user=hlf_sync"
+        # A folder that the account may read, whatever the test's own is.
+        file = cluster._home / f"pgbouncer-{port}.ini"
+        file.write_text("\n".join(["[databases]", server, "[pgbouncer]", *lines, ""]))
+        file.chmod(0o644)
+        account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        running.append(
+            subprocess.Popen(
+                [PGBOUNCER, "-q", str(file)],
+                user=account.pw_uid if account else None,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        dsn = f"host=127.0.0.1 port={port} dbname={database} user=hlf_sync"
+        wait_until(lambda: _answers(dsn), "PgBouncer answers")
+        return dsn
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def _answers(dsn: str) -> bool:
+    try:
+        psycopg.connect(dsn, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pool_mode": "transaction"},
+        {
+            "pool_mode": "transaction",
+            "server_round_robin": 1,
+            "ignore_startup_parameters": "options",
+        },
+        {"pool_mode": "transaction", "default_pool_size": 1},
+        {"pool_mode": "statement"},
+    ],
+    ids=lambda settings: " ".join(f"{name}={value}" for name, value in settings.items()),
+)
+async def test_a_pooler_that_is_no_session_is_refused_by_name(
+    pooled: Pooled, settings: dict[str, object]
+) -> None:
+    """Two leaders at once, deaf workers: so no worker starts, and `doctor` says why."""
+    dsn = pooled(**settings)
+    with pytest.raises(SettingsError, match="transaction or statement mode"):
+        await require_suitable(dsn)
+
+
+async def test_doctor_names_the_pooler(pooled: Pooled) -> None:
+    """With what to write into its file."""
+    dsn = pooled(pool_mode="transaction", ignore_startup_parameters="options")
+    found = await check_up(Settings.model_validate({"postgres_dsn": dsn}), None, [])
+    (finding,) = (one for one in found.findings if one.check == "postgres.pooler")
+    assert finding.verdict is Verdict.FAIL
+    assert "pool_mode = session" in finding.fix
+
+
+async def test_session_mode_is_as_good_as_postgresql_itself(pooled: Pooled) -> None:
+    """Each connection keeps its backend."""
+    dsn = pooled(pool_mode="session", ignore_startup_parameters="options")
+    pool = open_pool(dsn, size=1)
+    try:
+        await reach_postgres(dsn, pool)
+    finally:
+        await pool.close()
+
+
+def test_a_worker_behind_it_ends_with_2_and_the_reason(
+    pooled: Pooled,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before it has joined anything."""
+    dsn = pooled(pool_mode="transaction")
+    file = tmp_path / "env"
+    file.write_text(
+        f"HLF_SYNC_POSTGRES_DSN='{dsn}'\nHLF_SYNC_KAFKA_BOOTSTRAP_SERVERS='127.0.0.1:1'\n"
+        "HLF_SYNC_SCHEMA_REGISTRY_URL='http://127.0.0.1:1'\nHLF_SYNC_DELIVERY='shadow'\n"
+        "HLF_SYNC_DYNAMICS_BASE_URL='https://org.example'\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["hlf-sync", "run", "--env-file", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "PgBouncer" in "".join(capsys.readouterr())
