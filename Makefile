@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits reminders nightly
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 
 .DEFAULT_GOAL := help

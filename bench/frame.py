@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
-from hlf_sync_sandbox.stack import Sandbox
+from hlf_sync_sandbox.stack import PARTS, Sandbox
 
 # Out of the way of what is measured; each bench turns on what it is about.
 QUICK = {
@@ -53,13 +53,15 @@ class Bench:
 
 
 @contextmanager
-def bench(*, has_limits: bool = False) -> Iterator[Bench]:
-    """A sandbox, with Dynamics' protection limits or without, removed afterwards."""
+def bench(*, has_limits: bool = False, with_web: bool = False) -> Iterator[Bench]:
+    """A sandbox, with Dynamics' protection limits or without, removed afterwards. Without the web
+    service, which would take its part of the machine.
+    """
     with tempfile.TemporaryDirectory(prefix="hlf-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         sandbox = Sandbox(folder)
-        sandbox.up()
+        sandbox.up([part for part in PARTS if with_web or part != "web"])
         try:
             dynamics = DynamicsControl(folder)
             if not has_limits:

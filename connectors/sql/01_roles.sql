@@ -28,6 +28,11 @@ BEGIN
         CREATE ROLE hlf_requester NOLOGIN;
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
     END;
+    BEGIN
+        -- The coordinators' web service: reads one view of ours, and asks for one mentor's synchronisation. Owns nothing.
+        CREATE ROLE hlf_web LOGIN NOINHERIT;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+    END;
 END
 $roles$;
 
@@ -38,8 +43,8 @@ DECLARE
 BEGIN
     SELECT string_agg(rolname, ', ' ORDER BY rolname) INTO strong
       FROM pg_roles
-     WHERE (rolname IN ('hlf_cdc', 'hlf_sync', 'hlf_requester') AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb))
-        OR (rolname IN ('hlf_sync', 'hlf_requester') AND rolreplication);
+     WHERE (rolname IN ('hlf_cdc', 'hlf_sync', 'hlf_requester', 'hlf_web') AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb))
+        OR (rolname IN ('hlf_sync', 'hlf_requester', 'hlf_web') AND rolreplication);
     IF strong IS NOT NULL THEN
         RAISE EXCEPTION 'these roles may do more than hlf-sync needs: %', strong
               USING HINT = 'ALTER ROLE … NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB (and NOREPLICATION, but for hlf_cdc), then run this file again.';
@@ -57,6 +62,8 @@ ALTER ROLE hlf_sync RESET synchronous_commit;
 -- Should the application ever put row security on a table: an error, instead of mentors silently missing in snapshot or view.
 ALTER ROLE hlf_cdc SET row_security = off;
 ALTER ROLE hlf_sync SET row_security = off;
+-- A page that waits is better told so than served after minutes.
+ALTER ROLE hlf_web SET statement_timeout = '10s';
 
 CREATE SCHEMA IF NOT EXISTS hlf_sync AUTHORIZATION hlf_sync;
 ALTER SCHEMA hlf_sync OWNER TO hlf_sync;

@@ -133,6 +133,70 @@ SELECT m.id                      AS mentor_id,
          LIMIT 1) c ON true;
 COMMENT ON VIEW hlf_sync.mentor_facts IS 'The contract between the application and hlf-sync: all that is read of a mentor.';
 
+-- ── The coordinators' view ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+-- All that the web service (role hlf_web) may read, by kind: 'mentor' (facts beside ledger, so that a mentor is seen to be wrong before any worker has
+-- looked), 'attempt', 'request' (coordinators' only), 'fleet' (one row). It reads with its owner's rights; nothing in it is personal but requested_by
+-- and reason of a request. What a row means is decided by the service with the worker's own rules (core/decide): `signature` names all that
+-- those rules look at, so that the many rows that mean 'nothing is open' are left out by comparing it.
+CREATE OR REPLACE VIEW hlf_sync.coordinator_view AS
+WITH mentor AS NOT MATERIALIZED (
+    SELECT f.mentor_id, true AS is_listed, f.organization, f.status, f.certificate_expires_at, l.mentor_id IS NOT NULL AS has_ledger,
+           l.applied, l.intended, l.state, l.attempt_count, l.last_error_code, l.triggered_by, l.lease_until, l.doubt_until, l.reevaluate_at,
+           l.updated_at, l.contact_id
+      FROM hlf_sync.mentor_facts f LEFT JOIN hlf_sync.mentor_ledger l ON l.mentor_id = f.mentor_id
+    UNION ALL
+    SELECT l.mentor_id, false, NULL, NULL, NULL, true,
+           l.applied, l.intended, l.state, l.attempt_count, l.last_error_code, l.triggered_by, l.lease_until, l.doubt_until, l.reevaluate_at,
+           l.updated_at, l.contact_id
+      FROM hlf_sync.mentor_ledger l
+     WHERE (l.state <> 'out_of_scope' OR l.intended IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id)
+)
+SELECT 'mentor'::text AS kind, NULL::bigint AS id, m.mentor_id, m.is_listed, m.organization, m.status, m.certificate_expires_at, m.has_ledger,
+       CASE WHEN m.contact_id IS DISTINCT FROM c.contact_id AND m.contact_id IS NOT NULL AND c.contact_id IS NOT NULL THEN NULL ELSE m.applied END AS applied,
+       m.intended, m.state, coalesce(m.attempt_count, 0) AS attempt_count, m.last_error_code, m.triggered_by, m.lease_until, m.doubt_until,
+       m.reevaluate_at, m.updated_at, h.held_at,
+       concat_ws('|', coalesce(m.organization, ''), coalesce(m.status, ''),
+                 CASE WHEN m.certificate_expires_at IS NULL THEN '' WHEN isfinite(m.certificate_expires_at)
+                      THEN (m.certificate_expires_at > now())::text ELSE m.certificate_expires_at::text END,
+                 CASE WHEN m.contact_id <> c.contact_id THEN '' ELSE coalesce(m.applied, '') END, (m.intended IS NULL)::text, coalesce(m.state, ''),
+                 (h.mentor_id IS NULL)::text, m.is_listed::text) AS signature,
+       NULL::text AS request_key, NULL::text AS requested_by, NULL::timestamptz AS at, NULL::jsonb AS content,
+       least((SELECT min(a.started_at) FROM hlf_sync.delivery_attempt a WHERE a.mentor_id = m.mentor_id
+                 AND a.id > coalesce((SELECT max(d.id) FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied'), 0)),
+             (SELECT min(f.attempted_at) FROM hlf_sync.dynamics_sync_failures f WHERE f.mentor_id = m.mentor_id AND f.resolved_at IS NULL),
+             h.held_at) AS open_since,
+       (SELECT d.started_at + make_interval(secs => d.duration_ms / 1000.0) FROM hlf_sync.delivery_attempt d
+         WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied' ORDER BY d.id DESC LIMIT 1) AS last_delivered_at
+  FROM mentor m
+  LEFT JOIN hlf_sync.contact_mapping c ON c.mentor_id = m.mentor_id
+  LEFT JOIN hlf_sync.held_removal h ON h.mentor_id = m.mentor_id AND h.confirmed_at IS NULL
+UNION ALL
+SELECT 'attempt', a.id, a.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, a.attempt_number, a.error_code, a.triggered_by, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, a.started_at,
+       jsonb_build_object('operation', a.operation, 'reason', a.reason, 'outcome', a.outcome, 'http_status', a.http_status, 'duration_ms', a.duration_ms),
+       NULL, NULL
+  FROM hlf_sync.delivery_attempt a
+UNION ALL
+SELECT 'request', r.id, r.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.triggered_by, NULL, NULL, NULL,
+       NULL, NULL, NULL, r.request_key, r.requested_by, r.created_at, jsonb_build_object('reason', r.reason), NULL, NULL
+  FROM hlf_sync.sync_request r WHERE r.triggered_by = 'manual_coordinator_action'
+UNION ALL
+SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(),
+       jsonb_build_object(
+           'circuits', (SELECT jsonb_object_agg(organization, jsonb_build_object(
+                            'state', state, 'opened_s', extract(epoch FROM opened_at), 'error_code', last_error_code,
+                            'pause_until_s', extract(epoch FROM retry_after_until))) FROM hlf_sync.circuit),
+           'halts', (SELECT jsonb_object_agg(reason, extract(epoch FROM since)) FROM hlf_sync.halt),
+           'has_worker', EXISTS (SELECT FROM pg_catalog.pg_locks l
+                                  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                                    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+                                    AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)),
+       NULL, NULL;
+-- Its owner's rights must be those of the schema's owner, whoever runs this file.
+ALTER VIEW hlf_sync.coordinator_view OWNER TO hlf_sync;
+COMMENT ON VIEW hlf_sync.coordinator_view IS 'What the coordinators'' web service may read: the only thing that hlf_web can SELECT.';
+
 -- ── Replica identities: what a change's "before" holds ───────────────────────────────────────────────────────────────────────────────────
 -- FULL would put every column into the log's "before", and together with a column list makes the application's own UPDATE fail ("column list
 -- used by the publication does not cover the replica identity"). DEFAULT leaves mentor_id out of a deleted certification. So: narrow unique
@@ -212,6 +276,11 @@ GRANT SELECT ON hlf_sync.mentor_facts TO hlf_sync;
 
 GRANT USAGE ON SCHEMA hlf_sync TO hlf_requester;
 GRANT INSERT (mentor_id, triggered_by, requested_by, reason) ON hlf_sync.sync_request TO hlf_requester;
+
+GRANT USAGE ON SCHEMA hlf_sync TO hlf_web;
+GRANT SELECT ON hlf_sync.coordinator_view TO hlf_web;
+-- That triggered_by says manual_coordinator_action and nothing else is seen to by the table's trigger only_as_coordinator.
+GRANT INSERT (mentor_id, triggered_by, requested_by, reason, request_key) ON hlf_sync.sync_request TO hlf_web;
 
 -- ── The publication: the boundary that no personal column passes ──────────────────────────────────────────────────────────────────────────
 -- requested_by and reason of a sync request are written by people and name them: not in the list. The heartbeat table is published and captured: its

@@ -7,7 +7,7 @@ door.
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,11 @@ from psycopg.rows import DictRow, dict_row
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import DependencyError, HaltError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres import delivery_blockers
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.postgres.steering import act_as, pauses
 
 Connection = psycopg.Connection[DictRow]
 
@@ -114,33 +115,49 @@ def is_handled(
     )
 
 
-def sweep(connection: Connection, reason: str) -> tuple[int, datetime]:
-    """Ask for everybody in the view and in the ledger; the number of requests, and when by
-    PostgreSQL's clock.
+def sweep(
+    connection: Connection, reason: str, only: Sequence[MentorId] | None = None
+) -> tuple[int, datetime]:
+    """Ask for everybody in the view and in the ledger, or for these; the number of requests, and
+    when by PostgreSQL's clock.
     """
+    values = (operator(), reason, None if only is None else list(only))
     with connection.transaction():
         now = connection.execute("SELECT now() AS now").fetchone()
         count = connection.execute(
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
-            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m",
-            (operator(), reason),
+            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m"
+            " WHERE mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
+            values,
         ).rowcount
     assert now is not None  # noqa: S101 - SELECT without FROM
     return count, now["now"]
 
 
-def is_swept(connection: Connection, asked_at: datetime, rules: Rules, *, is_shadow: bool) -> bool:
-    """Whether everybody has been looked at since and nobody is under way. An open dead letter need
-    not move; in shadow, what is owed is at rest.
+def is_swept(
+    connection: Connection,
+    asked_at: datetime,
+    rules: Rules,
+    *,
+    is_shadow: bool,
+    only: Sequence[MentorId] | None = None,
+) -> bool:
+    """Whether everybody, or all of these, have been looked at since and none is under way. An open
+    dead letter need not move; in shadow, what is owed is at rest, and so is whom an operator has
+    paused.
     """
+    chosen = None if only is None else list(only)
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger"
-        " WHERE state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
-        " OR state <> 'dead_lettered' AND updated_at <= %s) AS found",
-        (is_shadow, asked_at),
+        "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger l"
+        " WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id = l.mentor_id)"
+        " AND (state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
+        " OR state <> 'dead_lettered' AND updated_at <= %s)"
+        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))) AS found",
+        (is_shadow, asked_at, chosen),
     ).fetchone()
-    return row is not None and not row["found"] and not _is_anybody_new_due(connection, rules)
+    is_open = row is None or row["found"]
+    return not is_open and not _is_anybody_new_due(connection, rules, chosen)
 
 
 def standing_of(connection: Connection, mentor_id: MentorId) -> str:
@@ -181,12 +198,13 @@ def obstacles(connection: Connection, organization: str) -> list[str]:
     return lines if found.has_worker else [*lines, "no worker runs (start one: hlf-sync run)"]
 
 
-def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
+def _is_anybody_new_due(connection: Connection, rules: Rules, only: list[MentorId] | None) -> bool:
     """Whether somebody without a ledger row would be called for, or get a letter."""
     rows = connection.execute(
         "SELECT mentor_id::text FROM hlf_sync.mentor_facts f WHERE organization = %s"
-        " AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)",
-        (rules.organization,),
+        " AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)"
+        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
+        (rules.organization, only),
     ).fetchall()
     mentor_ids = [MentorId(row["mentor_id"]) for row in rows]
     readings = (
@@ -202,10 +220,10 @@ def _is_anybody_new_due(connection: Connection, rules: Rules) -> bool:
 
 def lift(connection: Connection, reason: HaltReason) -> bool:
     """Take a halt away; False when it did not hold."""
-    return (
-        connection.execute("DELETE FROM hlf_sync.halt WHERE reason = %s", (reason.value,)).rowcount
-        > 0
-    )
+    with connection.transaction():
+        act_as(connection, getpass.getuser(), "hlf-sync resume")
+        statement = "DELETE FROM hlf_sync.halt WHERE reason = %s"
+        return connection.execute(statement, (reason.value,)).rowcount > 0
 
 
 def held_removals(connection: Connection, rules: Rules) -> list[MentorId]:
@@ -242,6 +260,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
     held back while this goes on stays held.
     """
     with connection.transaction():
+        act_as(connection, getpass.getuser(), reason)
         connection.execute(
             "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND held_at < now() -"
             " interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",
@@ -258,10 +277,22 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
 
 
 def halts(connection: Connection) -> list[DictRow]:
-    """What halts now."""
+    """What halts now, and whether an operator has paused everybody."""
     return connection.execute(
-        "SELECT reason, since, detail FROM hlf_sync.halt ORDER BY since"
+        "SELECT reason, since, detail FROM hlf_sync.halt UNION ALL SELECT 'paused', since,"
+        " 'by ' || paused_by || ': ' || reason FROM hlf_sync.pause WHERE mentor_id IS NULL"
+        " ORDER BY since"
     ).fetchall()
+
+
+def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
+    """Raise `HaltError` while an operator has paused this mentor: nothing will be called."""
+    for row in pauses(connection):
+        if row["mentor_id"] == mentor_id:
+            raise HaltError(
+                f"{mentor_id} is paused by {row['paused_by']} ({row['reason']}); the request waits"
+                f" for `hlf-sync unpause --mentor {mentor_id}`"
+            )
 
 
 def ledger_row(connection: Connection, mentor_id: MentorId) -> dict[str, Any] | None:

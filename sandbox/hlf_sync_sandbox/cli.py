@@ -42,7 +42,7 @@ State = Annotated[
 _DEFAULT_STATE = Path(".sandbox")
 
 # Parts without which the rest makes no sense are not offered.
-_OPTIONAL = ("dynamics",)
+_OPTIONAL = ("dynamics", "web")
 
 
 @app.command()
@@ -50,7 +50,7 @@ def up(
     *,
     state: State = _DEFAULT_STATE,
     without: Annotated[
-        list[str] | None, typer.Option(metavar="PART", help="Leave out a part: dynamics.")
+        list[str] | None, typer.Option(metavar="PART", help="Leave out a part: dynamics, web.")
     ] = None,
     maven_mirror: Annotated[
         str | None,
@@ -100,6 +100,9 @@ def up(
     typer.echo(
         f"  hlf-sync sandbox down --state {folder}   stop it (--wipe: forget its data)", err=True
     )
+    if sandbox.web_link is not None:
+        typer.echo("A coordinator, signed in for twelve hours:", err=True)
+        typer.echo(f"  {sandbox.web_link}", err=True)
 
 
 @app.command()

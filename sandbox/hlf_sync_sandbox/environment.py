@@ -5,7 +5,7 @@ only which values they are.
 from collections.abc import Collection
 
 from hlf_sync_sandbox.dynamics.as_settings import dynamics_settings
-from hlf_sync_sandbox.parts import connect, dynamics, postgres, registry
+from hlf_sync_sandbox.parts import connect, dynamics, postgres, registry, web
 from hlf_sync_sandbox.parts.part import Site
 
 
@@ -22,6 +22,9 @@ def settings(site: Site, parts: Collection[str]) -> dict[str, str]:
     if "connect" in parts:
         values["HLF_SYNC_CONNECT_URL"] = connect.url(site)
         values["HLF_SYNC_CONNECT_SOURCE_FILE"] = str(connect.source_file(site))
+    if "web" in parts:
+        values |= web.settings(site)
+        values["SANDBOX_WEB_KEY_FILE"] = str(web.key_file(site))
     if "dynamics" in parts:
         values |= dynamics_settings(dynamics.settings(site))
     return values

@@ -19,6 +19,7 @@ NAMES = (
     "registry_management",
     "connect",
     "dynamics",
+    "web",
 )
 
 HOST = "127.0.0.1"

@@ -25,7 +25,7 @@ from hlf_sync_sandbox.parts.part import Site
 from hlf_sync_sandbox.parts.postgres import DATABASE
 from hlf_sync_sandbox.resources import resource
 
-ROLES = ("hlf_cdc", "hlf_sync")
+ROLES = ("hlf_cdc", "hlf_sync", "hlf_web")
 
 _STREAMING_S = 20.0
 _WAKE_AFTER_S = 0.5

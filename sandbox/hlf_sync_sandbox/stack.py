@@ -30,18 +30,19 @@ from hlf_sync_sandbox.bringup import bring_up
 from hlf_sync_sandbox.cache import cache_root, locked
 from hlf_sync_sandbox.errors import ArgumentError, PartError
 from hlf_sync_sandbox.layout import Layout, check_name, keep_passwords, read_env, write_env
-from hlf_sync_sandbox.parts import class_archive, postgres
+from hlf_sync_sandbox.parts import class_archive, postgres, web
 from hlf_sync_sandbox.parts.connect import Connect
 from hlf_sync_sandbox.parts.dynamics import Dynamics
 from hlf_sync_sandbox.parts.kafka import Kafka
 from hlf_sync_sandbox.parts.part import Part, Site
 from hlf_sync_sandbox.parts.postgres import Postgres
 from hlf_sync_sandbox.parts.registry import Registry
+from hlf_sync_sandbox.parts.web import Web
 from hlf_sync_sandbox.roster import Roster
 from hlf_sync_sandbox.screen import Screen
 
 # In the order in which they are started when they cannot all start at once.
-ALL: tuple[Part, ...] = (Kafka(), Connect(), Registry(), Postgres(), Dynamics())
+ALL: tuple[Part, ...] = (Kafka(), Connect(), Registry(), Postgres(), Dynamics(), Web())
 PARTS = tuple(part.name for part in ALL)
 
 _SECTIONS = {
@@ -81,6 +82,14 @@ class Sandbox:
     def pids(self) -> dict[str, int]:
         """Part → pid of those that run now."""
         return {part: one.pid for part, one in Roster(self.layout).running().items()}
+
+    @property
+    def web_link(self) -> str | None:
+        """An address that signs a coordinator in; None where no web service runs."""
+        key, port = self.layout.folder("web") / "key.pem", self.ports.get("web")
+        if "web" not in self.pids or port is None or not key.exists():
+            return None
+        return web.link(key, f"http://{ports.HOST}:{port}")
 
     @property
     def ports(self) -> dict[str, int]:

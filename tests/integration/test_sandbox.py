@@ -117,9 +117,9 @@ def test_the_env_file_is_read_alike_by_a_shell_and_by_the_settings(stack: Sandbo
 
 
 def test_each_part_has_a_pid_and_a_log(stack: Sandbox) -> None:
-    """pids.json names the five processes; all listen on loopback only."""
+    """pids.json names the six processes; all listen on loopback only."""
     pids = json.loads(stack.layout.pids.read_text())
-    assert set(pids) == {"postgres", "kafka", "registry", "connect", "dynamics"}
+    assert set(pids) == {"postgres", "kafka", "registry", "connect", "dynamics", "web"}
     assert pids == stack.pids
     for part, pid in pids.items():
         os.kill(pid, 0)

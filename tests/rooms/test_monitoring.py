@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.telemetry.metric_table import TABLE, Kind, Metric
+from hlf_sync.telemetry.web_metric_table import WEB_TABLE
 from hlf_sync.top.headline import ALERTS
 
 from tests.alerts.runbook import rows
@@ -83,7 +84,7 @@ EXPRESSIONS = {
 
 def metric(name: str) -> Metric | None:
     """The row of the table that a series belongs to."""
-    by_name = {row.full_name: row for row in TABLE}
+    by_name = {row.full_name: row for row in (*TABLE, *WEB_TABLE)}
     for suffix in ("", "_bucket", "_sum", "_count"):
         row = by_name.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
         if row is not None and (row.kind is Kind.HISTOGRAM) == bool(suffix):
@@ -255,7 +256,7 @@ def test_the_files_refer_to_each_other() -> None:
     assert (
         set(re.findall(r'job="([^"]*)"', ALERT_RULES))
         == {"hlf-sync"}
-        == set(re.findall(r"job_name: (\S+)", config))
+        == set(re.findall(r"job_name: (\S+)", config)) - {"hlf-sync-web"}
     )
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     provider = (FOLDER / "grafana/provisioning/dashboards/hlf-sync.yml").read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ SECRET = "s3cr3t-that-nobody-may-see"
 TENANT = "00000000-0000-0000-0000-000000000001"
 # A password without its user is refused.
 USERS = {"schema_registry_user": "hlf", "connect_user": "hlf"}
+# A connection string each, and long enough for a key.
+FIRST, SECOND, DIRECT = (f"password={word:->32}" for word in ("first", "second", "direct"))
 
 
 @pytest.fixture(autouse=True)
@@ -205,15 +207,15 @@ def test_an_env_file_that_is_named_must_exist(tmp_path: Path) -> None:
 def test_each_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     """Without its final line break; the variable itself rules over the file."""
     file = tmp_path / "secret"
-    secret = f"password={SECRET}"  # a connection string too
+    secret = f"password={SECRET:->32}"  # a connection string too
     file.write_text(secret + "\r\n", encoding="utf-8")
     environ = {variable(name) + "_FILE": str(file)}
     user = name.replace("_password", "_user")
     environ |= {variable(user): USERS[user]} if user in USERS else {}
     assert getattr(load(environ=environ), name).get_secret_value() == secret
     assert secret_file(name, environ=environ) == file
-    environ[variable(name)] = "password=direct"
-    assert getattr(load(environ=environ), name).get_secret_value() == "password=direct"
+    environ[variable(name)] = DIRECT
+    assert getattr(load(environ=environ), name).get_secret_value() == DIRECT
     assert secret_file(name, environ=environ) is None
     assert secret_file(name, environ={}) is None
 
@@ -380,19 +382,19 @@ def test_a_slip_of_the_pen_is_named_with_what_was_meant() -> None:
 def test_a_replaced_secret_file_is_read_at_the_next_use(name: str, tmp_path: Path) -> None:
     """A rotation needs no restart; while the file is away or empty, the last good one serves."""
     file = tmp_path / "secret"
-    file.write_text("password=first\n", encoding="utf-8")
+    file.write_text(f"{FIRST}\n", encoding="utf-8")
     user = name.replace("_password", "_user")
     settings = load(
         environ={variable(name) + "_FILE": str(file)}
         | ({variable(user): USERS[user]} if user in USERS else {})
     )
-    assert settings.secret(name) == "password=first"
-    file.write_text("password=second\n", encoding="utf-8")
-    assert settings.secret(name) == "password=second"
+    assert settings.secret(name) == FIRST
+    file.write_text(f"{SECOND}\n", encoding="utf-8")
+    assert settings.secret(name) == SECOND
     file.write_text("", encoding="utf-8")
-    assert settings.secret(name) == "password=second"
+    assert settings.secret(name) == SECOND
     file.unlink()
-    assert settings.secret(name) == "password=second"
+    assert settings.secret(name) == SECOND
 
 
 def test_a_dsn_file_that_becomes_none_is_not_used(tmp_path: Path) -> None:

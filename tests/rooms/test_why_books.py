@@ -245,3 +245,30 @@ def test_times_are_utc_and_infinite_ones_have_names() -> None:
         "-infinity",
         None,
     ]
+
+
+async def test_pauses_and_calls_of_break_glass_are_told_with_who_and_why(books: Books) -> None:
+    paused(books)
+    books.execute(
+        "INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (%s, 'kari', 'call back')",
+        MENTOR,
+    )
+    books.execute(
+        "INSERT INTO hlf_sync.break_glass_call (contact_id, began_at, mentor_id, shown, effect,"
+        " http_status, called_by, reason, roster_sha256) VALUES (%s, now(), %s, 'hidden',"
+        " 'applied', 204, 'ola@desk', 'all was down', '')",
+        MENTOR,
+        MENTOR,
+    )
+    story = await books.story()
+    assert any("paused by an operator" in line for line in story.decision["blocked_by"])
+    books.execute("DELETE FROM hlf_sync.pause")
+    kinds = [moment.kind.value for moment in (await books.story()).timeline]
+    assert {"paused", "unpaused", "break_glass"} <= set(kinds)
+    page = io.StringIO()
+    show(Console(file=page, width=200), await books.story())
+    text = page.getvalue()
+    assert 'kari paused the mentor: "call back"' in text
+    assert (
+        'ola@desk made the contact hidden beside the ledger: 204, applied: "all was down"' in text
+    )

@@ -9,14 +9,19 @@ from typing import Annotated
 import httpx
 import typer
 
+from hlf_sync.commands import break_glass as cli_break_glass
 from hlf_sync.commands import connector_steps
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import nightly as cli_nightly
+from hlf_sync.commands import pending as cli_pending
 from hlf_sync.commands import reconcile as cli_reconcile
+from hlf_sync.commands import rehearse as cli_rehearse
 from hlf_sync.commands import replay as cli_replay
 from hlf_sync.commands import source as cli_source
 from hlf_sync.commands import steer as cli_operate
+from hlf_sync.commands import steering as cli_steering
 from hlf_sync.commands import top as cli_top
+from hlf_sync.commands import web as cli_web
 from hlf_sync.commands import why as cli_why
 from hlf_sync.commands.distrust import distrust
 from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
@@ -126,7 +131,12 @@ cli_replay.mount(app)
 cli_top.mount(app)
 cli_why.mount(app)
 cli_reconcile.mount(app)
+cli_web.mount(app)
 cli_nightly.mount(app)
+cli_break_glass.mount(app)
+cli_steering.mount(app)
+cli_pending.mount(app)
+cli_rehearse.mount(app)
 
 for _extra in entry_points(
     group="hlf_sync.commands"

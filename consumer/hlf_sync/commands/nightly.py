@@ -43,7 +43,7 @@ def nightly(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Do the nightly work of one date: sweep, credentials, reconcile, reminders, pruning, verify.
+    """Do the nightly work of one date: sweep, credentials, reconcile, reminders, roster, pruning, verify.
 
     The leading worker does this by itself at HLF_SYNC_NIGHTLY_AT; with `off` there, run this from
     cron. Dates are local ones in HLF_SYNC_TIME_ZONE, by PostgreSQL's clock. A date that is done

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.postgres.connections import connect, open_pool
@@ -29,12 +30,6 @@ _aside = Terminal(stderr=True, highlight=False)
 _DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
 
-Mentors = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mentor", metavar="MENTOR", help="Only this mentor; may be given several times."
-    ),
-]
 Verify = Annotated[
     bool,
     typer.Option(
@@ -79,6 +74,9 @@ def reconcile(
     repair: Repair = False,
     verify: Verify = False,
     mentors: Mentors = None,
+    file: File = None,
+    since: Since = None,
+    statuses: Statuses = None,
     days: Days = 30,
     settle: Settle = 3.0,
     patience: GatePatience = 90.0,
@@ -86,7 +84,7 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare the ledger with what would be decided now, for every mentor in the view and in the
-    ledger.
+    ledger, or for a selection of them.
 
     Safe beside running workers: who is being delivered or waits for an attempt is 'in motion' and
     no difference, and nothing is told before a second look. `--verify` reads Dynamics; without it
@@ -102,7 +100,8 @@ def reconcile(
     if verify:
         settings.require("dynamics_base_url")
         settings.require_credentials()
-    only = [operate.mentor(text) for text in mentors or []]
+    with operate.connected(settings) as connection:
+        only = selected(connection, mentors, file, since, statuses) or []
     wish = Wish(only, repair, days, settle, patience_of(settings))
     report = asyncio.run(
         _reported(

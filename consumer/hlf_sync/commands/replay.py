@@ -6,7 +6,6 @@ turns them into exit codes.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.commands.times import time_of
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LetterKind
 from hlf_sync.errors import HaltError, SettingsError
@@ -40,7 +40,6 @@ _out = Terminal(soft_wrap=False)
 _error = Terminal(stderr=True)
 
 _KINDS = (*(kind.value for kind in LetterKind), UNREADABLE)
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FILTERS = "Filters"
 _PACE = "Pace"
 
@@ -65,7 +64,7 @@ FailureRatio = Annotated[
     ),
 ]
 LetterIds = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False
     ),
@@ -314,10 +313,22 @@ def watch(
 @replay_app.command()
 def close(
     *,
-    letter_ids: LetterIds,
+    letter_ids: LetterIds = None,
     reason: Annotated[
         str, typer.Option("--reason", help="What was found and done; kept with your name.")
     ],
+    plan_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Close what this plan found to be a person's matter: `replay plan` with filters"
+            " makes it.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Needed with --plan and without a terminal.")
+    ] = False,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -326,10 +337,27 @@ def close(
 
     For records that nobody can read, above all. A mentor that the letter names is looked at once
     more. Letters that are due cannot be closed: apply them.
-    """
-    from hlf_sync.replay import session  # noqa: PLC0415 - as above
 
-    found = _work(settings_from(env_file), lambda place: session.close(place, letter_ids, reason))
+    Many at once: `replay plan --kind undecodable --since 2d --output FILE`, look at it, then
+    `replay close --plan FILE --reason TEXT`. Shows how many, asks, and judges each letter again:
+    what has become due meanwhile stays open. A plan that was edited is refused (exit 2).
+    """
+    from hlf_sync.replay import plan_file, session  # noqa: PLC0415 - as above
+
+    if bool(letter_ids) == (plan_path is not None):
+        raise SettingsError("either ids of letters, or --plan FILE")
+    if plan_path is None:
+        found = _work(
+            settings_from(env_file), lambda place: session.close(place, letter_ids or [], reason)
+        )
+    else:
+        planned = plan_file.read(plan_path)
+        count = len(planned.to_investigate)
+        if count and not yes:
+            must_agree(f"Close {count} letters of {plan_path} for good?")
+        found = _work(
+            settings_from(env_file), lambda place: session.close_plan(place, planned, reason)
+        )
     if as_json:
         echo_json(asdict(found))
         return
@@ -382,18 +410,7 @@ def _kind(word: str) -> str:
 
 
 def _time(option: str, text: str | None) -> int | None:
-    """A time as epoch milliseconds: ISO 8601 (UTC where no zone is given), or an age."""
-    if text is None:
-        return None
-    if age := re.fullmatch(r"(\d+)([smhd])", text):
-        return epoch_ms() - int(age[1]) * _AGES[age[2]] * 1000
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option} {text}: neither a time (2026-03-01T12:00) nor an age (90m, 2h, 3d)"
-        ) from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    return None if text is None else time_of(option, text)
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
@@ -46,6 +47,7 @@ def force(
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
+            operate.require_not_paused(connection, mentor_id)
             rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,
@@ -78,22 +80,29 @@ def sweep(
     wait: Wait = False,
     timeout: Timeout = DEFAULT_S,
     reason: Reason = "sweep",
+    mentors: Mentors = None,
+    file: File = None,
+    since: Since = None,
+    statuses: Statuses = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every mentor in the view and in the ledger (the nightly batch; safe to run many times
-    at once).
+    """Look at every mentor in the view and in the ledger, or at a selection of them (the nightly
+    batch; safe to run many times at once).
     """
     settings = settings_from(env_file)
     rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
     with operate.connected(settings) as connection:
-        count, asked_at = operate.sweep(connection, reason)
+        only = selected(connection, mentors, file, since, statuses)
+        count, asked_at = operate.sweep(connection, reason, only)
         if wait:
             _await_rest(
                 connection,
                 settings,
                 timeout,
-                is_done=lambda: operate.is_swept(connection, asked_at, rules, is_shadow=is_shadow),
+                is_done=lambda: operate.is_swept(
+                    connection, asked_at, rules, is_shadow=is_shadow, only=only
+                ),
                 needs_removal=lambda: bool(operate.held_removals(connection, rules)),
                 standing=lambda: operate.standing_of_sweep(
                     connection, asked_at, is_shadow=is_shadow

@@ -41,6 +41,9 @@ _NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
 # The variables of OpenTelemetry, which reads them itself.
 _OTEL = "OTEL_"
 
+# RFC 7518, 3.2: HS256 wants a key as long as its hash.
+_SHORTEST_KEY_BYTES = 32
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -54,6 +57,12 @@ _EXAMPLES = {
     "dynamics_authority": "https://login.microsoftonline.com",
     "dynamics_tenant_id": "00000000-0000-0000-0000-000000000000",
     "dynamics_client_id": "00000000-0000-0000-0000-000000000000",
+    "web_jwt_issuer": "https://login.example.org/realms/mentors",
+    "web_jwt_audience": "hlf-sync",
+    "web_jwks_url": "https://login.example.org/realms/mentors/protocol/openid-connect/certs",
+    "web_mentor_url": "https://mentors.example.org/mentors/{mentor_id}",
+    "web_allowed_origins": "https://mentors.example.org",
+    "web_postgres_dsn": "postgresql://hlf_web@db.example.org/mentors?sslmode=verify-full",
 }
 
 
@@ -224,6 +233,36 @@ class Settings(BaseModel):
         ),
     )
 
+    web_host: str = Field("127.0.0.1", description="address of `hlf-sync web`")
+    web_port: int = Field(8090, ge=0, le=65535, description="port of the same; 0 = a free one")
+    web_jwt_issuer: str | None = Field(None, description="`iss` of the coordinators' tokens")
+    web_jwt_audience: str | None = Field(None, description="`aud` of the coordinators' tokens")
+    web_jwks_url: str | None = Field(
+        None,
+        description=(
+            "the issuer's public keys (RS, ES, EdDSA): https, or a file; re-read on an unknown"
+            " `kid`, not more often than each 30 s"
+        ),
+    )
+    web_jwt_secret: SecretStr | None = Field(
+        None, description="instead: the secret shared with the issuer (HS256), 32 bytes or more"
+    )
+    web_organization_claim: str = Field(
+        "app_metadata.organization",
+        min_length=1,
+        description=(
+            "path of the claim that must equal ORGANIZATION; with `[]` at its end: a list that"
+            " contains it; beginning with `/`: a JSON pointer, for names with dots"
+        ),
+    )
+    web_mentor_url: str | None = Field(
+        None, description="the application's page of a mentor, with {mentor_id}; none: no link"
+    )
+    web_allowed_origins: tuple[str, ...] = Field(
+        (), description="CORS: exact origins, comma-separated"
+    )
+    web_postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the role hlf_web")
+
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
     _otel: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -268,6 +307,8 @@ class Settings(BaseModel):
         "dynamics_client_certificate_password",
         "schema_registry_password",
         "connect_password",
+        "web_jwt_secret",
+        "web_postgres_dsn",
     )
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
@@ -279,7 +320,7 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value
 
-    @field_validator("postgres_dsn")
+    @field_validator("postgres_dsn", "web_postgres_dsn")
     @classmethod
     def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_dsn(value.get_secret_value()):
@@ -302,6 +343,69 @@ class Settings(BaseModel):
             )
             raise ValueError(message)
         return value and value.rstrip("/")
+
+    @field_validator("web_jwks_url")
+    @classmethod
+    def _require_key_source(cls, value: str | None) -> str | None:
+        """Keys that came over an open wire are anybody's keys; a file or this machine is no
+        wire.
+        """
+        if value is None or "://" not in value:
+            return value
+        parts = urlsplit(value)
+        is_safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+        )
+        if not is_safe or not parts.hostname or "@" in parts.netloc:
+            message = "must be an https:// address (http:// on this machine only) or a file"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_jwt_secret")
+    @classmethod
+    def _require_length(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < _SHORTEST_KEY_BYTES:
+            message = "is shorter than 32 bytes, so that it can be guessed"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_mentor_url")
+    @classmethod
+    def _require_place(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in {"http", "https"}
+            or value.count("{mentor_id}") != 1
+            or value.count("{") != 1
+        ):
+            message = "must be an http(s):// address that contains {mentor_id} once"
+            raise ValueError(message)
+        return value
+
+    @field_validator("web_allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(one.strip() for one in value.split(",") if one.strip())
+        for origin in origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or f"{parts.scheme}://{parts.netloc}" != origin
+            ):
+                message = f"{origin!r} is not an origin (scheme, host and port, without a path)"
+                raise ValueError(message)
+        return origins
+
+    @model_validator(mode="after")
+    def _one_key_source(self) -> Self:
+        if self.web_jwks_url is not None and self.web_jwt_secret is not None:
+            message = (
+                f"{PREFIX}WEB_JWKS_URL and {PREFIX}WEB_JWT_SECRET exclude each other: a public key"
+                " must never be taken for a secret"
+            )
+            raise ValueError(message)
+        return self
 
     @field_validator("time_zone")
     @classmethod
@@ -360,6 +464,12 @@ class Settings(BaseModel):
                 message = f"{variable(name)} is not set: {_description(name)}{_example(name)}"
                 raise SettingsError(message)
 
+    def require_web(self) -> None:
+        """Raise `SettingsError` unless the web service can tell who calls, and read."""
+        self.require("web_postgres_dsn", "web_jwt_issuer", "web_jwt_audience")
+        if self.web_jwt_secret is None:
+            self.require("web_jwks_url")
+
     def require_credentials(self) -> None:
         """Raise `SettingsError` unless there is a way to sign in at Dynamics."""
         if self.dynamics_managed_identity:
@@ -376,12 +486,14 @@ SECRETS = (
     "dynamics_client_certificate_password",
     "schema_registry_password",
     "connect_password",
+    "web_jwt_secret",
+    "web_postgres_dsn",
 )
 
 
 # What may lie in a file: secrets, and what may hold one.
 IN_FILES = (*SECRETS, "kafka_options")
-_USABLE = {"postgres_dsn": is_dsn, "kafka_options": is_options}
+_USABLE = {"postgres_dsn": is_dsn, "web_postgres_dsn": is_dsn, "kafka_options": is_options}
 
 
 def variable(name: str) -> str:

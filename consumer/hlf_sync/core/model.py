@@ -228,6 +228,7 @@ class Known(NamedTuple):
     is_remapped: bool = False  # another contact is mapped than the one that was last called for
     former_contact_id: ContactId | None = None  # that one, while we left it visible
     heir: Heir | None = None  # whose that one is now; None: it is mapped to no mentor
+    is_paused: bool = False  # an operator has paused this mentor, or all deliveries
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,7 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.doctor import connect, database, dynamics, fleet, kafka, preparation, registry, source
+from hlf_sync.doctor import (
+    connect,
+    database,
+    dynamics,
+    fleet,
+    kafka,
+    preparation,
+    registry,
+    source,
+    web,
+)
 from hlf_sync.doctor.clocks import CHECK as CLOCK
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, examine_all
@@ -40,7 +50,8 @@ _ORDER = (
 )
 EVERY = (preparation.CHECK, *_ORDER, connect.REACH, connect.RUNS, connect.CONFIG, connect.POSITION,
          kafka.REACH, *kafka.TOPICS, kafka.PROTOCOL, kafka.GROUP, registry.REACH,
-         registry.LETTERS, dynamics.ENDS, dynamics.TOKEN, dynamics.WHO_AM_I, CLOCK)  # fmt: skip
+         registry.LETTERS, dynamics.ENDS, dynamics.TOKEN, dynamics.WHO_AM_I, web.REACH,
+         web.ROLE, web.KEYS, CLOCK)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ async def check_up(settings: Settings, secret_file: Path | None, unknown: Sequen
         kafka.examination(settings),
         registry.examination(settings),
         dynamics.examination(settings, secret_file, clocks),
+        web.examination(settings),
     )
     found = await examine_all(examinations)
     is_away = any(

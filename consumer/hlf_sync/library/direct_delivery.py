@@ -187,6 +187,8 @@ class DirectCall:
         """What stands in the way of everybody, or of this mentor."""
         if self._policy.is_shadow:
             return "shadow"
+        if known.is_paused:
+            return "paused"
         is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
         if is_open and known.ledger.attempt_count >= self._policy.retry.max_attempts:
             return "exhausted"  # the workers write its letter
@@ -230,6 +232,7 @@ class DirectCall:
             and decision.operation is operation
             and decision.former_contact_id is None  # that one is the workers' to hide first
             and known.contact_id is not None
+            and not known.is_paused
         ):
             await self._ledger.give_back(held)
             async with answering():

@@ -7,6 +7,7 @@ import sys
 from hlf_sync.core.fleet_verdict import LATE_S, MEANINGS
 from hlf_sync.telemetry import metric_table as table
 from hlf_sync.telemetry.metric_table import TABLE, By, Kind, Metric
+from hlf_sync.telemetry.web_metric_table import WEB_TABLE
 
 _HEAD = """\
 # Metrics
@@ -33,6 +34,16 @@ _SECTIONS: dict[Metric, str] = {
     table.DEPENDENCY: "The worker itself",
 }
 
+_WEB = """
+## The coordinators' web service
+
+Shown by `hlf-sync web` at its own `/metrics` (`HLF_SYNC_WEB_HOST`, `HLF_SYNC_WEB_PORT`), without a token.
+Figures only; still, keep it from the outside at the proxy.
+
+| metric | type, unit | labels | by | meaning |
+|---|---|---|---|---|
+"""
+
 _VERDICTS = f"""
 ## The verdict
 
@@ -53,6 +64,8 @@ def render() -> str:
                 " |\n|---|---|---|---|---|\n"
             )
         parts.append(_row(metric))
+    parts.append(_WEB)
+    parts += [_row(metric) for metric in WEB_TABLE]
     parts.append(_VERDICTS)
     parts += [
         f"| {meaning.standing} | {meaning.stage} | {reason} | {meaning.text} |"

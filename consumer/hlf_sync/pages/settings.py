@@ -46,6 +46,7 @@ _NAMES: dict[Any, str] = {
     date: "date",
     SecretStr: "**secret** text",
     KafkaOptions: "JSON object, **may hold secrets**",
+    tuple[str, ...]: "text, comma-separated",
 }
 
 
@@ -65,7 +66,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or value == ():
         return "–"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -268,6 +268,7 @@ class Delivery:
             and decision.operation is job.command.operation
             and decision.former_contact_id == job.command.former_contact_id
             and known.contact_id is not None
+            and not known.is_paused
         )
         # After a former contact it is the new one's turn at once.
         look_s = (

@@ -221,7 +221,7 @@ class Screening:
                     settled.append((entry, settlement, outcome))
             case Refuse(error_code):
                 self._refuse(entry, known, LetterKind.REFUSED, error_code)
-            case Command() if self._policy.is_shadow:
+            case Command() if self._is_set_aside(known):
                 settled.append(
                     (
                         entry,
@@ -262,6 +262,12 @@ class Screening:
             == refusal_of(known.former_contact_id or known.contact_id, command.operation)
             and all(change.trigger is Trigger.RECONCILIATION for change in entry.changes)
         )
+
+    def _is_set_aside(self, known: Known) -> bool:
+        """Whether what is due is only written down: in shadow, and while an operator has paused the
+        mentor.
+        """
+        return self._policy.is_shadow or known.is_paused
 
     def _is_spent(self, known: Known) -> bool:
         """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,

@@ -26,7 +26,9 @@ SELECT extract(epoch FROM now())::float8,
                   AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)
 """
 _HALTS = (
-    "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt ORDER BY since"
+    "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt UNION ALL"
+    " SELECT 'paused', extract(epoch FROM since)::float8, 'by ' || paused_by || ': ' || reason FROM"
+    " hlf_sync.pause WHERE mentor_id IS NULL ORDER BY 2"
 )
 
 

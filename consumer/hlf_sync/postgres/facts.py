@@ -39,6 +39,7 @@ SELECT extract(epoch FROM hlf_sync.now())::float8, pg_current_snapshot()::text, 
        CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible' THEN l.contact_id::text END,
        h.mentor_id IS NOT NULL, h.has_facts, h.organization::text, h.status::text, h.certification_id::text,
        extract(epoch FROM h.certificate_expires_at)::float8, h.certificate_status::text, h.applied, h.intended, h.state,
+       EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = wanted.id),
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
        extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent, l.refusal
@@ -176,8 +177,8 @@ def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
 
 
 def _known(row: Sequence[Any]) -> Known:
-    contact_id, is_remapped, former_contact_id, *heir = row[6:19]
-    has_ledger, *ledger = row[19:]
+    contact_id, is_remapped, former_contact_id, *heir, is_paused = row[6:20]
+    has_ledger, *ledger = row[20:]
     known_row = _ledger(ledger, is_remapped=bool(is_remapped)) if has_ledger else _NO_ROW
     return Known(
         _facts(row[:6]),
@@ -187,6 +188,7 @@ def _known(row: Sequence[Any]) -> Known:
         bool(is_remapped),
         ContactId(former_contact_id) if former_contact_id else None,
         _heir(heir),
+        bool(is_paused),
     )
 
 

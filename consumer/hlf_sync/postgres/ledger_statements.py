@@ -15,6 +15,7 @@ SELECT mentor_id, intended, 'in_doubt', generation, %(owner)s, now() + make_inte
        CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[]), trace_parent
   FROM unnest(%(mentors)s::uuid[], %(intended)s::text[], %(generations)s::bigint[], %(triggers)s::text[], %(counted)s::bool[],
               %(traces)s::text[]) AS w (mentor_id, intended, generation, triggered_by, is_counted, trace_parent)
+ WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = w.mentor_id)
  ORDER BY mentor_id
 ON CONFLICT (mentor_id) DO UPDATE
    SET intended = excluded.intended, state = 'in_doubt', generation = excluded.generation,

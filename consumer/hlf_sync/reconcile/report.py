@@ -60,8 +60,8 @@ class Report:
     moving: dict[MentorId, str] = field(default_factory=dict)
     unread: dict[MentorId, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
-    repeated_reminders: list[RepeatedReminder] = field(default_factory=list)
     strangers: list[ContactId] = field(default_factory=list)
+    repeated_reminders: list[RepeatedReminder] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -114,11 +114,11 @@ class Report:
                 "in_motion": len(self.moving),
                 "unread": len(self.unread) + self.skipped,
                 "duplicates": len(self.duplicates),
+                "shown_without_mentor": len(self.strangers),
                 "unexplained": sum(
                     one.explanation is Explanation.UNEXPLAINED for one in self.duplicates
                 ),
                 "repeated_reminders": len(self.repeated_reminders),
-                "shown_without_mentor": len(self.strangers),
                 **Counter(one.finding.kind.value for one in self.found),
             },
         }

@@ -39,7 +39,8 @@ SELECT a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-
 # Workers elect a leader by an advisory lock: who holds it runs, and is connected.
 _OBSTACLES = f"""
 SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail || ')' END FROM hlf_sync.halt
-              WHERE reason <> 'mass_removal' ORDER BY since),
+              WHERE reason <> 'mass_removal' ORDER BY since)
+       || ARRAY(SELECT 'paused (by ' || paused_by || ': ' || reason || ')' FROM hlf_sync.pause WHERE mentor_id IS NULL),
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND mentor_id = ANY (%(mentors)s::uuid[])
                                                      AND EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal')),
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),

@@ -72,6 +72,15 @@ class Plan:
             if planned.judgement.verdict is ReplayVerdict.DUE
         ]
 
+    @property
+    def to_investigate(self) -> list[Letter]:
+        """What a person must look into, and may close."""
+        return [
+            planned.letter
+            for planned in self.letters
+            if planned.judgement.verdict is ReplayVerdict.INVESTIGATE
+        ]
+
     def content(self) -> dict[str, Any]:
         """The file's content, hash included."""
         body: dict[str, Any] = {

@@ -124,6 +124,28 @@ async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Clo
         return Closed(sorted([*closed.closed, *gone]), closed.resolved, closed.lag)
 
 
+async def close_plan(place: Workplace, plan: Plan, reason: str) -> Closed:
+    """Close what a plan found to be a person's matter, judged again now; what is due by now stays.
+    Raises `PlanError`.
+    """
+    if not reason.strip():
+        raise SettingsError("--reason says nothing: what was found, and what was done?")
+    await _compare(place, plan)
+    wanted = [one.id for one in plan.to_investigate]
+    found = await place.reader.find(set(wanted), (await place.log.layout()).extents)
+    letters = [found[one][0] for one in wanted if one in found]
+    async with place.desk("close") as desk:
+        judged = await place.standings.judge(letters)
+        due = {one.letter.id for one in judged if one.judgement.verdict is ReplayVerdict.DUE}
+        return await _close(
+            place,
+            desk,
+            [letter.id for letter in letters if letter.id not in due],
+            [letter for letter in letters if letter.id not in due],
+            reason,
+        )
+
+
 async def _close(
     place: Workplace, desk: Desk, wanted: list[str], letters: list[Any], reason: str
 ) -> Closed:

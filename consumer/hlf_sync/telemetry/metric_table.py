@@ -378,6 +378,14 @@ HELD_REMOVALS = Metric(
     "removals that wait for `hlf-sync confirm-removals`",
     by=_LEADER,
 )
+PAUSED_BY_OPERATOR = Metric(
+    "paused",
+    _GAUGE,
+    "pauses",
+    "what `hlf-sync pause` holds back: all deliveries (0 or 1), and how many single mentors",
+    {"scope": ("all", "mentor")},
+    _LEADER,
+)
 
 # The source: PostgreSQL's log → Debezium → Kafka.
 CONNECTOR = Metric(

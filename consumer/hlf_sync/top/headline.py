@@ -5,6 +5,7 @@ What a reason means and what to do first is `core/fleet_verdict`'s; here it gets
 with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,6 +136,14 @@ def _by_ledger(wrong: Wrong) -> str:
         f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items()
     )
     return f"perhaps {mentors}, for up to {duration(wrong.oldest_s)}"
+
+
+def paused(counts: Mapping[str, int]) -> str:
+    """What an operator holds back."""
+    mentors = counts.get("mentor", 0)
+    parts = ["ALL deliveries"] if counts.get("all") else []
+    parts += [_some(mentors, "mentor")] if mentors else []
+    return f"{' and '.join(parts)}, by an operator (hlf-sync history)"
 
 
 def duration(seconds: float) -> str:

@@ -71,6 +71,14 @@ def paint(
         wrong=_wrong(leaders),
         source=_source(leaders[0].page) if leaders else None,
         held_removals=int(leaders[0].page.total("hlf_sync_held_removals")) if leaders else 0,
+        paused=(
+            {
+                scope: int(count)
+                for scope, count in leaders[0].page.by("hlf_sync_paused", "scope").items()
+            }
+            if leaders
+            else {}
+        ),
         pace=_pace(looks, before),
         stages=_stages(looks, before),
         calls=_counted(looks, _calls),

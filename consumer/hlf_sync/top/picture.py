@@ -120,6 +120,7 @@ class Picture:
     wrong: Wrong | None = None
     source: Source | None = None
     held_removals: int = 0
+    paused: Mapping[str, int] = field(default_factory=dict)
     pace: Pace | None = None
     stages: Sequence[Stage] = ()
     calls: Mapping[str, int] = field(default_factory=dict)

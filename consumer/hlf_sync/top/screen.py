@@ -12,7 +12,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hlf_sync.top.headline import Headline, Level, duration, headlines, wrongly_listed
+from hlf_sync.top.headline import (
+    Headline,
+    Level,
+    duration,
+    headlines,
+    paused,
+    wrongly_listed,
+)
 from hlf_sync.top.journal import Event
 from hlf_sync.top.picture import AWAY, Letters, Picture, Source, Stage
 
@@ -129,6 +136,8 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
             "held back",
             Text(f"{picture.held_removals:,} removals, until somebody confirms them", style="red"),
         )
+    if any(picture.paused.values()):
+        grid.add_row("paused", Text(paused(picture.paused), style="yellow"))
     if picture.source is not None:
         grid.add_row("source", _source(picture.source))
     return grid

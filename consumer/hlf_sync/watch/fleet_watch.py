@@ -52,7 +52,8 @@ SELECT state, coalesce(applied, 'unknown'), count(*), count(lease_owner) FILTER 
 """
 _COUNTS = """
 SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NOT NULL),
-       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL)
+       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL),
+       EXISTS (SELECT FROM hlf_sync.pause WHERE mentor_id IS NULL), (SELECT count(mentor_id) FROM hlf_sync.pause)
 """
 _OPEN = """
 SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8,
@@ -105,6 +106,7 @@ class Sight:
     leases: Mapping[str, int] = field(default_factory=dict)
     superseded: int = 0
     held_removals: int = 0
+    paused: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
     source: SourceSight = field(default_factory=SourceSight)
@@ -237,13 +239,14 @@ class FleetWatch:
             applied[shown] += count
             leases["held"] += held
             leases["expired"] += expired
-        superseded, held_removals = counts or (0, 0)
+        superseded, held_removals, is_all_paused, paused = counts or (0, 0, False, 0)
         return {
             "states": states,
             "applied": applied,
             "leases": leases,
             "superseded": superseded,
             "held_removals": held_removals,
+            "paused": {"all": int(is_all_paused), "mentor": paused},
             "wrong": await self._wrong(still_open),
         }
 
@@ -296,7 +299,7 @@ _UNSEEN: Mapping[str, Mapping[str, Any]] = {
     },
     "replay": {"replay_lag": None},
     "registry": {"is_registry_up": False},
-    "ledger": {"states": None, "applied": {}, "leases": {}, "wrong": {}},
+    "ledger": {"states": None, "applied": {}, "leases": {}, "paused": {}, "wrong": {}},
 }
 
 

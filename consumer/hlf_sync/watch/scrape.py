@@ -173,6 +173,9 @@ class Scrape:
         metrics.show_all(table.LETTERS_SUPERSEDED, _only(sight.superseded if is_seen else None))
         metrics.show_all(table.HELD_REMOVALS, _only(sight.held_removals if is_seen else None))
         metrics.show_all(
+            table.PAUSED_BY_OPERATOR, _each(table.PAUSED_BY_OPERATOR, sight.paused or None)
+        )
+        metrics.show_all(
             table.WRONG, {(wanted,): float(wrong.mentors) for wanted, wrong in sight.wrong.items()}
         )
         metrics.show_all(

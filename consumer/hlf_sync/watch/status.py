@@ -281,7 +281,7 @@ def _source_signs(sight: Sight) -> SourceSigns:
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
     """What only the leader says; null at the others."""
     if not is_leader:
-        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals"))
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused"))
     slot = sight.slot
     return {
         "group_lag": group_lag,
@@ -308,4 +308,8 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
             for wanted, wrong in sight.wrong.items()
         },
         "held_removals": sight.held_removals,
+        "paused": {
+            "all": bool(sight.paused.get("all")),
+            "mentors": sight.paused.get("mentor", 0),
+        },
     }

@@ -100,7 +100,17 @@ def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     ]
     if found["held_removals"]:
         rows.append(("held back", f"{found['held_removals']:,} removals"))
+    if words := paused(found.get("paused") or {}):
+        rows.append(("paused", words))
     return [*rows, ("source", ", ".join(_source(source)) or "not seen yet")]
+
+
+def paused(found: dict[str, Any]) -> str:
+    """What an operator has paused; empty when nothing is."""
+    mentors = found.get("mentors", 0)
+    parts = ["ALL deliveries"] if found.get("all") else []
+    parts += [f"{mentors:,} mentor{'' if mentors == 1 else 's'}"] if mentors else []
+    return " and ".join(parts) + " (hlf-sync history says by whom and why)" if parts else ""
 
 
 def _wrong(wrong: dict[str, Any]) -> str:

@@ -42,6 +42,14 @@ _CLOSED = """
 SELECT extract(epoch FROM closed_at)::float8 AS at_s, letter_id AS dead_letter_id, closed_by, reason
   FROM hlf_sync.closed_letter WHERE mentor_id = %s ORDER BY closed_at DESC LIMIT %s
 """
+_PAUSES = """
+SELECT extract(epoch FROM began_at)::float8 AS at_s, extract(epoch FROM ended_at)::float8 AS ended_s, began_by, ended_by, why, ended_why
+  FROM hlf_sync.history WHERE kind = 'pause' AND subject = %s ORDER BY began_at DESC LIMIT %s
+"""
+_BREAK_GLASS = """
+SELECT extract(epoch FROM began_at)::float8 AS at_s, shown, effect, error_code, http_status, correlation_id::text, called_by, reason
+  FROM hlf_sync.break_glass_call WHERE mentor_id = %s ORDER BY began_at DESC LIMIT %s
+"""
 _LEDGER = """
 SELECT applied, intended, state, generation, attempt_count, last_error_code, dead_letter_id, triggered_by, lease_owner,
        extract(epoch FROM lease_until)::float8 AS lease_until, extract(epoch FROM doubt_until)::float8 AS doubt_until,
@@ -70,6 +78,8 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
             requests = await _rows(connection, _REQUESTS, mentor_id, MOST)
             held = await _rows(connection, _HELD, mentor_id)
             closed = await _rows(connection, _CLOSED, mentor_id, MOST)
+            pauses = await _rows(connection, _PAUSES, mentor_id, MOST)
+            glass = await _rows(connection, _BREAK_GLASS, mentor_id, MOST)
             ledger = await _rows(connection, _LEDGER, mentor_id)
     moments = [
         *deliveries(attempts),
@@ -77,6 +87,8 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
         *_asked(requests),
         *_guarded(held),
         *_moments(Kind.CLOSED, closed),
+        *_paused(pauses),
+        *_moments(Kind.BREAK_GLASS, glass),
     ]
     return Books(_row(ledger[0]) if ledger else None, moments)
 
@@ -145,3 +157,11 @@ def _guarded(rows: list[DictRow]) -> Iterator[Moment]:
                 Kind.CONFIRMED,
                 {"confirmed_by": row["confirmed_by"], "reason": row["reason"]},
             )
+
+
+def _paused(rows: list[DictRow]) -> Iterator[Moment]:
+    for row in rows:
+        yield Moment(row["at_s"], Kind.PAUSED, {"by": row["began_by"], "reason": row["why"]})
+        if row["ended_s"] is not None:
+            told = {"by": row["ended_by"], "reason": row["ended_why"] or ""}
+            yield Moment(row["ended_s"], Kind.UNPAUSED, told)

@@ -21,11 +21,13 @@ _COLOURS = {
     Kind.CIRCUIT: "red",
     Kind.HALT: "red",
     Kind.HELD: "yellow",
+    Kind.PAUSED: "yellow",
+    Kind.BREAK_GLASS: "red",
     Kind.DECISION: "bold",
     Kind.DEAD_LETTER: "red",
     Kind.RESOLVED: "green",
 }
-_LABELS = {Kind.DEAD_LETTER: "dead letter"}
+_LABELS = {Kind.DEAD_LETTER: "dead letter", Kind.BREAK_GLASS: "break-glass"}
 _BESIDE = frozenset({Kind.SEARCHED, Kind.MISSING})
 # Moments on a page; older ones are counted. `--all` and `--json` have them all.
 MOST = 60

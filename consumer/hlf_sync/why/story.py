@@ -211,6 +211,8 @@ def _blocks(
     """Why the call that is due is not being made."""
     ledger = known.ledger
     lines = around.obstacles(is_removal=operation is Operation.REMOVE)
+    if known.is_paused:
+        lines.append("paused by an operator: `hlf-sync history --kind pause` says by whom and why")
     if known.contact_id is None:
         lines.append("no Dynamics contact is mapped to the mentor (hlf_sync.contact_mapping)")
     if ledger.state is LedgerState.DEAD_LETTERED:

@@ -20,10 +20,13 @@ class Kind(StrEnum):
     HALT = "halt"
     CHANGE = "change"
     REQUEST = "request"
+    PAUSED = "paused"  # an operator holds this mentor back
+    UNPAUSED = "unpaused"
     HELD = "held"  # the mass change guard holds the removal back
     CONFIRMED = "confirmed"
     DECISION = "decision"
     ATTEMPT = "attempt"
+    BREAK_GLASS = "break_glass"  # a call beside the ledger, told by `break-glass settle`
     DEAD_LETTER = "dead_letter"
     RESOLVED = "resolved"
     CLOSED = "closed"  # a person closed the dead letter

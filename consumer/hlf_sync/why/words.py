@@ -109,6 +109,14 @@ def _attempt(content: Content) -> str:
     )
 
 
+def _glass(content: Content) -> str:
+    code = content["http_status"] or content["error_code"] or "no answer"
+    return (
+        f"{content['called_by']} made the contact {content['shown']} beside the ledger: {code},"
+        f' {content["effect"]}: "{content["reason"]}"'
+    )
+
+
 def _letter(content: Content) -> str:
     count = content["attempt_count"]
     return f"{content['dead_letter_id']}: {because(content['error_code'])}" + (
@@ -138,6 +146,9 @@ _SENTENCES: dict[Kind, Callable[[Content], str]] = {
     Kind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
     Kind.CHANGE: _change,
     Kind.REQUEST: _request,
+    Kind.PAUSED: lambda content: f'{content["by"]} paused the mentor: "{content["reason"]}"',
+    Kind.UNPAUSED: lambda content: f'{content["by"]} ended the pause: "{content["reason"]}"',
+    Kind.BREAK_GLASS: _glass,
     Kind.HELD: lambda _content: (
         "the mass change guard holds the removal back: `hlf-sync confirm-removals`"
     ),

@@ -37,6 +37,7 @@ UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor
 _PRUNE = (
     "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
+    "DELETE FROM hlf_sync.history WHERE ended_at < now() - interval '1 year'",
 )
 
 # What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not
@@ -55,6 +56,7 @@ UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
  WHERE state = 'pending' AND reevaluate_at IS NULL AND updated_at <= now() - make_interval(secs => %s)
    AND NOT EXISTS (SELECT FROM hlf_sync.sync_request r
                     WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at)
+   AND NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = l.mentor_id)
 """
 
 # Letters about records that could not be read: the ledger row does not name them, so whoever brings

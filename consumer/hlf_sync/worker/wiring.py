@@ -151,12 +151,12 @@ class _Assembly:
         monitor = Monitor(
             self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
         )
-        nights = NightWatch(
-            self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
-        )
         standby = Standby(self._group(), stages.assignment, source.renew)
         source_watch = self._source_watch(scheduler)
         watch = self._watch(scheduler, stages.gate, source_watch)
+        nights = NightWatch(
+            self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
+        )
         status = Status(
             nights=nights,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,

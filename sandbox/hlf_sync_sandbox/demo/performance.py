@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from hlf_sync_sandbox.demo import storms, story, verdict
 from hlf_sync_sandbox.demo.application import Application
 from hlf_sync_sandbox.demo.cast import OURS, UNMAPPED, population
+from hlf_sync_sandbox.demo.coordinator import Coordinator
 from hlf_sync_sandbox.demo.sight import Watch
 from hlf_sync_sandbox.demo.view import View
 from hlf_sync_sandbox.demo.workers import Workers
@@ -16,14 +17,16 @@ from hlf_sync_sandbox.dynamics.control import DynamicsControl
 _SETTLE_S = 90.0
 
 
-def perform_on(dsn: str, dynamics: DynamicsControl, workers: Workers, view: View) -> bool:
+def perform_on(
+    dsn: str, dynamics: DynamicsControl, workers: Workers, view: View, coordinator: Coordinator
+) -> bool:
     """Play it on a stack that somebody else has started, with nobody in its tables."""
     with ExitStack() as stack:
         application = stack.enter_context(Application(dsn))
         populate(application, dynamics, view)
         watch = stack.enter_context(Watch(dsn, workers, dynamics))
         with view.live(lambda: watch.sight):
-            return play(World(application, dynamics, workers, view), watch)
+            return play(World(application, dynamics, workers, view, coordinator), watch)
 
 
 def populate(application: Application, dynamics: DynamicsControl, view: View) -> None:

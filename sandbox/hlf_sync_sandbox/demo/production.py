@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from hlf_sync_sandbox.demo.application import Application
+from hlf_sync_sandbox.demo.coordinator import Coordinator
 from hlf_sync_sandbox.demo.performance import play, populate
 from hlf_sync_sandbox.demo.sight import Watch
 from hlf_sync_sandbox.demo.view import View
@@ -38,9 +39,11 @@ def perform(sandbox: Sandbox, view: View) -> bool:
             ),
             "dim",
         )
+        coordinator = Coordinator(sandbox.web_link or "")
+        view.say(f"a coordinator's page, signed in: {coordinator.link}", "dim")
         watch = stack.enter_context(Watch(dsn, worker, dynamics))
         with view.live(lambda: watch.sight):
-            return play(World(application, dynamics, worker, view), watch)
+            return play(World(application, dynamics, worker, view, coordinator), watch)
 
 
 @contextmanager

@@ -104,6 +104,7 @@ def outage(world: World) -> None:
     world.view.say(
         "the circuit is open: no calls, except one probe after each cool-down of 5 s", "yellow"
     )
+    world.view.say(f"a coordinator reads: {world.coordinator.verdict('circuit_open')}", "yellow")
     changes = _go_on(world, end_s)
     failed = sum(entry["status"] != 204 for entry in world.dynamics.journal(last, kind="api"))  # noqa: PLR2004 - No Content
     world.view.say(f"the outage ends: {changes} changes wait, {failed} calls had failed")

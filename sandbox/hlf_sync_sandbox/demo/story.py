@@ -87,6 +87,8 @@ def _join_unmapped(world: World) -> None:
         "the dead letter of the mentor without a mapping",
     )
     world.view.say(f"dead letter: {world.application.open_letter(UNMAPPED)}", "yellow")
+    words = world.coordinator.words(UNMAPPED.id, "dead_lettered")
+    world.view.say(f"a coordinator reads: {words}", "yellow")
     world.application.map([UNMAPPED])
     world.until_shown(UNMAPPED, is_shown=True)
     world.until(

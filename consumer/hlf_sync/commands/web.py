@@ -1,0 +1,41 @@
+"""`hlf-sync web`: thin; reads settings, has the service run."""
+
+import gc
+
+import typer
+
+from hlf_sync.commands.options import EnvFile, settings_from, warn_unknown
+
+
+def web(env_file: EnvFile = None) -> None:
+    """Serve the coordinators: which visibility updates are open, and 'Sync now' (docs/coordinators.md).
+
+    A process of its own beside the workers, with the database role hlf_web. Needs
+    HLF_SYNC_WEB_POSTGRES_DSN, _WEB_JWT_ISSUER, _WEB_JWT_AUDIENCE and one of _WEB_JWKS_URL,
+    _WEB_JWT_SECRET. Once up, an outage of PostgreSQL or of the key server makes it answer 503 and
+    recover, never exit.
+    """
+    settings = settings_from(env_file)
+    settings.require_web()
+    warn_unknown(env_file)
+
+    import uvloop  # noqa: PLC0415 - only a service needs it
+
+    from hlf_sync.telemetry.logs import configure  # noqa: PLC0415
+    from hlf_sync.web.serve import run  # noqa: PLC0415
+
+    # The board holds many small objects without cycles: walked again and again they would cost more
+    # than all the rest.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    writer = configure(settings.log_level)
+    try:
+        uvloop.run(run(settings))
+    finally:
+        writer.close()
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel="Work")(web)

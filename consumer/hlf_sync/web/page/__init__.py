@@ -1,0 +1,1 @@
+"""The coordinators' page: server-rendered, in their language, kept fresh by a small script."""

@@ -1,0 +1,237 @@
+"""What the page shows of an item, in words: pure, from the API's models to sentences. The rules stay
+where they are (core/open_update); a cause or code that is new here falls back to the API's message.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2s
+from uuid import UUID
+
+from hlf_sync.core.open_update import Cause
+from hlf_sync.web.models import Delivery, Forced, Item, MentorItem, PendingPage, RequestStatus
+from hlf_sync.web.page.words import Words
+
+# A request is news beside its mentor for this long.
+_NEWS = timedelta(minutes=15)
+_NEXT = {
+    Cause.NO_WORKER: "return",
+    Cause.AUTH: "person",
+    Cause.DEAD_LETTER_LIMIT: "person",
+    Cause.HALTED: "return",
+    Cause.SHADOW: "return",
+    Cause.CIRCUIT_OPEN: "return",
+    Cause.THROTTLED: "return",
+    Cause.HELD: "person",
+    Cause.UNMAPPED: "person",
+    Cause.REFUSED: "person",
+    Cause.REJECTED: "person",
+    Cause.EXHAUSTED: "you",
+    Cause.IN_SYNC: "never",
+}
+_TONES = {
+    "pending": "wait",
+    "in_doubt": "wait",
+    "dead_lettered": "bad",
+    "held": "held",
+    "in_sync": "good",
+}
+_VERDICT_TONES = {"ok": "good", "lagging": "wait"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A time for a `<time>`: for machines, on the wall, and from now."""
+
+    iso: str
+    clock: str
+    ago: str
+    is_past: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One mentor. `version` changes when anything but the passing of time does, so that the page's
+    script leaves a row alone that says what it said.
+    """
+
+    mentor_id: str
+    short: str
+    tone: str
+    state: str
+    should_be: str
+    shown: str
+    since: Moment | None
+    why: str
+    next_try: Moment | None
+    next_words: str
+    tries: int
+    url: str | None
+    asked: str | None
+    last_delivered: Moment | None
+    is_open: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """How the service as a whole is."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of a history: a delivery or a request."""
+
+    at: Moment
+    mentor_id: str
+    text: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Tells in `words` to the coordinator `subject`, at the moment `now`."""
+
+    words: Words
+    subject: str
+    now: datetime
+
+    def moment(self, at: datetime) -> Moment:
+        """A time in words."""
+        return Moment(
+            iso=at.isoformat(timespec="seconds"),
+            clock=self.words.clock(at, self.now),
+            ago=self.words.ago(at, self.now),
+            is_past=at <= self.now,
+        )
+
+    def row(self, item: Item, asked: Forced | None = None) -> Row:
+        """One mentor; `asked` is the newest request for it."""
+        is_settled = isinstance(item, MentorItem) and item.state == "in_sync"
+        delivered = item.last_delivered_at if isinstance(item, MentorItem) else None
+        content = (
+            *(self._sentences(item)),
+            None if is_settled else item.since,
+            item.next_try_at,
+            item.attempt_count,
+            self._asked(asked),
+            delivered,
+        )
+        should_be, shown, why, next_words = self._sentences(item)
+        return Row(
+            mentor_id=str(item.mentor_id),
+            short=str(item.mentor_id)[:8],
+            tone=_TONES[item.state],
+            state=self.words(f"state-{item.state}"),
+            should_be=should_be,
+            shown=shown,
+            since=None if is_settled else self.moment(item.since),
+            why=why,
+            next_try=self.moment(item.next_try_at) if item.next_try_at else None,
+            next_words=next_words,
+            tries=item.attempt_count,
+            url=item.url,
+            asked=self._asked(asked),
+            last_delivered=self.moment(delivered) if delivered else None,
+            is_open=not is_settled,
+            version=_version(item.state, *content),
+        )
+
+    def _sentences(self, item: Item) -> tuple[str, str, str, str]:
+        words, key = self.words, f"why-{item.cause}"
+        why = words(key, **self._values(item)) if words.has(key) else item.message
+        return (
+            words(item.should_be or "undecided"),
+            words(item.shown),
+            why,
+            words(f"next-{_NEXT.get(Cause(item.cause), 'none') if _is_cause(item) else 'none'}"),
+        )
+
+    def _values(self, item: Item) -> dict[str, str]:
+        return {"error": self.error(item.error_code)} if item.cause == Cause.RETRYING else {}
+
+    def error(self, code: str | None) -> str:
+        """What an error code means."""
+        return self.words.first(f"error-{code}", "error-other")
+
+    def _asked(self, asked: Forced | None) -> str | None:
+        if asked is None or self.now - asked.created_at > _NEWS:
+            return None
+        key = "asked-you" if asked.requested_by == self.subject else "asked-other"
+        reason = asked.reason or self.words("no-reason")
+        return self.words(key, at=self.words.clock(asked.created_at, self.now), reason=reason)
+
+    def rows(self, items: Iterable[Item], forced: Iterable[Forced]) -> list[Row]:
+        """Rows with the newest request of each; `forced` comes newest first."""
+        newest: dict[UUID, Forced] = {}
+        for one in forced:
+            newest.setdefault(one.mentor_id, one)
+        return [self.row(item, newest.get(item.mentor_id)) for item in items]
+
+    def banner(self, page: PendingPage) -> Banner:
+        """The fleet's verdict."""
+        tone = _VERDICT_TONES.get(page.verdict, "bad")
+        is_ok = page.verdict == "ok"
+        keys = [f"verdict-{page.verdict_reason}", f"why-{page.verdict_reason}"]
+        return Banner(
+            tone=tone,
+            text=self.words.first(*([] if is_ok else keys), f"verdict-{page.verdict}"),
+        )
+
+    def counts(self, counts: Mapping[str, int]) -> list[str]:
+        """How many of each state, those that there are."""
+        return [self.words(f"count-{name}", count=n) for name, n in counts.items() if n]
+
+    def deliveries(self, deliveries: Iterable[Delivery], mentor_id: UUID) -> list[Event]:
+        """A mentor's last deliveries."""
+        return [self._delivery(one, mentor_id) for one in deliveries]
+
+    def _delivery(self, one: Delivery, mentor_id: UUID) -> Event:
+        outcome = "unknown" if one.outcome == "late" else one.outcome
+        key = f"delivery-{one.operation}-{outcome}"
+        trigger = self.words.first(f"trigger-{one.triggered_by}", "trigger-other")
+        return Event(
+            at=self.moment(one.at),
+            mentor_id=str(mentor_id),
+            text=self.words.first(
+                key, f"delivery-{one.operation}-unknown", error=self.error(one.error_code)
+            ),
+            detail=self.words("delivery-because", trigger=trigger),
+        )
+
+    def requests(self, forced: Iterable[Forced]) -> list[Event]:
+        """What was asked for: `text` is why, `detail` who."""
+        return [
+            Event(
+                at=self.moment(one.created_at),
+                mentor_id=str(one.mentor_id),
+                text=one.reason or self.words("no-reason"),
+                detail=self._who(one.requested_by),
+            )
+            for one in forced
+        ]
+
+    def _who(self, subject: str | None) -> str:
+        if subject == self.subject:
+            return self.words("who-you")
+        return subject or self.words("who-unknown")
+
+    def outcome(self, request: RequestStatus) -> str:
+        """What became of a request."""
+        at = self.words.clock(request.created_at, self.now)
+        if request.state == "failed":
+            return self.words("asked-failed", at=at, error=self.error(request.outcome))
+        is_nothing = request.outcome == "nothing_to_do"
+        key = "asked-done-nothing" if is_nothing else f"asked-{request.state}"
+        return self.words(key, at=at)
+
+
+def _is_cause(item: Item) -> bool:
+    return item.cause in set(Cause)
+
+
+def _version(*content: object) -> str:
+    return blake2s(repr(content).encode(), digest_size=8).hexdigest()

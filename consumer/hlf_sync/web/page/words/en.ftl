@@ -1,0 +1,183 @@
+# The page's words in English. nb.ftl has the same messages; tests/rooms/test_web_page_words.py compares them.
+
+service = Portal visibility
+skip = Skip to the content
+navigation = Pages
+nav-pending = Pending
+nav-requests = Requests
+languages = Language
+sign-out = Sign out
+find = Find a mentor
+find-label = Mentor’s UUID
+find-hint = For example 3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b
+find-wrong = This is not a UUID. It has 32 digits and letters from a to f, usually with four hyphens.
+find-button = Find
+
+# Pending updates
+pending-title = Pending visibility updates
+pending-count = { $count ->
+    [0] No visibility update is pending.
+    [one] { $count } visibility update is pending.
+   *[other] { $count } visibility updates are pending.
+}
+count-pending = { $count } waiting
+count-in_doubt = { $count } not confirmed
+count-dead_lettered = { $count } given up
+count-held = { $count } held back
+all-delivered = All visibility updates are delivered
+all-delivered-at = Checked at { $at }.
+as-of = As of { $at }.
+live-on = This page renews itself.
+live-off = Reload the page to see what is new.
+more = Show the next ones
+newest = Back to the oldest ones
+list-label = Mentors whose visibility update is pending, oldest first
+
+# One mentor
+mentor = Mentor { $id }
+mentor-title = Mentor
+back = All pending updates
+should-be = Should be
+shown = Shown now
+since = Since
+why = Why it waits
+why-settled = State
+next-try = Next try
+tries = { $count ->
+    [one] after { $count } try
+   *[other] after { $count } tries
+}
+last-delivered = Last delivered
+never = Never
+open-application = Open in the application
+visible = Visible
+hidden = Hidden
+unknown = Not certain
+undecided = A person must decide
+state-pending = Waiting
+state-in_doubt = Not confirmed
+state-dead_lettered = Given up
+state-held = Held back
+state-in_sync = Delivered
+
+why-due = It is about to be delivered.
+why-delivering = It is being delivered right now.
+why-retrying = { $error } It is tried again by itself.
+why-in_doubt = Dynamics did not say whether the last change took effect. It is sent once more, to be certain.
+why-circuit_open = Dynamics is not answering. All updates wait, and go out by themselves when it answers again.
+why-throttled = Dynamics has asked for a pause. All updates wait until it is over.
+why-no_worker = The delivery service is not running. The administrator must start it; nothing is lost meanwhile.
+why-auth = Dynamics does not accept the service’s credentials. The administrator must renew them; nothing is lost meanwhile.
+why-dead_letter_limit = Too many updates have failed, so deliveries are stopped until the administrator has looked.
+why-halted = Deliveries are paused for now. The administrator knows why.
+why-shadow = Delivery to Dynamics is not switched on yet: nothing is sent.
+why-held = Unusually many mentors would be hidden at once, so this waits until the administrator confirms it.
+why-unmapped = This mentor has no contact in Dynamics yet. Ask the administrator to link one.
+why-refused = The mentor’s status or certificate in the application is not one that this service knows. Ask the administrator.
+why-rejected = Dynamics refused this update. Ask the administrator to look at the contact in Dynamics.
+why-exhausted = Dynamics did not take this update in several tries. Choose “Sync now” to try again, or ask the administrator.
+why-in_sync = Nothing is pending for this mentor.
+
+next-due = now
+next-none = At once
+next-person = When the administrator has acted
+next-return = When deliveries go on
+next-you = When you choose “Sync now”
+next-never = None needed
+
+error-server_error = Dynamics had an error.
+error-network_error = Dynamics could not be reached.
+error-rate_limited = Dynamics asked for a pause.
+error-rejected = Dynamics refused it.
+error-not_found = Dynamics has no such contact.
+error-auth_failure = Dynamics did not accept the service’s credentials.
+error-mentor_mapping = The mentor has no contact in Dynamics yet.
+error-other = The last try did not succeed.
+
+# Sync now
+sync = Sync now
+sync-for = for mentor { $id }
+sync-reason = Why? Others will see it.
+sync-hint = No names or contact details, please.
+sync-reason-missing = Please say why.
+sync-too-long = The reason is too long: 500 characters at most.
+sync-too-many = You have asked more often than ten times a minute. Try again in a moment.
+sync-unknown = This mentor is not known here.
+sync-away = The database did not answer, so the request was not taken. What you wrote is still here: try again in a moment.
+sync-refused = The request was not taken. Reload the page and try again.
+asked-you = You asked at { $at }: “{ $reason }”
+asked-other = Another coordinator asked at { $at }: “{ $reason }”
+asked-waiting = Your request of { $at } is taken. Its outcome appears here by itself.
+asked-done = Your request of { $at } is done: Dynamics has the update.
+asked-done-nothing = Your request of { $at } is done: there was nothing to change.
+asked-failed = Your request of { $at } did not succeed. { $error }
+
+# A mentor's history
+deliveries-title = Last deliveries
+deliveries-none = Nothing has been delivered for this mentor yet.
+delivery-remove-applied = Hidden on the portal.
+delivery-restore-applied = Made visible on the portal.
+delivery-remove-refused = Hiding failed. { $error }
+delivery-restore-refused = Making visible failed. { $error }
+delivery-remove-unknown = Hiding was tried; not certain whether it took effect. { $error }
+delivery-restore-unknown = Making visible was tried; not certain whether it took effect. { $error }
+delivery-remove-released = Hiding was called off before it was sent.
+delivery-restore-released = Making visible was called off before it was sent.
+delivery-because = Because { $trigger }.
+trigger-status_change = the mentor’s status changed
+trigger-certification_change = the certificate changed
+trigger-manual_coordinator_action = a coordinator asked for it
+trigger-expiry = the certificate ran out
+trigger-reconciliation = a regular check found a difference
+trigger-dead_letter_replay = the administrator had it tried again
+trigger-other = something about the mentor changed
+requests-of-mentor = Requests for this mentor
+
+# Requests
+requests-title = What coordinators asked for
+requests-lead = The newest requests of the last 30 days: when, for whom, by whom and why.
+requests-none = Nobody has asked for anything yet.
+column-when = When
+column-mentor = Mentor
+column-who = Who
+column-why = Why
+who-you = You
+who-unknown = The application
+no-reason = No reason was given
+
+# The service as a whole
+verdict-ok = Updates are being delivered as usual.
+verdict-lagging = Updates are being delivered, but later than usual.
+verdict-stalled = Deliveries are waiting and go on by themselves.
+verdict-stopped = Deliveries are stopped until the administrator acts.
+verdict-halted = Deliveries are stopped until the administrator acts.
+verdict-postgresql_down = The database is not answering. What you see is from before; it goes on by itself.
+verdict-mass_removal = Unusually many mentors would be hidden at once. Those wait until the administrator confirms; all other updates go out.
+
+# Signing in
+sign-in-title = Sign in
+sign-in-lead = Open this page from the application, which signs you in by itself. Or paste the token that the administrator gave you.
+sign-in-label = Token
+sign-in-button = Sign in
+sign-in-expired = Your session has ended. Sign in again to go on.
+sign-in-refused = This token is not accepted. Ask for a new one.
+not-ours-title = No access
+not-ours = Your account does not belong to the organisation whose mentors are shown here.
+
+# Trouble
+database-title = The database is not answering
+database-away = Nothing is lost; this page goes on by itself when it is back.
+keys-title = Sign-in cannot be checked at the moment
+keys-away = The service cannot check who you are at the moment. Try again in a minute.
+not-found-title = Not found
+not-found-mentor = No mentor with this UUID is known here.
+not-found-page = There is no such page.
+try-again = Try again
+said-expired = Your session has ended. What you wrote is kept.
+said-expires-soon = Your session ends in two minutes. Sign in again from the application to go on.
+said-sign-in = Sign in again
+said-database = The database is not answering. What you see is from before. It goes on by itself.
+said-service = No connection. What you see is from before. It goes on by itself when the connection is back.
+said-back = The connection is back; everything is up to date.
+said-settled = Delivered meanwhile: nothing is pending for this mentor any more.
+said-sending = Sending…

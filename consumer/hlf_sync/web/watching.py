@@ -1,0 +1,101 @@
+"""Keeps the board equal to the database: at every notification of the ledger within a tenth of a
+second, and at all mentors every second, since facts change without one.
+
+A lost connection is opened again; the look at all that follows finds whatever was missed meanwhile.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncConnection
+
+from hlf_sync.errors import DependencyError
+from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.coordinator_view import LEDGER_CHANNEL, CoordinatorView, listen
+from hlf_sync.web.board import Board
+
+_log = structlog.get_logger()
+
+# A paused mentor is to appear within 2 s of its commit.
+LOOK_S = 1.0
+# Looks at all mentors may take this part of the time, in a database of very many.
+_SHARE = 0.1
+# News are gathered this long, so that 50 changes a second are ten pieces for each open page.
+GATHER_S = 0.1
+_AGAIN_S = 0.5
+
+
+class Watching:
+    """One task."""
+
+    def __init__(self, view: CoordinatorView, board: Board, dsn: Dsn) -> None:
+        self._view = view
+        self._board = board
+        self._dsn = dsn
+        self._next_look_s = 0.0
+
+    async def run(self) -> None:
+        """Watch, for ever."""
+        while True:
+            try:
+                with reaching("PostgreSQL"):
+                    async with await connect(self._dsn) as connection:
+                        await listen(connection)
+                        await self._follow(connection)
+            except (DependencyError, OSError) as error:
+                if not self._board.is_away:
+                    _log.warning("web_database_away", reason=str(error))
+                self._board.away()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _follow(self, connection: AsyncConnection[Any]) -> None:
+        self._next_look_s = 0.0
+        loop = asyncio.get_running_loop()
+        heard: set[UUID] = set()
+        is_all = True
+        while True:
+            if is_all or loop.time() >= self._next_look_s:
+                await self._look_all()
+            else:  # nobody, when the news were of the fleet
+                await self._look_some(heard)
+            heard, is_all = await self._hear(connection)
+
+    async def _hear(self, connection: AsyncConnection[Any]) -> tuple[set[UUID], bool]:
+        """Whom the news are about, once some have come and been gathered; or that all are to be
+        looked at.
+        """
+        loop = asyncio.get_running_loop()
+        heard: set[UUID] = set()
+        is_all = False
+        until_s = self._next_look_s
+        while (left_s := until_s - loop.time()) > 0:
+            async for notice in connection.notifies(timeout=left_s, stop_after=1):
+                if notice.channel == LEDGER_CHANNEL:
+                    found = _mentors(notice.payload)
+                    is_all = is_all or found is None
+                    heard |= found or set()
+                until_s = min(until_s, loop.time() + GATHER_S)
+        return heard, is_all
+
+    async def _look_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        around = await self._view.surroundings()
+        self._board.look_all(await self._view.maybe_open(self._board.closed), around)
+        self._next_look_s = began_s + max(LOOK_S, (loop.time() - began_s) / _SHARE)
+
+    async def _look_some(self, mentor_ids: set[UUID]) -> None:
+        around = await self._view.surroundings()
+        self._board.look_some(mentor_ids, await self._view.some(mentor_ids), around)
+
+
+def _mentors(payload: str) -> set[UUID] | None:
+    """The mentors of a notification; None when there were too many for it. Anybody may notify, so
+    what is not an id means: look at all.
+    """
+    with suppress(ValueError):
+        return {UUID(one) for one in payload.split(",")} if payload else None
+    return None
