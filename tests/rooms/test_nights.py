@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from hlf_sync.break_glass.roster import read_roster
 from hlf_sync.config.settings import Settings, load
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.model import Command, MentorId
@@ -432,6 +434,7 @@ async def test_the_command_does_nothing_for_a_date_that_is_done(town: Town) -> N
     assert {name: step["outcome"] for name, step in first["steps"].items()} == {
         **dict.fromkeys(BY_NAME, "done"),
         "credentials": "skipped",
+        "roster": "skipped",
         "verify": "skipped",
     }
     assert town.asked() == 1
@@ -539,3 +542,16 @@ async def test_the_reconciling_step_reports_reminders_that_came_twice(town: Town
         )
     found = await run(town, "nightly", DELIVERY="shadow")
     assert found["steps"]["reconcile"]["repeated_reminders"] == 1
+
+
+@pytest.mark.requirement("R64")
+async def test_the_night_leaves_a_roster_that_only_its_owner_can_read(
+    town: Town, tmp_path: Path
+) -> None:
+    town.at(NIGHT, 4, 0)
+    town.mentor()
+    found = await run(town, "nightly", DELIVERY="shadow", BREAK_GLASS_DIR=str(tmp_path / "rosters"))
+    (roster,) = (tmp_path / "rosters").iterdir()
+    assert found["steps"]["roster"]["file"] == roster.name
+    assert roster.stat().st_mode & 0o777 == 0o600
+    assert read_roster(roster).organization == "HLF"

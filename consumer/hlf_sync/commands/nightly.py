@@ -3,17 +3,16 @@ Thin: reads settings, opens the connection, prints.
 """
 
 import asyncio
-import json
 import sys
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo, echo_json
 from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.nightly import due_date
@@ -27,8 +26,7 @@ from hlf_sync.postgres.connections import connect, reaching
 from hlf_sync.postgres.reminders import Reminder
 from hlf_sync.telemetry.logs import configure
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+_out = Terminal(highlight=False)
 _MOST = 40
 
 
@@ -45,7 +43,7 @@ def nightly(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Do the nightly work of one date: sweep, credentials, reconcile, reminders, pruning, verify.
+    """Do the nightly work of one date: sweep, credentials, reconcile, reminders, roster, pruning, verify.
 
     The leading worker does this by itself at HLF_SYNC_NIGHTLY_AT; with `off` there, run this from
     cron. Dates are local ones in HLF_SYNC_TIME_ZONE, by PostgreSQL's clock. A date that is done
@@ -66,7 +64,7 @@ def nightly(
     finally:
         writer.close()
     if as_json:
-        typer.echo(json.dumps(answer))
+        echo_json(answer)
     else:
         _show(answer)
     if not answer["finished"]:
@@ -91,9 +89,9 @@ def remind(
     settings.require("postgres_dsn")
     found = asyncio.run(_remind(settings, is_dry=dry_run))
     if isinstance(found, int):
-        typer.echo(json.dumps({"written": found}) if as_json else f"{found} reminders written")
+        echo_json({"written": found}) if as_json else echo(f"{found} reminders written")
     elif as_json:
-        typer.echo(json.dumps({"due": [_content(one) for one in found]}))
+        echo_json({"due": [_content(one) for one in found]})
     else:
         _list(found)
 

@@ -5,7 +5,7 @@ The quick ones come first: the longest, reading Dynamics, must not keep the remi
 
 from typing import Final
 
-from hlf_sync.nightly import books, credentials, sweep
+from hlf_sync.nightly import books, credentials, roster, sweep
 from hlf_sync.nightly.step import Counts, Progress, Step, Workplace
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres import reminders
@@ -31,6 +31,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("credentials", credentials.run),
     Step("reconcile", books.compare),
     Step("reminders", _remind),
+    Step("roster", roster.run),
     Step("pruning", _prune),
     Step("verify", books.verify),
 )
