@@ -303,3 +303,24 @@ def test_watch_replays_what_an_outage_left_and_leaves_the_rest(town: ReplayTown)
 def _letter_partition(mentor_id: str) -> int:
     """Of the town's three: librdkafka's own way of choosing."""
     return crc32(mentor_id.encode()) % 3
+
+
+@pytest.mark.requirement("R41")
+def test_letters_are_closed_by_a_plan_and_what_was_edited_is_refused(town: ReplayTown) -> None:
+    """What the plan found to be a person's matter, and nothing else."""
+    town.poison(None)
+    town.poison(None)
+    town.worker()
+    town.town.settle()
+    until(lambda: len(town.verdicts()) == 2, "both letters are written")
+    poison = set(town.verdicts())
+    text = town.file.read_text()
+    town.file.write_text(text.replace("investigate", "due", 1))
+    assert "edited" in town.run("close", "--plan", str(town.file), "--reason", "x", "--yes", code=2)
+    town.file.write_text(text)
+    closed = json.loads(
+        town.run("close", "--plan", str(town.file), "--reason", "garbage", "--yes", "--json")
+    )
+    assert (set(closed["closed"]), closed["lag"]) == (poison, 0)
+    both = town.run("close", "id", "--plan", str(town.file), "--reason", "x", code=2)
+    assert "either" in both

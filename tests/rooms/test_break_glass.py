@@ -8,6 +8,7 @@ import os
 import pty
 import random
 import select
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -308,6 +309,20 @@ async def test_a_call_of_a_worker_that_was_on_its_way_does_not_end_the_doubt(gla
     assert glass.sql("SELECT state, applied FROM hlf_sync.mentor_ledger") == [
         ("in_sync", "visible")
     ]
+
+
+def test_ctrl_c_ends_it_and_the_next_one_goes_on(glass: Glass) -> None:
+    paused = glass.mentors(30, "paused", applied="visible", shown=True)
+    glass.export()
+    glass.dynamics.latency(0.05)
+    process = glass.start("apply", str(glass.roster), "--yes")
+    assert glass.until_grown(process, 2_000)
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert any(glass.shown(paused).values())
+    assert glass.apply("--yes").code == 0
+    assert not any(glass.shown(paused).values())
 
 
 def test_a_second_apply_at_the_same_time_is_refused(glass: Glass) -> None:

@@ -247,6 +247,18 @@ async def test_ledger_leases_letters_and_held_removals_are_counted(seen: Seen) -
     assert page['hlf_sync_replay_lag_records{topic="hlf.mentor.dead-letters"}'] == 7
 
 
+async def test_what_an_operator_has_paused_is_counted(seen: Seen) -> None:
+    page = await seen.look()
+    scopes = ("all", "mentor")
+    assert [page[f'hlf_sync_paused{{scope="{scope}"}}'] for scope in scopes] == [0, 0]
+    seen.sql(
+        "INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (NULL, 'kari', 'a move'),"
+        f" ('{MENTOR.format(1)}', 'kari', 'x'), ('{MENTOR.format(2)}', 'kari', 'x')"
+    )
+    page = await seen.look()
+    assert [page[f'hlf_sync_paused{{scope="{scope}"}}'] for scope in scopes] == [1, 2]
+
+
 async def test_who_is_listed_wrongly_is_decided_from_the_facts_now(seen: Seen) -> None:
     """Only those whose facts still ask for a call, by what the listing should show, with how long
     they have stood so.

@@ -1,7 +1,7 @@
 """What a whole worker does while an operator holds deliveries back: no call, nothing lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import psycopg
 import pytest
@@ -14,9 +14,15 @@ from psycopg.rows import dict_row
 
 from tests.fakes.worker import Options, TestBench
 from tests.fixtures.cluster import Cluster
-from tests.rooms.test_pipeline import World, until
+from tests.rooms.test_pipeline import World
+from tests.rooms.test_pipeline import until as until_within
 
 pytestmark = pytest.mark.postgres
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, also on a busy machine."""
+    await until_within(condition, 60)
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "group_lag": 12345,
         "dead_letters_open": 2,
         "held_removals": 40,
+        "paused": {"all": True, "mentors": 1},
         "not_ready": ["halted: auth"],
         "wrong": {
             "hidden": {"mentors": 40, "oldest_s": 4000},
@@ -89,6 +90,7 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "half-open, server_error",
         "40 shown and should not be (up to 1 h 6 min)",
         "40 removals",
+        "ALL deliveries and 1 mentor (hlf-sync history",
         "task failed, slot extended, 2 KiB behind",
         "heartbeat 2 min ago",
     ):

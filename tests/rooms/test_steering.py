@@ -167,16 +167,15 @@ async def test_halts_are_in_the_history_with_who_resumed(desk: Desk) -> None:
 
 async def test_an_outage_is_one_line_of_the_history_however_many_probes_failed(desk: Desk) -> None:
     fleet = FleetTable(desk.pool, "HLF", BreakerPolicy(failure_threshold=1, cool_down_s=0.001))
-    started_s = (await fleet.read()).now_s
-    await fleet.failed(None, started_s, "server_error", None, MentorId("ann"))
+    started_s, other = (await fleet.read()).now_s, desk.mentor()
+    await fleet.failed(None, started_s, "server_error", None, desk.mentor())
     for number in range(3):
         probe = f"probe-{number}"
-        while (await fleet.take_probe(probe, MentorId(probe))).circuit.probe_owner != probe:
+        while (await fleet.take_probe(probe, other)).circuit.probe_owner != probe:
             pass
-        await fleet.failed(
-            probe, (await fleet.read()).now_s, "network_error", None, MentorId(probe)
-        )
-    while (await fleet.take_probe("last", MentorId("last"))).circuit.probe_owner != "last":
+        now_s = (await fleet.read()).now_s
+        await fleet.failed(probe, now_s, "network_error", None, desk.mentor())
+    while (await fleet.take_probe("last", other)).circuit.probe_owner != "last":
         pass
     await fleet.succeeded("last", (await fleet.read()).now_s)
     rows = (await desk.run("history", "--kind", "circuit", "--json")).content["history"]

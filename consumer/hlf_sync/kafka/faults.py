@@ -93,15 +93,6 @@ def refused_options(error: KafkaException) -> SettingsError:
     return SettingsError(f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({what})")
 
 
-@contextmanager
-def making_a_client() -> Iterator[None]:
-    """Around librdkafka's constructors: what it refuses then is a setting."""
-    try:
-        yield
-    except KafkaException as error:
-        raise refused_options(error) from error
-
-
 def meaning(code: str) -> str:
     """What it means, for people; the code alone where we know no more."""
     known = MEANINGS.get(code)

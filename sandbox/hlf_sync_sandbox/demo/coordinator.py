@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
@@ -11,26 +11,6 @@ from hlf_sync_sandbox.demo.view import View
 
 _PAUSE_S = 0.05
 _DEADLINE_S = 20.0
-
-
-class Reader(Protocol):
-    """Who reads along while the story runs."""
-
-    def read_mentor(self, view: View, mentor_id: str, state: str) -> None:
-        """Say what is read of a mentor, once it is in this state."""
-
-    def read_all(self, view: View, reason: str) -> None:
-        """Say what is read of all, once it is for this reason."""
-
-
-class Nobody:
-    """Where no web service runs."""
-
-    def read_mentor(self, view: View, mentor_id: str, state: str) -> None:
-        """Nothing is read."""
-
-    def read_all(self, view: View, reason: str) -> None:
-        """Nothing is read."""
 
 
 class Coordinator:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hlf_sync_sandbox.demo.application import Application
 from hlf_sync_sandbox.demo.cast import Mentor
-from hlf_sync_sandbox.demo.coordinator import Reader
+from hlf_sync_sandbox.demo.coordinator import Coordinator
 from hlf_sync_sandbox.demo.errors import StoryError
 from hlf_sync_sandbox.demo.view import View
 from hlf_sync_sandbox.demo.workers import Workers
@@ -26,7 +26,7 @@ class World:
     dynamics: DynamicsControl
     worker: Workers
     view: View
-    coordinator: Reader
+    coordinator: Coordinator
 
     def until(self, condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> float:
         """Wait until it holds; the seconds it took. Raises `StoryError` after the deadline,
