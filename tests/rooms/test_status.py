@@ -230,7 +230,10 @@ async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(
     )
     assert answers["/metrics"].headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert (stuck.status_code, ended.status_code) == (503, 503)
-    assert (unready.status_code, unready.text) == (503, "PostgreSQL does not answer\n")
+    assert (unready.status_code, unready.text) == (
+        503,
+        "PostgreSQL does not answer (PoolTimeout)\n",
+    )
     said = json.loads(answers["/status"].text)
     assert (said["verdict"], said["assignment"], said["lag"]) == (
         "ok",
