@@ -16,7 +16,7 @@ from tests.fixtures.cluster import Cluster
 pytestmark = pytest.mark.postgres
 
 NARROW_VIEW = (
-    "DROP VIEW hlf_sync.mentor_facts;CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS mentor_id,"
+    "DROP VIEW hlf_sync.mentor_facts CASCADE;CREATE VIEW hlf_sync.mentor_facts AS SELECT id AS mentor_id,"
     " organization_code AS organization, status FROM app.mentor"
 )
 WIDE_PUBLICATION = (
@@ -131,7 +131,7 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "postgres.schema",
             "0001_ledger.sql was changed",
         ),
-        ("DROP VIEW hlf_sync.mentor_facts", "postgres.view", "does not exist"),
+        ("DROP VIEW hlf_sync.mentor_facts CASCADE", "postgres.view", "does not exist"),
         (
             NARROW_VIEW,
             "postgres.view",

@@ -222,7 +222,7 @@ async def test_a_column_that_changes_its_type_ends_no_worker(world: World, kind:
         for _ in range(6):  # the statement is prepared by then
             await FactsView(world.pool).read([MentorId(someone)])
         with psycopg.connect(world.dsn) as connection:
-            connection.execute("DROP VIEW hlf_sync.mentor_facts")
+            connection.execute("DROP VIEW hlf_sync.mentor_facts CASCADE")
             columns = view.replace("m.status", f"m.status::{word} AS status", 1)
             columns = columns.replace("AS status AS status", "AS status", 1)
             connection.execute(f"CREATE VIEW hlf_sync.mentor_facts AS {columns}".encode())
