@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 from hlf_sync.core.answer import Response
+from hlf_sync.core.breaker import BreakerPolicy, State
 from hlf_sync.core.model import LetterKind
 
+from tests.fakes.worker import Options, TestBench
 from tests.rooms.test_pipeline import World, until, world
 
 __all__ = ["world"]
@@ -32,6 +34,12 @@ def _state(world: World) -> str:
     return str(rows[0][0]) if rows else "closed"
 
 
+def _is_closed_to_calls(bench: TestBench) -> bool:
+    """Whether this worker has heard that the circuit is open."""
+    fleet = bench.worker.stages.gate.fleet
+    return fleet is not None and fleet.circuit.state is not State.CLOSED
+
+
 async def test_after_an_outage_a_contact_that_still_fails_keeps_nobody_else_waiting(
     world: World,
 ) -> None:
@@ -41,7 +49,7 @@ async def test_after_an_outage_a_contact_that_still_fails_keeps_nobody_else_wait
     bench = world.worker()
     for mentor_id in (bad, *others):
         bench.change(mentor_id)
-    await until(lambda: _state(world) == "open")
+    await until(lambda: _state(world) == "open", 30)
     for mentor_id in others:
         world.dynamics.script[mentor_id].clear()
     await until(lambda: world.dynamics.shown == dict.fromkeys(others, False), 30)
@@ -62,10 +70,13 @@ async def test_two_contacts_that_always_fail_keep_nobody_else_waiting(
     """
     bad, good = [world.mentor("paused") for _ in range(2)], world.mentor("paused")
     _fails_for_good(world, *bad)
-    benches = [world.worker(name=f"worker-{number}") for number in range(workers)]
+    options = Options(breaker=BreakerPolicy(cool_down_s=1.5, probe_s=5))  # longer than a retry
+    benches = [world.worker(options, f"worker-{number}") for number in range(workers)]
     for number, mentor_id in enumerate(bad):
         benches[number % workers].change(mentor_id)
-    await until(lambda: _state(world) == "open")
+    await until(lambda: _state(world) == "open", 30)
+    await until(lambda: all(_is_closed_to_calls(bench) for bench in benches), 30)
+    await until(lambda: not any(world.dynamics.in_flight.values()))
     seen = len(world.dynamics.calls)
     await until(lambda: len(world.dynamics.calls) >= seen + 2, 30)  # two probes in vain
     first, second = (mentor_id for mentor_id, _ in world.dynamics.calls[seen : seen + 2])
@@ -82,10 +93,10 @@ async def test_in_an_outage_the_probes_go_round(world: World) -> None:
     """Everybody fails: no mentor is the probe twice in a row, nobody's attempts are burnt."""
     mentors = [world.mentor("paused") for _ in range(4)]
     world.dynamics.default = _DOWN
-    bench = world.worker()
+    bench = world.worker(Options(breaker=BreakerPolicy(cool_down_s=1.2, probe_s=5)))
     for mentor_id in mentors:
         bench.change(mentor_id)
-    await until(lambda: _state(world) == "open")
+    await until(lambda: _state(world) == "open", 30)
     seen = len(world.dynamics.calls)
     await until(lambda: len(world.dynamics.calls) >= seen + 6, 30)
     probes = [mentor_id for mentor_id, _ in world.dynamics.calls[seen:]]
