@@ -244,7 +244,10 @@ def test_who_is_listed_without_a_right_to_it_is_drift_though_nothing_was_deliver
     """Reinstated without a certificate, and listed by somebody else before us: decided alone,
     nothing is to be said.
     """
-    sight = seen(ACTIVE._replace(status="reinstated", certificate_expires_s=None), ledger)
+    sight = seen(
+        ACTIVE._replace(status="reinstated", certification_id=None, certificate_expires_s=None),
+        ledger,
+    )
     assert compare(sight, PATIENCE) is None
     assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) is None
     assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) == Finding(
