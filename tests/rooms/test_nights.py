@@ -151,7 +151,7 @@ class Town:
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
             while not condition():
-                await asyncio.sleep(0.004)
+                await asyncio.sleep(0.01)
 
     async def turns(self) -> None:
         """The leader has looked at the clock since: twice, to be sure that a look began after."""
@@ -167,9 +167,9 @@ async def town(
     cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Town]:
     """Everybody in a hurry."""
-    monkeypatch.setattr(clockwork_module, "TURN_S", 0.004)
+    monkeypatch.setattr(clockwork_module, "TURN_S", 0.012)
     monkeypatch.setattr(clockwork_module, "_LOOK_S", 0.02)
-    monkeypatch.setattr(leader_module, "TURN_S", 0.004)
+    monkeypatch.setattr(leader_module, "TURN_S", 0.02)
     monkeypatch.setattr(sweep_module, "PAGE", 7)
     monkeypatch.setattr(sweep_module, "PAUSE_S", 0.0)
     with psycopg.connect(cluster.dsn(database), autocommit=True) as admin:
@@ -221,7 +221,7 @@ async def deliver(town: Town) -> None:
                                 next_look_s(known.facts, reading.now_s, rules),
                             ),
                         )
-            await asyncio.sleep(0.004)
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.timeout(400)
