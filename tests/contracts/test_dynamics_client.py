@@ -427,4 +427,4 @@ async def test_doctor_tells_a_certificate_from_credentials(rig: Rig) -> None:
         update={"dynamics_ca_file": Path(rig.control.settings["ca_file"])}
     )
     look = doctor_dynamics.examination(trusted, None, Clocks()).look
-    assert [finding.fix async for finding in look()] == ["", ""]
+    assert {finding.fix async for finding in look()} == {""}
