@@ -66,6 +66,7 @@ docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
+	$(BIN)/python -m tests.kubernetes_files
 
 lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
