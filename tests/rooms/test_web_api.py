@@ -137,7 +137,7 @@ def test_a_paused_mentor_is_open_within_two_seconds_though_no_worker_has_looked(
     item = until(lambda: kari.open().get(mentor_id))
     assert epoch_ms() - began < 2_000
     assert (item["should_be"], item["shown"], item["state"]) == ("hidden", "visible", "pending")
-    assert item["cause"] == "due"
+    assert item["cause"] == "waiting"
     assert item["url"] == f"https://mentors.example.org/m/{mentor_id}"
 
 
@@ -165,7 +165,7 @@ def test_a_certificate_that_lapses_is_open_since_its_end(books: Connection, kari
          "pending", "retrying"),
         ({"state": "in_doubt", "intended": "hidden"}, "in_doubt", "in_doubt"),
         ({"state": "in_doubt", "intended": "hidden", "lease_owner": "w",
-          "lease_until": "infinity"}, "pending", "delivering"),
+          "lease_until": "infinity"}, "pending", "under_way"),
         ({"state": "dead_lettered", "last_error_code": "mentor_mapping"},
          "dead_lettered", "unmapped"),
         ({"state": "dead_lettered", "last_error_code": "not_found"}, "dead_lettered", "rejected"),
@@ -214,7 +214,7 @@ def test_another_organisations_circuit_is_not_ours(books: Connection, kari: Call
         " ('NKS', 'open', 3, now())"
     )
     mentor_id = mentor(books)
-    assert until(lambda: kari.open().get(mentor_id))["cause"] == "due"
+    assert until(lambda: kari.open().get(mentor_id))["cause"] == "waiting"
 
 
 def test_the_list_comes_in_pages_the_oldest_first(books: Connection, kari: Caller) -> None:
