@@ -76,17 +76,18 @@ def calls(cluster: Cluster, folder: Path) -> str:
 
 def _populate(books: psycopg.Connection[Any]) -> None:
     books.execute("SELECT pg_advisory_lock(hashtext('hlf_sync.leader'))")
-    books.execute(
-        "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'paused'), (%s,"
-        " 'HLF', 'paused')",
-        (MENTOR, UNMAPPED),
-    )
-    books.execute(
-        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, last_error_code,"
-        " triggered_by) VALUES (%s, 'visible', 'in_sync', NULL, 'status_change'), (%s, NULL,"
-        " 'dead_lettered', 'mentor_mapping', 'status_change')",
-        (MENTOR, UNMAPPED),
-    )
+    with books.transaction():  # one look sees both: the order of the two is always the same
+        books.execute(
+            "INSERT INTO app.mentor (id, organization_code, status) VALUES (%s, 'HLF', 'paused'), (%s,"
+            " 'HLF', 'paused')",
+            (MENTOR, UNMAPPED),
+        )
+        books.execute(
+            "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, last_error_code,"
+            " triggered_by) VALUES (%s, 'visible', 'in_sync', NULL, 'status_change'), (%s, NULL,"
+            " 'dead_lettered', 'mentor_mapping', 'status_change')",
+            (MENTOR, UNMAPPED),
+        )
 
 
 def _open(client: httpx.Client) -> dict[str, int]:

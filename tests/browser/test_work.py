@@ -64,7 +64,7 @@ def test_an_outage_is_told_in_words_with_the_next_try(desk: SitDown, town: WebTo
     expect(own.card(mentor)).to_contain_text("Dynamics had an error. It is tried again by itself.")
     town.circuit("open")
     expect(page.locator(".banner").get_by_text("Dynamics is not answering.")).to_be_visible()
-    expect(own.card(mentor)).to_contain_text("Dynamics is not answering. All updates wait")
+    expect(own.card(mentor)).to_contain_text("Dynamics is not answering. This update waits")
     expect(own.card(mentor)).to_contain_text(re.compile(r"Next try\s*\d\d:\d\d \(in \d+ \w+\)"))
     own.picture("dynamics-away")
     town.circuit("closed")

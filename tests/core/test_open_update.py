@@ -2,23 +2,24 @@
 request.
 """
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.model import Facts, LedgerRow, LedgerState, Visibility
+from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.core.open_update import (
     Asked,
+    Case,
     Cause,
-    Known,
+    Conditions,
     OpenState,
     OpenUpdate,
     RequestState,
-    Surroundings,
-    first_wrong_s,
     judge,
+    next_probe_s,
     outcome,
 )
 from hlf_sync.core.retry import RetryPolicy
@@ -34,9 +35,9 @@ JUDGING = Judging(rules=RULES, retry=RETRY)
 V, H = Visibility.VISIBLE, Visibility.HIDDEN
 
 
-def around(**changes: Any) -> Surroundings:
+def around(**changes: Any) -> Conditions:
     """Nothing stands in the way, but for these."""
-    return Surroundings(**{"now_s": NOW_S, **changes})
+    return Conditions(**{"now_s": NOW_S, **changes})
 
 
 def facts(status: str = "paused", *, ends_s: float | None = LATER_S) -> Facts:
@@ -44,19 +45,33 @@ def facts(status: str = "paused", *, ends_s: float | None = LATER_S) -> Facts:
     return Facts("HLF", status, certificate_expires_s=ends_s)
 
 
-def known(status: str | None = "paused", *, held_s: float | None = None, **ledger: Any) -> Known:
+def case(
+    found: Facts | None, ledger: LedgerRow, *, held_s: float | None = None, **known: Any
+) -> Case:
+    """Facts beside a ledger row."""
+    one = Known(found, ledger, has_ledger=True, contact_id=None)._replace(**known)
+    return Case(known=one, held_s=held_s, updated_s=NOW_S - 10)
+
+
+def known(
+    status: str | None = "paused",
+    *,
+    held_s: float | None = None,
+    is_paused: bool = False,
+    **ledger: Any,
+) -> Case:
     """Facts beside a ledger row; None: the mentor is gone."""
     row = LedgerRow(**{"applied": V, "state": LedgerState.IN_SYNC, **ledger})
     found = None if status is None else facts(status)
-    return Known(facts=found, ledger=row, held_s=held_s, updated_s=NOW_S - 10)
+    return case(found, row, held_s=held_s, is_paused=is_paused)
 
 
 def row(status: str) -> MentorRow:
     """As the view has it."""
-    return MentorRow(UUID(int=1), known(status), None, status, None, None)
+    return MentorRow(UUID(int=1), known(status), None, status, None)
 
 
-def seen(one: Known, **surroundings: Any) -> OpenUpdate:
+def seen(one: Case, **surroundings: Any) -> OpenUpdate:
     """What is open; something must be."""
     found = judge(one, around(**surroundings), RULES, RETRY)
     assert found is not None
@@ -68,12 +83,12 @@ def seen(one: Known, **surroundings: Any) -> OpenUpdate:
     [
         known("active"),
         known("paused", applied=H),
-        Known(facts=facts("reinstated", ends_s=None), ledger=LedgerRow()),
-        Known(facts=Facts("NKS", "paused"), ledger=LedgerRow()),
-        Known(facts=None, ledger=LedgerRow(applied=H, state=LedgerState.OUT_OF_SCOPE)),
+        case(facts("reinstated", ends_s=None), LedgerRow()),
+        case(Facts("NKS", "paused"), LedgerRow()),
+        case(None, LedgerRow(applied=H, state=LedgerState.OUT_OF_SCOPE)),
     ],
 )
-def test_nothing_is_open_where_nothing_is_due(one: Known) -> None:
+def test_nothing_is_open_where_nothing_is_due(one: Case) -> None:
     assert judge(one, around(), RULES, RETRY) is None
 
 
@@ -88,12 +103,12 @@ def test_nothing_is_open_where_nothing_is_due(one: Known) -> None:
         (known("vacationing"), V, V),
         (known("vacationing", applied=None), None, None),
         (known("active", state=LedgerState.PENDING), V, V),
-        (Known(facts=facts("active", ends_s=1), ledger=LedgerRow(H, state=LedgerState.PENDING)),
+        (case(facts("active", ends_s=1), LedgerRow(H, state=LedgerState.PENDING)),
          H, H),
     ],
 )  # fmt: skip
 def test_what_should_be_and_what_is_shown(
-    one: Known, should: Visibility | None, shown: Visibility | None
+    one: Case, should: Visibility | None, shown: Visibility | None
 ) -> None:
     found = seen(one)
     assert (found.should_be, found.shown) == (should, shown)
@@ -106,15 +121,15 @@ DOUBT = {"state": LedgerState.IN_DOUBT, "intended": H}
 @pytest.mark.parametrize(
     ("one", "state", "cause", "next_s"),
     [
-        (known(), OpenState.PENDING, Cause.DUE, None),
+        (known(), OpenState.PENDING, Cause.WAITING, None),
         (known(**DOUBT), OpenState.IN_DOUBT, Cause.IN_DOUBT, None),
         (known(**DOUBT, doubt_until_s=LATER_S), OpenState.IN_DOUBT, Cause.IN_DOUBT, LATER_S),
         (known(**DOUBT, reevaluate_at_s=NOW_S + 5, doubt_until_s=LATER_S),
          OpenState.IN_DOUBT, Cause.IN_DOUBT, NOW_S + 5),
-        (known(**DOUBT, lease_until_s=LATER_S), OpenState.PENDING, Cause.DELIVERING, None),
+        (known(**DOUBT, lease_until_s=LATER_S), OpenState.PENDING, Cause.UNDER_WAY, None),
         (known(**DOUBT, lease_until_s=NOW_S - 1), OpenState.IN_DOUBT, Cause.IN_DOUBT, None),
         (known(**DOUBT, lease_until_s=LATER_S, doubt_until_s=LATER_S),
-         OpenState.IN_DOUBT, Cause.DELIVERING, None),
+         OpenState.IN_DOUBT, Cause.UNDER_WAY, None),
         (known(state=LedgerState.PENDING, attempt_count=2, last_error_code="server_error"),
          OpenState.PENDING, Cause.RETRYING, NOW_S - 10 + 4),
         (known(**LETTER, last_error_code="mentor_mapping"),
@@ -127,11 +142,11 @@ DOUBT = {"state": LedgerState.IN_DOUBT, "intended": H}
          OpenState.DEAD_LETTERED, Cause.EXHAUSTED, None),
         (known(**LETTER), OpenState.DEAD_LETTERED, Cause.REFUSED, None),
         (known(held_s=NOW_S), OpenState.HELD, Cause.HELD, None),
-        (known("active", applied=H, held_s=NOW_S), OpenState.PENDING, Cause.DUE, None),
+        (known("active", applied=H, held_s=NOW_S), OpenState.PENDING, Cause.WAITING, None),
     ],
 )  # fmt: skip
 def test_what_a_mentor_waits_for(
-    one: Known, state: OpenState, cause: Cause, next_s: float | None
+    one: Case, state: OpenState, cause: Cause, next_s: float | None
 ) -> None:
     found = seen(one)
     assert (found.state, found.cause, found.next_try_s) == (state, cause, next_s)
@@ -143,13 +158,13 @@ def test_what_a_mentor_waits_for(
         ({"halts": frozenset({"auth", "dead_letter_limit"})}, Cause.AUTH, None),
         ({"halts": frozenset({"dead_letter_limit"})}, Cause.DEAD_LETTER_LIMIT, None),
         ({"halts": frozenset({"paused_by_hand"})}, Cause.HALTED, None),
-        ({"halts": frozenset({"mass_removal"})}, Cause.DUE, None),
+        ({"halts": frozenset({"mass_removal"})}, Cause.WAITING, None),
         ({"has_worker": False}, Cause.NO_WORKER, None),
         ({"is_shadow": True}, Cause.SHADOW, None),
         ({"circuit": State.OPEN, "circuit_until_s": LATER_S}, Cause.CIRCUIT_OPEN, LATER_S),
-        ({"circuit": State.HALF_OPEN}, Cause.DUE, None),
+        ({"circuit": State.HALF_OPEN}, Cause.WAITING, None),
         ({"pause_until_s": LATER_S}, Cause.THROTTLED, LATER_S),
-        ({"pause_until_s": NOW_S - 1}, Cause.DUE, None),
+        ({"pause_until_s": NOW_S - 1}, Cause.WAITING, None),
     ],
 )
 def test_what_everybody_waits_for_comes_first(
@@ -168,7 +183,7 @@ def test_a_letter_does_not_wait_for_the_circuit() -> None:
     [
         ("active", NOW_S - 50, NOW_S - 50),
         ("paused", NOW_S - 50, None),
-        ("active", LATER_S, None),
+        ("paused", LATER_S, None),
         ("active", None, None),
         ("active", float("-inf"), None),
     ],
@@ -176,15 +191,47 @@ def test_a_letter_does_not_wait_for_the_circuit() -> None:
 def test_only_the_certificates_end_tells_by_itself_since_when(
     status: str, ends_s: float | None, expected: float | None
 ) -> None:
-    one = Known(facts=facts(status, ends_s=ends_s), ledger=LedgerRow(V, state=LedgerState.IN_SYNC))
-    update = OpenUpdate(
-        should_be=H, shown=V, state=OpenState.PENDING, cause=Cause.DUE, next_try_s=None
-    )
-    assert first_wrong_s(one, update, NOW_S) == expected
+    one = case(facts(status, ends_s=ends_s), LedgerRow(V, state=LedgerState.IN_SYNC))
+    assert seen(one).since_s == expected
+
+
+def test_the_earliest_that_is_told_is_since_when() -> None:
+    pending = known(state=LedgerState.PENDING)
+    assert seen(pending).since_s == NOW_S - 10
+    assert seen(replace(pending, held_s=NOW_S - 20)).since_s == NOW_S - 20
+    assert seen(replace(pending, held_s=NOW_S - 20, began_s=NOW_S - 30)).since_s == NOW_S - 30
 
 
 def test_a_gone_mentor_tells_nothing() -> None:
-    assert first_wrong_s(known(None), seen(known(None)), NOW_S) is None
+    assert seen(known(None)).since_s is None
+
+
+def test_a_former_contact_that_is_still_shown_is_open() -> None:
+    """Red before: the web service asked the half of the rule that looks at the mapped contact."""
+    row = LedgerRow(state=LedgerState.IN_SYNC)
+    one = case(facts("reinstated", ends_s=None), row, former_contact_id=ContactId("x"))
+    found = seen(one)
+    assert (found.should_be, found.shown, found.cause) == (H, V, Cause.WAITING)
+    asked = Asked(created_s=NOW_S - 20, was_delivered=False)
+    assert outcome(asked, one, around(), RULES) == (RequestState.WAITING, None)
+
+
+def test_an_operators_pause_comes_before_all_but_holds_up_nothing_that_is_not_due() -> None:
+    halted = {"halts": frozenset({"auth"})}
+    for one in (known(is_paused=True), known(is_paused=True, held_s=NOW_S)):
+        assert seen(one, **halted).cause is Cause.PAUSED
+    at_rest = known("active", is_paused=True, state=LedgerState.PENDING)
+    assert seen(at_rest).cause is Cause.WAITING
+
+
+@pytest.mark.parametrize(
+    ("opened_s", "pause_s", "expected"),
+    [(None, None, None), (None, 5.0, 5.0), (10.0, None, 70.0), (10.0, 90.0, 90.0)],
+)
+def test_an_open_circuit_is_tried_after_the_cool_down_and_not_before_dynamics_says(
+    opened_s: float | None, pause_s: float | None, expected: float | None
+) -> None:
+    assert next_probe_s(opened_s, pause_s, cool_down_s=60.0) == expected
 
 
 @pytest.mark.parametrize(
@@ -195,7 +242,7 @@ def test_a_gone_mentor_tells_nothing() -> None:
         (known("active"), 0, False, RequestState.WAITING, None),
         (known("paused"), -20, False, RequestState.WAITING, None),
         (known("paused", state=None, applied=None), -20, False, RequestState.WAITING, None),
-        (Known(facts=facts("reinstated", ends_s=None), ledger=LedgerRow()),
+        (case(facts("reinstated", ends_s=None), LedgerRow()),
          0, False, RequestState.DONE, "nothing_to_do"),
         (known("active", lease_until_s=LATER_S), -20, False, RequestState.WAITING, None),
         (known(**DOUBT), -20, False, RequestState.WAITING, None),
@@ -208,7 +255,7 @@ def test_a_gone_mentor_tells_nothing() -> None:
     ],
 )  # fmt: skip
 def test_what_became_of_a_request(
-    one: Known, asked_s: float, delivered: bool, state: RequestState, word: str | None
+    one: Case, asked_s: float, delivered: bool, state: RequestState, word: str | None
 ) -> None:
     asked = Asked(created_s=NOW_S + asked_s, was_delivered=delivered)
     assert outcome(asked, one, around(), RULES) == (state, word)

@@ -38,7 +38,7 @@ def item(**changes: Any) -> Item:
         "attempt_count": 0,
         "next_try_at": None,
         "triggered_by": "status_change",
-        "cause": "due",
+        "cause": "waiting",
         "message": "The update is on its way.",
         "url": None,
     }

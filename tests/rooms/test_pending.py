@@ -1,12 +1,13 @@
 """`hlf-sync pending`: everybody who is not at rest, by cause, from one look at the database."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import psycopg
 import pytest
-from hlf_sync.core.open_mentor import WORDS, Cause
+from hlf_sync.core.open_update import Cause
+from hlf_sync.pending.words import WORDS
 
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.command import Answer, command
@@ -15,10 +16,13 @@ pytestmark = pytest.mark.postgres
 
 
 class Desk:
-    """A database without a fleet, and the operator's command line."""
+    """A database in which somebody leads, and the operator's command line."""
 
     def __init__(self, dsn: str, sync_dsn: str) -> None:
         self.dsn, self.sync_dsn = dsn, sync_dsn
+        self.settings = {"HLF_SYNC_POSTGRES_DSN": sync_dsn}
+        self.worker = psycopg.connect(dsn, autocommit=True)
+        self.worker.execute("SELECT pg_advisory_lock(hashtext('hlf_sync.leader'))")
 
     def sql(self, statement: str, *values: object) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -50,15 +54,23 @@ class Desk:
         return mentor_id
 
     def run(self, *arguments: str) -> Answer:
-        return command({"HLF_SYNC_POSTGRES_DSN": self.sync_dsn}, "pending", *arguments)
+        return command(self.settings, "pending", *arguments)
 
 
 @pytest.fixture
-def desk(cluster: Cluster, database: str) -> Desk:
-    return Desk(cluster.dsn(database), cluster.dsn(database, "hlf_sync"))
+def desk(cluster: Cluster, database: str) -> Iterator[Desk]:
+    desk = Desk(cluster.dsn(database), cluster.dsn(database, "hlf_sync"))
+    with desk.worker:
+        yield desk
 
 
 OPEN = "INSERT INTO hlf_sync.circuit (organization, state, opened_at) VALUES ('HLF', 'open', now())"
+HALT = "INSERT INTO hlf_sync.halt (reason, detail) VALUES ('{}', '')"
+OF_A_NEWER_RELEASE = "ALTER TABLE hlf_sync.halt DROP CONSTRAINT halt_reason_check; "
+THROTTLED = (
+    "INSERT INTO hlf_sync.circuit (organization, state, retry_after_until)"
+    " VALUES ('HLF', 'closed', now() + interval '1 min')"
+)
 LEASED = (
     "UPDATE hlf_sync.mentor_ledger SET lease_owner = 'w', lease_until = now() + interval '1 min'"
 )
@@ -82,15 +94,37 @@ def with_fleet(desk: Desk, statement: str) -> str:
     return mentor_id
 
 
+def given_up(desk: Desk, code: str) -> str:
+    return desk.mentor(
+        applied="visible", state="dead_lettered", last_error_code=code, dead_letter_id="x"
+    )
+
+
+def without_worker(desk: Desk) -> str:
+    desk.worker.close()
+    return desk.mentor()
+
+
+def in_shadow(desk: Desk) -> str:
+    desk.settings["HLF_SYNC_DELIVERY"] = "shadow"
+    return desk.mentor()
+
+
 SCENES: dict[Cause, Callable[[Desk], str]] = {
     Cause.PAUSED: paused,
     Cause.HELD: held,
-    Cause.DEAD_LETTERED: lambda desk: desk.mentor(
-        applied="visible", state="dead_lettered", last_error_code="not_found", dead_letter_id="x"
-    ),
+    Cause.UNMAPPED: lambda desk: given_up(desk, "mentor_mapping"),
+    Cause.REFUSED: lambda desk: given_up(desk, "unknown_status"),
+    Cause.REJECTED: lambda desk: given_up(desk, "not_found"),
+    Cause.EXHAUSTED: lambda desk: given_up(desk, "server_error"),
     Cause.UNDER_WAY: lambda desk: with_fleet(desk, LEASED),
-    Cause.HALTED: lambda desk: with_fleet(desk, "INSERT INTO hlf_sync.halt VALUES ('auth')"),
-    Cause.CIRCUIT: lambda desk: with_fleet(desk, OPEN),
+    Cause.AUTH: lambda desk: with_fleet(desk, HALT.format("auth")),
+    Cause.DEAD_LETTER_LIMIT: lambda desk: with_fleet(desk, HALT.format("dead_letter_limit")),
+    Cause.HALTED: lambda desk: with_fleet(desk, OF_A_NEWER_RELEASE + HALT.format("a_new_one")),
+    Cause.NO_WORKER: without_worker,
+    Cause.SHADOW: in_shadow,
+    Cause.THROTTLED: lambda desk: with_fleet(desk, THROTTLED),
+    Cause.CIRCUIT_OPEN: lambda desk: with_fleet(desk, OPEN),
     Cause.IN_DOUBT: lambda desk: desk.mentor(
         applied="visible", state="in_doubt", intended="hidden", reevaluate_at="2030-01-01"
     ),
@@ -120,7 +154,12 @@ def test_each_cause_is_told_of_with_whom_since_when_and_what_to_do(
     )
     assert answer["counts"][cause.value] == 1
     assert answer["total"] == len(answer["items"]) == 1
-    assert item["next_try_at"] is not None or cause not in {Cause.CIRCUIT, Cause.IN_DOUBT}
+    assert item["next_try_at"] is not None or cause not in {
+        Cause.CIRCUIT_OPEN,
+        Cause.THROTTLED,
+        Cause.IN_DOUBT,
+        Cause.RETRYING,
+    }
     text = desk.run().text
     assert mentor_id in text
     assert WORDS[cause][0] in " ".join(text.split())
@@ -142,6 +181,15 @@ def test_a_cause_and_a_mentor_narrow_the_list_and_an_unknown_cause_is_a_mistake(
     assert desk.run("--json", "--cause", "held").content["counts"]["waiting"] == 1
     with pytest.raises(Exception, match="known are paused, held"):
         desk.run("--cause", "laziness")
+
+
+def test_dead_lettered_chooses_all_that_were_given_up_whatever_for(desk: Desk) -> None:
+    ids = {given_up(desk, code) for code in ("mentor_mapping", "not_found", "server_error")}
+    held(desk)
+    answer = desk.run("--json", "--cause", "dead_lettered").content
+    assert {item["mentor_id"] for item in answer["items"]} == ids
+    assert {item["state"] for item in answer["items"]} == {"dead_lettered"}
+    assert answer["states"] == {"pending": 0, "in_doubt": 0, "dead_lettered": 3, "held": 1}
 
 
 def test_nobody_open_says_so(desk: Desk) -> None:

@@ -22,6 +22,7 @@ from hlf_sync.web.openapi import document
 from psycopg import Connection
 
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.command import command
 from tests.fixtures.web import SUBJECT, Issuer, Service, environment, serving, until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R61")]
@@ -69,7 +70,7 @@ def _clean(books: Connection) -> Iterator[None]:
     books.execute(
         "TRUNCATE app.mentor, app.certification, hlf_sync.mentor_ledger, hlf_sync.held_removal,"
         " hlf_sync.delivery_attempt, hlf_sync.dynamics_sync_failures, hlf_sync.circuit,"
-        " hlf_sync.halt, hlf_sync.contact_mapping CASCADE"
+        " hlf_sync.halt, hlf_sync.pause, hlf_sync.contact_mapping CASCADE"
     )
 
 
@@ -137,7 +138,7 @@ def test_a_paused_mentor_is_open_within_two_seconds_though_no_worker_has_looked(
     item = until(lambda: kari.open().get(mentor_id))
     assert epoch_ms() - began < 2_000
     assert (item["should_be"], item["shown"], item["state"]) == ("hidden", "visible", "pending")
-    assert item["cause"] == "due"
+    assert item["cause"] == "waiting"
     assert item["url"] == f"https://mentors.example.org/m/{mentor_id}"
 
 
@@ -165,7 +166,7 @@ def test_a_certificate_that_lapses_is_open_since_its_end(books: Connection, kari
          "pending", "retrying"),
         ({"state": "in_doubt", "intended": "hidden"}, "in_doubt", "in_doubt"),
         ({"state": "in_doubt", "intended": "hidden", "lease_owner": "w",
-          "lease_until": "infinity"}, "pending", "delivering"),
+          "lease_until": "infinity"}, "pending", "under_way"),
         ({"state": "dead_lettered", "last_error_code": "mentor_mapping"},
          "dead_lettered", "unmapped"),
         ({"state": "dead_lettered", "last_error_code": "not_found"}, "dead_lettered", "rejected"),
@@ -195,6 +196,42 @@ def test_a_held_removal_waits_for_the_administrator(books: Connection, kari: Cal
     assert (page["verdict"], page["verdict_reason"]) == ("halted", "mass_removal")
 
 
+def test_an_operators_pause_is_told_in_words_as_pending_tells_it(
+    books: Connection, kari: Caller, cluster: Cluster
+) -> None:
+    mentor_id, other = mentor(books), mentor(books)
+    books.execute(
+        "INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (%s, 'ola', 'a move')",
+        (mentor_id,),
+    )
+    item = until(lambda: (i := kari.open().get(mentor_id)) and i["cause"] == "paused" and i)
+    assert "paused" in item["message"]
+    assert kari.open()[other]["cause"] == "waiting"
+    dsn = cluster.dsn(books.info.dbname, "hlf_sync")
+    told = command({"HLF_SYNC_POSTGRES_DSN": dsn}, "pending", "--json").content["items"]
+    of_web = {name: (one["cause"], one["state"]) for name, one in kari.open().items()}
+    assert {one["mentor_id"]: (one["cause"], one["state"]) for one in told} == of_web
+    books.execute("DELETE FROM hlf_sync.pause")
+    until(lambda: kari.open()[mentor_id]["cause"] == "waiting")
+
+
+def test_a_former_contact_that_is_still_shown_is_open_until_its_new_mentor_speaks_for_it(
+    books: Connection, kari: Caller
+) -> None:
+    """The worker hides it first; so the page says that something is open."""
+    mentor_id, heir = mentor(books, "reinstated"), mentor(books, "active")
+    books.execute("DELETE FROM app.certification WHERE mentor_id = %s", (mentor_id,))
+    former, new = str(uuid.uuid4()), str(uuid.uuid4())
+    books.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", (mentor_id, new))
+    ledger(books, mentor_id, contact_id=former)
+    item = until(lambda: kari.open().get(mentor_id))
+    assert (item["should_be"], item["shown"]) == ("hidden", "visible")
+    books.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", (heir, former))
+    until(lambda: mentor_id not in kari.open())
+    books.execute("UPDATE app.mentor SET organization_code = 'NKS' WHERE id = %s", (heir,))
+    until(lambda: mentor_id in kari.open())
+
+
 def test_behind_the_open_circuit_the_next_try_is_told(books: Connection, kari: Caller) -> None:
     mentor_id = mentor(books)
     until(lambda: mentor_id in kari.open())
@@ -205,7 +242,10 @@ def test_behind_the_open_circuit_the_next_try_is_told(books: Connection, kari: C
     item = until(lambda: (i := kari.open()[mentor_id])["cause"] == "circuit_open" and i)
     row = books.execute("SELECT opened_at + interval '60 s' FROM hlf_sync.circuit").fetchone()
     assert row is not None and datetime.fromisoformat(item["next_try_at"]) == row[0]
-    assert kari.get("/api/v1/pending").json()["verdict"] == "stalled"
+    head = kari.get("/api/v1/pending").json()
+    assert head["verdict"] == "stalled"
+    # A mentor that was given up does not go out by itself: the sentence for all says so too.
+    assert "given up need 'Sync now'" in head["verdict_message"]
 
 
 def test_another_organisations_circuit_is_not_ours(books: Connection, kari: Caller) -> None:
@@ -214,7 +254,7 @@ def test_another_organisations_circuit_is_not_ours(books: Connection, kari: Call
         " ('NKS', 'open', 3, now())"
     )
     mentor_id = mentor(books)
-    assert until(lambda: kari.open().get(mentor_id))["cause"] == "due"
+    assert until(lambda: kari.open().get(mentor_id))["cause"] == "waiting"
 
 
 def test_the_list_comes_in_pages_the_oldest_first(books: Connection, kari: Caller) -> None:

@@ -98,6 +98,14 @@ def test_there_is_a_sentence_for_everything_that_the_service_may_say(words: Word
     )
 
 
+@pytest.mark.parametrize("reason", ["circuit_open", "throttled"])
+def test_the_banner_of_an_outage_does_not_promise_what_was_given_up(reason: str) -> None:
+    """It said 'all updates go out by themselves' above a card that asked for 'Sync now'."""
+    for words in ALL:
+        assert words("sync") in words(f"verdict-{reason}")
+        assert words("sync") in words("why-exhausted")
+
+
 @pytest.mark.parametrize("words", ALL, ids=list(LANGUAGES))
 def test_every_message_can_be_said_and_is_no_riddle(words: Words) -> None:
     for name, variables in _messages(words.language).items():

@@ -11,19 +11,23 @@ from rich.text import Text
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.config.policies import retry_policy
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.open_mentor import WORDS, Cause
+from hlf_sync.core.open_update import Cause, OpenState
 from hlf_sync.errors import SettingsError
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
+from hlf_sync.pending.words import WORDS
 
 _out = Terminal(highlight=False)
 _A_SCREENFUL = 20
+# A cause, or where it stands: `dead_lettered` is all that were given up, whatever for.
+_CHOICES = tuple(dict.fromkeys([*Cause, *OpenState]))
 
 
 def pending(
     cause: Annotated[
         list[str] | None,
-        typer.Option("--cause", metavar="C", help=f"Only these: {', '.join(Cause)}."),
+        typer.Option("--cause", metavar="C", help=f"Only these: {', '.join(_CHOICES)}."),
     ] = None,
     mentor: Annotated[
         list[str] | None, typer.Option("--mentor", metavar="MENTOR", help="Only these.")
@@ -42,24 +46,28 @@ def pending(
 
     Exit codes: 0 · 2 wrong arguments · 4 PostgreSQL cannot be reached.
     """
-    if unknown := sorted(set(cause or []) - set(Cause)):
-        raise SettingsError(f"--cause {unknown[0]}: known are {', '.join(Cause)}")
+    if unknown := sorted(set(cause or []) - set(_CHOICES)):
+        raise SettingsError(f"--cause {unknown[0]}: known are {', '.join(_CHOICES)}")
     chosen = {operate.mentor(text) for text in mentor or []}
     settings = settings_from(env_file)
     with operate.connected(settings) as connection:
-        fleet, found = read_open(
+        around, found = read_open(
             connection,
             Rules(organization=settings.organization),
+            retry_policy(settings),
             cool_down_s=settings.breaker_cool_down_s,
+            is_shadow=settings.delivery == "shadow",
         )
     found = [one for one in found if not chosen or one.mentor_id in chosen]
-    counts = Counter(one.cause for one in found)
-    found = [one for one in found if not cause or one.cause in cause]
+    counts = Counter(one.update.cause for one in found)
+    states = Counter(one.update.state for one in found)
+    found = [one for one in found if not cause or {one.update.cause, one.update.state} & set(cause)]
     if as_json:
         answer = {
-            "as_of": _text(fleet.now_s),
+            "as_of": _text(around.now_s),
             "total": sum(counts.values()),
             "counts": {one.value: counts[one] for one in Cause},
+            "states": {one.value: states[one] for one in OpenState},
             "items": [_content(one) for one in found],
         }
         echo_json(answer)
@@ -67,8 +75,8 @@ def pending(
     if not found:
         _out.print("nobody is open" + (" for that cause" if cause else ""))
     for one in Cause:
-        if group := [item for item in found if item.cause is one]:
-            _show(one, group, limit, fleet.now_s)
+        if group := [item for item in found if item.update.cause is one]:
+            _show(one, group, limit, around.now_s)
 
 
 def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> None:
@@ -84,10 +92,10 @@ def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> No
     for one in group[: limit or None]:
         table.add_row(
             one.mentor_id,
-            f"{one.shown or '?'} → {one.should_be or '?'}",
-            "?" if one.since_s is None else _for(now_s - one.since_s),
+            f"{one.update.shown or '?'} → {one.update.should_be or '?'}",
+            "?" if one.update.since_s is None else _for(now_s - one.update.since_s),
             one.error_code or "",
-            "" if one.next_try_s is None else f"in {_for(one.next_try_s - now_s)}",
+            "" if one.update.next_try_s is None else f"in {_for(one.update.next_try_s - now_s)}",
         )
     _out.print(table)
     if limit and len(group) > limit:
@@ -98,14 +106,14 @@ def _content(one: OpenMentor) -> dict[str, Any]:
     return {
         "mentor_id": one.mentor_id,
         "contact_id": one.contact_id,
-        "cause": one.cause.value,
-        "should_be": one.should_be or "unknown",
-        "shown": one.shown or "unknown",
-        "since": _text(one.since_s),
-        "state": one.state,
+        "cause": one.update.cause.value,
+        "should_be": one.update.should_be or "unknown",
+        "shown": one.update.shown or "unknown",
+        "since": _text(one.update.since_s),
+        "state": one.update.state,
         "error_code": one.error_code,
         "attempt_count": one.attempt_count,
-        "next_try_at": _text(one.next_try_s),
+        "next_try_at": _text(one.update.next_try_s),
         "triggered_by": one.triggered_by,
     }
 

@@ -1,22 +1,22 @@
-"""Which visibility updates are open, and what each waits for: what a coordinator is shown.
+"""Why a mentor's visibility update is open: where it stands, its cause, since when, its next try.
 
-Pure. What a mentor needs is `decide`'s word; this adds where its delivery stands and what holds it
-up. Called by the web service for every mentor that may be open. It looks at no more of facts and
-ledger than the view's `signature` names (connectors/sql/02_source.sql), else a mentor would be
-passed over.
+Pure. What a mentor needs is `core.decide.due`'s word; this adds where its delivery stands and what
+holds it up. The one home of that rule: the web service, for every mentor that may be open, and
+`hlf-sync pending` call it. It looks at no more of facts and ledger than the view's `signature`
+names (connectors/sql/02_source.sql), else a mentor would be passed over.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from hlf_sync.core.breaker import State
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import (
     Command,
     Decision,
     ErrorCode,
-    Facts,
     HaltReason,
+    Known,
     LedgerRow,
     LedgerState,
     NoCall,
@@ -36,29 +36,31 @@ class OpenState(StrEnum):
 
 
 class Cause(StrEnum):
-    """What an update waits for; a sentence for each: web/words."""
+    """What an update waits for. A coordinator's sentence for each: web/words; an operator's:
+    pending/words.
+    """
 
-    DUE = "due"
-    DELIVERING = "delivering"
-    RETRYING = "retrying"
-    IN_DOUBT = "in_doubt"
-    CIRCUIT_OPEN = "circuit_open"
-    THROTTLED = "throttled"
-    NO_WORKER = "no_worker"
-    AUTH = "auth"
-    DEAD_LETTER_LIMIT = "dead_letter_limit"
-    HALTED = "halted"
-    SHADOW = "shadow"
+    PAUSED = "paused"
     HELD = "held"
     UNMAPPED = "unmapped"
     REFUSED = "refused"
     REJECTED = "rejected"
     EXHAUSTED = "exhausted"
-    IN_SYNC = "in_sync"
+    UNDER_WAY = "under_way"
+    AUTH = "auth"
+    DEAD_LETTER_LIMIT = "dead_letter_limit"
+    HALTED = "halted"
+    NO_WORKER = "no_worker"
+    SHADOW = "shadow"
+    CIRCUIT_OPEN = "circuit_open"
+    THROTTLED = "throttled"
+    RETRYING = "retrying"
+    IN_DOUBT = "in_doubt"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Conditions:
     """What stands in the way of all. Times are epoch seconds by PostgreSQL's clock."""
 
     now_s: float
@@ -71,19 +73,22 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """One mentor's facts and ledger row; `held_s` while the mass change guard holds its removal."""
+class Case:
+    """One mentor and the books' dates, epoch seconds. `held_s`: since when the mass change guard
+    holds its removal; `began_s`: the first call, failure or hold that is still open.
+    """
 
-    facts: Facts | None
-    ledger: LedgerRow
+    known: Known
     held_s: float | None = None
     updated_s: float | None = None
+    began_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenUpdate:
     """What is open. `should_be` is None where the facts are outside the contract and nothing is
-    known of the listing.
+    known of the listing; `since_s` where neither books nor facts tell it. For a contact that was
+    replaced and is still shown, both values are about that contact: it comes first.
     """
 
     should_be: Visibility | None
@@ -91,6 +96,7 @@ class OpenUpdate:
     state: OpenState
     cause: Cause
     next_try_s: float | None
+    since_s: float | None
 
 
 _OPEN = {LedgerState.PENDING, LedgerState.IN_DOUBT, LedgerState.DEAD_LETTERED}
@@ -105,25 +111,34 @@ _LETTERS = {
 }
 
 
-def judge(
-    known: Known, around: Surroundings, rules: Rules, retry: RetryPolicy
-) -> OpenUpdate | None:
+def judge(case: Case, around: Conditions, rules: Rules, retry: RetryPolicy) -> OpenUpdate | None:
     """What is open for a mentor; None when nothing is."""
-    decision = decide(known.facts, known.ledger, around.now_s, rules)
-    if isinstance(decision, NoCall) and known.ledger.state not in _OPEN:
+    ledger = case.known.ledger
+    decision = due(case.known, ledger, around.now_s, rules)
+    if isinstance(decision, NoCall) and ledger.state not in _OPEN:
         return None
-    state = _state(known, decision, around.now_s)
-    cause, next_try_s = _cause(known, state, around, retry)
+    state = _state(case, decision, around.now_s)
+    cause, next_try_s = _cause(case, decision, state, around, retry)
     return OpenUpdate(
-        should_be=should_be(decision, known.ledger),
-        shown=shown(known.ledger),
+        should_be=_should_be(decision, ledger),
+        shown=_shown(decision, ledger),
         state=state,
         cause=cause,
         next_try_s=next_try_s,
+        since_s=_since(case, decision, around.now_s),
     )
 
 
-def should_be(decision: Decision, ledger: LedgerRow) -> Visibility | None:
+def next_probe_s(
+    opened_s: float | None, pause_until_s: float | None, *, cool_down_s: float
+) -> float | None:
+    """When an open circuit lets its probe through: after the cool-down, not before Dynamics' own
+    `Retry-After`.
+    """
+    return max(opened_s + cool_down_s, pause_until_s or 0.0) if opened_s else pause_until_s
+
+
+def _should_be(decision: Decision, ledger: LedgerRow) -> Visibility | None:
     """What the listing should show. Refused facts say nothing: the old value stands."""
     if isinstance(decision, Command):
         return decision.operation.wanted
@@ -132,33 +147,35 @@ def should_be(decision: Decision, ledger: LedgerRow) -> Visibility | None:
     return ledger.applied
 
 
-def shown(ledger: LedgerRow) -> Visibility | None:
+def _shown(decision: Decision, ledger: LedgerRow) -> Visibility | None:
     """What the listing shows, as far as is known; in doubt nothing is."""
+    if isinstance(decision, Command) and decision.former_contact_id is not None:
+        return Visibility.VISIBLE
     return None if ledger.is_in_doubt else ledger.applied
 
 
-def first_wrong_s(known: Known, update: OpenUpdate, now_s: float) -> float | None:
-    """Since when a mentor is wrong where the facts themselves tell it: the end of the certificate
-    without which nobody is listed.
+def _since(case: Case, decision: Decision, now_s: float) -> float | None:
+    """Since when, the earliest that is told: by the books, by an open row's last change, by the end
+    of the certificate without which nobody is listed.
     """
-    facts = known.facts
-    if facts is None or update.should_be is not Visibility.HIDDEN:
-        return None
-    ends_s = facts.certificate_expires_s
-    is_lapsed = ends_s is not None and ends_s <= now_s and ends_s > 0
-    return ends_s if is_lapsed and facts.status in Rules().visible_statuses else None
+    known = case.known
+    told = [case.began_s, case.held_s, case.updated_s if known.ledger.state in _OPEN else None]
+    if known.facts and isinstance(decision, Command) and decision.reason == "no_valid_certificate":
+        ends_s = known.facts.certificate_expires_s
+        told.append(ends_s if ends_s is not None and 0 < ends_s <= now_s else None)
+    return min((at_s for at_s in told if at_s is not None), default=None)
 
 
 def _is_called_now(ledger: LedgerRow, now_s: float) -> bool:
     return ledger.lease_until_s is not None and ledger.lease_until_s > now_s
 
 
-def _state(known: Known, decision: Decision, now_s: float) -> OpenState:
-    ledger = known.ledger
+def _state(case: Case, decision: Decision, now_s: float) -> OpenState:
+    ledger = case.known.ledger
     if ledger.state is LedgerState.DEAD_LETTERED:
         return OpenState.DEAD_LETTERED
     is_removal = isinstance(decision, Command) and decision.operation is Operation.REMOVE
-    if known.held_s is not None and is_removal:
+    if case.held_s is not None and is_removal:
         return OpenState.HELD
     # The intent is written before every call: while the call runs and none before it is in doubt,
     # the mentor is being delivered, no more.
@@ -168,21 +185,24 @@ def _state(known: Known, decision: Decision, now_s: float) -> OpenState:
 
 
 def _cause(
-    known: Known, state: OpenState, around: Surroundings, retry: RetryPolicy
+    case: Case, decision: Decision, state: OpenState, around: Conditions, retry: RetryPolicy
 ) -> tuple[Cause, float | None]:
-    ledger = known.ledger
+    """The cause, what stands nearest to the mentor first: a pause before a halt of the fleet."""
+    ledger = case.known.ledger
+    if case.known.is_paused and isinstance(decision, Command):
+        return Cause.PAUSED, None
     if state is OpenState.DEAD_LETTERED:
         return _LETTERS.get(ledger.last_error_code or "", Cause.REFUSED), None
     if state is OpenState.HELD:
         return Cause.HELD, None
     if _is_called_now(ledger, around.now_s):
-        return Cause.DELIVERING, None
-    return _obstacle(around) or _own_wait(known, state, retry)
+        return Cause.UNDER_WAY, None
+    return _obstacle(around) or _own_wait(case, state, retry)
 
 
-def _obstacle(around: Surroundings) -> tuple[Cause, float | None] | None:
+def _obstacle(around: Conditions) -> tuple[Cause, float | None] | None:
     """What holds up everybody, the firmest first."""
-    is_paused = (around.pause_until_s or 0.0) > around.now_s
+    is_throttled = (around.pause_until_s or 0.0) > around.now_s
     holds = {
         (Cause.AUTH, None): HaltReason.AUTH in around.halts,
         (Cause.DEAD_LETTER_LIMIT, None): HaltReason.DEAD_LETTER_LIMIT in around.halts,
@@ -190,19 +210,18 @@ def _obstacle(around: Surroundings) -> tuple[Cause, float | None] | None:
         (Cause.NO_WORKER, None): not around.has_worker,
         (Cause.SHADOW, None): around.is_shadow,
         (Cause.CIRCUIT_OPEN, around.circuit_until_s): around.circuit is State.OPEN,
-        (Cause.THROTTLED, around.pause_until_s): is_paused,
+        (Cause.THROTTLED, around.pause_until_s): is_throttled,
     }
     return next((wait for wait, does_hold in holds.items() if does_hold), None)
 
 
-def _own_wait(known: Known, state: OpenState, retry: RetryPolicy) -> tuple[Cause, float | None]:
-    ledger = known.ledger
-    if ledger.last_error_code and ledger.attempt_count and known.updated_s is not None:
-        next_s = known.updated_s + backoff(retry, ledger.attempt_count)
-        return Cause.RETRYING, next_s
+def _own_wait(case: Case, state: OpenState, retry: RetryPolicy) -> tuple[Cause, float | None]:
+    ledger = case.known.ledger
+    if ledger.last_error_code and ledger.attempt_count and case.updated_s is not None:
+        return Cause.RETRYING, case.updated_s + backoff(retry, ledger.attempt_count)
     if state is OpenState.IN_DOUBT:
         return Cause.IN_DOUBT, ledger.reevaluate_at_s or ledger.doubt_until_s
-    return Cause.DUE, None
+    return Cause.WAITING, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,14 +241,14 @@ class RequestState(StrEnum):
 
 
 def outcome(
-    asked: Asked, known: Known, around: Surroundings, rules: Rules
+    asked: Asked, case: Case, around: Conditions, rules: Rules
 ) -> tuple[RequestState, str | None]:
     """What became of a request, and how."""
     if asked.was_delivered:
         return RequestState.DONE, "delivered"
-    ledger = known.ledger
-    decision = decide(known.facts, ledger, around.now_s, rules)
-    has_moved = known.updated_s is not None and known.updated_s >= asked.created_s
+    ledger = case.known.ledger
+    decision = due(case.known, ledger, around.now_s, rules)
+    has_moved = case.updated_s is not None and case.updated_s >= asked.created_s
     if ledger.state is LedgerState.DEAD_LETTERED:
         is_same = not isinstance(decision, Command) or ledger.last_error_code == "mentor_mapping"
         if has_moved or is_same:

@@ -12,15 +12,23 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.core.breaker import State
-from hlf_sync.core.model import Facts, LedgerRow, LedgerState, Visibility
-from hlf_sync.core.open_update import Known, Surroundings
+from hlf_sync.core.model import (
+    ContactId,
+    Facts,
+    Heir,
+    Known,
+    LedgerRow,
+    LedgerState,
+    Visibility,
+)
+from hlf_sync.core.open_update import Case, Conditions, next_probe_s
 from hlf_sync.postgres.connections import Pool, array, reaching
 
 _COLUMNS = """
 SELECT mentor_id, is_listed, organization, status, extract(epoch FROM certificate_expires_at)::float8, applied, intended, state, attempt_count,
        last_error_code, triggered_by, extract(epoch FROM lease_until)::float8, extract(epoch FROM doubt_until)::float8,
        extract(epoch FROM reevaluate_at)::float8, extract(epoch FROM updated_at)::float8, extract(epoch FROM held_at)::float8, signature,
-       extract(epoch FROM open_since)::float8, extract(epoch FROM last_delivered_at)::float8
+       extract(epoch FROM open_since)::float8, extract(epoch FROM last_delivered_at)::float8, certification_id::text, is_paused, has_former, heir
   FROM hlf_sync.coordinator_view
 """
 _MAYBE_OPEN = (
@@ -52,6 +60,9 @@ SELECT count(*) AS count, coalesce(extract(epoch FROM min(at) + interval '60 s' 
   FROM hlf_sync.coordinator_view WHERE kind = 'request' AND requested_by = %(subject)s AND at > now() - interval '60 s'
 """
 
+# The view says that there is a former contact, not which.
+_WITHHELD = ContactId("withheld")
+
 # Its notifications name mentors; those of hlf_sync_fleet name nothing.
 LEDGER_CHANNEL = "hlf_sync_web"
 
@@ -61,10 +72,9 @@ class MentorRow:
     """One mentor as the view has it. Times are epoch seconds."""
 
     mentor_id: UUID
-    known: Known
+    case: Case
     triggered_by: str | None
     signature: str
-    open_since_s: float | None
     last_delivered_s: float | None
 
 
@@ -102,19 +112,18 @@ class CoordinatorView:
         """These mentors, whosever they are."""
         return await self._mentors(_SOME, {"mentors": array(mentor_ids)})
 
-    async def surroundings(self) -> Surroundings:
+    async def conditions(self) -> Conditions:
         """What stands in the way of all."""
         row = (await self._rows(_FLEET, {}))[0]
         content = row["content"]
         circuit = (content["circuits"] or {}).get(self._organization) or {}
         state = State(circuit.get("state", "closed"))
         pause_s, opened_s = circuit.get("pause_until_s"), circuit.get("opened_s")
-        until_s = max(opened_s + self._cool_down_s, pause_s or 0.0) if opened_s else pause_s
-        return Surroundings(
+        return Conditions(
             now_s=row["now_s"],
             halts=frozenset(content["halts"] or {}),
             circuit=state,
-            circuit_until_s=until_s,
+            circuit_until_s=next_probe_s(opened_s, pause_s, cool_down_s=self._cool_down_s),
             pause_until_s=pause_s,
             has_worker=content["has_worker"],
             is_shadow=self._is_shadow,
@@ -209,6 +218,10 @@ def _mentor(row: Sequence[Any]) -> MentorRow:
         signature,
         open_since_s,
         delivered_s,
+        certification_id,
+        is_paused,
+        has_former,
+        heir,
     ) = row
     ledger = LedgerRow(
         Visibility(applied) if applied else None,
@@ -220,9 +233,35 @@ def _mentor(row: Sequence[Any]) -> MentorRow:
         reevaluate_at_s=reevaluate_s,
         last_error_code=error_code,
     )
-    facts = Facts(organization, status, certificate_expires_s=expires_s) if is_listed else None
-    known = Known(facts=facts, ledger=ledger, held_s=held_s, updated_s=updated_s)
-    return MentorRow(mentor_id, known, triggered_by, signature, open_since_s, delivered_s)
+    facts = Facts(organization, status, certification_id, expires_s) if is_listed else None
+    known = Known(
+        facts,
+        ledger,
+        has_ledger=state is not None,
+        contact_id=None,
+        former_contact_id=_WITHHELD if has_former else None,
+        heir=_heir(heir) if heir else None,
+        is_paused=is_paused,
+    )
+    case = Case(known=known, held_s=held_s, updated_s=updated_s, began_s=open_since_s)
+    return MentorRow(mentor_id, case, triggered_by, signature, delivered_s)
+
+
+def _heir(content: dict[str, Any]) -> Heir:
+    expires = content["expires_s"]  # text: JSON has no infinity
+    facts = Facts(
+        content["organization"],
+        content["status"],
+        content["certification_id"],
+        None if expires is None else float(expires),
+    )
+    applied, intended, state = content["applied"], content["intended"], content["state"]
+    ledger = LedgerRow(
+        Visibility(applied) if applied else None,
+        Visibility(intended) if intended else None,
+        LedgerState(state) if state else None,
+    )
+    return Heir(facts if content["is_listed"] else None, ledger)
 
 
 def _request(row: DictRow) -> RequestRow:

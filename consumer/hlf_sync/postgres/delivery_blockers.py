@@ -25,6 +25,8 @@ SELECT extract(epoch FROM now())::float8,
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                   AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)
 """
+# A pause of all, told beside the halts.
+PAUSED = "paused"
 _HALTS = (
     "SELECT reason, extract(epoch FROM since)::float8, detail FROM hlf_sync.halt UNION ALL"
     " SELECT 'paused', extract(epoch FROM since)::float8, 'by ' || paused_by || ': ' || reason FROM"

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from hlf_sync.core.open_update import OpenUpdate, Surroundings, judge
+from hlf_sync.core.open_update import Conditions, OpenUpdate, judge
 from hlf_sync.postgres.coordinator_view import MentorRow
 from hlf_sync.web.items import Judging, make_item, moment, since
 from hlf_sync.web.models import Counts, Head, Item
@@ -24,6 +24,7 @@ from hlf_sync.web.words import AWAY, verdict
 KEPT = 20_000
 # One change of the surroundings touches every open mentor; beyond so many the verdict says it.
 _MOST_AT_ONCE = 500
+_MOST_CLOSED = 1_000
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Board:
 
     def __init__(self, judging: Judging) -> None:
         self.judging = judging
-        self.around: Surroundings | None = None
+        self.around: Conditions | None = None
         self.is_away = False
         self._entries: dict[UUID, Entry] = {}
         self._sorted: list[Entry] | None = None
@@ -137,7 +138,7 @@ class Board:
         entry = self._entries.get(mentor_id)
         return entry.since_s if entry else None
 
-    def look_all(self, rows: Iterable[MentorRow], around: Surroundings) -> None:
+    def look_all(self, rows: Iterable[MentorRow], around: Conditions) -> None:
         """All that may be open; whoever is not among them is not."""
         rows = list(rows)
         self._begin(around)
@@ -145,7 +146,7 @@ class Board:
         self._take(rows, gone)
 
     def look_some(
-        self, asked: Collection[UUID], rows: Iterable[MentorRow], around: Surroundings
+        self, asked: Collection[UUID], rows: Iterable[MentorRow], around: Conditions
     ) -> None:
         """Only these mentors were read."""
         rows = list(rows)
@@ -164,7 +165,7 @@ class Board:
         self.is_closed = True
         self._wake()
 
-    def _begin(self, around: Surroundings) -> None:
+    def _begin(self, around: Conditions) -> None:
         before, was_away = self.around, self.is_away
         self.around, self.is_away = around, False
         if before is None or was_away or verdict(before) != verdict(around):
@@ -172,7 +173,7 @@ class Board:
         if before is not None and _obstacles(before) != _obstacles(around):
             self._rejudge(around)
 
-    def _rejudge(self, around: Surroundings) -> None:
+    def _rejudge(self, around: Conditions) -> None:
         """What waits for all has changed: so has what each waits for."""
         is_said = len(self._entries) <= _MOST_AT_ONCE
         for entry in list(self._entries.values()):
@@ -186,21 +187,22 @@ class Board:
             self._drop(mentor_id)
         self._wake()
 
-    def _put(self, row: MentorRow, around: Surroundings, *, is_said: bool, is_new: bool) -> None:
+    def _put(self, row: MentorRow, around: Conditions, *, is_said: bool, is_new: bool) -> None:
         judging, before = self.judging, self._entries.get(row.mentor_id)
         # A lease ends without the row's changing; all else that a judgement looks at is in the row.
-        may_differ = is_new or row.known.ledger.lease_until_s is not None
+        may_differ = is_new or row.case.known.ledger.lease_until_s is not None
         if before is not None and before.row == row and not may_differ:
             return
-        update = judge(row.known, around, judging.rules, judging.retry)
+        update = judge(row.case, around, judging.rules, judging.retry)
         if update is None:
-            if len(self.closed) < 1_000:  # noqa: PLR2004 - a few tens exist; statuses are free text
+            # A few tens exist; statuses are free text. What an heir decides is in no signature.
+            if len(self.closed) < _MOST_CLOSED and row.case.known.former_contact_id is None:
                 self.closed.add(row.signature)
             self._drop(row.mentor_id)
             return
         if before is not None and before.row == row and before.update == update:
             return
-        since_s = since(row, update, around, before.since_s if before else None)
+        since_s = since(update, around, before.since_s if before else None)
         item = make_item(row, update, since_s, judging.mentor_url)
         self._entries[row.mentor_id] = Entry(row, update, item, since_s)
         self._sorted = self._counts = None
@@ -225,7 +227,7 @@ def _place(entry: Entry) -> tuple[float, str]:
     return entry.since_s, str(entry.row.mentor_id)
 
 
-def _obstacles(around: Surroundings) -> tuple[object, ...]:
+def _obstacles(around: Conditions) -> tuple[object, ...]:
     is_paused = (around.pause_until_s or 0.0) > around.now_s
     return (
         around.halts,

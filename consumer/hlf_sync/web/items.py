@@ -6,11 +6,11 @@ from typing import Any
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import Visibility
-from hlf_sync.core.open_update import Cause, OpenUpdate, Surroundings, first_wrong_s
+from hlf_sync.core.open_update import Conditions, OpenUpdate
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.postgres.coordinator_view import MentorRow
 from hlf_sync.web.models import Item, MentorItem
-from hlf_sync.web.words import SENTENCES
+from hlf_sync.web.words import AT_REST, SENTENCES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,9 @@ def _maybe(at_s: float | None) -> datetime | None:
     return None if at_s is None else moment(at_s)
 
 
-def since(row: MentorRow, update: OpenUpdate, around: Surroundings, known_s: float | None) -> float:
-    """Since when it is open: the books' word where they have one, else the facts', else when this
-    process saw it first.
-    """
-    wrong_s = first_wrong_s(row.known, update, around.now_s)
-    told = [at for at in (row.open_since_s, wrong_s, known_s) if at is not None]
+def since(update: OpenUpdate, around: Conditions, known_s: float | None) -> float:
+    """Since when it is open: what core/open_update finds, else when this process saw it first."""
+    told = [at for at in (update.since_s, known_s) if at is not None]
     return min(told, default=around.now_s)
 
 
@@ -51,18 +48,18 @@ def make_item(row: MentorRow, update: OpenUpdate, since_s: float, url: str | Non
 def make_mentor(
     row: MentorRow,
     update: OpenUpdate | None,
-    around: Surroundings,
+    around: Conditions,
     judging: Judging,
     since_s: float | None,
 ) -> MentorItem:
     """The same of any mentor, also when nothing is open."""
     delivered = _maybe(row.last_delivered_s)
     if update is not None:
-        began_s = since(row, update, around, since_s)
+        began_s = since(update, around, since_s)
         fields = _fields(row, update, began_s, judging.mentor_url)
         return MentorItem(**fields, last_delivered_at=delivered)
-    ledger = row.known.ledger
-    at_s = row.last_delivered_s or row.known.updated_s or around.now_s
+    ledger = row.case.known.ledger
+    at_s = row.last_delivered_s or row.case.updated_s or around.now_s
     return MentorItem(
         mentor_id=row.mentor_id,
         should_be="visible" if ledger.applied is Visibility.VISIBLE else "hidden",
@@ -73,15 +70,15 @@ def make_mentor(
         attempt_count=0,
         next_try_at=None,
         triggered_by=row.triggered_by,
-        cause=Cause.IN_SYNC.value,
-        message=SENTENCES[Cause.IN_SYNC],
+        cause="in_sync",
+        message=AT_REST,
         url=_url(row, judging.mentor_url),
         last_delivered_at=delivered,
     )
 
 
 def _fields(row: MentorRow, update: OpenUpdate, since_s: float, url: str | None) -> dict[str, Any]:
-    ledger = row.known.ledger
+    ledger = row.case.known.ledger
     return {
         "mentor_id": row.mentor_id,
         "should_be": update.should_be.value if update.should_be else None,

@@ -43,9 +43,9 @@ class Pending:
         row = await self._row(mentor_id)
         if row is None:
             return None
-        around = await self._view.surroundings()
+        around = await self._view.conditions()
         judging = self._board.judging
-        update = judge(row.known, around, judging.rules, judging.retry)
+        update = judge(row.case, around, judging.rules, judging.retry)
         if update is None and not self._is_ours(row):
             return None
         return make_mentor(row, update, around, judging, self._board.since_of(mentor_id))
@@ -95,11 +95,11 @@ class Pending:
         row = await self._row(asked.mentor_id) if asked else None
         if asked is None or row is None or not self._is_known(row):
             return None
-        around = await self._view.surroundings()
+        around = await self._view.conditions()
         was_delivered = await self._view.was_delivered_since(asked.mentor_id, asked.at)
         state, word = outcome(
             Asked(created_s=asked.at.timestamp(), was_delivered=was_delivered),
-            row.known,
+            row.case,
             around,
             self._board.judging.rules,
         )
@@ -120,14 +120,14 @@ class Pending:
         """Whether a mentor may be spoken of: ours by the facts, or in our books and not settled as
         somebody else's.
         """
-        facts, state = row.known.facts, row.known.ledger.state
+        facts, state = row.case.known.facts, row.case.known.ledger.state
         if facts is not None and facts.organization == self._board.judging.rules.organization:
             return True
         return state is not None and state is not LedgerState.OUT_OF_SCOPE
 
     def _is_known(self, row: MentorRow) -> bool:
         """A request outlives its mentor's leaving: what came of it is told to the end."""
-        return self._is_ours(row) or row.known.ledger.state is not None
+        return self._is_ours(row) or row.case.known.ledger.state is not None
 
 
 def _cursor(since_s: float, mentor_id: str) -> str:

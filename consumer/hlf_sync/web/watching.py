@@ -83,12 +83,12 @@ class Watching:
     async def _look_all(self) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        around = await self._view.surroundings()
+        around = await self._view.conditions()
         self._board.look_all(await self._view.maybe_open(self._board.closed), around)
         self._next_look_s = began_s + max(LOOK_S, (loop.time() - began_s) / _SHARE)
 
     async def _look_some(self, mentor_ids: set[UUID]) -> None:
-        around = await self._view.surroundings()
+        around = await self._view.conditions()
         self._board.look_some(mentor_ids, await self._view.some(mentor_ids), around)
 
 

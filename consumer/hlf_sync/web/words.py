@@ -4,11 +4,12 @@ translates by the cause, other applications show the sentence.
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
-from hlf_sync.core.open_update import Cause, Surroundings
+from hlf_sync.core.open_update import Cause, Conditions
 
 SENTENCES = {
-    Cause.DUE: "The update is on its way.",
-    Cause.DELIVERING: "The update is being delivered now.",
+    Cause.PAUSED: "The administrator has paused this update; nothing is lost meanwhile.",
+    Cause.WAITING: "The update is on its way.",
+    Cause.UNDER_WAY: "The update is being delivered now.",
     Cause.RETRYING: "The last try failed; it is tried again by itself.",
     Cause.IN_DOUBT: (
         "Dynamics did not say whether the update arrived; it is sent once more by itself."
@@ -34,13 +35,17 @@ SENTENCES = {
         "Several tries failed, so it is not tried again by itself: 'Sync now', or ask the"
         " administrator."
     ),
-    Cause.IN_SYNC: "The page shows what it should.",
 }
+AT_REST = "The page shows what it should."
+# Of the whole service: an update that was given up does not go out by itself.
+_GIVEN_UP = "; those that were given up need 'Sync now' or the administrator."
+_CIRCUIT_OPEN = "Dynamics is not answering; updates that wait go out by themselves" + _GIVEN_UP
+_THROTTLED = "Dynamics asked for a pause; updates that wait go out by themselves" + _GIVEN_UP
 
 _HALTS = {reason.value: reason for reason in Reason}
 
 
-def verdict(around: Surroundings) -> tuple[Standing, str, str]:
+def verdict(around: Conditions) -> tuple[Standing, str, str]:
     """What the fleet's state comes to: standing, reason, sentence."""
     for halt in sorted(around.halts):
         reason = _HALTS.get(halt)
@@ -50,9 +55,9 @@ def verdict(around: Surroundings) -> tuple[Standing, str, str]:
     if not around.has_worker:
         return Standing.STOPPED, Cause.NO_WORKER.value, SENTENCES[Cause.NO_WORKER]
     if around.circuit is State.OPEN:
-        return Standing.STALLED, Cause.CIRCUIT_OPEN.value, SENTENCES[Cause.CIRCUIT_OPEN]
+        return Standing.STALLED, Cause.CIRCUIT_OPEN.value, _CIRCUIT_OPEN
     if (around.pause_until_s or 0.0) > around.now_s:
-        return Standing.STALLED, Cause.THROTTLED.value, SENTENCES[Cause.THROTTLED]
+        return Standing.STALLED, Cause.THROTTLED.value, _THROTTLED
     return Standing.OK, Reason.CAUGHT_UP.value, "Updates are delivered as they come."
 
 

@@ -14,7 +14,8 @@ from hlf_sync.web.page.words import Words
 
 # A request is news beside its mentor for this long.
 _NEWS = timedelta(minutes=15)
-_NEXT = {
+_NEXT: dict[str, str] = {
+    Cause.PAUSED: "person",
     Cause.NO_WORKER: "return",
     Cause.AUTH: "person",
     Cause.DEAD_LETTER_LIMIT: "person",
@@ -27,7 +28,6 @@ _NEXT = {
     Cause.REFUSED: "person",
     Cause.REJECTED: "person",
     Cause.EXHAUSTED: "you",
-    Cause.IN_SYNC: "never",
 }
 _TONES = {
     "pending": "wait",
@@ -147,7 +147,7 @@ class Teller:
             words(item.should_be or "undecided"),
             words(item.shown),
             why,
-            words(f"next-{_NEXT.get(Cause(item.cause), 'none') if _is_cause(item) else 'none'}"),
+            words(f"next-{_NEXT.get(item.cause, 'none')}"),
         )
 
     def _values(self, item: Item) -> dict[str, str]:
@@ -227,10 +227,6 @@ class Teller:
         is_nothing = request.outcome == "nothing_to_do"
         key = "asked-done-nothing" if is_nothing else f"asked-{request.state}"
         return self.words(key, at=at)
-
-
-def _is_cause(item: Item) -> bool:
-    return item.cause in set(Cause)
 
 
 def _version(*content: object) -> str:

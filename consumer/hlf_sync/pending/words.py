@@ -1,0 +1,31 @@
+"""What each cause means to an operator, and what a person does about it. A coordinator's sentences:
+web/words.
+"""
+
+from hlf_sync.core.open_update import Cause
+
+WORDS: dict[Cause, tuple[str, str]] = {
+    Cause.PAUSED: ("paused by an operator", "hlf-sync unpause"),
+    Cause.HELD: ("a removal that waits for a word", "hlf-sync confirm-removals"),
+    Cause.UNMAPPED: ("given up: no Dynamics contact is mapped", "map it, it goes on by itself"),
+    Cause.REFUSED: ("given up: the facts are outside the contract", "hlf-sync why MENTOR"),
+    Cause.REJECTED: ("given up: Dynamics refuses it", "mend it there, then hlf-sync replay plan"),
+    Cause.EXHAUSTED: ("given up after several attempts", "hlf-sync replay plan"),
+    Cause.UNDER_WAY: ("a call is on its way", "nothing: seconds"),
+    Cause.AUTH: ("halted: credentials are refused", "renew them, it goes on by itself"),
+    Cause.DEAD_LETTER_LIMIT: (
+        "halted: too many dead letters",
+        "find the common cause, then hlf-sync resume dead-letter-limit",
+    ),
+    Cause.HALTED: ("the fleet is halted", "hlf-sync status says what to do"),
+    Cause.NO_WORKER: ("no worker is running", "start one"),
+    Cause.SHADOW: ("HLF_SYNC_DELIVERY is shadow: nothing is called", "set it to live"),
+    Cause.CIRCUIT_OPEN: (
+        "Dynamics does not answer: the circuit is open",
+        "nothing: goes on by itself",
+    ),
+    Cause.THROTTLED: ("Dynamics asked for a pause", "nothing: goes on by itself"),
+    Cause.RETRYING: ("an attempt failed, the next one comes", "nothing: goes on by itself"),
+    Cause.IN_DOUBT: ("a call's effect is not known", "nothing: asserted once more"),
+    Cause.WAITING: ("due, and not called for yet", "nothing: seconds"),
+}
