@@ -61,7 +61,9 @@ def test_the_demo_tells_its_story_and_ends_with_every_mentor_equal(tmp_path: Pat
     fresh = re.search(r"p50 (\d+) ms, p99 (\d+) ms \((\d+) changes\)", output)
     assert fresh is not None and int(fresh[3]) == 100, output
     saved = re.search(r"([\d,]+) calls saved", output)
-    assert saved is not None and int(saved[1].replace(",", "")) > 1_000, output  # fewer where the machine is slow
+    assert saved is not None and int(saved[1].replace(",", "")) > 1_000, (
+        output
+    )  # fewer where the machine is slow
     assert not state.exists() and not left_behind(state)
 
 

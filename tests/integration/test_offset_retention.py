@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from hlf_sync.kafka.offset_keeper import keep_offsets
 from hlf_sync_sandbox.parts import kafka
 from hlf_sync_sandbox.stack import Sandbox
@@ -45,8 +45,17 @@ def test_offsets_that_are_committed_again_outlive_the_retention_and_others_do_no
 
 def _commit(config: dict[str, str], group: str, offset: int) -> None:
     consumer = Consumer({**config, "group.id": group})
-    consumer.commit(offsets=[TopicPartition(CHANGES, 0, offset)], asynchronous=False)
+    # After its start the broker may still be loading the group.
+    until(lambda: _is_taken(consumer, TopicPartition(CHANGES, 0, offset)), "the commit is taken")
     consumer.close()
+
+
+def _is_taken(consumer: Consumer, position: TopicPartition) -> bool:
+    try:
+        consumer.commit(offsets=[position], asynchronous=False)
+    except KafkaException:
+        return False
+    return True
 
 
 def _committed(config: dict[str, str], group: str) -> int:

@@ -22,6 +22,7 @@ PROTOCOL = group_protocol.PROTOCOL
 TOPICS = (
     "kafka.changes",
     "kafka.dead_letters",
+    "kafka.reminders",
     "kafka.heartbeat",
     "kafka.signals",
     "kafka.proof_of_life",
