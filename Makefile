@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
+# Each of two processes has a stack of its own: most of the time is waiting.
+STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos alerts containers findings docs lock format clean
+.PHONY: help setup demo test suite check bench chaos alerts containers findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -37,7 +39,11 @@ test: $(STAMP) ## everything, on the real parts
 	$(BIN)/ruff check .
 	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q --durations=15 || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \
+	@$(MAKE) --no-print-directory suite WHAT="-n auto $(PURE)"
+	@$(MAKE) --no-print-directory suite WHAT="-n 2 --dist loadfile --durations=15 $(STACK)"
+
+suite: # one part of the tests, WHAT; what failed runs once more by itself
+	$(BIN)/pytest -q $(WHAT) || { echo '== what failed, once more by itself: what passes now is flaky and needs mending'; \
 	  $(BIN)/pytest -q --last-failed --last-failed-no-failures none; }
 
 bench: $(STAMP) ## measure (about 15 minutes); prints ratios beside a peer or a limit

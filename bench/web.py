@@ -239,7 +239,7 @@ def _work_off(found: Bench, count: int) -> float:
     with workers(found.folder, 1, PACE_CONCURRENCY=str(IN_FLIGHT), **UNPACED):
         until(lambda: found.one(made) - done >= count, f"{count} calls", 180)
     took = (
-        "SELECT extract(epoch FROM max(started_at + duration_ms * interval '1 ms') -"
+        "SELECT extract(epoch FROM max(started_at + duration_ms * interval '1 ms') -"  # noqa: S608 - a number
         f" min(started_at)) FROM hlf_sync.delivery_attempt WHERE id > {int(last)}"
     )
     return count / found.one(took)

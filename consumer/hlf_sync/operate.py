@@ -221,7 +221,7 @@ def _is_anybody_new_due(connection: Connection, rules: Rules, only: list[MentorI
 def lift(connection: Connection, reason: HaltReason) -> bool:
     """Take a halt away; False when it did not hold."""
     with connection.transaction():
-        act_as(connection, getpass.getuser(), "hlf-sync resume")
+        act_as(connection, operator(), "hlf-sync resume")
         statement = "DELETE FROM hlf_sync.halt WHERE reason = %s"
         return connection.execute(statement, (reason.value,)).rowcount > 0
 
@@ -260,7 +260,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
     held back while this goes on stays held.
     """
     with connection.transaction():
-        act_as(connection, getpass.getuser(), reason)
+        act_as(connection, operator(), reason)
         connection.execute(
             "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND held_at < now() -"
             " interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",

@@ -39,7 +39,8 @@ async def test_a_refusal_by_dynamics_is_lifted_by_one_request_that_it_accepts(
     await until(lambda: not any(world.dynamics.in_flight.values()))
     began_s, before = loop.time(), len(world.dynamics.calls)
     await until(lambda: len(world.dynamics.calls) >= before + 4, 30)
-    assert loop.time() - began_s >= 3 * 0.4 - 0.1
+    # The claims are 0.4 s apart; how long after its claim a call begins varies.
+    assert loop.time() - began_s >= 3 * 0.4 - 0.3
     assert _halts(world) == ["auth"]
     world.dynamics.default = Response(204)
     await until(lambda: all(bench.is_done for bench in benches), 30)

@@ -19,9 +19,8 @@ import psycopg
 from hlf_sync.break_glass.file import write_private
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, next_look_s
+from hlf_sync.core.decide import Rules, next_look_s, should_be
 from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
-from hlf_sync.core.should_be import should_be
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres.population import read_everybody

@@ -5,8 +5,6 @@ no registry, no worker. A credential that is typed in stays in this process's me
 """
 
 import asyncio
-import getpass
-import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,8 +15,8 @@ from typing import Annotated
 
 import typer
 from pydantic import SecretStr
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from hlf_sync import clients, operate
 from hlf_sync.break_glass.apply import Apply, ApplyPolicy, Outcome
@@ -28,6 +26,7 @@ from hlf_sync.break_glass.roster import OLD_S, Roster, export_roster, read_roste
 from hlf_sync.break_glass.settle import settle as settle_journal
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings, secret_file, variable
 from hlf_sync.core.model import Visibility
@@ -44,8 +43,8 @@ break_glass_app = typer.Typer(
     ),
 )
 
-_out = Console(soft_wrap=True, highlight=False)
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
+_out = Terminal(soft_wrap=True, highlight=False)
+_err = Terminal(stderr=True, soft_wrap=True, highlight=False)
 _SHOWN_AT_ONCE = 20
 
 RosterFile = Annotated[
@@ -152,7 +151,7 @@ def apply(
             if not yes:
                 must_agree(f"Call Dynamics for {len(plan.due)} contacts?")
             journal.begin(
-                by=f"{getpass.getuser()}@{socket.gethostname()}",
+                by=f"{operate.operator()}@{socket.gethostname()}",
                 reason=why,
                 roster_sha256=roster.sha256,
                 as_of=roster.as_of_ms,
@@ -192,7 +191,7 @@ def settle(
     settings = settings_from(env_file)
     with Journal.open(journal_file, must_exist=True) as journal, operate.connected(settings) as db:
         found = settle_journal(
-            journal, db, late_effect_s=settings.late_effect_s, by=getpass.getuser()
+            journal, db, late_effect_s=settings.late_effect_s, by=operate.operator()
         )
     answer = {
         "mentors": len(found.mentor_ids),
@@ -333,8 +332,11 @@ def _show_plan(file: Path, roster: Roster, plan: Plan, settings: Settings) -> No
     )
     if age_s > OLD_S:
         _err.print(
-            f"[yellow]This roster is {_age(age_s)} old: what the application has changed since is"
-            " not in it. Use --hide and --show for what you know better.[/yellow]"
+            Text(
+                f"This roster is {_age(age_s)} old: what the application has changed since is"
+                " not in it. Use --hide and --show for what you know better.",
+                style="yellow",
+            )
         )
     counts = plan.counts
     _err.print(
@@ -362,7 +364,7 @@ def _show_outcome(
             "refused": [item.entry.mentor_id for item in outcome.refused],
             "trouble": outcome.trouble,
         }
-        typer.echo(json.dumps(answer))
+        echo_json(answer)
         return
     _out.print(
         f"{outcome.done} delivered, {len(outcome.failed)} failed, {len(outcome.refused)} refused."

@@ -1,22 +1,22 @@
 """`hlf-sync pending`: whom, not how many. Thin: reads, filters, prints."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_mentor import WORDS, Cause
 from hlf_sync.errors import SettingsError
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
 
-_out = Console(highlight=False)
+_out = Terminal(highlight=False)
 _A_SCREENFUL = 20
 
 
@@ -62,7 +62,7 @@ def pending(
             "counts": {one.value: counts[one] for one in Cause},
             "items": [_content(one) for one in found],
         }
-        typer.echo(json.dumps(answer))
+        echo_json(answer)
         return
     if not found:
         _out.print("nobody is open" + (" for that cause" if cause else ""))
@@ -73,7 +73,10 @@ def pending(
 
 def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> None:
     means, advice = WORDS[cause]
-    _out.print(f"[bold]{len(group):,} {cause.value}[/bold]: {means}; {advice}", soft_wrap=True)
+    _out.print(
+        Text.assemble((f"{len(group):,} {cause.value}", "bold"), f": {means}; {advice}"),
+        soft_wrap=True,
+    )
     table = Table(box=None, padding=(0, 1, 0, 1), header_style="dim")
     table.add_column("mentor", min_width=36)
     for column in ("shown, due", "for", "error", "next"):

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
@@ -18,7 +19,7 @@ from hlf_sync.core.rehearsal import Effect, effect_of
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.population import read_everybody
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Terminal(highlight=False, soft_wrap=True)
 _A_SCREENFUL = 20
 _SETS = ("hidden_statuses", "visible_statuses", "silent_statuses")
 _WORDS = {
@@ -75,7 +76,7 @@ def rehearse(
         **{effect.value: ids for effect, ids in found.items()},
     }
     if as_json:
-        typer.echo(json.dumps(answer))
+        echo_json(answer)
     else:
         _show(found, answer)
 
@@ -85,7 +86,7 @@ def _show(found: dict[Effect, list[str]], answer: dict[str, Any]) -> None:
         _out.print(f"nothing would change for any of {answer['mentors']:,} mentors")
     for effect, mentor_ids in found.items():
         if mentor_ids:
-            _out.print(f"[bold]{len(mentor_ids):,}[/bold] {_WORDS[effect]}")
+            _out.print(Text.assemble((f"{len(mentor_ids):,}", "bold"), f" {_WORDS[effect]}"))
             for mentor_id in mentor_ids[:_A_SCREENFUL]:
                 _out.print(f"  {mentor_id}")
             if len(mentor_ids) > _A_SCREENFUL:
@@ -93,8 +94,11 @@ def _show(found: dict[Effect, list[str]], answer: dict[str, Any]) -> None:
     allowed = answer["removals_allowed_at_once"]
     if allowed is not None and len(found[Effect.REMOVED]) > allowed:
         _out.print(
-            f"[yellow]Of {answer['listed']:,} listed mentors the mass change guard lets {allowed:,}"
-            " go at once; the others would wait for `hlf-sync confirm-removals`.[/yellow]"
+            Text(
+                f"Of {answer['listed']:,} listed mentors the mass change guard lets {allowed:,}"
+                " go at once; the others would wait for `hlf-sync confirm-removals`.",
+                style="yellow",
+            )
         )
     if answer["without_contact"]:
         _out.print(f"{answer['without_contact']:,} of them have no contact.")

@@ -2,24 +2,24 @@
 Thin.
 """
 
-import getpass
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal
 from hlf_sync.commands.times import time_of
 from hlf_sync.core.model import MentorId
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.postgres import steering
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
+_out = Terminal(highlight=False)
+_err = Terminal(stderr=True, soft_wrap=True, highlight=False)
 _KINDS = ("halt", "circuit", "pause", "break_glass")
 _LOOK_S = 0.2
 # After the end of a pause: a look that saw it is written down by then.
@@ -67,7 +67,7 @@ def pause(
     """
     mentor_id = _mentor(mentor)
     with operate.connected(settings_from(env_file)) as connection:
-        is_new = steering.pause(connection, mentor_id, by=getpass.getuser(), why=reason)
+        is_new = steering.pause(connection, mentor_id, by=operate.operator(), why=reason)
         end_s = time.monotonic() + timeout_s
         while left := steering.under_way(connection, mentor_id):
             if time.monotonic() >= end_s:
@@ -88,7 +88,7 @@ def unpause(
 
     Exit codes: 0 ended, or nothing was paused · 2 wrong arguments · 4 PostgreSQL cannot be reached.
     """
-    mentor_id, by = _mentor(mentor), getpass.getuser()
+    mentor_id, by = _mentor(mentor), operate.operator()
     with operate.connected(settings_from(env_file)) as connection:
         has_stood, asked, at = steering.unpause(connection, mentor_id, by=by, why=reason)
         if has_stood:
@@ -161,7 +161,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             f"{row['kind'].replace('_', '-')} {row['subject'][:36]}",
             row["began_by"],
             row["why"],
-            ended or "[yellow]not yet[/yellow]",
+            ended or Text("not yet", "yellow"),
         )
     return table
 

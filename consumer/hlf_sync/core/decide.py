@@ -82,6 +82,23 @@ def decide(facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules) -
     return _refusal(facts, rules) or _of_ours(facts, ledger, now_s, rules)
 
 
+def should_be(
+    facts: Facts | None, ledger: LedgerRow, now_s: float, rules: Rules
+) -> Visibility | Refuse | None:
+    """What a mentor's mapped contact should show by the rules, whether or not a call is due: for the
+    roster and for a rehearsal of other rules. `Refuse` for facts outside the contract, None where
+    nothing would be called.
+    """
+    decision = decide(facts, ledger, now_s, rules)
+    match decision:
+        case Command(operation):
+            return operation.wanted
+        case NoCall():
+            return None if decision.is_out_of_scope else ledger.applied
+        case Refuse():
+            return decision
+
+
 def is_lookalike(organization: str | None, ours: str) -> bool:
     """Whether an organisation that is not ours may be meant to be ours (blank, other case, spaces):
     worth a warning, never a call.

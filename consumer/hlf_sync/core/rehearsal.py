@@ -2,9 +2,8 @@
 
 from enum import StrEnum
 
-from hlf_sync.core.decide import Rules
+from hlf_sync.core.decide import Rules, should_be
 from hlf_sync.core.model import Facts, LedgerRow, Refuse, Visibility
-from hlf_sync.core.should_be import should_be
 
 
 class Effect(StrEnum):

@@ -78,7 +78,7 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 
 async def _bug(_request: Request, error: Exception) -> Response:
-    _log.error("web_bug", error=type(error).__name__)
+    _log.error("web_bug", error_code=type(error).__name__)
     return problem(500, "an error of ours; it is in the log")
 
 

@@ -56,8 +56,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    host, port = listening.getsockname()[:2]
-    _log.info("web_listens", host=host, port=port)
+    _log.info("web_listens", port=listening.getsockname()[1])
     await server.serve(sockets=[listening])
     _log.info("web_stopped")
 

@@ -98,3 +98,6 @@ CREATE TABLE hlf_sync.break_glass_call (
     PRIMARY KEY (contact_id, began_at)
 );
 CREATE INDEX break_glass_call_mentor ON hlf_sync.break_glass_call (mentor_id, began_at);
+
+-- Only the triggers call them.
+REVOKE ALL ON FUNCTION hlf_sync.halt_history(), hlf_sync.circuit_history(), hlf_sync.pause_history() FROM PUBLIC;

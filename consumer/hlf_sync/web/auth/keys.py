@@ -152,7 +152,7 @@ class KeySet:
             _log.warning("web_keys_unreadable", reason=type(error).__name__)
             return
         self._keys = found
-        _log.info("web_keys", count=len(found))
+        _log.info("web_keys", rows=len(found))
 
     async def _read(self) -> bytes:
         if self._path is not None:
