@@ -9,5 +9,3 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- They act with their owner's rights (0040). A trigger needs nobody's right to run them, so nobody has it.
-REVOKE ALL ON FUNCTION hlf_sync.halt_history(), hlf_sync.circuit_history(), hlf_sync.pause_history() FROM PUBLIC;
