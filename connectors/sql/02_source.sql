@@ -202,7 +202,9 @@ SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
            'circuits', (SELECT jsonb_object_agg(organization, jsonb_build_object(
                             'state', state, 'opened_s', extract(epoch FROM opened_at), 'error_code', last_error_code,
                             'pause_until_s', extract(epoch FROM retry_after_until))) FROM hlf_sync.circuit),
-           'halts', (SELECT jsonb_object_agg(reason, extract(epoch FROM since)) FROM hlf_sync.halt),
+           -- An operator's pause of all deliveries stands in everybody's way as a halt does.
+           'halts', (SELECT jsonb_object_agg(reason, extract(epoch FROM since))
+                       FROM (SELECT reason, since FROM hlf_sync.halt UNION ALL SELECT 'paused', since FROM hlf_sync.pause WHERE mentor_id IS NULL) AS standing),
            'has_worker', EXISTS (SELECT FROM pg_catalog.pg_locks l
                                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                                     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())

@@ -9,6 +9,7 @@ import pytest
 from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import (
+    ContactId,
     ErrorCode,
     LedgerRow,
     LedgerState,
@@ -20,7 +21,9 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
 from hlf_sync.ports import Delivered, Known, Settlement
+from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.postgres.distrust_statements import DOUBT
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
@@ -370,6 +373,32 @@ async def test_a_definite_refusal_lets_the_old_value_stand(bench: Bench) -> None
     await bench.deliver(doubtful, Operation.REMOVE, UNKNOWN)
     await bench.deliver(doubtful, Operation.REMOVE, REFUSED, dead_letter_id=f"{doubtful}:2")
     assert (await bench.row(doubtful)).is_in_doubt
+
+
+@pytest.mark.requirement("R07")
+@pytest.mark.parametrize("conclusion", [RELEASED, REFUSED, APPLIED], ids=lambda c: c.ending)
+@pytest.mark.parametrize("who", ["distrust", "break-glass"])
+async def test_an_operators_doubt_outlives_a_claim_that_was_there_before_it(
+    bench: Bench, conclusion: Conclusion, who: str
+) -> None:
+    """Its call may have begun before what the operator knows of, or is given back: what it records
+    would say that nothing is open.
+    """
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    before = await bench.row(someone)
+    claimed = await bench.claim(someone, Operation.REMOVE)
+    assert claimed is not None
+    if who == "distrust":
+        bench.execute(DOUBT)
+    else:
+        doubt = Doubt(someone, ContactId(str(uuid4())), None, Visibility.VISIBLE, 0.0)
+        with psycopg.connect(bench.dsn, autocommit=True) as connection:
+            put_in_doubt(connection, [doubt], calls=[], episodes=[], by="me", reason="a test")
+    result = delivered(claimed, before, Operation.REMOVE, conclusion)
+    await bench.ledger.record([result])
+    row = await bench.row(someone)
+    assert (row.is_in_doubt, row.state) == (True, LedgerState.IN_DOUBT)
 
 
 async def test_a_released_claim_leaves_the_mentor_as_it_was(bench: Bench) -> None:

@@ -17,6 +17,10 @@ from hlf_sync.core.source_health import (
 
 PUBLICATION = "hlf_mentor_pub"
 FILTER = "(organization_code = 'HLF'::text)"
+FILTERS = {
+    "app.mentor": FILTER,
+    "hlf_sync.cert_expiry_reminders": "(organization = 'HLF'::text)",
+}
 TYPES = {
     "app.mentor": {"id": "uuid", "organization_code": "text", "status": "text"},
     "app.certification": {
@@ -33,17 +37,12 @@ def whole() -> Shape:
         name: Table(oid, "r", "i", columns, TYPES.get(name, {}))
         for oid, (name, columns) in enumerate(IDENTIFIED_BY.items(), start=1)
     }
-    published = {
-        name: (columns, FILTER if name == "app.mentor" else "")
-        for name, columns in PUBLISHED.items()
-    }
+    published = {name: (columns, FILTERS.get(name, "")) for name, columns in PUBLISHED.items()}
     view = View(VIEW_COLUMNS, frozenset({1, 2}))
     return Shape(Publication(9, False, True, published), tables, view)
 
 
-PUBLISHED_AS = {
-    name: (columns, FILTER if name == "app.mentor" else "") for name, columns in PUBLISHED.items()
-}
+PUBLISHED_AS = {name: (columns, FILTERS.get(name, "")) for name, columns in PUBLISHED.items()}
 
 
 def found(shape: Shape, organization: str = "HLF") -> list[tuple[Part, str]]:
@@ -142,3 +141,13 @@ def test_an_organisation_with_a_quote_is_looked_for_as_sql_writes_it() -> None:
 def test_a_view_with_another_type_is_told_before_what_it_reads() -> None:
     shape = replace(whole(), view=View({**VIEW_COLUMNS, "status": "citext"}, frozenset()))
     assert found(shape) == [(Part.VIEW, "status is citext, should be text")]
+
+
+@pytest.mark.parametrize("row_filter", ["", "(organization = 'XYZ'::text)"], ids=["none", "other"])
+def test_reminders_of_another_organisation_only_are_a_fault(row_filter: str) -> None:
+    """They would be written, never published, and never be written again."""
+    name = "hlf_sync.cert_expiry_reminders"
+    tables = {**PUBLISHED_AS, name: (PUBLISHED[name], row_filter)}
+    ((part, text),) = found(published(tables=tables))
+    assert part is Part.PUBLICATION
+    assert f"{name}'s row filter" in text

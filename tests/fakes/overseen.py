@@ -62,6 +62,7 @@ class PlainScheduler:
     is_leader: bool = True
     open_letters: int = 0
     oldest_letter_s: float = 0.0
+    notification_queue: float = 0.0
 
 
 @dataclass

@@ -146,3 +146,16 @@ async def test_a_leader_that_speaks_each_turn_is_left_alone(
         standing.cancel()
         with suppress(asyncio.CancelledError):
             await standing
+
+
+async def test_the_leader_frees_a_queue_of_notifications_that_nobody_frees(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a reader of its usage moves its tail, once a sleeping listener has gone; and the leader
+    says how full it is.
+    """
+    monkeypatch.setattr(
+        module, "_NOTIFICATIONS", "SELECT 0.5::float8, pg_notification_queue_usage()"
+    )
+    room.lead()
+    await room.until(lambda: room.scheduler.notification_queue == 0.5)

@@ -232,6 +232,19 @@ def test_a_former_contact_that_is_still_shown_is_open_until_its_new_mentor_speak
     until(lambda: mentor_id in kari.open())
 
 
+def test_a_pause_of_all_deliveries_is_told_and_no_update_is_on_its_way(
+    books: Connection, kari: Caller
+) -> None:
+    mentor_id = mentor(books)
+    until(lambda: mentor_id in kari.open())
+    books.execute("INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('me', 'a test')")
+    until(lambda: (kari.open().get(mentor_id) or {}).get("cause") == "paused")
+    page = kari.get("/api/v1/pending").json()
+    assert (page["verdict"], page["verdict_reason"]) == ("halted", "paused")
+    books.execute("DELETE FROM hlf_sync.pause")
+    until(lambda: (kari.open().get(mentor_id) or {}).get("cause") != "paused")
+
+
 def test_behind_the_open_circuit_the_next_try_is_told(books: Connection, kari: Caller) -> None:
     mentor_id = mentor(books)
     until(lambda: mentor_id in kari.open())

@@ -187,3 +187,10 @@ async def test_without_a_kid_the_only_key_is_taken(tmp_path: Path) -> None:
     await keys.start()
     assert await keys.find(None) is not None
     await keys.close()
+
+
+async def test_a_key_of_an_odd_shape_ends_no_renewal(tmp_path: Path) -> None:
+    """Its curve is a list: the key set counts as unreadable, and the service goes on asking."""
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": [{"kty": "EC", "kid": "odd", "crv": ["P-256"]}]}))
+    await KeySet(str(path))._refresh()

@@ -2,6 +2,7 @@
 PostgreSQL, slow readers cut off, and a trigger that neither fails nor slows a worker's statement.
 """
 
+import asyncio
 import json
 import re
 import socket
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 from hlf_sync.clock import epoch_ms
 from hlf_sync.web import board as board_module
+from hlf_sync.web import watching as watching_module
 from hlf_sync.web.board import Board
 from psycopg import Connection
 
@@ -303,6 +305,57 @@ def test_a_full_notification_queue_fails_no_statement_of_a_worker(
         f" $f${source.replace('EXCEPTION WHEN OTHERS THEN', 'EXCEPTION WHEN division_by_zero THEN')}$f$".encode()
     )
     settle(books, [str(uuid.uuid4())])
+
+
+def test_a_full_notification_queue_hinders_no_pause_halt_or_circuit(books: Connection) -> None:
+    """Their trigger takes the same care: workers look anyway."""
+    books.execute(
+        "CREATE SCHEMA fake; CREATE FUNCTION fake.usage() RETURNS float8 LANGUAGE sql AS 'SELECT"
+        " 0.9::float8'"
+    )
+    row = books.execute("SELECT prosrc FROM pg_proc WHERE proname = 'tell_fleet'").fetchone()
+    assert row is not None
+    source = row[0].replace("pg_catalog.pg_notification_queue_usage()", "fake.usage()")
+    source = source.replace("pg_catalog.pg_notify(", "fake.must_not_be_called(")
+    assert source != row[0]
+    books.execute(
+        f"CREATE OR REPLACE FUNCTION hlf_sync.tell_fleet() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $f${source}$f$".encode()
+    )
+    books.execute("INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('me', 'a test')")
+    books.execute("INSERT INTO hlf_sync.halt (reason, detail) VALUES ('mass_removal', 'a test')")
+
+
+async def test_a_watch_that_stumbles_says_so_and_looks_again(
+    monkeypatch: pytest.MonkeyPatch, books: Connection, cluster: Cluster
+) -> None:
+    """A mistake of ours would otherwise leave a page that stands still and says that all is well."""
+
+    class Stumbles:
+        looks = 0
+
+        async def conditions(self) -> None:
+            self.looks += 1
+            raise ValueError
+
+    class Seen:
+        is_away = False
+        times = 0
+
+        def away(self) -> None:
+            self.is_away, self.times = True, self.times + 1
+
+    monkeypatch.setattr(watching_module, "_AGAIN_S", 0.01)
+    view, board = Stumbles(), Seen()
+    dsn = cluster.dsn(books.info.dbname, "hlf_web")
+    watching = watching_module.Watching(view, board, dsn)  # type: ignore[arg-type]
+    task = asyncio.create_task(watching.run())
+    async with asyncio.timeout(20):
+        while view.looks < 2 and not task.done():
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    assert board.is_away
+    task.cancel()
 
 
 def test_a_trigger_that_goes_wrong_fails_no_statement_of_a_worker(books: Connection) -> None:

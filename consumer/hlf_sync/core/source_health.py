@@ -98,6 +98,11 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     "hlf_sync.dbz_heartbeat": frozenset({"id", "ts"}),
     "hlf_sync.dbz_signal": frozenset({"id", "type", "data"}),
 }
+# Whose rows are published: our organisation's only.
+_FILTERED_BY: Mapping[str, str] = {
+    "app.mentor": "organization_code",
+    "hlf_sync.cert_expiry_reminders": "organization",
+}
 IDENTIFIED_BY: Mapping[str, frozenset[str]] = {
     "app.mentor": frozenset({"id", "organization_code"}),
     "app.certification": frozenset({"id", "mentor_id"}),
@@ -269,10 +274,14 @@ def _columns_wrong(publication: Publication) -> list[str]:
 
 
 def _filter_wrong(publication: Publication, organization: str) -> list[str]:
-    if "app.mentor" not in publication.tables:
-        return []
     literal = "'" + organization.replace("'", "''") + "'"
-    row_filter = publication.tables["app.mentor"][1]
-    if "organization_code" in row_filter and literal in row_filter:
-        return []
-    return [f"app.mentor's row filter is {row_filter or 'missing'}, should name {literal}"]
+    wrong = []
+    for table, column in _FILTERED_BY.items():
+        if table not in publication.tables:
+            continue
+        row_filter = publication.tables[table][1]
+        if column not in row_filter or literal not in row_filter:
+            wrong.append(
+                f"{table}'s row filter is {row_filter or 'missing'}, should name {literal}"
+            )
+    return wrong

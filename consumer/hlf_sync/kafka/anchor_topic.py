@@ -47,15 +47,7 @@ class AnchorTopic:
         await asyncio.to_thread(self._keep, value)
 
     def _newest(self) -> bytes | None:
-        consumer = Consumer(
-            {
-                **self._options,
-                "group.id": _CLIENT,  # a name that librdkafka asks for; nobody joins it
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-            }
-        )
+        consumer = self._consumer()
         try:
             where = TopicPartition(self._topic, 0)
             first, end = consumer.get_watermark_offsets(where, timeout=_TIMEOUT_S)
@@ -68,6 +60,20 @@ class AnchorTopic:
             raise _away(error.args[0]) from error
         finally:
             consumer.close()
+
+    def _consumer(self) -> Consumer:
+        try:
+            return Consumer(
+                {
+                    **self._options,
+                    "group.id": _CLIENT,  # a name that librdkafka asks for; nobody joins it
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "earliest",
+                }
+            )
+        except KafkaException as error:  # a certificate's file that is away, say
+            raise _away(error.args[0]) from error
 
     def _last(self, consumer: Consumer) -> bytes | None:
         """The last value up to the end of the partition."""
@@ -87,10 +93,10 @@ class AnchorTopic:
 
     def _keep(self, value: bytes) -> None:
         refused: list[KafkaError] = []
-        producer = Producer(
-            {**self._options, "acks": "all", "delivery.timeout.ms": int(_TIMEOUT_S * 1000)}
-        )
         try:
+            producer = Producer(
+                {**self._options, "acks": "all", "delivery.timeout.ms": int(_TIMEOUT_S * 1000)}
+            )
             producer.produce(
                 self._topic,
                 key=_KEY,

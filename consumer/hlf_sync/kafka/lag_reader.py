@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from hlf_sync.core.lag import Extent
-from hlf_sync.errors import DependencyError
+from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 10
@@ -148,6 +148,8 @@ class LagReader:
                 [TopicPartition(self._topic, partition) for partition in partitions],
                 timeout=_TIMEOUT_S,
             )
+        except SettingsError as error:  # they were taken at the start: a file of theirs is away now
+            raise DependencyError("Kafka", str(error)) from error
         except KafkaException as error:
             raise DependencyError("Kafka", _name(error)) from error
         return {where.partition: where.offset for where in found}

@@ -15,7 +15,8 @@ from hlf_sync.core.model import ContactId, MentorId, Visibility
 from hlf_sync.postgres.connections import array
 
 # `applied` and `contact_id` are left as they are where nothing certain is known (a former contact
-# is among the called ones, or the last call had no answer): a farewell that is due stays due.
+# is among the called ones, or the last call had no answer): a farewell that is due stays due. The
+# doubt has a generation of its own, so that no claim or release that rests on an older look erases it.
 _DOUBT = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, applied, contact_id, intended, state, doubt_until, reevaluate_at, triggered_by)
 SELECT mentor_id, applied, contact_id, intended, 'in_doubt', clock_timestamp() + make_interval(secs => doubt_s), now(),
@@ -24,7 +25,7 @@ SELECT mentor_id, applied, contact_id, intended, 'in_doubt', clock_timestamp() +
        AS w (mentor_id, applied, contact_id, intended, doubt_s)
  ORDER BY mentor_id
 ON CONFLICT (mentor_id) DO UPDATE
-   SET applied = coalesce(excluded.applied, l.applied),
+   SET generation = l.generation + 1, applied = coalesce(excluded.applied, l.applied),
        contact_id = CASE WHEN excluded.applied IS NULL THEN l.contact_id ELSE excluded.contact_id END,
        intended = coalesce(l.intended, excluded.intended), state = 'in_doubt',
        doubt_until = greatest(l.doubt_until, excluded.doubt_until), reevaluate_at = now(), updated_at = now()

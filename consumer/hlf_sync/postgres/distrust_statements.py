@@ -6,11 +6,14 @@ that it has forgotten. A mentor in doubt is asserted once more, whatever `applie
 unknown counts as perhaps listed, so that a mentor who may not be shown is taken off.
 """
 
-# A live claim is in doubt already, and its call is about to assert the mentor.
+# The doubt has a generation of its own: a claim or a release that rests on an older look would erase
+# it. A live claim keeps its lease; its call may have begun before the doubt, so what it records does
+# not count, and its worker looks again.
 DOUBT = """
 UPDATE hlf_sync.mentor_ledger
-   SET intended = coalesce(intended, applied, 'hidden'), state = 'in_doubt', attempt_count = 0, updated_at = now()
- WHERE (lease_until IS NULL OR lease_until <= now()) AND NOT (state = 'out_of_scope' AND coalesce(intended, applied) IS NULL)
+   SET generation = generation + 1, intended = coalesce(intended, applied, 'hidden'), state = 'in_doubt', updated_at = now(),
+       attempt_count = CASE WHEN lease_until > now() THEN attempt_count ELSE 0 END
+ WHERE NOT (state = 'out_of_scope' AND coalesce(intended, applied) IS NULL)
 """
 DOUBT_UNKNOWN = """
 INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, triggered_by)

@@ -316,6 +316,13 @@ LETTER_OLDEST = Metric(
     "age of the oldest open one; 0: none",
     by=_LEADER,
 )
+NOTIFICATION_QUEUE = Metric(
+    "postgres_notification_queue",
+    _GAUGE,
+    "ratio",
+    "how full PostgreSQL's queue of notifications is; full, every COMMIT that notifies fails",
+    by=_LEADER,
+)
 LETTERS_SUPERSEDED = Metric(
     "dead_letters_superseded",
     _GAUGE,

@@ -142,6 +142,10 @@ class Scrape:
         metrics.show_all(
             table.LETTER_OLDEST, _only(scheduler.oldest_letter_s if is_leader else None)
         )
+        metrics.show_all(
+            table.NOTIFICATION_QUEUE,
+            _only(scheduler.notification_queue if is_leader else None),
+        )
         status.nights.show(metrics)
         self._show_measured()
         self._show_ledger(sight)

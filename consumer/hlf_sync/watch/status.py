@@ -48,6 +48,7 @@ class Leading(Protocol):
     is_leader: bool
     open_letters: int
     oldest_letter_s: float
+    notification_queue: float
 
 
 class Status:

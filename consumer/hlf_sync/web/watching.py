@@ -48,8 +48,15 @@ class Watching:
             except (DependencyError, OSError) as error:
                 if not self._board.is_away:
                     _log.warning("web_database_away", reason=str(error))
-                self._board.away()
-                await asyncio.sleep(_AGAIN_S)
+                await self._lose_sight()
+            except Exception:  # noqa: BLE001 - a page that stands still looks well
+                _log.exception("web_watch_failed")
+                await self._lose_sight()
+
+    async def _lose_sight(self) -> None:
+        """What is held may be old: say so, and look again in a moment."""
+        self._board.away()
+        await asyncio.sleep(_AGAIN_S)
 
     async def _follow(self, connection: AsyncConnection[Any]) -> None:
         self._next_look_s = 0.0

@@ -73,6 +73,12 @@ SELECT count(DISTINCT mentor_id), coalesce(extract(epoch FROM now() - min(attemp
    AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter WHERE letter_id = dead_letter_id)
 """
 
+# A queue of notifications that a sleeping listener has filled goes on failing everybody's COMMIT after
+# it has read, until somebody asks for this figure (findings/one_idle_listener_stops_commits.sh).
+_NOTIFICATIONS = "SELECT pg_notification_queue_usage()"
+# Half full, our triggers fall silent; full, the application's own notifying commits fail.
+_QUEUE_IS_FILLING = 0.25
+
 TURN_S = 1.0
 _PRUNE_EVERY_S = 3600.0
 _ATTEMPTS_KEPT_DAYS = 90
@@ -92,6 +98,7 @@ class Scheduler:
         self.is_leader = False
         self.open_letters = 0
         self.oldest_letter_s = 0.0
+        self.notification_queue = 0.0
 
     async def run(self) -> None:
         """Lead whenever nobody else does, for ever."""
@@ -121,6 +128,7 @@ class Scheduler:
             await connection.execute(_DUE, {"is_live": self._is_live})
             await connection.execute(_RESOLVE)
             await self._count_letters(connection)
+            await self._ask_for_queue(connection)
             if now_s - pruned_at_s > _PRUNE_EVERY_S:
                 for statement in _PRUNE:
                     await connection.execute(statement)
@@ -138,6 +146,13 @@ class Scheduler:
             _PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
         )
         return cursor.rowcount < _ATTEMPTS_AT_ONCE
+
+    async def _ask_for_queue(self, connection: AsyncConnection) -> None:
+        """Ask how full PostgreSQL's queue of notifications is: the asking itself frees it."""
+        row = await (await connection.execute(_NOTIFICATIONS)).fetchone()
+        before, self.notification_queue = self.notification_queue, row[0] if row else 0.0
+        if before < _QUEUE_IS_FILLING <= self.notification_queue:
+            _log.warning("notifications_pile_up", detail=f"{self.notification_queue:.0%}")
 
     async def _count_letters(self, connection: AsyncConnection) -> None:
         row = await (await connection.execute(_LETTERS)).fetchone()

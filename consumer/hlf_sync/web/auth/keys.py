@@ -148,7 +148,7 @@ class KeySet:
         self._asked_at_s = asyncio.get_running_loop().time()
         try:
             found = parse(await self._read())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
             _log.warning("web_keys_unreadable", reason=type(error).__name__)
             return
         self._keys = found
