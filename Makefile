@@ -33,13 +33,13 @@ check: $(STAMP) ## the fast part: style, types, import rules, pure tests
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
 	$(BIN)/deptry consumer
 	cd sandbox && ../$(BIN)/deptry .
-	$(BIN)/pytest -q -n auto $(PURE)
+	$(BIN)/pytest -q -n logical $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
 	$(BIN)/ruff check .
 	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
 	$(BIN)/lint-imports --no-cache
-	@$(MAKE) --no-print-directory suite WHAT="-n auto $(PURE)"
+	@$(MAKE) --no-print-directory suite WHAT="-n logical $(PURE)"
 	@$(MAKE) --no-print-directory suite WHAT="-n 2 --dist loadfile --durations=15 $(STACK)"
 
 suite: # one part of the tests, WHAT; what failed runs once more by itself
