@@ -184,7 +184,7 @@ def test_the_pictures_of_the_papers_show_the_page_as_it_is(desk: SitDown, town: 
     expect(page.locator("article")).to_have_count(3)
     own.card(waiting).get_by_text("Sync now").first.click()
     own.card(waiting).get_by_label("Why? Others will see it.").fill(
-        "She is ill and must be off the page today"
+        "She asked to be off the page today"
     )
     page.screenshot(path=own.pictures / "coordinators-pending.png")
     phone = desk(width=360, scheme="dark", language="nb")

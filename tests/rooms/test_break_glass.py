@@ -13,11 +13,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hlf_sync import open_portal
+from hlf_sync import DynamicsError, open_portal
 from hlf_sync.break_glass.roster import KEPT, export_roster, leave_newest, read_roster
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
@@ -303,7 +304,8 @@ async def test_a_call_of_a_worker_that_was_on_its_way_does_not_end_the_doubt(gla
     await asyncio.to_thread(glass.dynamics.until_held, "kept", deadline_s=30)
     await asyncio.to_thread(glass.settle)
     glass.dynamics.release()
-    await delivery
+    with suppress(DynamicsError):  # its answer does not count any more, and it says so
+        await delivery
     assert glass.sql("SELECT state FROM hlf_sync.mentor_ledger") == [("in_doubt",)]
     await deliver_all(glass, {mentor_id: True})
     assert glass.sql("SELECT state, applied FROM hlf_sync.mentor_ledger") == [
