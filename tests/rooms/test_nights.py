@@ -20,7 +20,7 @@ from hlf_sync.break_glass.roster import read_roster
 from hlf_sync.config.settings import Settings, load
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.model import Command, MentorId
-from hlf_sync.core.nightly import MOST_ATTEMPTS, RETRY_AFTER_S
+from hlf_sync.core.nightly import MOST_ATTEMPTS, RETRY_AFTER_S, Mark, Outcome
 from hlf_sync.errors import AuthError, HaltError, SettingsError
 from hlf_sync.nightly import clockwork as clockwork_module
 from hlf_sync.nightly import sweep as sweep_module
@@ -30,6 +30,7 @@ from hlf_sync.nightly.steps import STEPS
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.nightly import marks
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.worker import leader as leader_module
@@ -555,3 +556,10 @@ async def test_the_night_leaves_a_roster_that_only_its_owner_can_read(
     assert found["steps"]["roster"]["file"] == roster.name
     assert roster.stat().st_mode & 0o777 == 0o600
     assert read_roster(roster).organization == "HLF"
+
+
+@pytest.mark.parametrize("odd", [{}, {"outcome": "of_a_later_version"}, None, 5, "done"])
+def test_a_step_that_another_version_wrote_down_ends_no_leader(odd: object) -> None:
+    """It is passed over; what can be read counts."""
+    known = {"outcome": "done", "attempts": 1, "tried_s": 2.0}
+    assert marks({"odd": odd, "sweep": known}) == {"sweep": Mark(Outcome.DONE, 1, 2.0)}

@@ -4,6 +4,7 @@ Called by the room `nightly` and by the leader's watch; decides nothing.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -134,8 +135,13 @@ async def prune(connection: Connection) -> dict[str, int]:
 
 
 def marks(counts: Mapping[str, Any]) -> dict[str, Mark]:
-    """The steps' marks in a run's counts."""
-    return {
-        step: Mark(Outcome(content["outcome"]), content["attempts"], content["tried_s"])
-        for step, content in counts.items()
-    }
+    """The steps' marks in a run's counts. What another version has written and this one cannot read
+    is passed over: such a step is done again, which harms nothing, and no leader ends by it.
+    """
+    found: dict[str, Mark] = {}
+    for step, content in counts.items():
+        with suppress(KeyError, TypeError, ValueError):
+            found[step] = Mark(
+                Outcome(content["outcome"]), int(content["attempts"]), float(content["tried_s"])
+            )
+    return found

@@ -310,13 +310,9 @@ class _Assembly:
 
     def _source_watch(self, scheduler: Scheduler) -> SourceWatch:
         settings = self._settings
-        admin = {
-            "bootstrap.servers": settings.kafka_bootstrap_servers or "",
-            **settings.kafka_options,
-        }
         return SourceWatch(
             pool=self._pool,
-            anchors=AnchorTopic(admin, ANCHOR_TOPIC),
+            anchors=AnchorTopic(self._kafka(), ANCHOR_TOPIC),
             stream=ConnectorStream(
                 partial(clients.connect_rest, settings, timeout_s=_CONNECT_ANSWER_S)
                 if settings.connect_url
