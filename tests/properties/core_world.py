@@ -11,7 +11,7 @@ from itertools import count
 
 from hlf_sync.core import breaker
 from hlf_sync.core.answer import Answer, NoResponse, Response, TransportFailure
-from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe
+from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe, State
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
 from hlf_sync.core.model import (
@@ -52,6 +52,7 @@ class Database:
     rows: dict[MentorId, LedgerRow] = field(default_factory=dict)
     circuit: Circuit = field(default_factory=Circuit)
     letters: list[str] = field(default_factory=list)
+    is_moved_by_a_stranger: bool = False
     next_xid: int = 100
 
     def write(self, mentor_id: MentorId, facts: Facts | None, *, is_visible: bool) -> int:
@@ -296,6 +297,8 @@ class Hand:
             )
         else:
             self._abandon(held)
+        if circuit.state is State.HALF_OPEN and held.probe != circuit.probe_owner:
+            self.database.is_moved_by_a_stranger |= self.database.circuit.state != circuit.state
         self.results[mentor_id] = held
 
     def record(self, mentor_id: MentorId) -> None:

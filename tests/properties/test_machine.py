@@ -132,28 +132,26 @@ class Machine(RuleBasedStateMachine):
     def answer(self, is_owner: bool, how: str, late_in_s: float) -> None:
         """To every call of a worker."""
         hand = self.hands[self._which(is_owner)]
-        called = [
-            mentor_id
-            for mentor_id, held in hand.claims.items()
-            if held.is_called and not hand.is_frozen
-        ]
+        called = [m for m in hand.claims if _is_called(hand, m) and not hand.is_frozen]
         for mentor_id in called:
-            if mentor_id in self.bad:
-                hand.answer(mentor_id, DOWN, applied=False)
-                continue
-            match how:
-                case "ok":
-                    hand.answer(mentor_id, OK, applied=True)
-                case "lost, applied":
-                    hand.answer(mentor_id, NEVER, applied=True)
-                case "lost, late":
-                    hand.answer(mentor_id, NEVER, applied=False, late_in_s=late_in_s)
-                case "lost":
-                    hand.answer(mentor_id, NEVER, applied=False)
-                case "500 applied":
-                    hand.answer(mentor_id, Response(500), applied=True)
-                case _:
-                    hand.answer(mentor_id, Response(int(how)), applied=False)
+            self._answer(hand, mentor_id, how, late_in_s)
+
+    def _answer(self, hand: Hand, mentor_id: MentorId, how: str, late_in_s: float = 0.0) -> None:
+        if mentor_id in self.bad:
+            how = "503"
+        match how:
+            case "ok":
+                hand.answer(mentor_id, OK, applied=True)
+            case "lost, applied":
+                hand.answer(mentor_id, NEVER, applied=True)
+            case "lost, late":
+                hand.answer(mentor_id, NEVER, applied=False, late_in_s=late_in_s)
+            case "lost":
+                hand.answer(mentor_id, NEVER, applied=False)
+            case "500 applied":
+                hand.answer(mentor_id, Response(500), applied=True)
+            case _:
+                hand.answer(mentor_id, Response(int(how)), applied=False)
 
     @rule(
         mentor_id=st.sampled_from(MENTORS),
@@ -169,6 +167,27 @@ class Machine(RuleBasedStateMachine):
         self.work_on(is_owner=True, turns=3)
         self.turn(mentor_id, 10_000.0, is_visible=True)
         self.answer(is_owner=True, how=how, late_in_s=late_in_s)
+
+    @rule(mentor_id=st.sampled_from(MENTORS), how=st.sampled_from(_ENDS))
+    def a_call_outlasts_an_outage(self, mentor_id: MentorId, how: str) -> None:
+        """It began before three failures of the other mentor opened the circuit, and is answered
+        beside the probe.
+        """
+        (other,) = set(MENTORS) - {mentor_id}
+        hand = self.hands[self._which(True)]
+        self.turn(mentor_id, 10_000.0, is_visible=True)
+        self.work(is_owner=True, is_read=True, is_committed=False)
+        self.work_on(is_owner=True, turns=3)
+        for seconds in (1.0, 2.0, 12.5, 0.0):
+            self.turn(other, 10_000.0, is_visible=True)
+            self.work(is_owner=True, is_read=True, is_committed=False)
+            self.work_on(is_owner=True, turns=3)
+            if seconds and not hand.is_frozen and _is_called(hand, other):
+                self._answer(hand, other, "503")
+                self.work_on(is_owner=True, turns=1)
+                self.time_passes(seconds)
+        if not hand.is_frozen and _is_called(hand, mentor_id):
+            self._answer(hand, mentor_id, how)
 
     @rule(mentor_id=st.sampled_from(MENTORS))
     def a_contact_fails_for_good(self, mentor_id: MentorId) -> None:
@@ -270,6 +289,10 @@ class Machine(RuleBasedStateMachine):
         ]
         assert len(probes) <= 1
 
+    @invariant()
+    def only_its_probe_moves_a_half_open_circuit(self) -> None:
+        assert not self.database.is_moved_by_a_stranger
+
     def teardown(self) -> None:
         """At the end of each history."""
         if self.hands:
@@ -337,8 +360,11 @@ class Machine(RuleBasedStateMachine):
             for which, hand in enumerate(self.hands):
                 for _ in range(4):
                     self._act(which, Hand.fetch)
-                for mentor_id in MENTORS:
+                for (
+                    _
+                ) in MENTORS:  # all of them first: who is the probe is chosen of those that wait
                     self._act(which, Hand.screen)
+                for mentor_id in MENTORS:
                     self._go_on(which, mentor_id)
                     if mentor_id in hand.claims and hand.claims[mentor_id].is_called:
                         is_good = mentor_id not in self.bad
@@ -359,6 +385,10 @@ class Machine(RuleBasedStateMachine):
         )
         is_read = self.topic.committed == len(self.topic.records)
         return is_idle and is_read and not is_due and not self.dynamics.late
+
+
+def _is_called(hand: Hand, mentor_id: MentorId) -> bool:
+    return mentor_id in hand.claims and hand.claims[mentor_id].is_called
 
 
 @pytest.mark.requirement("R07")
