@@ -370,6 +370,38 @@ $hba$;
 REVOKE ALL ON FUNCTION hlf_sync.may_cdc_copy_cluster() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hlf_sync.may_cdc_copy_cluster() TO hlf_sync;
 
+-- ── Who has changed ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+-- The leader compares facts and ledger every ten seconds, and may not read the tables. These two say of mentors no more than whose rows are newer than a
+-- snapshot, and when their newest rows were committed (null where the server does not keep that: track_commit_timestamp). age() sorts out nearly all rows.
+CREATE OR REPLACE FUNCTION hlf_sync.mentors_changed(before pg_snapshot) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $changed$
+DECLARE
+    floor64 bigint := pg_snapshot_xmin(before)::text::bigint;
+    floor32 xid := (floor64 % 4294967296)::text::xid;
+    reach   integer := age(floor32);
+BEGIN
+    RETURN QUERY
+    SELECT r.mentor_id FROM (SELECT m.id AS mentor_id, age(m.xmin) AS age FROM app.mentor m WHERE age(m.xmin) <= reach
+                              UNION ALL SELECT c.mentor_id, age(c.xmin) FROM app.certification c WHERE age(c.xmin) <= reach) AS r
+     WHERE NOT pg_visible_in_snapshot((floor64 + reach - r.age)::text::xid8, before);
+END
+$changed$;
+CREATE OR REPLACE FUNCTION hlf_sync.mentors_committed(mentors uuid[]) RETURNS TABLE (mentor_id uuid, committed_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $committed$
+BEGIN
+    IF current_setting('track_commit_timestamp') = 'on' THEN
+        RETURN QUERY
+        SELECT r.mentor_id, max(pg_xact_commit_timestamp(r.changed))
+          FROM (SELECT m.id AS mentor_id, m.xmin AS changed FROM app.mentor m WHERE m.id = ANY (mentors)
+                 UNION ALL SELECT c.mentor_id, c.xmin FROM app.certification c WHERE c.mentor_id = ANY (mentors)
+                 UNION ALL SELECT k.mentor_id, k.xmin FROM hlf_sync.contact_mapping k WHERE k.mentor_id = ANY (mentors)) AS r
+         GROUP BY r.mentor_id;
+    END IF;
+END
+$committed$;
+REVOKE ALL ON FUNCTION hlf_sync.mentors_changed(pg_snapshot), hlf_sync.mentors_committed(uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hlf_sync.mentors_changed(pg_snapshot), hlf_sync.mentors_committed(uuid[]) TO hlf_sync;
+
 -- The leader of the workers reads this note and sweeps by itself; without workers it waits for them.
 DO $owed$
 DECLARE

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import psycopg
@@ -21,9 +21,10 @@ from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
 from hlf_sync.errors import DependencyError, HaltError, SettingsError
 from hlf_sync.ports import Known
-from hlf_sync.postgres import delivery_blockers
+from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.steering import act_as, pauses
+from hlf_sync.postgres.sweeping import Sweep, Wish
 
 Connection = psycopg.Connection[DictRow]
 
@@ -35,7 +36,7 @@ WITH found AS (
   SELECT mentor_id, CASE WHEN lease_owner IS NOT NULL THEN 'under_way' WHEN state = 'in_doubt' THEN 'in_doubt'
                          WHEN state = 'pending' AND NOT %(is_shadow)s THEN 'pending'
                          WHEN state <> 'dead_lettered' AND updated_at <= %(asked_at)s THEN 'unseen' END AS what, updated_at
-    FROM hlf_sync.mentor_ledger)
+    FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (coalesce(%(only)s::uuid[], ARRAY[mentor_id])))
 SELECT count(*) FILTER (WHERE what = 'unseen') AS unseen, count(*) FILTER (WHERE what = 'under_way') AS under_way,
        count(*) FILTER (WHERE what = 'pending') AS pending, count(*) FILTER (WHERE what = 'in_doubt') AS in_doubt,
        (SELECT mentor_id::text FROM found WHERE what IS NOT NULL ORDER BY what = 'unseen', updated_at LIMIT 1) AS example
@@ -115,15 +116,38 @@ def is_handled(
     )
 
 
-def sweep(
-    connection: Connection, reason: str, only: Sequence[MentorId] | None = None
-) -> tuple[int, datetime]:
-    """Ask for everybody in the view and in the ledger, or for these; the number of requests, and
-    when by PostgreSQL's clock.
+class Swept(NamedTuple):
+    """`asked`: None where everybody was asked for. `compared`: None where nobody was compared. `at`
+    is PostgreSQL's clock.
     """
+
+    requests: int
+    at: datetime
+    asked: Sequence[MentorId] | None
+    compared: int | None = None
+
+
+def sweep(connection: Connection, reason: str, rules: Rules) -> Swept:
+    """Compare everybody in the view and in the ledger, and ask for those of whom something is due
+    or open.
+    """
+    sweep = Sweep(Wish(rules, operator(), reason))
+    at, first, asked, compared = _now(connection), comparison.FIRST, list[MentorId](), 0
+    while True:
+        with connection.transaction():
+            found = sweep.page(connection, first)
+        asked += found.restless
+        compared += found.looked_at
+        if found.next_id is None:
+            return Swept(len(asked), at, asked, compared)
+        first = found.next_id
+
+
+def ask_all(connection: Connection, reason: str, only: Sequence[MentorId] | None = None) -> Swept:
+    """Ask for everybody in the view and in the ledger, or for these."""
     values = (operator(), reason, None if only is None else list(only))
     with connection.transaction():
-        now = connection.execute("SELECT now() AS now").fetchone()
+        at = _now(connection)
         count = connection.execute(
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
             " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
@@ -131,8 +155,13 @@ def sweep(
             " WHERE mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
             values,
         ).rowcount
-    assert now is not None  # noqa: S101 - SELECT without FROM
-    return count, now["now"]
+    return Swept(count, at, only)
+
+
+def _now(connection: Connection) -> datetime:
+    row = connection.execute("SELECT now() AS now").fetchone()
+    assert row is not None  # noqa: S101 - SELECT without FROM
+    return cast("datetime", row["now"])
 
 
 def is_swept(
@@ -173,9 +202,17 @@ def standing_of(connection: Connection, mentor_id: MentorId) -> str:
     return f"nobody has looked at {mentor_id} since it was asked for"
 
 
-def standing_of_sweep(connection: Connection, asked_at: datetime, *, is_shadow: bool) -> str:
-    """How many are still open, in words, and one of them."""
-    row = connection.execute(_SWEEPING, {"asked_at": asked_at, "is_shadow": is_shadow}).fetchone()
+def standing_of_sweep(
+    connection: Connection,
+    asked_at: datetime,
+    *,
+    is_shadow: bool,
+    only: Sequence[MentorId] | None = None,
+) -> str:
+    """How many of these, or of all, are still open, in words, and one of them."""
+    chosen = None if only is None else list(only)
+    values = {"asked_at": asked_at, "is_shadow": is_shadow, "only": chosen}
+    row = connection.execute(_SWEEPING, values).fetchone()
     assert row is not None  # noqa: S101 - counts
     parts = [
         f"{row[name]:,} {words}"

@@ -25,12 +25,16 @@ CASES = {
     Reason.AUTH: replace(FINE, halts=frozenset({HaltReason.AUTH, HaltReason.MASS_REMOVAL})),
     Reason.DEAD_LETTER_LIMIT: replace(FINE, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
     Reason.MASS_REMOVAL: replace(FINE, halts=frozenset({HaltReason.MASS_REMOVAL})),
+    Reason.PAUSED: replace(FINE, is_paused=True, is_stuck=True),
     Reason.THREAD_STUCK: replace(FINE, is_turning=False),
     Reason.CONSUMER_FAILED: replace(FINE, is_consumer_failed=True, partitions=0, unread_s=60),
     Reason.UNASSIGNED: replace(FINE, partitions=0, unread_s=31, has_caught_up=False),
     Reason.SLOT_LOST: replace(FINE, source=SourceSigns(is_connector_down=True, is_slot_lost=True)),
     Reason.CONNECTOR_FAILED: replace(
         FINE, source=SourceSigns(is_connector_down=True, heartbeat_age_s=300)
+    ),
+    Reason.CONNECTOR_PAUSED: replace(
+        FINE, source=SourceSigns(is_connector_paused=True, heartbeat_age_s=300)
     ),
     Reason.DATABASE_CHANGED: replace(
         FINE, source=SourceSigns(is_changed=True, is_broken=True, is_connector_down=True)

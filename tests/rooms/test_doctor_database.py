@@ -210,6 +210,11 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "fleet.halts",
             "dead_letter_limit for ",
         ),
+        (
+            "INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('kari', 'a move')",
+            "fleet.pauses",
+            "ALL deliveries for 0.0 h, by kari: a move",
+        ),
     ],
 )
 async def test_each_harm_is_found_and_named(

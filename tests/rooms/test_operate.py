@@ -194,7 +194,7 @@ def test_waiting_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(waiting, "_FIRST_WORD_S", 0.0)
     someone(desk, PAUSED, HIDDEN)
     desk.once_it_waits(lambda: desk.sql(LOOKED))
-    code, said = desk.run("sweep", "--wait")
+    code, said = desk.run("sweep", "--all", "--wait")
     assert code == 0
     assert said.startswith("0 s: 1 not looked at yet, for example ")
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hlf_sync.postgres import comparison
 
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.command import Answer, command
@@ -57,6 +58,17 @@ class Desk:
         return {row[0] for row in self.sql("SELECT mentor_id::text FROM hlf_sync.sync_request")}
 
 
+def breaks_the_view(desk: Desk, status: str) -> None:
+    """It divides by zero for mentors of this status."""
+    view = str(desk.sql("SELECT pg_get_viewdef('hlf_sync.mentor_facts'::regclass)")[0][0])
+    view = view.strip().rstrip(";")
+    desk.sql(
+        "CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS SELECT mentor_id, organization, CASE WHEN"
+        f" status = '{status}' THEN (1 / (length(status) - {len(status)}))::text ELSE status END AS"
+        f" status, certification_id, certificate_expires_at, certificate_status FROM ({view}) v"
+    )
+
+
 @pytest.fixture
 def desk(cluster: Cluster, database: str) -> Desk:
     return Desk(cluster.dsn(database), cluster.dsn(database, "hlf_sync"))
@@ -80,7 +92,41 @@ def test_a_sweep_of_a_selection_asks_for_exactly_those(desk: Desk, tmp_path: Pat
         assert desk.run("sweep", *options, "--json").content == {"requests": len(expected)}
         assert desk.asked() == expected, options
         desk.sql("DELETE FROM hlf_sync.sync_request")
-    assert desk.run("sweep", "--json").content == {"requests": 3}
+    assert desk.run("sweep", "--all", "--json").content == {"requests": 3}
+
+
+@pytest.mark.requirement("R08")
+def test_a_sweep_compares_everybody_and_asks_for_those_of_whom_something_is_due(
+    desk: Desk,
+) -> None:
+    """Who is shown and should not be, who was never delivered, who is gone, whose letter is open;
+    not who is as it should be.
+    """
+    rest = {desk.mentor("paused", "hidden") for _ in range(3)}
+    wrong, new = desk.mentor("paused", "visible"), desk.mentor("paused")
+    gone, failed = desk.mentor("paused", "visible"), desk.mentor("paused", "visible")
+    desk.sql("DELETE FROM app.certification WHERE mentor_id = %s", gone)
+    desk.sql("DELETE FROM app.mentor WHERE id = %s", gone)
+    desk.sql(
+        "UPDATE hlf_sync.mentor_ledger SET state = 'dead_lettered' WHERE mentor_id = %s", failed
+    )
+    assert desk.run("sweep", "--json").content == {"requests": 4, "compared": 7}
+    assert desk.asked() == {wrong, new, gone, failed}
+    assert not desk.asked() & rest
+
+
+@pytest.mark.requirement("R68")
+def test_a_sweep_passes_over_no_page_and_stops_at_no_view_that_fails(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of three; for one mentor the view divides by zero: that one is asked for."""
+    monkeypatch.setattr(comparison, "PAGE", 3)
+    for _ in range(8):
+        desk.mentor("paused", "hidden")
+    odd = desk.mentor("odd", "hidden")
+    breaks_the_view(desk, "odd")
+    assert desk.run("sweep", "--json").content == {"requests": 1, "compared": 9}
+    assert desk.asked() == {odd}
 
 
 @pytest.mark.parametrize("verb", ["sweep", "reconcile"])

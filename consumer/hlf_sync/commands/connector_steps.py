@@ -98,7 +98,7 @@ def recover(env_file: EnvFile = None) -> None:
             )
             raise typer.Exit(_NOT_RUNNING)
         _at_connect(settings, lambda rest: recovery.reset(rest, NAME, _say))
-        count, _ = operate.sweep(connection, "connector recover")
+        count = operate.ask_all(connection, "connector recover").requests
     echo(f"{NAME}: recovered; {count} looks asked for")
 
 

@@ -85,31 +85,45 @@ def sweep(
     file: File = None,
     since: Since = None,
     statuses: Statuses = None,
+    is_for_all: Annotated[
+        bool,
+        typer.Option("--all", help="Ask for everybody, also for those of whom nothing is due."),
+    ] = False,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every mentor in the view and in the ledger, or at a selection of them (the nightly
-    batch; safe to run many times at once).
+    """Compare every mentor in the view and in the ledger, and have a worker look at those of whom
+    something is due or open (the nightly batch; safe to run many times at once).
+
+    A selection, and --all, have workers look at every one of them.
     """
     settings = settings_from(env_file)
     rules, is_shadow = Rules(organization=settings.organization), settings.delivery == "shadow"
     with operate.connected(settings) as connection:
         only = selected(connection, mentors, file, since, statuses)
-        count, asked_at = operate.sweep(connection, reason, only)
+        is_compared = only is None and not is_for_all
+        swept = (
+            operate.sweep(connection, reason, rules)
+            if is_compared
+            else operate.ask_all(connection, reason, only)
+        )
         if wait:
             _await_rest(
                 connection,
                 settings,
                 timeout,
                 is_done=lambda: operate.is_swept(
-                    connection, asked_at, rules, is_shadow=is_shadow, only=only
+                    connection, swept.at, rules, is_shadow=is_shadow, only=swept.asked
                 ),
                 needs_removal=lambda: bool(operate.held_removals(connection, rules)),
                 standing=lambda: operate.standing_of_sweep(
-                    connection, asked_at, is_shadow=is_shadow
+                    connection, swept.at, is_shadow=is_shadow, only=swept.asked
                 ),
             )
-    _say({"requests": count}, as_json=as_json)
+    answer: dict[str, object] = {"requests": swept.requests}
+    if swept.compared is not None:
+        answer["compared"] = swept.compared
+    _say(answer, as_json=as_json)
 
 
 def resume(

@@ -52,10 +52,12 @@ class Reason(StrEnum):
     AUTH = "auth"
     DEAD_LETTER_LIMIT = "dead_letter_limit"
     MASS_REMOVAL = "mass_removal"
+    PAUSED = "paused"
     THREAD_STUCK = "thread_stuck"
     CONSUMER_FAILED = "consumer_failed"
     UNASSIGNED = "unassigned"
     CONNECTOR_FAILED = "connector_failed"
+    CONNECTOR_PAUSED = "connector_paused"
     SLOT_LOST = "slot_lost"
     SOURCE_BROKEN = "source_broken"
     DATABASE_CHANGED = "database_changed"
@@ -114,6 +116,12 @@ MEANINGS: dict[Reason, Meaning] = {
         "unusually many mentors would leave the listing",
         "look whether that is meant: `hlf-sync confirm-removals --reason TEXT` shows whom",
     ),
+    Reason.PAUSED: Meaning(
+        Standing.HALTED,
+        Stage.DELIVER,
+        "an operator has paused all deliveries",
+        "`hlf-sync history --kind pause` says who and why; then `hlf-sync unpause`",
+    ),
     Reason.THREAD_STUCK: Meaning(
         Standing.STOPPED,
         Stage.CONSUME,
@@ -136,8 +144,14 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.CONNECTOR_FAILED: Meaning(
         Standing.STOPPED,
         Stage.SOURCE,
-        "the Debezium connector or its task has failed, is paused or is missing",
+        "the Debezium connector or its task has failed or is missing",
         "`hlf-sync connector apply`",
+    ),
+    Reason.CONNECTOR_PAUSED: Meaning(
+        Standing.STOPPED,
+        Stage.SOURCE,
+        "somebody has paused or stopped the Debezium connector",
+        "`hlf-sync connector resume`, once what it was stopped for is over",
     ),
     Reason.SLOT_LOST: Meaning(
         Standing.STOPPED,
@@ -241,6 +255,7 @@ class SourceSigns:
     """
 
     is_connector_down: bool | None = None
+    is_connector_paused: bool | None = None
     is_slot_lost: bool | None = None
     is_broken: bool | None = None
     is_changed: bool | None = None
@@ -253,7 +268,8 @@ class Signs:
     outcome, `held_s` of the oldest one in memory.
 
     Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded,
-    `calling` wait for their call, `retrying` for their next attempt. `is_stuck`: see core/lag.
+    `calling` wait for their call, `retrying` for their next attempt. `is_paused`: all deliveries, by
+    an operator; the leader sees it. `is_stuck`: see core/lag.
     `unread_s`: how long neither this worker nor another member of the group has owned partitions.
     """
 
@@ -275,6 +291,7 @@ class Signs:
     calling: int = 0
     retrying: int = 0
     source: SourceSigns = SourceSigns()
+    is_paused: bool = False
 
     @property
     def waits(self) -> bool:
@@ -314,10 +331,12 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.AUTH: lambda signs: HaltReason.AUTH in signs.halts,
     Reason.DEAD_LETTER_LIMIT: lambda signs: HaltReason.DEAD_LETTER_LIMIT in signs.halts,
     Reason.MASS_REMOVAL: lambda signs: HaltReason.MASS_REMOVAL in signs.halts,
+    Reason.PAUSED: lambda signs: signs.is_paused,
     Reason.THREAD_STUCK: lambda signs: not signs.is_turning,
     Reason.SLOT_LOST: lambda signs: signs.source.is_slot_lost is True,
     Reason.DATABASE_CHANGED: lambda signs: signs.source.is_changed is True,
     Reason.CONNECTOR_FAILED: lambda signs: signs.source.is_connector_down is True,
+    Reason.CONNECTOR_PAUSED: lambda signs: signs.source.is_connector_paused is True,
     Reason.SOURCE_BROKEN: lambda signs: signs.source.is_broken is True,
     Reason.POSTGRESQL_DOWN: lambda signs: POSTGRESQL in signs.down,
     Reason.KAFKA_DOWN: lambda signs: KAFKA in signs.down,

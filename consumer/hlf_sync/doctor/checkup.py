@@ -45,6 +45,7 @@ _ORDER = (
     source.HEARTBEAT,
     fleet.CIRCUIT,
     fleet.HALTS,
+    fleet.PAUSES,
     fleet.LEADER,
     fleet.LETTERS,
 )
@@ -136,6 +137,7 @@ async def _look(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
         source.HEARTBEAT: source.heartbeat,
         fleet.CIRCUIT: partial(fleet.circuit, organization=settings.organization),
         fleet.HALTS: fleet.halts,
+        fleet.PAUSES: fleet.pauses,
         fleet.LEADER: fleet.leader,
         fleet.LETTERS: fleet.letters,
     }

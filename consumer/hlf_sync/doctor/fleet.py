@@ -6,9 +6,10 @@ from hlf_sync.core.model import HaltReason
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, some, warn
 
-CIRCUIT, HALTS, LEADER, LETTERS = (
+CIRCUIT, HALTS, PAUSES, LEADER, LETTERS = (
     "fleet.circuit",
     "fleet.halts",
+    "fleet.pauses",
     "fleet.leader",
     "fleet.dead_letters",
 )
@@ -22,6 +23,13 @@ _HALTS = (
     "SELECT reason, extract(epoch FROM now() - since)::float8 AS for_s FROM hlf_sync.halt ORDER BY"
     " since"
 )
+_PAUSES = """
+SELECT count(*) FILTER (WHERE mentor_id IS NULL) AS is_all, count(mentor_id) AS mentors,
+       (SELECT paused_by || ': ' || reason FROM hlf_sync.pause WHERE mentor_id IS NULL) AS why,
+       coalesce(extract(epoch FROM now() - min(since) FILTER (WHERE mentor_id IS NULL)), 0)::float8 AS all_s,
+       coalesce(extract(epoch FROM now() - min(since) FILTER (WHERE mentor_id IS NOT NULL)), 0)::float8 AS oldest_s
+  FROM hlf_sync.pause
+"""
 # A bigint advisory lock as pg_locks shows it: the high half in classid, the low one in objid.
 _LEADER = """
 SELECT count(*) AS leaders FROM pg_locks
@@ -78,6 +86,19 @@ async def halts(connection: Connection) -> Finding:
     return fail(
         HALTS, text, "; ".join(_FIXES.get(row["reason"], "see docs/runbook.md") for row in found)
     )
+
+
+async def pauses(connection: Connection) -> Finding:
+    """What an operator holds back, and may have forgotten."""
+    row = await one(connection, _PAUSES)
+    singly = f"{counted(row['mentors'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
+    if row["is_all"]:
+        text = f"ALL deliveries for {row['all_s'] / 3600:.1f} h, by {row['why']}"
+        also = f"; singly {singly}" if row["mentors"] else ""
+        return warn(PAUSES, text + also, "`hlf-sync unpause --reason TEXT` once it is over")
+    if row["mentors"]:
+        return ok(PAUSES, f"{singly}: `hlf-sync history --kind pause` says why")
+    return ok(PAUSES, "none")
 
 
 async def leader(connection: Connection) -> Finding:

@@ -27,7 +27,8 @@ _MUCH_BYTES = 1 << 30
 
 # to_jsonb, because some columns came with later versions.
 _SLOT = """
-SELECT s.plugin, s.database = current_database() AS is_here, s.active, s.wal_status, to_jsonb(s)->>'invalidation_reason' AS invalidated,
+SELECT s.plugin, s.database, current_database() AS here, s.database = current_database() AS is_here, s.active,
+       s.wal_status, to_jsonb(s)->>'invalidation_reason' AS invalidated,
        pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint AS behind_bytes,
        pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint AS kept_bytes, s.safe_wal_size
   FROM pg_replication_slots s WHERE s.slot_name = %s
@@ -68,10 +69,18 @@ async def slot(connection: Connection, name: str) -> Finding:
 
 
 def _unusable(name: str, row: Mapping[str, Any]) -> Finding | None:
-    if row["plugin"] != "pgoutput" or not row["is_here"]:
+    if row["plugin"] == "pgoutput" and not row["is_here"]:
         return fail(
             SLOT,
-            f"{name} belongs to another database or plug-in",
+            f"{name} belongs to the database {row['database']}; HLF_SYNC_POSTGRES_DSN names"
+            f" {row['here']}",
+            f"name {row['database']} there; drop the slot only if nothing of {row['database']} is"
+            " to be streamed any more, then run 02_source.sql here",
+        )
+    if row["plugin"] != "pgoutput":
+        return fail(
+            SLOT,
+            f"{name} belongs to another plug-in ({row['plugin']})",
             "drop it if nobody needs it, then 02_source.sql",
         )
     if row["wal_status"] == "lost" or row["invalidated"]:

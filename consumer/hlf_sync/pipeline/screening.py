@@ -13,7 +13,8 @@ from functools import partial
 
 import structlog
 
-from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.at_rest import resting
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
 from hlf_sync.core.model import (
     Command,
@@ -286,8 +287,7 @@ class Screening:
         ledger = known.ledger
         if not known.has_ledger:
             return None
-        look_s = next_look_s(known.facts, now_s, self._policy.rules)
-        state = LedgerState.OUT_OF_SCOPE if decision.is_out_of_scope else LedgerState.IN_SYNC
+        state, look_s = resting(decision, known.facts, now_s, self._policy.rules)
         is_known = (
             ledger.state,
             ledger.reevaluate_at_s,

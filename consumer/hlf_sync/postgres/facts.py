@@ -27,6 +27,7 @@ from hlf_sync.core.visibility import Fate, Snapshot
 from hlf_sync.ports import Reading
 from hlf_sync.postgres.connections import NOT_READY, Pool, array, reaching
 
+# A letter that a person has closed is open no more, so that sweeps ask again.
 # Words as text: the view's columns may change their type (an enum, a domain) under a prepared
 # statement. LATERAL with LIMIT keeps the planner from hashing whole tables for a handful of mentors:
 # each row is a few index look-ups.
@@ -42,7 +43,10 @@ SELECT extract(epoch FROM hlf_sync.now())::float8, pg_current_snapshot()::text, 
        EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = wanted.id),
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        extract(epoch FROM l.lease_until)::float8, extract(epoch FROM l.doubt_until)::float8,
-       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code, l.dead_letter_id, l.trace_parent, l.refusal
+       extract(epoch FROM l.reevaluate_at)::float8, l.last_error_code,
+       CASE WHEN l.dead_letter_id IS NOT NULL
+             AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = l.dead_letter_id) THEN l.dead_letter_id END,
+       l.trace_parent, l.refusal
   FROM unnest(%s::uuid[]) AS wanted (id)
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true
@@ -64,7 +68,7 @@ _VIEW_OF_HEIR = _VIEW.replace("wanted.id", "o.mentor_id")
 _READ_WITHOUT_VIEW = _READ.replace(_VIEW, _NO_VIEW).replace(_VIEW_OF_HEIR, _NO_VIEW)
 # What the view can bring about for one mentor: a computation that fails, a function that raises, a
 # sub-select with two rows, a text that is none in the connection's encoding.
-_UNREADABLE = (DataError, ProgrammingError, InternalError, UnicodeError)
+NOT_COMPUTED = (DataError, ProgrammingError, InternalError, UnicodeError)
 _BLANK = Facts(None, None, is_unreadable=True)
 
 _NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
@@ -86,27 +90,7 @@ class FactsView:
         """
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                try:
-                    return await _read(connection, _READ, mentor_ids)
-                except NOT_READY:
-                    raise
-                except _UNREADABLE:
-                    return await self._part(connection, mentor_ids)
-
-    async def _part(
-        self, connection: AsyncConnection[TupleRow], mentor_ids: Sequence[MentorId]
-    ) -> Reading:
-        if len(mentor_ids) == 1:
-            reading = await _read(connection, _READ_WITHOUT_VIEW, mentor_ids)
-            return _without_facts(reading)
-        half = len(mentor_ids) // 2
-        readings: list[Reading] = []
-        for part in (mentor_ids[:half], mentor_ids[half:]):
-            try:
-                readings.append(await _read(connection, _READ, part))
-            except _UNREADABLE:
-                readings.append(await self._part(connection, part))
-        return _joined(*readings)
+                return await read_on(connection, mentor_ids)
 
     async def ping(self) -> None:
         """Raise `DependencyError` unless the view can be read: the database is there, and so are
@@ -130,13 +114,28 @@ class FactsView:
         return _FATES.get(row[0], Fate.UNKNOWN) if row else Fate.UNKNOWN
 
 
+async def read_on(connection: AsyncConnection[TupleRow], mentor_ids: Sequence[MentorId]) -> Reading:
+    """The same on a connection that commits by itself. At least one mentor."""
+    try:
+        return await _read(connection, _READ, mentor_ids)
+    except NOT_READY:
+        raise
+    except NOT_COMPUTED:
+        if len(mentor_ids) == 1:
+            return _without_facts(await _read(connection, _READ_WITHOUT_VIEW, mentor_ids))
+    half = len(mentor_ids) // 2
+    return _joined(
+        await read_on(connection, mentor_ids[:half]), await read_on(connection, mentor_ids[half:])
+    )
+
+
 def read_now(connection: Connection[Any], mentor_ids: Sequence[MentorId]) -> Reading:
     """The same for a command that has a connection of its own. At least one mentor."""
     try:
         return _read_now(connection, _READ, mentor_ids)
     except NOT_READY:
         raise
-    except _UNREADABLE:
+    except NOT_COMPUTED:
         if len(mentor_ids) == 1:
             return _without_facts(_read_now(connection, _READ_WITHOUT_VIEW, mentor_ids))
     half = len(mentor_ids) // 2

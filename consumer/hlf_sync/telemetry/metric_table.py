@@ -350,9 +350,9 @@ WRONG = Metric(
     "listing_wrong_mentors",
     _GAUGE,
     "mentors",
-    "mentors whose listing is, or may be, wrong: the ledger holds them as pending, in doubt or"
-    " dead-lettered and their facts still ask for a call, by what the listing should show (unknown:"
-    " facts outside the contract). Changes not looked at yet are in mentors_pending and the lag",
+    "mentors whose listing is, or may be, wrong: facts and ledger of all mentors are compared, by"
+    " what the listing should show (unknown: facts outside the contract). At most 10 s old, ten"
+    " minutes for a mentor whose rows were deleted. Held removals count",
     {"wanted": (*(v.value for v in Visibility), "unknown")},
     _LEADER,
 )
@@ -360,7 +360,8 @@ WRONG_OLDEST = Metric(
     "listing_wrong_oldest_seconds",
     _GAUGE,
     "seconds",
-    "how long the oldest of them has stood so; 0: none",
+    "how long the oldest of them has stood so, counted from the commit or the certificate's end that"
+    " made it wrong; 0: none",
     {"wanted": (*(v.value for v in Visibility), "unknown")},
     _LEADER,
 )

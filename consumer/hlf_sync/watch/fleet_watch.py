@@ -13,12 +13,12 @@ from typing import Any
 
 from psycopg import Error
 
-from hlf_sync.core.decide import Rules, due
-from hlf_sync.core.model import Command, MentorId, NoCall
+from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.source_watch import SourceSight
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
@@ -32,10 +32,6 @@ _SOURCE_EVERY_S = 3.0
 _LEDGER_EVERY_S = 10.0
 # One that hangs must not keep the other looks waiting.
 _REGISTRY_S = 3.0
-# Open mentors looked at one by one, oldest first, and how many in one statement; more than this is
-# an outage, not a question of whom.
-_MOST_OPEN = 1_000
-_AT_ONCE = 250
 
 # to_jsonb, because inactive_since is there from PostgreSQL 17 on only.
 _SLOT = """
@@ -54,16 +50,6 @@ _COUNTS = """
 SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NOT NULL),
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL),
        EXISTS (SELECT FROM hlf_sync.pause WHERE mentor_id IS NULL), (SELECT count(mentor_id) FROM hlf_sync.pause)
-"""
-_OPEN = """
-SELECT l.mentor_id::text, extract(epoch FROM now() - least(l.updated_at, f.since))::float8,
-       (SELECT extract(epoch FROM now() - a.started_at)::float8 FROM hlf_sync.delivery_attempt a
-         WHERE a.mentor_id = l.mentor_id AND a.outcome = 'applied' ORDER BY a.id DESC LIMIT 1)
-  FROM hlf_sync.mentor_ledger l
-  LEFT JOIN hlf_sync.contact_mapping m ON m.mentor_id = l.mentor_id AND m.contact_id <> l.contact_id AND l.applied = 'visible'
-  LEFT JOIN (SELECT mentor_id, min(attempted_at) AS since FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL GROUP BY 1) f
-    ON f.mentor_id = l.mentor_id
- WHERE l.state IN ('pending', 'in_doubt', 'dead_lettered') OR m.mentor_id IS NOT NULL ORDER BY l.updated_at LIMIT %s
 """
 
 
@@ -136,8 +122,7 @@ class FleetWatch:
     ) -> None:
         self._source = source
         self._pool = pool
-        self._facts = facts
-        self._rules = rules
+        self._listing = ListingWatch(pool, facts, rules)
         self._heartbeats = heartbeats
         self._replayed = replayed
         self._connector_status = connector_status
@@ -145,14 +130,14 @@ class FleetWatch:
         self._leads = leads
         self._now_ms = now_ms
         self.sight = Sight()
-        self._wrong_since_s: dict[tuple[MentorId, str], float] = {}
 
     async def run(self) -> None:
         """Look for ever."""
         ledger_at_s = float("-inf")
         while True:
             if not self._leads():
-                self.sight, self._wrong_since_s = Sight(), {}
+                self.sight = Sight()
+                self._listing.forget()
                 ledger_at_s = float("-inf")
             else:
                 now_s = asyncio.get_running_loop().time()
@@ -232,7 +217,6 @@ class FleetWatch:
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(_LEDGER)).fetchall()
                 counts = await (await connection.execute(_COUNTS)).fetchone()
-                still_open = await (await connection.execute(_OPEN, (_MOST_OPEN,))).fetchall()
         states, applied, leases = Counter[str](), Counter[str](), Counter[str]()
         for state, shown, count, held, expired in rows:
             states[state] += count
@@ -247,46 +231,21 @@ class FleetWatch:
             "superseded": superseded,
             "held_removals": held_removals,
             "paused": {"all": int(is_all_paused), "mentor": paused},
-            "wrong": await self._wrong(still_open),
+            "wrong": await self._wrong(),
         }
 
-    async def _wrong(self, still_open: list[tuple[Any, ...]]) -> Mapping[str, Wrong]:
-        """Decide on the open ones from their facts now, as a worker would, and count what the
-        listing should show of each.
-        """
+    async def _wrong(self) -> Mapping[str, Wrong]:
+        """How many of whom the listing should show what, and how old the oldest is."""
+        wrong = await self._listing.look()
+        if wrong is None:
+            return {}
+        now_s = self._listing.now_s
         found = dict.fromkeys(("hidden", "visible", "unknown"), Wrong())
-        now_s, since_s = asyncio.get_running_loop().time(), dict[tuple[MentorId, str], float]()
-        for start in range(0, len(still_open), _AT_ONCE):
-            ages = {
-                MentorId(mentor_id): (row_s, right_s)
-                for mentor_id, row_s, right_s in still_open[start : start + _AT_ONCE]
-            }
-            reading = await self._facts.read(list(ages))
-            for mentor_id, known in reading.mentors.items():
-                decision = due(known, known.ledger, reading.now_s, self._rules)
-                if isinstance(decision, NoCall):
-                    continue
-                wanted = (
-                    decision.operation.wanted.value if isinstance(decision, Command) else "unknown"
-                )
-                before, age_s = (
-                    found[wanted],
-                    _age_s(
-                        *ages[mentor_id],
-                        now_s - self._wrong_since_s.get((mentor_id, wanted), now_s),
-                    ),
-                )
-                since_s[mentor_id, wanted] = now_s - age_s
-                found[wanted] = Wrong(before.mentors + 1, max(before.oldest_s, age_s))
-        self._wrong_since_s = since_s
+        for one in wrong.values():
+            before = found[one.wanted]
+            oldest_s = max(before.oldest_s, now_s - one.since_s)
+            found[one.wanted] = Wrong(before.mentors + 1, oldest_s)
         return found
-
-
-def _age_s(row_s: float, right_s: float | None, seen_s: float) -> float:
-    """How long a mentor has stood wrong: each attempt makes its row young again, so what was seen
-    before counts, unless a call succeeded since.
-    """
-    return max(row_s, seen_s if right_s is None or right_s > seen_s else 0.0)
 
 
 # What a look that failed takes back.

@@ -7,7 +7,7 @@ server is status_server, the metrics are set by scrape.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -30,7 +30,8 @@ _log = structlog.get_logger()
 STUCK_S = 60.0
 _VERDICT_S = 2.0
 _NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
-_CONNECTOR_DOWN = frozenset({"failed", "paused", "stopped", "missing"})
+_CONNECTOR_DOWN = frozenset({"failed", "missing"})
+_CONNECTOR_PAUSED = frozenset({"paused", "stopped"})
 
 
 class Token(Protocol):
@@ -233,6 +234,7 @@ class Status:
             calling=calling,
             retrying=counts["waiting"],
             source=_source_signs(self.watch.sight),
+            is_paused=bool(self.watch.sight.paused.get("all")),
         )
 
     def _consumer(self) -> dict[str, Any]:
@@ -269,16 +271,18 @@ def _source_signs(sight: Sight) -> SourceSigns:
         age_s for age_s in (sight.beat_at_database_s, sight.beat_at_kafka_s) if age_s is not None
     ]
     return SourceSigns(
-        is_connector_down=(
-            None
-            if sight.connector is None
-            else any(state in _CONNECTOR_DOWN for state in sight.connector.values())
-        ),
+        is_connector_down=_is_any(sight.connector, _CONNECTOR_DOWN),
+        is_connector_paused=_is_any(sight.connector, _CONNECTOR_PAUSED),
         is_slot_lost=None if sight.slot is None else sight.slot.is_lost,
         heartbeat_age_s=max(beats, default=None),
         is_broken=None if sight.source.faults is None else bool(sight.source.faults),
         is_changed=sight.source.broken is not None,
     )
+
+
+def _is_any(states: Mapping[str, str] | None, wanted: frozenset[str]) -> bool | None:
+    """Whether connector or task is in one of these; None where that is not seen."""
+    return None if states is None else any(state in wanted for state in states.values())
 
 
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:

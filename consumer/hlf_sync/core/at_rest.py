@@ -1,0 +1,33 @@
+"""What the ledger must say of a mentor for whom nothing is called, and whether it says so already.
+
+Pure. The worker writes it down after a look; a sweep asks only for those of whom it is not so.
+"""
+
+from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.model import Facts, Known, LedgerState, NoCall
+
+
+def resting(
+    decision: NoCall, facts: Facts | None, now_s: float, rules: Rules
+) -> tuple[LedgerState, float | None]:
+    """State and next look (epoch seconds) of a mentor for whom nothing is called."""
+    state = LedgerState.OUT_OF_SCOPE if decision.is_out_of_scope else LedgerState.IN_SYNC
+    return state, next_look_s(facts, now_s, rules)
+
+
+def is_at_rest(known: Known, now_s: float, rules: Rules) -> bool:
+    """Whether a look would neither call nor write anything."""
+    ledger = known.ledger
+    decision = due(known, ledger, now_s, rules)
+    if not isinstance(decision, NoCall):
+        return False
+    if not known.has_ledger:
+        return True
+    written = (
+        ledger.state,
+        ledger.reevaluate_at_s,
+        ledger.attempt_count,
+        ledger.dead_letter_id,
+        ledger.lease_owner,
+    )
+    return written == (*resting(decision, known.facts, now_s, rules), 0, None, None)

@@ -1,0 +1,227 @@
+"""The leader's comparison of facts and ledger: whose listing is, or may be, wrong, and since when.
+
+Every look reads who has changed since the one before and judges these by core/decide. A full pass,
+page by page, comes first, each ten minutes, and soon after rows were deleted, for a row that is gone
+tells nothing of itself. Only PostgreSQL is asked, so it knows also while Kafka, the connector or
+Dynamics is away. Called by the fleet's watch; writes nothing but its own memory for the next leader.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from uuid import UUID
+
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import MentorId
+from hlf_sync.core.wrong_listing import Dates, Moment, WrongMentor, judge
+from hlf_sync.ports import FactsPort
+from hlf_sync.postgres import comparison
+from hlf_sync.postgres.connections import NOT_READY, Pool, reaching
+from hlf_sync.postgres.facts import NOT_COMPUTED
+
+_FULL_EVERY_S = 600.0
+# After rows were deleted, and where the database cannot tell who has changed.
+_FULL_SOON_S = 60.0
+# A pass that takes longer goes on with the next look: the other looks wait for this one.
+_LONGEST_S = 3.0
+_AT_ONCE = 250
+# A few tens of keys exist; statuses are free text.
+_MOST_CLOSED = 1_000
+# Who has stood wrong for less is on the ordinary way, and not worth a row.
+_WRITTEN_AFTER_S = 10.0
+_MOST_WRITTEN = 20_000
+
+Found = Mapping[MentorId, WrongMentor | None]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one leader knows. `next_id`: where the full pass goes on; None between two of them.
+    `closed`: keys that mean that nothing is wrong.
+    """
+
+    state: comparison.State | None = None
+    wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
+    written: dict[MentorId, WrongMentor] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    next_id: UUID | None = comparison.FIRST
+    full_at_s: float = float("-inf")
+    is_complete: bool = False
+    has_lost_rows: bool = False
+
+
+class ListingWatch:
+    """Looks when it is asked to, which is in the leader only."""
+
+    def __init__(self, pool: Pool, facts: FactsPort, rules: Rules) -> None:
+        self._pool = pool
+        self._facts = facts
+        self._rules = rules
+        self._memory = _Memory()
+
+    def forget(self) -> None:
+        """Another worker leads: what was seen is no longer what is."""
+        self._memory = _Memory()
+
+    @property
+    def now_s(self) -> float:
+        """PostgreSQL's clock at the last look, epoch seconds."""
+        return self._memory.state.now_s if self._memory.state is not None else 0.0
+
+    async def look(self) -> Mapping[MentorId, WrongMentor] | None:
+        """Who is wrong now; None until all were compared once. Raises `DependencyError`."""
+        memory, now_s = self._memory, asyncio.get_running_loop().time()
+        before, is_known = memory.state, memory.is_complete
+        state, changed = await self._news(before)
+        at = Moment(state.now_s, before.now_s if before is not None and is_known else None)
+        due_again = [
+            mentor_id
+            for mentor_id, one in memory.wrong.items()
+            if one.again_s is not None and one.again_s <= state.now_s
+        ]
+        news = dict.fromkeys([*changed, *due_again])
+        await self._judge(news, at, state, has_changed=True)
+        memory.state = state
+        self._plan(before, state, now_s)
+        await self._pass(at, state, now_s + _LONGEST_S)
+        await self._remember(state.now_s)
+        return memory.wrong if memory.is_complete else None
+
+    async def _news(
+        self, before: comparison.State | None
+    ) -> tuple[comparison.State, Sequence[MentorId]]:
+        """Where the database stands, and who has changed since the look before."""
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                state = await comparison.state(connection)
+                if before is None:
+                    self._memory.written = await comparison.remembered(connection)
+                    self._memory.wrong = dict(self._memory.written)
+                    return state, []
+                if not state.can_tell:
+                    return state, []
+                return state, await comparison.changed(connection, before.snapshot)
+
+    def _plan(self, before: comparison.State | None, state: comparison.State, now_s: float) -> None:
+        """Whether a full pass begins."""
+        memory = self._memory
+        memory.has_lost_rows |= before is not None and before.gone != state.gone
+        is_soon = memory.has_lost_rows or not state.can_tell
+        every_s = _FULL_SOON_S if is_soon else _FULL_EVERY_S
+        if memory.next_id is None and now_s - memory.full_at_s >= every_s:
+            memory.next_id, memory.has_lost_rows = comparison.FIRST, False
+
+    async def _pass(self, at: Moment, state: comparison.State, until_s: float) -> None:
+        """The full pass, as far as the time goes."""
+        memory, loop = self._memory, asyncio.get_running_loop()
+        while memory.next_id is not None and loop.time() < until_s:
+            found = await self._page(memory.next_id)
+            await self._judge(found.mentor_ids, at, state, keys=found.keys)
+            self._clear(memory.next_id, found)
+            memory.next_id = comparison.after(found.last)
+            if memory.next_id is None:
+                memory.full_at_s, memory.is_complete = loop.time(), True
+
+    async def _page(self, first: UUID) -> comparison.Page:
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                try:
+                    return await comparison.page(connection, first, self._memory.closed)
+                except NOT_READY:
+                    raise
+                except NOT_COMPUTED:
+                    return await comparison.ids(connection, first)
+
+    def _clear(self, first: UUID, found: comparison.Page) -> None:
+        """Who was in the page's range and did not come with it is right, or is no more."""
+        last = found.last or str(comparison.END)
+        for mentor_id in set(self._memory.wrong) - set(found.mentor_ids):
+            if str(first) <= mentor_id <= last:
+                del self._memory.wrong[mentor_id]
+
+    async def _judge(
+        self,
+        mentor_ids: Iterable[MentorId],
+        at: Moment,
+        state: comparison.State,
+        *,
+        keys: Sequence[str] = (),
+        has_changed: bool = False,
+    ) -> None:
+        """Judge these on their facts of now, and learn what their keys mean."""
+        wanted = list(mentor_ids)
+        for start in range(0, len(wanted), _AT_ONCE):
+            reading = await self._facts.read(wanted[start : start + _AT_ONCE])
+            at_read = at._replace(now_s=reading.now_s)
+            found = {
+                mentor_id: judge(known, Dates(), self._before(mentor_id), at_read, self._rules)
+                for mentor_id, known in reading.mentors.items()
+            }
+            self._learn(wanted[start : start + _AT_ONCE], keys[start : start + _AT_ONCE], found)
+            unsure = [
+                mentor_id
+                for mentor_id, one in found.items()
+                if one is not None and (has_changed or self._is_new(mentor_id, one))
+            ]
+            for mentor_id, dates in (await self._dates(unsure, state)).items():
+                known, before = reading.mentors[mentor_id], self._before(mentor_id)
+                found[mentor_id] = judge(known, dates, before, at_read, self._rules)
+            self._note(found)
+
+    def _before(self, mentor_id: MentorId) -> WrongMentor | None:
+        return self._memory.wrong.get(mentor_id)
+
+    def _is_new(self, mentor_id: MentorId, one: WrongMentor) -> bool:
+        before = self._before(mentor_id)
+        return before is None or before.wanted != one.wanted
+
+    def _learn(self, mentor_ids: Sequence[MentorId], keys: Sequence[str], found: Found) -> None:
+        """A key whose mentor is right stands for all that are."""
+        closed = self._memory.closed
+        for mentor_id, key in zip(mentor_ids, keys, strict=False):
+            is_right = found.get(mentor_id) is None
+            if is_right and key != comparison.FORMER and len(closed) < _MOST_CLOSED:
+                closed.add(key)
+
+    def _note(self, found: Found) -> None:
+        for mentor_id, one in found.items():
+            if one is None:
+                self._memory.wrong.pop(mentor_id, None)
+            else:
+                self._memory.wrong[mentor_id] = one
+
+    async def _dates(
+        self, mentor_ids: Sequence[MentorId], state: comparison.State
+    ) -> Mapping[MentorId, Dates]:
+        if not mentor_ids:
+            return {}
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                return await comparison.dates(connection, mentor_ids, can_tell=state.can_tell)
+
+    async def _remember(self, now_s: float) -> None:
+        """What the next leader goes on from."""
+        memory = self._memory
+        if not memory.is_complete:
+            return
+        lasting = {
+            mentor_id: WrongMentor(one.wanted, one.since_s)
+            for mentor_id, one in memory.wrong.items()
+            if now_s - one.since_s >= _WRITTEN_AFTER_S
+        }
+        new = {
+            mentor_id: one
+            for mentor_id, one in lasting.items()
+            if memory.written.get(mentor_id) != one
+        }
+        new = dict(islice(new.items(), _MOST_WRITTEN))
+        gone = list(islice(memory.written.keys() - memory.wrong.keys(), _MOST_WRITTEN))
+        if not new and not gone:
+            return
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await comparison.remember(connection, new, gone)
+        memory.written |= new
+        for mentor_id in gone:
+            del memory.written[mentor_id]
