@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hlf_sync.core.breaker import Circuit
+from hlf_sync.core.breaker import Circuit, State
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import (
     ContactId,
@@ -139,7 +139,8 @@ class Fleet:
     """What all workers share: the circuit and the halts, with PostgreSQL's clock when they were
     read. Of the halt `auth`: since when, and when the next probing request may be made (None where
     a token lifts it); `proved_at_s` is when Dynamics accepted such a request last, `accepted_at_s`
-    when a token lifted it last.
+    when a token lifted it last. `first_opened_s`: when the episode of the circuit began that has not
+    ended.
     """
 
     circuit: Circuit
@@ -149,6 +150,16 @@ class Fleet:
     auth_probe_after_s: float | None = None
     proved_at_s: float | None = None
     accepted_at_s: float | None = None
+    first_opened_s: float | None = None
+
+    @property
+    def open_since_s(self) -> float | None:
+        """Since when the circuit is not closed: its first opening, however many probes have failed
+        since. None while it is closed.
+        """
+        if self.circuit.state is State.CLOSED:
+            return None
+        return self.first_opened_s or self.circuit.opened_at_s
 
 
 class FleetPort(Protocol):

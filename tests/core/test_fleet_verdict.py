@@ -53,6 +53,7 @@ CASES = {
     ),
     Reason.NOTHING_COMMITTED: replace(FINE, is_stuck=True),
     Reason.CATCHING_UP: replace(FINE, has_caught_up=False, freshness_s=600, held_s=600),
+    Reason.WRONGLY_LISTED: replace(FINE, wrong_s=61),
     Reason.BEHIND_UNREAD: replace(FINE, freshness_s=90, held_s=20, calling=50),
     Reason.BEHIND_SCHEMA: replace(FINE, freshness_s=90, parked=1),
     Reason.BEHIND_DECIDING: replace(FINE, freshness_s=90, held_s=90, dirty=5, calling=4),

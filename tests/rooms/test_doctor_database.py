@@ -210,11 +210,6 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "fleet.halts",
             "dead_letter_limit for ",
         ),
-        (
-            "INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('kari', 'a move')",
-            "fleet.pauses",
-            "ALL deliveries for 0.0 h, by kari: a move",
-        ),
     ],
 )
 async def test_each_harm_is_found_and_named(
@@ -285,6 +280,39 @@ async def test_a_leader_is_seen_by_its_lock(patient: Patient) -> None:
     with psycopg.connect(patient.dsn, autocommit=True) as worker:
         worker.execute("SELECT pg_try_advisory_lock(hashtext('hlf_sync.leader'))")
         assert (await patient.found())["fleet.leader"].verdict is Verdict.OK
+
+
+async def test_a_pause_of_all_is_told_lest_it_be_forgotten(patient: Patient) -> None:
+    """Who, why and for how long; mentors who are paused one by one are told, and warn nobody."""
+    assert (await patient.found())["fleet.pauses"].text == "none"
+    patient.sql(
+        "INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (gen_random_uuid(),"
+        " 'kari', 'a call')"
+    )
+    found = (await patient.found())["fleet.pauses"]
+    assert (found.verdict, found.text[:8]) == (Verdict.OK, "1 mentor")
+    patient.sql("INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('kari', 'a move')")
+    found = (await patient.found())["fleet.pauses"]
+    assert found.verdict is Verdict.WARN
+    assert found.text.startswith("ALL deliveries for 0.0 h, by kari: a move; singly 1 mentor")
+    assert "hlf-sync unpause" in found.fix
+
+
+async def test_a_slot_of_another_database_is_no_reason_to_drop_it(
+    cluster: Cluster, patient: Patient
+) -> None:
+    """The DSN names the wrong database: that is what is to be mended."""
+    other = cluster.fresh()
+    patient.sql("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
+    with psycopg.connect(cluster.dsn(other), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_create_logical_replication_slot('hlf_mentor_cdc', 'pgoutput')"
+        )
+    found = (await patient.found())["source.slot"]
+    assert f"belongs to the database {other}; HLF_SYNC_POSTGRES_DSN names" in found.text
+    assert found.fix.startswith(f"name {other} there")
+    with psycopg.connect(cluster.dsn(other), autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
 
 
 async def test_before_the_first_set_up_it_says_where_to_begin(cluster: Cluster) -> None:

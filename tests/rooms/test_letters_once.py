@@ -60,6 +60,23 @@ async def test_a_refusal_is_tried_again_when_somebody_asks_or_a_row_changes(
     assert world.dynamics.shown == {mentor_id: False}
 
 
+async def test_a_letter_that_was_closed_keeps_no_sweep_from_asking_again(world: World) -> None:
+    """A person has put an end to it: it is open no more, in a sweep's eyes too."""
+    (mentor_id, other), bench = await _rejected(world, 2)
+    world.execute(
+        "INSERT INTO hlf_sync.closed_letter (letter_id, mentor_id, closed_by, reason) SELECT"
+        " dead_letter_id, mentor_id, 'kari', 'mended' FROM hlf_sync.mentor_ledger WHERE mentor_id"
+        " = %s",
+        mentor_id,
+    )
+    world.dynamics.script[mentor_id].clear()
+    for someone in (mentor_id, other):
+        bench.change(someone, "reconciliation")
+    await until(lambda: bench.is_done)
+    assert world.dynamics.shown == {mentor_id: False}
+    assert world.ledger(mentor_id) == ("hidden", "in_sync", 0)
+
+
 async def test_a_refusal_is_tried_again_for_another_contact_or_another_operation(
     world: World,
 ) -> None:

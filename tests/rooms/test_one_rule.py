@@ -19,6 +19,7 @@ from hlf_sync.postgres.facts import FactsView
 from hlf_sync.reconcile.difference import Kind, Patience, Remedy
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.watch.fleet_watch import FleetWatch
+from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.why.story import tell
 from psycopg.rows import dict_row
 
@@ -126,8 +127,8 @@ async def test_a_former_contact_that_is_still_shown_is_seen_by_everybody(town: T
 async def _wrong(town: Town) -> int:
     """How many the leader counts that the listing should not show."""
     watch = FleetWatch.__new__(FleetWatch)
-    watch._pool, watch._facts, watch._rules = town.pool, FactsView(town.pool), Rules()
-    watch._wrong_since_s = {}
+    watch._pool = town.pool
+    watch._listing = ListingWatch(town.pool, FactsView(town.pool), Rules())
     return (await watch._ledger())["wrong"]["hidden"].mentors
 
 

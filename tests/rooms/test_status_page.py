@@ -88,7 +88,8 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "1 h 6 min since the oldest change that Dynamics does not show",
         "0 records in 2 partitions; 12,345 in all",
         "half-open, server_error",
-        "40 shown and should not be (up to 1 h 6 min)",
+        "40 shown and should not be (up to 1 h 6 min); 40",
+        "of them held back",
         "40 removals",
         "ALL deliveries and 1 mentor (hlf-sync history",
         "task failed, slot extended, 2 KiB behind",
@@ -111,6 +112,20 @@ def test_a_leader_that_has_not_looked_yet_says_so() -> None:
         "dead letters  0 open",
         "source        not seen yet",
     ]
+
+
+def test_a_leader_that_is_cut_off_says_since_when_it_does_not_know() -> None:
+    found = {**FINE, "leader": True, "wrong": {}, "listing_age_s": 130.0, "group_lag": 1_200}
+    found["source"] = {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}}
+    found["circuit"] = {
+        "state": "open",
+        "last_error_code": "server_error",
+        "open_s": 409.0,
+        "next_probe_s": 21.4,
+    }
+    text = "\n".join(drawn(found, 120))
+    assert "not known since 2 min ago, 1,200 changes unread" in text
+    assert "open for 6 min, server_error, next probe in 21 s" in text
 
 
 def test_durations_are_for_people() -> None:

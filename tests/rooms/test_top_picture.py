@@ -13,7 +13,7 @@ from hlf_sync.core.fleet_verdict import MEANINGS, Reason
 from hlf_sync.telemetry.metric_table import TABLE, Kind
 from hlf_sync.top import paint as painting
 from hlf_sync.top.exposition import grown, parse, quantile
-from hlf_sync.top.headline import duration, headlines, wrongly_listed
+from hlf_sync.top.headline import circuit_words, duration, headlines, wrongly_listed
 from hlf_sync.top.journal import happened
 from hlf_sync.top.look import Look, Said
 from hlf_sync.top.paint import paint
@@ -222,6 +222,60 @@ def test_who_is_wrongly_listed_is_said_first() -> None:
         wrongly_listed(paint([waiting]))
         == "3 mentors waiting, a change from 83 s ago the oldest; shadow: nothing is delivered"
     )
+
+
+NOBODY_WRONG = {'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 0}
+
+
+def test_what_the_leader_cannot_compare_is_not_known_and_never_nobody() -> None:
+    """PostgreSQL is away: since when, and how many changes wait unread; at its start: not yet; and
+    a fleet of which only a follower answers does not know either.
+    """
+    away = look(
+        listing_age_s=130.0,
+        dependencies_down=["PostgreSQL"],
+        verdict="stalled",
+        samples={'hlf_sync_group_lag_records{topic="t"}': 42},
+    )
+    assert wrongly_listed(paint([away])) == "not known since 2 min ago; 42 changes unread"
+    assert wrongly_listed(paint([look(listing_age_s=None)])).startswith("not known yet")
+    assert wrongly_listed(paint([look(leader=False)])) == "not known: no worker that answers leads"
+    assert (
+        wrongly_listed(paint([look(listing_age_s=3.0, samples=NOBODY_WRONG)]))
+        == "nobody that we know of"
+    )
+
+
+@pytest.mark.parametrize("reason", ["connector_paused", "slot_lost", "registry_down"])
+def test_while_no_change_comes_through_it_says_so(reason: str) -> None:
+    meaning = MEANINGS[Reason(reason)]
+    verdict = f'hlf_sync_verdict{{reason="{reason}",stage="{meaning.stage}",verdict="stopped"}}'
+    lag = {'hlf_sync_group_lag_records{topic="t"}': 7}
+    cut = look(listing_age_s=3.0, verdict="stopped", samples={verdict: 1, **NOBODY_WRONG, **lag})
+    assert (
+        wrongly_listed(paint([cut]))
+        == "nobody by the database; no change comes through; 7 changes unread"
+    )
+
+
+def test_held_removals_are_wrongly_listed_and_said_as_held() -> None:
+    wrong = {
+        'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 60,
+        'hlf_sync_listing_wrong_oldest_seconds{wanted="hidden"}': 90,
+        "hlf_sync_held_removals": 56,
+    }
+    assert wrongly_listed(paint([look(listing_age_s=3.0, samples=wrong)])) == (
+        "perhaps 60 should be hidden (56 held back until somebody confirms), for up to 90 s"
+    )
+
+
+def test_an_open_circuit_says_since_when_until_when_and_what_comes_then() -> None:
+    said = look(circuit={**OPEN, "open_s": 409.0, "next_probe_s": 21.4}).said
+    assert said is not None
+    assert circuit_words(said.circuit, 360, 18.0) == (
+        "open for 6 min (server_error); next probe in 21 s; then 20 s for 360 mentors"
+    )
+    assert circuit_words(paint([look()]).circuit, 0, 18.0) == "closed"  # type: ignore[arg-type]
 
 
 def test_the_journal_tells_what_changed_worst_first() -> None:

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     NOTHING_COMMITTED = "nothing_committed"
     SOURCE_SILENT = "source_silent"
     CATCHING_UP = "catching_up"
+    WRONGLY_LISTED = "wrongly_listed"
     BEHIND_UNREAD = "behind_unread"
     BEHIND_SCHEMA = "behind_schema"
     BEHIND_DECIDING = "behind_deciding"
@@ -223,6 +224,12 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.CATCHING_UP: Meaning(
         Standing.LAGGING, Stage.CONSUME, "it has not caught up since its start"
     ),
+    Reason.WRONGLY_LISTED: Meaning(
+        Standing.LAGGING,
+        Stage.DELIVER,
+        "mentors have been listed wrongly for more than a minute",
+        "`hlf-sync pending` says whom, and what each waits for",
+    ),
     Reason.BEHIND_UNREAD: Meaning(
         Standing.LAGGING, Stage.CONSUME, "changes wait in Kafka for longer than a minute"
     ),
@@ -269,7 +276,8 @@ class Signs:
 
     Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded,
     `calling` wait for their call, `retrying` for their next attempt. `is_paused`: all deliveries, by
-    an operator; the leader sees it. `is_stuck`: see core/lag.
+    an operator; `wrong_s`: for how long the listing has been wrong somewhere; the leader sees both.
+    `is_stuck`: see core/lag.
     `unread_s`: how long neither this worker nor another member of the group has owned partitions.
     """
 
@@ -292,6 +300,7 @@ class Signs:
     retrying: int = 0
     source: SourceSigns = SourceSigns()
     is_paused: bool = False
+    wrong_s: float = 0.0
 
     @property
     def waits(self) -> bool:
@@ -355,4 +364,5 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.CATCHING_UP: lambda signs: (
         signs.unread_s > 0 if not signs.partitions else not signs.has_caught_up
     ),
+    Reason.WRONGLY_LISTED: lambda signs: signs.wrong_s > LATE_S,
 }

@@ -66,6 +66,15 @@ class Gate:
         return self._last
 
     @property
+    def next_probe_s(self) -> float | None:
+        """In how many seconds an open circuit lets a probe through; None while it is closed."""
+        fleet = self._last
+        if fleet is None or fleet.circuit.state is State.CLOSED:
+            return None
+        found = admit(fleet.circuit, self._policy, self.database_now_s)
+        return max(0.0, found.until_s - self.database_now_s) if isinstance(found, Wait) else 0.0
+
+    @property
     def database_now_s(self) -> float:
         """PostgreSQL's clock, carried on by our monotonic one since the last reading."""
         return (

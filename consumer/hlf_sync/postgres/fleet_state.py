@@ -24,7 +24,10 @@ SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM h
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
        extract(epoch FROM c.closed_at)::float8, c.suspects, extract(epoch FROM c.proved_at)::float8,
        extract(epoch FROM c.accepted_at)::float8,
-       h.since, h.probe_after, c.version
+       h.since, h.probe_after,
+       (SELECT extract(epoch FROM e.began_at)::float8 FROM hlf_sync.history e
+         WHERE e.kind = 'circuit' AND e.subject = o.organization AND e.ended_at IS NULL),
+       c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
   LEFT JOIN LATERAL (SELECT extract(epoch FROM since)::float8 AS since, extract(epoch FROM probe_after)::float8 AS probe_after
                        FROM hlf_sync.halt WHERE reason = 'auth') h ON true
@@ -185,12 +188,22 @@ class FleetTable:
             accepted_at_s,
             since_s,
             probe_after_s,
+            first_opened_s,
             version,
         ) = row
         circuit = Circuit(State(state), *rest) if state else Circuit()
         circuit = replace(circuit, suspects=tuple(suspects or ()))
         reasons = frozenset(map(HaltReason, halts))
-        fleet = Fleet(circuit, reasons, now_s, since_s, probe_after_s, proved_at_s, accepted_at_s)
+        fleet = Fleet(
+            circuit,
+            reasons,
+            now_s,
+            since_s,
+            probe_after_s,
+            proved_at_s,
+            accepted_at_s,
+            first_opened_s,
+        )
         return fleet, version or 0
 
     async def _write(

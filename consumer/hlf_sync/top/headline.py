@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
+from hlf_sync.top.look import SaidCircuit
 from hlf_sync.top.picture import AWAY, Picture, Wrong
 
 Level = Literal["good", "watch", "act"]
@@ -46,6 +47,7 @@ ALERTS: dict[Reason, str] = {
     Reason.THROTTLED: "HlfSyncThrottled",
     Reason.NOTHING_COMMITTED: "HlfSyncNothingMoves",
     Reason.SOURCE_SILENT: "HlfSyncSourceSilent",
+    Reason.WRONGLY_LISTED: "HlfSyncWronglyShown",
     Reason.BEHIND_UNREAD: "HlfSyncStale",
     Reason.BEHIND_SCHEMA: "HlfSyncStale",
     Reason.BEHIND_DECIDING: "HlfSyncStale",
@@ -104,11 +106,12 @@ def wrongly_listed(picture: Picture) -> str:
         return "not known: no worker answers"
     mentors = sum(member.mentors for member in picture.members)
     lag = picture.group_lag if picture.group_lag is not None else sum(picture.lag.values())
-    parts = (
-        [_by_ledger(picture.wrong)]
-        if picture.wrong is not None and picture.wrong.mentors and picture.wrong.oldest_s >= _TOLD_S
-        else []
-    )
+    has_leader = any(member.is_leader for member in picture.members)
+    if picture.wrong is None and (picture.does_tell_listing or not has_leader):
+        return "; ".join([_not_known(picture), *_unread(picture, lag)])
+    wrong = picture.wrong or Wrong({}, 0.0)
+    is_told = bool(wrong.mentors) and wrong.oldest_s >= _TOLD_S
+    parts = [_by_ledger(wrong, picture.held_removals)] if is_told else []
     if picture.freshness_s >= _TOLD_S:
         parts.append(
             f"{_some(mentors, 'mentor')} waiting, a change from {duration(picture.freshness_s)} ago"
@@ -120,7 +123,43 @@ def wrongly_listed(picture: Picture) -> str:
         parts.append(f"{_some(picture.letters.open, 'mentor')} with an open dead letter")
     if picture.delivery == "shadow":
         parts.append("shadow: nothing is delivered")
+    if not parts and (cut := _CUT_OFF & set(picture.reasons)):
+        parts.append("nobody by the database; no change comes through")
+        parts += _unread(picture, lag) if Reason.KAFKA_DOWN not in cut else []
     return "; ".join(parts) or "nobody that we know of"
+
+
+# While these hold, no change comes from the application to Dynamics.
+_CUT_OFF = frozenset(
+    {
+        Reason.CONNECTOR_FAILED,
+        Reason.CONNECTOR_PAUSED,
+        Reason.SLOT_LOST,
+        Reason.SOURCE_BROKEN,
+        Reason.SOURCE_SILENT,
+        Reason.KAFKA_DOWN,
+        Reason.CONSUMER_FAILED,
+        Reason.UNASSIGNED,
+        Reason.REGISTRY_DOWN,
+        Reason.POSTGRESQL_DOWN,
+    }
+)
+
+
+def _not_known(picture: Picture) -> str:
+    """The leader could not compare facts and ledger, or no leader answers."""
+    if not any(member.is_leader for member in picture.members):
+        return "not known: no worker that answers leads"
+    if picture.listing_age_s is None:
+        return "not known yet: the leader has not compared everybody"
+    return f"not known since {duration(picture.listing_age_s)} ago"
+
+
+def _unread(picture: Picture, lag: int) -> list[str]:
+    parts = [f"{_some(lag, 'change')} unread"] if lag else []
+    if picture.letters.open:
+        parts.append(f"{_some(picture.letters.open, 'mentor')} with an open dead letter")
+    return parts
 
 
 # Changes on their ordinary way are no news.
@@ -133,11 +172,30 @@ _WANTED = {
 }
 
 
-def _by_ledger(wrong: Wrong) -> str:
+def _by_ledger(wrong: Wrong, held: int) -> str:
     mentors = ", ".join(
         f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items()
     )
-    return f"perhaps {mentors}, for up to {duration(wrong.oldest_s)}"
+    is_held = f" ({held:,} held back until somebody confirms)" if held else ""
+    return f"perhaps {mentors}{is_held}, for up to {duration(wrong.oldest_s)}"
+
+
+def circuit_words(circuit: SaidCircuit, waiting: int, allowed: float | None) -> str:
+    """State, since when, after what, when it is tried again, and how long the backlog takes then."""
+    words = [circuit.state.replace("_", "-")]
+    if circuit.state == "closed":
+        failures = circuit.failure_count
+        return f"closed, {_some(failures, 'failure')} in a row" if failures else "closed"
+    if circuit.open_s is not None:
+        words.append(f"for {duration(circuit.open_s)}")
+    if circuit.last_error_code:
+        words.append(f"({circuit.last_error_code})")
+    text = " ".join(words)
+    if circuit.next_probe_s is not None:
+        text += f"; next probe {'now' if not circuit.next_probe_s else f'in {duration(circuit.next_probe_s)}'}"
+    if waiting and allowed:
+        text += f"; then {duration(waiting / allowed)} for {_some(waiting, 'mentor')}"
+    return text
 
 
 def paused(counts: Mapping[str, int]) -> str:

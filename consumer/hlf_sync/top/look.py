@@ -36,6 +36,8 @@ class SaidCircuit(_Said):
     opened_at: float | None = None
     failure_count: int = 0
     last_error_code: str | None = None
+    open_s: float | None = None
+    next_probe_s: float | None = None
 
 
 class SaidQueue(_Said):
@@ -60,6 +62,7 @@ class Said(_Said):
     leader: bool
     dead_letters_open: int
     dependencies_down: list[str] = []
+    listing_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,10 @@ def paint(
         queue=_queue(said),
         letters=_letters(leaders),
         wrong=_wrong(leaders),
+        listing_age_s=leaders[0].said.listing_age_s if leaders and leaders[0].said else None,
+        does_tell_listing=any(
+            "listing_age_s" in one.said.model_fields_set for one in leaders if one.said is not None
+        ),
         source=_source(leaders[0].page) if leaders else None,
         held_removals=int(leaders[0].page.total("hlf_sync_held_removals")) if leaders else 0,
         paused=(

@@ -101,7 +101,9 @@ _SILENT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The fleet now. `reasons` are all that is known, worst first. `calls` and `letter_kinds` are
+    """The fleet now. `reasons` are all that is known, worst first. `listing_age_s`: when the leader
+    compared facts and ledger last; None: never. `does_tell_listing`: the leader is of a version that
+    says it. `calls` and `letter_kinds` are
     counters since the workers started.
     """
 
@@ -118,6 +120,8 @@ class Picture:
     queue: SaidQueue
     letters: Letters
     wrong: Wrong | None = None
+    listing_age_s: float | None = None
+    does_tell_listing: bool = False
     source: Source | None = None
     held_removals: int = 0
     paused: Mapping[str, int] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from rich.text import Text
 from hlf_sync.top.headline import (
     Headline,
     Level,
+    circuit_words,
     duration,
     headlines,
     paused,
@@ -107,13 +108,13 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
     grid.add_column(overflow="fold")
     circuit, queue = picture.circuit, picture.queue
     if circuit is not None:
-        failures = f", {circuit.failure_count} failures in a row" if circuit.failure_count else ""
+        waiting = sum(picture.wrong.mentors.values()) if picture.wrong is not None else 0
+        allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
         grid.add_row(
             "circuit",
             Text.assemble(
-                (circuit.state.replace("_", "-"), style),
-                failures,
+                (circuit_words(circuit, waiting, allowed), style),
                 f"   delivery {picture.delivery}",
             ),
         )

@@ -78,7 +78,9 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen last; None: not seen. `seen_at_s` says when (monotonic), by kind of look."""
+    """What was seen last; None: not seen. `seen_at_s` says when (monotonic), by kind of look;
+    `last_seen_at_s` also of a look that has failed since.
+    """
 
     slot: Slot | None = None
     connector: Mapping[str, str] | None = None
@@ -95,6 +97,7 @@ class Sight:
     paused: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
+    last_seen_at_s: Mapping[str, float] = field(default_factory=dict)
     source: SourceSight = field(default_factory=SourceSight)
 
 
@@ -165,7 +168,8 @@ class FleetWatch:
             seen = {kind: at_s for kind, at_s in self.sight.seen_at_s.items() if kind != what}
         else:
             seen = {**self.sight.seen_at_s, what: asyncio.get_running_loop().time()}
-        self.sight = replace(self.sight, seen_at_s=seen, **found)
+        last = {**self.sight.last_seen_at_s, **seen}
+        self.sight = replace(self.sight, seen_at_s=seen, last_seen_at_s=last, **found)
 
     async def _database(self) -> Mapping[str, Any]:
         with reaching("PostgreSQL"):

@@ -89,7 +89,7 @@ class Scrape:
         self._metrics.show_one(table.CIRCUIT, [circuit.state if circuit else State.CLOSED])
         show(
             table.CIRCUIT_OPENED,
-            circuit.opened_at_s or 0.0 if circuit and circuit.state is not State.CLOSED else 0.0,
+            (fleet.open_since_s or 0.0) if fleet else 0.0,
         )
         show(table.CIRCUIT_FAILURES, circuit.failure_count if circuit else 0)
         self._metrics.show_one(table.HALTED, fleet.halts if fleet else ())

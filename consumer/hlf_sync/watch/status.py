@@ -170,7 +170,9 @@ class Status:
             "advice": meaning.advice,
             "circuit": {
                 "state": circuit.state.value if circuit else State.CLOSED.value,
-                "opened_at": circuit.opened_at_s if circuit else None,
+                "opened_at": fleet.open_since_s if fleet else None,
+                "open_s": _age_s(fleet.open_since_s if fleet else None, self._database_now_ms()),
+                "next_probe_s": self.stages.gate.next_probe_s,
                 "failure_count": circuit.failure_count if circuit else 0,
                 "last_error_code": circuit.last_error_code if circuit else None,
             },
@@ -191,6 +193,7 @@ class Status:
             "not_ready": self.missing(),
             "credential_days_left": self.credential_days_left(),
             "nightly": self.nights.content(),
+            "listing_age_s": self._listing_age_s(),
             **_as_leader(
                 self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
             ),
@@ -235,7 +238,18 @@ class Status:
             retrying=counts["waiting"],
             source=_source_signs(self.watch.sight),
             is_paused=bool(self.watch.sight.paused.get("all")),
+            wrong_s=self._wrong_s(),
         )
+
+    def _wrong_s(self) -> float:
+        """How long the listing has been wrong somewhere; in shadow it is meant to be."""
+        oldest = [wrong.oldest_s for wrong in self.watch.sight.wrong.values()]
+        return 0.0 if self.delivery == "shadow" else max(oldest, default=0.0)
+
+    def _listing_age_s(self) -> float | None:
+        """When facts and ledger were compared last; None at who does not lead, and before that."""
+        at_s = self.watch.sight.last_seen_at_s.get("ledger")
+        return None if at_s is None else round(asyncio.get_running_loop().time() - at_s, 1)
 
     def _consumer(self) -> dict[str, Any]:
         """Kafka's consumer: why it fails, and how often it was made anew."""
@@ -253,6 +267,10 @@ class Status:
         """
         gate = self.stages.gate
         return gate.database_now_s * 1000 if gate.fleet else self.now_ms()
+
+
+def _age_s(at_s: float | None, now_ms: float) -> float | None:
+    return None if at_s is None else round(max(0.0, now_ms / 1000 - at_s), 1)
 
 
 def queue_by_place(signs: Signs) -> dict[str, int]:

@@ -64,11 +64,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
                 " waiting"
             ),
         ),
-        (
-            "circuit",
-            circuit["state"].replace("_", "-")
-            + (f", {circuit['last_error_code']}" if circuit["last_error_code"] else ""),
-        ),
+        ("circuit", _circuit(circuit)),
         ("delivery", found["delivery"]),
     ]
     return (
@@ -95,7 +91,7 @@ def _lag(found: dict[str, Any]) -> str:
 def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     source = found["source"]
     rows: list[tuple[str, str | Text]] = [
-        ("listing", _wrong(found["wrong"])),
+        ("listing", _listing(found)),
         ("dead letters", f"{found['dead_letters_open']:,} open"),
     ]
     if found["held_removals"]:
@@ -113,6 +109,27 @@ def paused(found: dict[str, Any]) -> str:
     return " and ".join(parts) + " (hlf-sync history says by whom and why)" if parts else ""
 
 
+def _circuit(circuit: dict[str, Any]) -> str:
+    text = str(circuit["state"]).replace("_", "-")
+    if circuit.get("open_s") is not None:
+        text += f" for {duration(circuit['open_s'])}"
+    if circuit["last_error_code"]:
+        text += f", {circuit['last_error_code']}"
+    if (probe_s := circuit.get("next_probe_s")) is not None:
+        text += f", next probe in {duration(probe_s)}" if probe_s else ", next probe now"
+    return text
+
+
+def _listing(found: dict[str, Any]) -> str:
+    """Who is listed wrongly; not known is not the same as nobody."""
+    if not found["wrong"]:
+        age_s, unread = found.get("listing_age_s"), found["group_lag"]
+        since = "not seen yet" if age_s is None else f"not known since {duration(age_s)} ago"
+        return since + (f", {unread:,} changes unread" if unread else "")
+    held = found["held_removals"]
+    return _wrong(found["wrong"]) + (f"; {held:,} of them held back" if held else "")
+
+
 def _wrong(wrong: dict[str, Any]) -> str:
     words = {
         "hidden": "shown and should not be",
@@ -124,7 +141,7 @@ def _wrong(wrong: dict[str, Any]) -> str:
         for wanted, text in words.items()
         if wrong.get(wanted, {}).get("mentors")
     ]
-    return "; ".join(parts) or ("nobody stands wrong" if wrong else "not seen yet")
+    return "; ".join(parts) or "nobody by the database"
 
 
 def _source(source: dict[str, Any]) -> list[str]:
