@@ -263,21 +263,40 @@ def lift(connection: Connection, reason: HaltReason) -> bool:
         return connection.execute(statement, (reason.value,)).rowcount > 0
 
 
-def held_removals(connection: Connection, rules: Rules) -> list[MentorId]:
-    """The mentors whose removal waits for a word, and is still due by the facts as they are now: a
-    mistake may have been put right meanwhile.
+class Held(NamedTuple):
+    """A removal that waits for a word, and why it is due: a status, no_valid_certificate, gone,
+    other_organization, contact_replaced.
+    """
+
+    mentor_id: MentorId
+    cause: str
+
+
+def held_removals(connection: Connection, rules: Rules) -> list[Held]:
+    """Those that are still due by the facts as they are now: a mistake may have been put right
+    meanwhile.
     """
     rows = connection.execute(
         "SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL ORDER BY"
         " held_at, mentor_id"
     )
     held = [MentorId(row["mentor_id"]) for row in rows]
-    reading = read_now(connection, held) if held else None
-    return [
-        mentor_id
-        for mentor_id in held
-        if reading is not None and _is_due(reading.mentors[mentor_id], reading.now_s, rules)
-    ]
+    found: list[Held] = []
+    for start in range(0, len(held), _AT_ONCE):
+        reading = read_now(connection, held[start : start + _AT_ONCE])
+        for mentor_id, known in reading.mentors.items():
+            decision = due(known, known.ledger, reading.now_s, rules)
+            if isinstance(decision, Command) and decision.operation is Operation.REMOVE:
+                found.append(Held(mentor_id, decision.reason))
+    return found
+
+
+def listed(connection: Connection) -> int:
+    """How many mentors the ledger knows as shown."""
+    row = connection.execute(
+        "SELECT count(*) AS count FROM hlf_sync.mentor_ledger WHERE applied = 'visible'"
+    ).fetchone()
+    return int(row["count"]) if row else 0
 
 
 def is_removal_due(connection: Connection, mentor_id: MentorId, rules: Rules) -> bool:

@@ -63,6 +63,7 @@ class Delivered:
     dead_letter_id: str | None = None
     http_status: int | None = None
     duration_ms: int = 0
+    started_s: float | None = None
     correlation_id: str | None = None
     reason: str | None = None
     contact_id: ContactId | None = None

@@ -147,6 +147,21 @@ async def test_an_intent_is_written_before_the_call_and_survives_its_worker(benc
     )
 
 
+@pytest.mark.requirement("R31")
+async def test_an_answer_that_waited_to_be_recorded_keeps_the_time_of_its_call(
+    bench: Bench,
+) -> None:
+    """Its letter waited in a halt for ten minutes: `why` tells the call before the halt."""
+    someone = mentor()
+    claimed = await bench.claim(someone)
+    assert claimed is not None
+    result = delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED)
+    began_s = claimed.claimed_at_s - 600
+    await bench.ledger.record([replace(result, started_s=began_s)])
+    asked = "SELECT extract(epoch FROM started_at)::float8 FROM hlf_sync.delivery_attempt"
+    assert bench.execute(asked) == [(pytest.approx(began_s, abs=0.001),)]
+
+
 async def test_no_second_worker_takes_a_leased_mentor(bench: Bench) -> None:
     """A lease keeps everybody else away."""
     someone = mentor()

@@ -57,6 +57,13 @@ class Desk:
         code = ended.value.code
         return (code if isinstance(code, int) else 0), self.capture.readouterr().err
 
+    def told(self, *arguments: str) -> str:
+        """What a person sees of standard output."""
+        self.monkeypatch.setattr(sys, "argv", ["hlf-sync", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+        return self.capture.readouterr().out
+
     def once_it_waits(self, act: Callable[[], object]) -> None:
         """Do something when the command waits for the second time, as a worker would."""
         looks = iter(range(1_000))
@@ -116,6 +123,21 @@ def test_the_guard_does_not_end_the_waiting_for_who_is_not_to_be_removed(
     assert desk.run(
         command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait"
     ) == (0, "")
+
+
+@pytest.mark.requirement("R11")
+def test_held_removals_are_shown_by_cause_with_their_share_of_the_listing(desk: Desk) -> None:
+    """Whether it is a batch job or a broken view is seen by what they have in common."""
+    held = "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)"
+    paused = {someone(desk, PAUSED, LISTED, held) for _ in range(22)}
+    gone = someone(desk, LISTED, held)
+    someone(desk, LISTED)
+    said = desk.told("confirm-removals", "--reason", "x", "--yes")
+    assert said.startswith("23 removals wait, 96% of the 24 that are listed:\n  22 with the status")
+    assert "with the status paused" in said
+    assert f"  1 gone from the application\n    {gone}\n" in said
+    assert sum(mentor_id in said for mentor_id in paused) == 20
+    assert "… and 2 more (--all shows them)" in said
 
 
 def test_without_a_terminal_removals_are_confirmed_by_an_option_only(desk: Desk) -> None:

@@ -4,11 +4,21 @@ import time
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
-from hlf_sync.core.open_update import Cause
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.model import MentorId
+from hlf_sync.core.open_update import Cause, Conditions, OpenState, OpenUpdate
+from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.pending.open_mentors import OpenMentor
 from hlf_sync.pending.words import WORDS
+from hlf_sync.pending.worker_page import WorkerPage, render
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.watch.status_server import serve
 
+from tests.fakes.overseen import Overseen
+from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.command import Answer, command
 
@@ -214,3 +224,56 @@ def test_ten_thousand_open_mentors_are_told_of_in_about_a_second(desk: Desk) -> 
     answer = desk.run("--json").content
     assert len(answer["items"]) == 10_000
     assert time.process_time() - began_s < 1.0, "this process's part; PostgreSQL's is half of it"
+
+
+async def test_a_workers_page_for_people_lists_who_is_not_at_rest_and_runs_nothing(
+    desk: Desk,
+) -> None:
+    """At `/`; not read again within ten seconds, for it has no login; while PostgreSQL is away it
+    says so.
+    """
+    mentor_id = held(desk)
+    overseen = Overseen(TestBench(open_pool("", size=1), ScriptedDynamics(), Options()))
+    address = [desk.sync_dsn]
+    page = WorkerPage(
+        dsn=lambda: address[0],
+        rules=Rules(),
+        retry=RetryPolicy(),
+        cool_down_s=60,
+        is_shadow=False,
+    )
+    runner = await serve(overseen.status, overseen.scrape, "127.0.0.1", 0, page.body)
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+            answer = await client.get(url)
+            assert answer.status_code == 200
+            assert mentor_id in answer.text
+            assert "<h2>1 held</h2>" in answer.text
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+            other = held(desk)
+            assert other not in (await client.get(url)).text
+            page._made_at_s = float("-inf")
+            assert other in (await client.get(url)).text
+            page._made_at_s, address[0] = float("-inf"), "host=127.0.0.1 port=1"
+            answer = await client.get(url)
+            assert (answer.status_code, "PostgreSQL" in answer.text) == (503, True)
+            assert (await client.post(url)).status_code == 405
+    finally:
+        await runner.cleanup()
+
+
+def test_words_of_the_facts_are_no_markup() -> None:
+    """An error code is a word of ours; whatever it were, it is text."""
+    update = OpenUpdate(
+        should_be=None,
+        shown=None,
+        state=OpenState.PENDING,
+        cause=Cause.WAITING,
+        next_try_s=None,
+        since_s=None,
+    )
+    one = OpenMentor(MentorId("<b>"), None, update, "<script>", 0, None)
+    text = render(Conditions(now_s=0.0), [one])
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text

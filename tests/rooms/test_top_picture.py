@@ -133,6 +133,24 @@ def test_stages_are_those_of_the_last_looks_and_else_of_all_time() -> None:
     assert ever[0].p50_s == pytest.approx(0.05)
 
 
+def test_all_stages_of_the_table_are_of_one_time() -> None:
+    """What nobody waited for lately has no figure beside those of the last looks."""
+
+    def page(called: int, decided: int) -> dict[str, float]:
+        name = "hlf_sync_stage_seconds_bucket"
+        return {
+            f'{name}{{stage="{stage}",le="{bound}"}}': count
+            for stage, count in (("called", called), ("decided", decided))
+            for bound in ("60.0", "+Inf")
+        }
+
+    found = paint([look(at_s=102, samples=page(9, 5))], [look(samples=page(9, 2))]).stages
+    assert [(stage.name, stage.count, stage.p99_s is None) for stage in found] == [
+        ("→ decided", 3, False),
+        ("→ called", 0, True),
+    ]
+
+
 @pytest.mark.parametrize(
     "reason", [reason for reason in Reason if reason not in {Reason.CAUGHT_UP, Reason.STANDBY}]
 )

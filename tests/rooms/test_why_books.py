@@ -272,3 +272,19 @@ async def test_pauses_and_calls_of_break_glass_are_told_with_who_and_why(books: 
     assert (
         'ola@desk made the contact hidden beside the ledger: 204, applied: "all was down"' in text
     )
+
+
+async def test_a_contacts_id_tells_the_story_of_its_mentor(books: Books) -> None:
+    """Who looks at a contact in Dynamics has no other id at hand; also of a contact that the mentor
+    had before.
+    """
+    paused(books)
+    contact, former = "11111111-0000-4000-8000-000000000001", "11111111-0000-4000-8000-000000000002"
+    books.execute("DELETE FROM hlf_sync.contact_mapping")
+    books.execute("INSERT INTO hlf_sync.contact_mapping VALUES (%s, %s)", MENTOR, contact)
+    books.execute("UPDATE hlf_sync.mentor_ledger SET contact_id = %s", former)
+    for one in (contact, former, MENTOR):
+        found = await tell(
+            Settings.model_validate({}), books.pool, MentorId(one), None, lambda _done, _total: None
+        )
+        assert found.mentor_id == MENTOR

@@ -1,5 +1,6 @@
 """Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from hlf_sync.postgres.facts import read_now
 
 _out = Terminal(soft_wrap=True)
 _err = Terminal(stderr=True, soft_wrap=True)
+_A_SCREENFUL = 20
 
 
 def _says_something(reason: str) -> str:
@@ -152,25 +154,53 @@ def resume(
 def confirm_removals(
     reason: Reason,
     yes: Yes = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every mentor, not only twenty of each cause.")
+    ] = False,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Let through the removals that the mass change guard holds back: shows how many and whom,
-    asks, and confirms exactly those.
+    """Let through the removals that the mass change guard holds back: shows how many of the listing,
+    why and whom, asks, and confirms exactly those.
     """
     settings = settings_from(env_file)
     with operate.connected(settings) as connection:
         waiting = operate.held_removals(connection, Rules(organization=settings.organization))
+        listed = operate.listed(connection)
+        causes = Counter(one.cause for one in waiting)
         if not as_json:
-            _out.print(f"{len(waiting)} removals wait" + (":" if waiting else "."))
-            for mentor_id in waiting[:20]:
-                _out.print(f"  {mentor_id}")
-            if len(waiting) > 20:  # noqa: PLR2004 - a screenful
-                _out.print(f"  … and {len(waiting) - 20} more")
+            _show_held(waiting, causes, listed, show_all=show_all)
         if waiting and not yes:
             must_agree("Take them all off the public listing?")
-        operate.confirm_removals(connection, waiting, reason)
-    _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
+        mentor_ids = [one.mentor_id for one in waiting]
+        operate.confirm_removals(connection, mentor_ids, reason)
+    answer = {"confirmed": len(waiting), "mentor_ids": mentor_ids}
+    _say({**answer, **({"causes": dict(causes)} if as_json else {})}, as_json=as_json)
+
+
+_CAUSES = {
+    "no_valid_certificate": "without a valid certificate",
+    "gone": "gone from the application",
+    "other_organization": "of another organisation now",
+    "contact_replaced": "former contacts of a corrected mapping",
+}
+
+
+def _show_held(
+    waiting: list[operate.Held], causes: Counter[str], listed: int, *, show_all: bool
+) -> None:
+    """By cause, the most frequent first."""
+    share = f", {len(waiting) / listed:.0%} of the {listed:,} that are listed" if listed else ""
+    _out.print(
+        f"{len(waiting):,} removals wait{share if waiting else ''}" + (":" if waiting else ".")
+    )
+    for cause, count in causes.most_common():
+        _out.print(f"  {count:,} {_CAUSES.get(cause, f'with the status {plain(cause)}')}")
+        mentors = [one.mentor_id for one in waiting if one.cause == cause]
+        for mentor_id in mentors if show_all else mentors[:_A_SCREENFUL]:
+            _out.print(f"    {mentor_id}")
+        if len(mentors) > _A_SCREENFUL and not show_all:
+            _out.print(f"    … and {len(mentors) - _A_SCREENFUL:,} more (--all shows them)")
 
 
 def _await_rest(

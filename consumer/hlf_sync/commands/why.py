@@ -48,7 +48,9 @@ All = Annotated[bool, typer.Option("--all", help="Show every moment, not only th
 
 
 def why(
-    mentor: Annotated[str, typer.Argument(metavar="MENTOR", help="The mentor's UUID.")],
+    mentor: Annotated[
+        str, typer.Argument(metavar="MENTOR", help="The mentor's UUID, or its Dynamics contact's.")
+    ],
     days: Days = 30.0,
     records: Records = 2_000_000,
     no_changes: NoChanges = False,

@@ -118,6 +118,7 @@ class Call:
         if held.job.entry.first_attempt_ms is None:
             held.job.entry.first_attempt_ms = int(held.claimed.claimed_at_s * 1000)
         began_ns = self._tracer.now_ns() if self._tracer is not None else 0
+        started_s = self._gate.database_now_s if self._gate.fleet is not None else None
         try:
             result = await self._ask(held, held.deadline_s - loop.time())
         finally:
@@ -156,7 +157,8 @@ class Call:
             await self._gate.abandon(held.probe)
         letter_id = await self._write_letter(held, result, conclusion)
         self._log(held, result, conclusion)
-        self._recording.put(Result(held.job.entry, _delivered(held, result, conclusion, letter_id)))
+        delivered = _delivered(held, result, conclusion, letter_id, started_s)
+        self._recording.put(Result(held.job.entry, delivered))
 
     def is_suspect(self, job: Job) -> bool:
         """Whether Dynamics has refused us at this mentor's call: whoever was not refused is the
@@ -262,7 +264,11 @@ def _fields(held: Held, result: CallResult) -> dict[str, Any]:
 
 
 def _delivered(
-    held: Held, result: CallResult, conclusion: Conclusion, letter_id: str | None
+    held: Held,
+    result: CallResult,
+    conclusion: Conclusion,
+    letter_id: str | None,
+    started_s: float | None,
 ) -> Delivered:
     facts = held.known.facts
     return Delivered(
@@ -276,6 +282,7 @@ def _delivered(
         dead_letter_id=letter_id,
         http_status=result.http_status,
         duration_ms=result.duration_ms,
+        started_s=started_s,
         correlation_id=result.correlation_id,
         reason=held.job.command.reason,
         contact_id=held.contact_id,

@@ -192,6 +192,7 @@ class Ledger:
                 "reasons": array(d.reason for d in ordered),
                 "certifications": array(d.certification_id for d in ordered),
                 "contacts": array(d.contact_id for d in ordered),
+                "started_at": array(d.started_s for d in ordered),
             },
         )
         return {MentorId(row[0]) for row in await cursor.fetchall()}

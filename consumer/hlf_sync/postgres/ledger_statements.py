@@ -48,16 +48,18 @@ WITH w AS (
                        %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
                        %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
                        %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[], %(reasons)s::text[],
-                       %(certifications)s::uuid[], %(contacts)s::uuid[])
+                       %(certifications)s::uuid[], %(contacts)s::uuid[], %(started_at)s::float8[])
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
           reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
-          contact_id)
+          contact_id, started_at)
 ), known AS (
   SELECT l.mentor_id FROM hlf_sync.mentor_ledger l JOIN w USING (mentor_id) WHERE l.recorded_generation = w.generation
 ), attempted AS (
   INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
                                          outcome, error_code, http_status, correlation_id, reason, certification_id)
-  SELECT mentor_id, generation, attempt_number, operation, triggered_by, now() - make_interval(secs => duration_ms / 1000.0),
+  SELECT mentor_id, generation, attempt_number, operation, triggered_by,
+         -- An answer may wait long to be recorded: its letter does, while a halt holds.
+         least(coalesce(to_timestamp(started_at), now()), now() - make_interval(secs => duration_ms / 1000.0)),
          duration_ms, ending, error_code, http_status, correlation_id, reason, certification_id
     FROM w WHERE ending <> 'released' AND mentor_id NOT IN (SELECT mentor_id FROM known)
 ), recorded AS (

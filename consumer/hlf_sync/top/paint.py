@@ -253,41 +253,40 @@ def _rate(now: float, then: float, seconds: float) -> float:
 
 
 def _stages(looks: Sequence[Look], before: Sequence[Look]) -> list[Stage]:
+    """Over what was observed since the looks before, when anything was, else since the workers
+    started: one time for the whole table.
+    """
     earlier = {look.address: look.page for look in before}
+    ever = {title: _buckets(looks, *histogram, {}) for title, histogram in STAGES.items()}
+    lately = {title: _buckets(looks, *histogram, earlier) for title, histogram in STAGES.items()}
+    has_news = bool(earlier) and any(max(one.values(), default=0) for one in lately.values())
+    shown = lately if has_news else ever
     return [
-        _stage(title, name, labels, looks, earlier)
-        for title, (name, labels) in STAGES.items()
-        if any(look.page.buckets(name, **labels) for look in looks)
+        Stage(
+            title,
+            int(max(shown[title].values(), default=0)),
+            quantile(shown[title], 0.5),
+            quantile(shown[title], 0.99),
+        )
+        for title, found in ever.items()
+        if found
     ]
 
 
-def _stage(
-    title: str,
-    name: str,
-    labels: Mapping[str, str],
-    looks: Sequence[Look],
-    earlier: Mapping[str, Page],
-) -> Stage:
-    """Over what was observed since `earlier` when there is something, else since the workers
-    started.
-    """
-    ever: dict[float, float] = {}
-    lately: dict[float, float] = {}
+def _buckets(
+    looks: Sequence[Look], name: str, labels: Mapping[str, str], earlier: Mapping[str, Page]
+) -> dict[float, float]:
+    """The counts of all workers, less those of their earlier pages."""
+    total: dict[float, float] = {}
     for look in looks:
         now = look.page.buckets(name, **labels)
-        _add(ever, now)
-        _add(
-            lately,
-            (
-                grown(now, earlier[look.address].buckets(name, **labels))
-                if look.address in earlier
-                else {}
-            ),
-        )
-    shown = lately if max(lately.values(), default=0) else ever
-    return Stage(
-        title, int(max(shown.values(), default=0)), quantile(shown, 0.5), quantile(shown, 0.99)
-    )
+        known = earlier.get(look.address)
+        if known is not None:
+            now = grown(now, known.buckets(name, **labels))
+        elif earlier:
+            continue  # a worker that is seen for the first time: nothing of it is known to be new
+        _add(total, now)
+    return total
 
 
 def _add(total: dict[float, float], more: Mapping[float, float]) -> None:

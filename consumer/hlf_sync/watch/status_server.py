@@ -1,21 +1,38 @@
-"""The worker's HTTP endpoint: /metrics /livez /readyz /status. Loopback by default, read only, no
-authentication, nothing personal in it.
+"""The worker's HTTP endpoint: /metrics /livez /readyz /status, and / for people. Loopback by
+default, read only, no authentication, nothing personal in it.
 """
 
 import errno
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
-from hlf_sync.errors import SettingsError
+from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.watch.scrape import Scrape
 from hlf_sync.watch.status import Status
 
 _log = structlog.get_logger()
 
 
-async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.AppRunner:
-    """Start the endpoint; raises `SettingsError` when it cannot listen there."""
+# Nothing of the page may be run or fetched, whatever stands in it.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+async def serve(
+    status: Status,
+    scrape: Scrape,
+    host: str,
+    port: int,
+    people: Callable[[], Awaitable[str]] | None = None,
+) -> web.AppRunner:
+    """Start the endpoint; raises `SettingsError` when it cannot listen there. `people` makes the
+    page for people at `/`.
+    """
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(
@@ -40,7 +57,17 @@ async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.App
     async def show(_request: web.Request) -> web.Response:
         return web.json_response(status.snapshot())
 
+    async def pending(_request: web.Request) -> web.Response:
+        assert people is not None  # noqa: S101 - routed only then
+        try:
+            text = await people()
+        except DependencyError as error:
+            return web.Response(status=503, text=f"{error}\n", headers=_HEADERS)
+        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+
     application = web.Application(client_max_size=1024)
+    if people is not None:
+        application.router.add_get("/", pending)
     for path, answer in {
         "/metrics": metrics,
         "/livez": livez,

@@ -17,6 +17,15 @@ from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.telemetry.trace_parent import trace_id_of
 from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries
 
+# A contact's: mapped to it now, or called for last.
+_OF_CONTACT = """
+SELECT mentor_id::text FROM hlf_sync.contact_mapping WHERE contact_id = %(id)s
+ UNION ALL SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE contact_id = %(id)s LIMIT 1
+"""
+_IS_MENTOR = """
+SELECT EXISTS (SELECT FROM hlf_sync.mentor_facts WHERE mentor_id = %(id)s) OR EXISTS (SELECT FROM hlf_sync.mentor_ledger WHERE mentor_id = %(id)s)
+"""
+
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
 MOST = 500
 
@@ -64,6 +73,18 @@ class Books:
 
     ledger: dict[str, Any] | None
     moments: list[Moment]
+
+
+async def mentor_of(pool: Pool, some_id: MentorId) -> MentorId:
+    """The mentor whose Dynamics contact this is, unless it is a mentor's own id or nobody's."""
+    with reaching("PostgreSQL"):
+        async with pool.connection() as connection:
+            values = {"id": some_id}
+            row = await (await connection.execute(_IS_MENTOR, values)).fetchone()
+            if row is not None and row[0]:
+                return some_id
+            found = await (await connection.execute(_OF_CONTACT, values)).fetchone()
+    return MentorId(found[0]) if found else some_id
 
 
 async def read(pool: Pool, mentor_id: MentorId) -> Books:

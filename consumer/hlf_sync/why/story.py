@@ -79,9 +79,10 @@ class Story:
 async def tell(
     settings: Settings, pool: Pool, mentor_id: MentorId, window: Window | None, progress: Progress
 ) -> Story:
-    """Tell it; `window` is None where changes are not wanted."""
+    """Tell it; `window` is None where changes are not wanted. `mentor_id` may be a contact's id."""
     view = FactsView(pool)
     await view.ping()
+    mentor_id = await books.mentor_of(pool, mentor_id)
     around = await read_surroundings(pool, settings.organization)
     written = await books.read(pool, mentor_id)
     moments = [

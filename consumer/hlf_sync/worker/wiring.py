@@ -35,6 +35,7 @@ from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.offset_keeper import keep_offsets
 from hlf_sync.nightly.clockwork import Clockwork
+from hlf_sync.pending.worker_page import WorkerPage
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letters import Origin
@@ -175,7 +176,9 @@ class _Assembly:
         scrape = Scrape(
             status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None
         )
-        runner = await serve(status, scrape, settings.http_host, settings.http_port)
+        runner = await serve(
+            status, scrape, settings.http_host, settings.http_port, self._people().body
+        )
         self._stack.push_async_callback(runner.cleanup)
         _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
         services = {
@@ -189,6 +192,15 @@ class _Assembly:
             **self._services(stages, scheduler, dynamics, credentials, source),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
+
+    def _people(self) -> WorkerPage:
+        return WorkerPage(
+            dsn=partial(self._settings.secret, "postgres_dsn"),
+            rules=self._rules,
+            retry=policies.retry_policy(self._settings),
+            cool_down_s=self._settings.breaker_cool_down_s,
+            is_shadow=self._settings.delivery == "shadow",
+        )
 
     def _outside(self, schemas: SchemaCache, dynamics: DynamicsPort) -> Outside:
         settings = self._settings
