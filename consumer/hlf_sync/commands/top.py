@@ -12,13 +12,17 @@ from dataclasses import asdict
 from typing import Annotated, NoReturn
 
 import typer
+from psycopg import Error as PsycopgError
 from rich.console import RenderableType
 from rich.live import Live
 
+from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
-from hlf_sync.errors import DependencyError
+from hlf_sync.config.settings import Settings
+from hlf_sync.errors import DependencyError, HlfSyncError
+from hlf_sync.postgres.workers import look
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
 from hlf_sync.top.look import Look, Looker, addresses_of, looker
@@ -41,7 +45,7 @@ Workers = Annotated[
         metavar="ADDRESS",
         help=(
             "Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default:"
-            " HLF_SYNC_HTTP_HOST and _HTTP_PORT."
+            " all that have registered in PostgreSQL, else HLF_SYNC_HTTP_HOST and _HTTP_PORT."
         ),
     ),
 ]
@@ -74,15 +78,32 @@ def top(
 
     Reads each worker's `/status` and `/metrics`, changes nothing. Ctrl-C ends it.
 
-    All workers of a fleet:  `hlf-sync top --worker host-1:8080 --worker host-2:8080`
+    Finds all workers by itself, through PostgreSQL. Else: `hlf-sync top --worker host-1:8080
+    --worker host-2:8080`
     """
-    addresses = addresses_of(workers or [], settings_from(env_file))
+    settings = settings_from(env_file)
+    addresses = (registered(settings) if not workers else []) or addresses_of(
+        workers or [], settings
+    )
     with looker() as eyes:
         watch = _Watch(eyes, addresses)
         if once or as_json or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:
             _live(watch, every)
+
+
+def registered(settings: Settings) -> list[str]:
+    """Where the workers listen that wrote of themselves within an hour; none where PostgreSQL cannot
+    be asked: then the settings must do.
+    """
+    if settings.postgres_dsn is None:
+        return []
+    try:
+        with operate.connected(settings) as connection:
+            return list(dict.fromkeys(one.address for one in look(connection)))
+    except (HlfSyncError, PsycopgError):
+        return []
 
 
 class _Watch:

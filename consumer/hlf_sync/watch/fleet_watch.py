@@ -7,7 +7,7 @@ absent, never the last value as if it were new.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,9 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
+from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.workers import KnownWorker
 from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.source_watch import SourceSight
 
@@ -96,6 +98,7 @@ class Sight:
     held_removals: int = 0
     paused: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
+    workers: Sequence[KnownWorker] = ()
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
     last_seen_at_s: Mapping[str, float] = field(default_factory=dict)
     source: SourceSight = field(default_factory=SourceSight)
@@ -221,6 +224,7 @@ class FleetWatch:
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(_LEDGER)).fetchall()
                 counts = await (await connection.execute(_COUNTS)).fetchone()
+                known = await workers.read(connection)
         states, applied, leases = Counter[str](), Counter[str](), Counter[str]()
         for state, shown, count, held, expired in rows:
             states[state] += count
@@ -235,6 +239,7 @@ class FleetWatch:
             "superseded": superseded,
             "held_removals": held_removals,
             "paused": {"all": int(is_all_paused), "mentor": paused},
+            "workers": known,
             "wrong": await self._wrong(),
         }
 
@@ -262,7 +267,14 @@ _UNSEEN: Mapping[str, Mapping[str, Any]] = {
     },
     "replay": {"replay_lag": None},
     "registry": {"is_registry_up": False},
-    "ledger": {"states": None, "applied": {}, "leases": {}, "paused": {}, "wrong": {}},
+    "ledger": {
+        "states": None,
+        "applied": {},
+        "leases": {},
+        "paused": {},
+        "wrong": {},
+        "workers": (),
+    },
 }
 
 

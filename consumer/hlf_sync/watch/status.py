@@ -306,7 +306,7 @@ def _is_any(states: Mapping[str, str] | None, wanted: frozenset[str]) -> bool | 
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
     """What only the leader says; null at the others."""
     if not is_leader:
-        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused"))
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused", "workers"))
     slot = sight.slot
     return {
         "group_lag": group_lag,
@@ -333,6 +333,17 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
             for wanted, wrong in sight.wrong.items()
         },
         "held_removals": sight.held_removals,
+        "workers": [
+            {
+                "name": one.name,
+                "address": one.address,
+                "version": one.version,
+                "partitions": list(one.partitions),
+                "since": one.since_s,
+                "silent_s": round(one.silent_s, 1),
+            }
+            for one in sight.workers
+        ],
         "paused": {
             "all": bool(sight.paused.get("all")),
             "mentors": sight.paused.get("mentor", 0),

@@ -94,6 +94,8 @@ def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("listing", _listing(found)),
         ("dead letters", f"{found['dead_letters_open']:,} open"),
     ]
+    if known := found.get("workers"):
+        rows.append(("workers", _workers(known)))
     if found["held_removals"]:
         rows.append(("held back", f"{found['held_removals']:,} removals"))
     if words := paused(found.get("paused") or {}):
@@ -107,6 +109,27 @@ def paused(found: dict[str, Any]) -> str:
     parts = ["ALL deliveries"] if found.get("all") else []
     parts += [f"{mentors:,} mentor{'' if mentors == 1 else 's'}"] if mentors else []
     return " and ".join(parts) + " (hlf-sync history says by whom and why)" if parts else ""
+
+
+# A worker says every five seconds that it is there.
+_AWAY_S = 15.0
+
+
+def _workers(known: list[dict[str, Any]]) -> str:
+    """How many there are, and who of them is away, frozen or of another version than the newest."""
+    newest = max(known, key=lambda one: one["since"])["version"]
+    away = [
+        f"{one['name']} has not been heard of for {duration(one['silent_s'])}"
+        for one in known
+        if one["silent_s"] > _AWAY_S
+    ]
+    other = [
+        f"{one['name']} is of version {one['version']}"
+        for one in known
+        if one["silent_s"] <= _AWAY_S and one["version"] != newest
+    ]
+    here = len(known) - len(away)
+    return "; ".join([f"{here} at work", *away, *other])
 
 
 def _circuit(circuit: dict[str, Any]) -> str:

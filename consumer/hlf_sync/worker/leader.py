@@ -38,6 +38,7 @@ _PRUNE = (
     "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
     "DELETE FROM hlf_sync.history WHERE ended_at < now() - interval '1 year'",
+    "DELETE FROM hlf_sync.worker WHERE seen_at < now() - interval '1 day'",
 )
 
 # What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not

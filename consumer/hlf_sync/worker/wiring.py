@@ -66,6 +66,7 @@ from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.registration import Registration
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
 from hlf_sync.worker.source_proof import prove_source
@@ -181,6 +182,14 @@ class _Assembly:
         )
         self._stack.push_async_callback(runner.cleanup)
         _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
+        registration = Registration(
+            self._pool,
+            self._worker_name,
+            settings.http_host,
+            runner.addresses[0][1],
+            lambda: stages.assignment.partitions,
+        )
+        self._stack.push_async_callback(registration.leave)
         services = {
             "scheduler": scheduler.run,
             "monitor": monitor.run,
@@ -189,6 +198,7 @@ class _Assembly:
             "source": source_watch.run,
             "verdict": status.watch_verdict,
             "nights": nights.run,
+            "registration": registration.run,
             **self._services(stages, scheduler, dynamics, credentials, source),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)

@@ -1,0 +1,72 @@
+"""Workers say that they are there, and `top` finds them without being told where."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from hlf_sync.commands.top import registered
+from hlf_sync.config.settings import Settings
+from hlf_sync.postgres import workers
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.worker.registration import Registration
+
+from tests.fixtures.cluster import Cluster
+
+pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R60")]
+
+
+@pytest.fixture
+async def pool(cluster: Cluster, database: str) -> AsyncIterator[Pool]:
+    pool = open_pool(cluster.dsn(database, "hlf_sync"), size=2)
+    await pool.open()
+    yield pool
+    await pool.close()
+
+
+async def read(pool: Pool) -> list[workers.KnownWorker]:
+    async with pool.connection() as connection:
+        return await workers.read(connection)
+
+
+async def test_a_worker_writes_where_it_is_and_what_it_owns_until_it_ends(pool: Pool) -> None:
+    owned = [0, 3]
+    one = Registration(pool, "host-1", "127.0.0.1", 8081, lambda: owned)
+    task = asyncio.create_task(one.run())
+    try:
+        async with asyncio.timeout(30):
+            while not (found := await read(pool)):
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+    assert [(found[0].name, found[0].address, list(found[0].partitions))] == [
+        ("host-1", "http://127.0.0.1:8081", [0, 3])
+    ]
+    await one.leave()
+    assert await read(pool) == []
+
+
+async def test_top_finds_all_that_have_registered_and_forgets_who_is_long_gone(
+    pool: Pool, cluster: Cluster, database: str
+) -> None:
+    """Another process asks with its settings alone; without PostgreSQL it finds nobody, and says no
+    word of it.
+    """
+    for number in (1, 2):
+        await workers.write(pool, f"host-{number}", f"http://host-{number}:8080", "1.0", [number])
+    dsn = cluster.dsn(database, "hlf_sync")
+    settings = Settings.model_validate({"postgres_dsn": dsn})
+    assert registered(settings) == ["http://host-1:8080", "http://host-2:8080"]
+    with psycopg.connect(cluster.dsn(database), autocommit=True) as admin:
+        admin.execute(
+            "UPDATE hlf_sync.worker SET seen_at = now() - interval '2 hours' WHERE name = 'host-1'"
+        )
+    assert registered(settings) == ["http://host-2:8080"]
+    nowhere = Settings.model_validate({"postgres_dsn": "host=127.0.0.1 port=1"})
+    assert registered(nowhere) == registered(Settings.model_validate({})) == []
+
+
+def test_a_worker_that_listens_everywhere_is_found_by_its_hosts_name() -> None:
+    everywhere = Registration(open_pool("", size=1), "w", "0.0.0.0", 1, list)  # noqa: S104
+    assert "0.0.0.0" not in everywhere.address  # noqa: S104
+    assert Registration(open_pool("", size=1), "w", "::1", 1, list).address == "http://[::1]:1"
