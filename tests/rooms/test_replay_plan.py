@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import SettingsError
+from hlf_sync.kafka.letter_log import Extent
 from hlf_sync.replay import plan_file
 from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict
-from hlf_sync.replay.letter_log import Extent
 from hlf_sync.replay.letter_page import moment
 from hlf_sync.replay.plan_file import Plan, PlanError, PlannedLetter
 from hlf_sync.replay.plan_page import PlanPage

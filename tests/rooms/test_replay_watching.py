@@ -13,12 +13,12 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError, SettingsError
+from hlf_sync.kafka.letter_log import Extent, Layout
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
 from hlf_sync.replay.judgement import Letter
-from hlf_sync.replay.letter_log import Extent, Layout
 from hlf_sync.replay.planning import Filters, make_plan
 from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.session import close

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 
 from hlf_sync.break_glass.file import write_private
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, next_look_s, should_be
 from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import SettingsError
 from hlf_sync.ports import Known
+from hlf_sync.postgres.one_connection import reading_connection
 from hlf_sync.postgres.population import read_everybody
 
 FORMAT = "hlf-sync-roster"
@@ -107,13 +107,8 @@ def export_roster(settings: Settings, path: Path) -> Roster:
     cannot be written.
     """
     settings.require("postgres_dsn")
-    try:
-        with psycopg.connect(
-            settings.secret("postgres_dsn"), connect_timeout=5, application_name="hlf-sync-roster"
-        ) as connection:
-            now_s, everybody = read_everybody(connection)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
+    with reading_connection(settings.secret("postgres_dsn"), "hlf-sync-roster") as connection:
+        now_s, everybody = read_everybody(connection)
     roster = _roster(settings, now_s, everybody)
     lines = ",\n".join(orjson.dumps(row).decode() for row in roster.body()["entries"])
     head = orjson.dumps({**roster.body(), "entries": [], "sha256": _sha256(roster.body())}).decode()

@@ -30,8 +30,9 @@ from pydantic_core import ErrorDetails
 from hlf_sync.config.env_file import VARIABLE as ENV_FILE
 from hlf_sync.config.env_file import read_env_file
 from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
-from hlf_sync.config.secret_file import SecretFile, is_dsn, remark, without_edges
+from hlf_sync.config.secret_file import SecretFile, remark, without_edges
 from hlf_sync.errors import SettingsError
+from hlf_sync.postgres.dsn import is_dsn
 
 PREFIX = "HLF_SYNC_"
 
@@ -324,7 +325,7 @@ class Settings(BaseModel):
     @classmethod
     def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_dsn(value.get_secret_value()):
-            message = "is no connection string"
+            message = "is not a connection string"
             raise ValueError(message)
         return value
 

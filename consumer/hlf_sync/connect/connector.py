@@ -16,12 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
+from hlf_sync.http.asking import Auth, Transport
 from hlf_sync.packaged import fill, packaged
 from hlf_sync.waiting import Say, until_reachable
 
@@ -196,9 +195,9 @@ def apply_connector(
     deadline_s: float = 60,
     settle_s: float = _SETTLE_S,
     say: Say = print,
-    auth: httpx.Auth | tuple[str, str] | None = None,
+    auth: Auth = None,
     tls: ssl.SSLContext | None = None,
-    transport: httpx.BaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> Report:
     """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and
     once for the connector to run.
@@ -243,9 +242,9 @@ def revive(
     url: str,
     name: str,
     *,
-    auth: httpx.Auth | tuple[str, str] | None = None,
+    auth: Auth = None,
     tls: ssl.SSLContext | None = None,
-    transport: httpx.BaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> Standing:
     """Restart what failed for a cause that passes by itself (the registry was away, say); the
     standing before.

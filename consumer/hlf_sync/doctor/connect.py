@@ -5,8 +5,6 @@ connectors/hlf-mentor-cdc.json says?
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from psycopg import Error
-
 from hlf_sync import clients
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
@@ -26,6 +24,7 @@ from hlf_sync.doctor.database import connected, rows
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.postgres.connections import DatabaseError
 
 REACH, RUNS, CONFIG, POSITION = (
     "connect",
@@ -142,7 +141,7 @@ async def _log_end(settings: Settings) -> int | None:
     try:
         async with connected(settings.postgres_dsn.get_secret_value()) as connection:
             found = await rows(connection, _LOG_END)
-    except (DependencyError, SettingsError, Error):  # its own checks say it
+    except (DependencyError, SettingsError, DatabaseError):  # its own checks say it
         return None
     return int(found[0]["position"]) if found else None
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from typing import cast
 from uuid import uuid4
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
 from hlf_sync.core.mass_removal import takes_off_listing
 from hlf_sync.core.model import Command, MentorId, Operation, Trigger
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed
 from hlf_sync.errors import DependencyError
 from hlf_sync.ports import Delivered, Known
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import Connection, Pool, reaching
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
 # The gate waits for PostgreSQL for ever, as a worker must; whoever called us wants to know.
@@ -107,11 +104,11 @@ class DirectLedger:
 class _One:
     """One connection in a pool's place, so that what the ledger writes joins our transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """Give the connection."""
         yield self._connection
 

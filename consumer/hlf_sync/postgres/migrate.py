@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import reaching
+from hlf_sync.postgres.dsn import is_dsn
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
@@ -143,13 +143,11 @@ def _compare(migration: Migration, name: str, digest: str) -> None:
 
 
 def _connect(dsn: str) -> Connection[TupleRow]:
-    try:
-        conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
+    if not is_dsn(dsn):
         raise MigrationError(
-            "HLF_SYNC_POSTGRES_DSN is no connection string (example:"
+            "HLF_SYNC_POSTGRES_DSN is not a connection string (example:"
             " postgresql://hlf_sync@db.example.org/mentors?sslmode=verify-full)"
-        ) from None  # libpq's text would quote it, password and all
+        )
     try:
         return psycopg.connect(
             dsn,

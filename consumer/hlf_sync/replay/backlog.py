@@ -9,8 +9,8 @@ killed replay leaves nothing behind: the next one finds the same.
 from collections import Counter
 from dataclasses import dataclass
 
+from hlf_sync.kafka.letter_log import Extent, Layout
 from hlf_sync.replay.judgement import Letter, resolved_up_to
-from hlf_sync.replay.letter_log import Extent, Layout
 from hlf_sync.replay.planning import start_of
 from hlf_sync.replay.standings import Judged
 from hlf_sync.replay.workplace import Workplace

@@ -12,9 +12,9 @@ from hlf_sync.core.dead_letter import DeadLetter, record_letter_id
 from hlf_sync.core.model import Record
 from hlf_sync.decode.dead_letter_codec import decode, schema_id_of
 from hlf_sync.errors import DecodeError, DependencyError
+from hlf_sync.kafka.letter_log import Extent, LetterLog
 from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.replay.judgement import UNREADABLE, Letter, letter_of
-from hlf_sync.replay.letter_log import Extent, LetterLog
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOBODY = "00000000-0000-0000-0000-000000000000"

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hlf_sync.web.counting import Numbers
+from hlf_sync.telemetry.web_metrics import Numbers
 from hlf_sync.web.problems import ProblemError, problem
 
 # No inline script, nothing from anybody else, in nobody's frame, kept by nobody.

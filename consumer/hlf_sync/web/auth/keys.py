@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import httpx
 import jwt
 import orjson
 import structlog
 
 from hlf_sync.errors import SettingsError
+from hlf_sync.http.asking import AsyncAsker, Limits, NoAnswerError
 
 _log = structlog.get_logger()
 
@@ -94,11 +94,12 @@ class SharedSecret:
 class KeySet:
     """The keys of a JWKS address or file."""
 
-    def __init__(self, source: str, *, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
         self._path = _path(source)
-        self._client = client or httpx.AsyncClient(
-            timeout=_PATIENCE_S, trust_env=False, follow_redirects=False
+        self._asker = AsyncAsker(
+            Limits(timeout_s=_PATIENCE_S, within_s=2 * _PATIENCE_S, max_bytes=_MOST_BYTES),
+            accept="*/*",
         )
         self._keys: dict[str | None, Key] | None = None
         self._asked_at_s = float("-inf")
@@ -120,7 +121,7 @@ class KeySet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._asker.aclose()
 
     async def find(self, kid: str | None) -> Key | None:
         """The key of this `kid`; None when the issuer has none. Raises `NoKeysError`."""
@@ -148,7 +149,10 @@ class KeySet:
         self._asked_at_s = asyncio.get_running_loop().time()
         try:
             found = parse(await self._read())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
+        except NoAnswerError as error:
+            _log.warning("web_keys_unreadable", reason=error.reason)
+            return
+        except (OSError, ValueError, TypeError) as error:
             _log.warning("web_keys_unreadable", reason=type(error).__name__)
             return
         self._keys = found
@@ -157,15 +161,10 @@ class KeySet:
     async def _read(self) -> bytes:
         if self._path is not None:
             return await asyncio.to_thread(self._path.read_bytes)
-        async with self._client.stream("GET", self._source) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError("status")
-            content = b""
-            async for part in answer.aiter_bytes():
-                content += part
-                if len(content) > _MOST_BYTES:
-                    raise ValueError("size")
-            return content
+        answer = await self._asker.ask("GET", self._source)
+        if not answer.is_ok:
+            raise ValueError("status")
+        return answer.body
 
 
 def parse(content: bytes) -> dict[str | None, Key]:

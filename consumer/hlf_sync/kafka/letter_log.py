@@ -1,5 +1,5 @@
 """The dead-letter topic as the replay reads it: raw records between positions, and the offsets of
-the group `hlf-sync-replay`. Owns Kafka here.
+the group `hlf-sync-replay`.
 
 The group is a name for offsets only: nobody joins it, partitions are assigned by hand, and that one
 replay runs at a time is PostgreSQL's advisory lock to see to. Knows nothing of letters; called by
@@ -23,7 +23,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.core.model import Record
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.faults import fault_of, making_a_client
 
 GROUP = "hlf-sync-replay"
 _WHAT = "Kafka"
@@ -58,12 +59,8 @@ class LetterLog:
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._config = {**config, "error_cb": lambda _error: None, "logger": _Silent()}
         self.topic = topic
-        try:
+        with making_a_client():
             self._consumer = Consumer(_reading(self._config))
-        except KafkaException as error:
-            raise SettingsError(
-                f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_name(error)})"
-            ) from error
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -220,8 +217,8 @@ def _reaching(what: str = _WHAT) -> Iterator[None]:
 
 
 def _name(error: KafkaException) -> str:
-    first = error.args[0] if error.args else None
-    return str(first.name()) if isinstance(first, KafkaError) else type(error).__name__
+    fault = fault_of(error)
+    return type(error).__name__ if fault is None else str(fault.name())
 
 
 class _Silent:
