@@ -95,4 +95,4 @@ def _end_s(call: Mapping[str, Any]) -> float:
     client gave up.
     """
     ends = [call[name] for name in ("client_gone_ms", "ended_ms") if call[name] is not None]
-    return min(ends, default=call["started_ms"]) / 1000
+    return float(min(ends, default=call["started_ms"])) / 1000

@@ -196,7 +196,7 @@ def _debian(place: Path) -> Path:
     root = Path(os.environ.get("HLF_SYNC_STANDIN_DEBIAN", place / "debian"))
     if not root.exists():
         packages = "python3,python3-pip,ca-certificates"
-        command = ["debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, root]
+        command = ["debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
         shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)

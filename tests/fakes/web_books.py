@@ -71,7 +71,7 @@ class Books:
             counts[one.state] = counts.get(one.state, 0) + 1
         return PendingPage(
             as_of=NOW,
-            verdict=self.verdict[0],  # type: ignore[arg-type]
+            verdict=self.verdict[0],
             verdict_reason=self.verdict[1],
             verdict_message="said by the API",
             counts=Counts(**counts),

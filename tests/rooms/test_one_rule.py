@@ -128,7 +128,7 @@ async def _wrong(town: Town) -> int:
     watch = FleetWatch.__new__(FleetWatch)
     watch._pool, watch._facts, watch._rules = town.pool, FactsView(town.pool), Rules()
     watch._wrong_since_s = {}
-    return (await watch._ledger())["wrong"]["hidden"].mentors
+    return int((await watch._ledger())["wrong"]["hidden"].mentors)
 
 
 @pytest.mark.requirement("R11")

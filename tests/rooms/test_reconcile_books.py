@@ -134,9 +134,10 @@ def shows(*, is_shown: bool) -> Answering:
 
 def drawn(report: Report) -> str:
     """The page as text."""
-    console = Console(file=io.StringIO(), width=120)
+    written = io.StringIO()
+    console = Console(file=written, width=120)
     show(console, report)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written.getvalue()
 
 
 @pytest.mark.requirement("R63")

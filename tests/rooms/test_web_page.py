@@ -188,7 +188,7 @@ async def test_a_requests_outcome_is_told_in_words(
         mentor_id=MENTOR,
         created_at=NOW,
         requested_by="coordinator-1",
-        state=state,  # type: ignore[arg-type]
+        state=state,
         outcome=outcome,
     )
     part = await browser.get("/asked/7")

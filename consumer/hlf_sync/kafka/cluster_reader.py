@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.faults import code_of, fault_of, making_a_client

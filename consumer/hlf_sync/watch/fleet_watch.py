@@ -14,9 +14,9 @@ from typing import Any
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
+from hlf_sync.watch.parts import LagSource
 from hlf_sync.watch.source_watch import SourceSight
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
@@ -124,8 +124,8 @@ class FleetWatch:
         pool: Pool,
         facts: FactsPort,
         rules: Rules,
-        heartbeats: LagReader,
-        replayed: LagReader,
+        heartbeats: LagSource,
+        replayed: LagSource,
         connector_status: Callable[[], Mapping[str, Any] | None] | None,
         registry: Callable[[], Awaitable[None]],
         leads: Callable[[], bool],

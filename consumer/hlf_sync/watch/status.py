@@ -15,12 +15,12 @@ import structlog
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
 from hlf_sync.core.model import HaltReason
-from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
+from hlf_sync.watch.parts import ConsumerSigns
 from hlf_sync.watch.standby import Standby
 
 _log = structlog.get_logger()
@@ -59,7 +59,7 @@ class Status:
         *,
         stages: Stages,
         scheduler: Leading,
-        source: KafkaSource,
+        source: ConsumerSigns,
         monitor: Monitor,
         standby: Standby,
         watch: FleetWatch,
