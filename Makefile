@@ -66,6 +66,7 @@ findings: ## run each finding once (five minutes; network to the Python index)
 docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
+	$(BIN)/python -m hlf_sync.pages.rules > docs/rules.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 	$(BIN)/python -m tests.kubernetes_files

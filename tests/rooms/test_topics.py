@@ -1,4 +1,4 @@
-"""What a topic lacks (tests/integration/test_topics.py asks a real cluster)."""
+"""What a topic lacks (tests/integration/test_letter_topic.py asks a real cluster)."""
 
 import pytest
 from hlf_sync.errors import DependencyError, SettingsError

@@ -23,7 +23,7 @@ Row = TupleRow
 NamedRow = DictRow
 DatabaseError = psycopg.Error
 # Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
-# been replaced (consumer/secret_file).
+# been replaced (config/secret_file.py).
 Dsn = str | Callable[[], str]
 
 # synchronous_commit stays what the operator has set: claims, intents, outcomes and letters that a
