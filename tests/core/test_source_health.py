@@ -10,7 +10,7 @@ from hlf_sync.core.source_health import (
     Part,
     Publication,
     Shape,
-    Table,
+    SourceTable,
     View,
     faults,
 )
@@ -34,7 +34,7 @@ TYPES = {
 def whole() -> Shape:
     """As it must be."""
     tables = {
-        name: Table(oid, "r", "i", columns, TYPES.get(name, {}))
+        name: SourceTable(oid, "r", "i", columns, TYPES.get(name, {}))
         for oid, (name, columns) in enumerate(IDENTIFIED_BY.items(), start=1)
     }
     published = {name: (columns, FILTERS.get(name, "")) for name, columns in PUBLISHED.items()}

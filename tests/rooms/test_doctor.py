@@ -19,7 +19,7 @@ from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, aside, examine_all
 from hlf_sync.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.topics import Found, Topic, compare, read_topics
+from hlf_sync.kafka.topics import FoundTopic, Topic, compare, read_topics
 from typer.testing import CliRunner
 
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -258,14 +258,14 @@ def test_a_topic_s_setting_fails_where_records_would_be_lost(
 ) -> None:
     """What merely differs is a warning."""
     _, sentences = compare(
-        CHANGES, Found(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change})
+        CHANGES, FoundTopic(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change})
     )
     assert kafka.judged("kafka.changes", CHANGES, sentences).verdict is verdict
 
 
 def test_other_partitions_or_no_topic_fail() -> None:
     """Mentors would move, or nothing would flow."""
-    _, more = compare(CHANGES, Found(24, CHANGES.replicas, CHANGES.config))
+    _, more = compare(CHANGES, FoundTopic(24, CHANGES.replicas, CHANGES.config))
     _, none = compare(CHANGES, None)
     assert kafka.judged("kafka.changes", CHANGES, more).verdict is Verdict.FAIL
     assert "create it" in kafka.judged("kafka.changes", CHANGES, none).fix

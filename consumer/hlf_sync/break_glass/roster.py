@@ -47,7 +47,7 @@ class RosterError(SettingsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RosterEntry:
     """One contact. `until_ms`: when its mentor's certificate ends and it must be hidden. A former
     contact belongs to a mentor who has another one now.
     """
@@ -73,7 +73,7 @@ class Roster:
     as_of_ms: int
     organization: str
     environment: Mapping[str, str]
-    entries: tuple[Entry, ...]
+    entries: tuple[RosterEntry, ...]
     skipped: int
     sha256: str = ""
 
@@ -163,20 +163,22 @@ def _roster(
     settings: Settings, now_s: float, everybody: Iterable[tuple[MentorId, Known]]
 ) -> Roster:
     rules = Rules(organization=settings.organization)
-    entries: list[Entry] = []
+    entries: list[RosterEntry] = []
     skipped = 0
     for mentor_id, known in everybody:
         shown = _shown(known, now_s, rules)
         if shown is not None and known.contact_id is not None:
             look_s = next_look_s(known.facts, now_s, rules)
             until_ms = None if look_s is None else int(look_s * 1000)
-            entries.append(Entry(mentor_id, known.contact_id, shown, until_ms))
+            entries.append(RosterEntry(mentor_id, known.contact_id, shown, until_ms))
         elif shown is None:
             skipped += 1
         else:
             skipped += known.former_contact_id is None
         if known.former_contact_id is not None:
-            former = Entry(mentor_id, known.former_contact_id, Visibility.HIDDEN, is_former=True)
+            former = RosterEntry(
+                mentor_id, known.former_contact_id, Visibility.HIDDEN, is_former=True
+            )
             entries.append(former)
     names = {name: getattr(settings, name) for name in _ENVIRONMENT}
     environment = {name: str(value) for name, value in names.items() if value}
@@ -189,7 +191,7 @@ def _shown(known: Known, now_s: float, rules: Rules) -> Visibility | None:
     return None if isinstance(found, Refuse) else found
 
 
-def _row(entry: Entry, as_of_ms: int) -> dict[str, Any]:
+def _row(entry: RosterEntry, as_of_ms: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "mentor_id": entry.mentor_id,
         "contact_id": entry.contact_id,
@@ -201,8 +203,8 @@ def _row(entry: Entry, as_of_ms: int) -> dict[str, Any]:
     return row | ({"former": True} if entry.is_former else {})
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(row: Mapping[str, Any]) -> RosterEntry:
+    return RosterEntry(
         MentorId(row["mentor_id"]),
         ContactId(row["contact_id"]),
         Visibility(row["shown"]),

@@ -12,7 +12,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
-from hlf_sync.connect.connector import Standing, judge, trace_of
+from hlf_sync.connect.connector import ConnectorStanding, judge, trace_of
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.core.ending import Exit
@@ -41,9 +41,9 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
         echo(f"{NAME}: {word}{at}")
         for line in causes(trace_of(found)):
             echo(f"  {line}")
-        if standing is Standing.FAILED:
+        if standing is ConnectorStanding.FAILED:
             echo(find_cause(trace_of(found)).advice)
-    if standing is not Standing.RUNNING:
+    if standing is not ConnectorStanding.RUNNING:
         raise typer.Exit(Exit.HALTED)
 
 

@@ -10,8 +10,8 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
 from hlf_sync.connect.connector import (
     Connector,
+    ConnectorStanding,
     Difference,
-    Standing,
     compare,
     judge,
     places,
@@ -85,21 +85,21 @@ def runs(name: str, status: Mapping[str, Any] | None) -> Finding:
     if status is None:
         return fail(RUNS, f"{name} does not exist: no change is streamed", _APPLY)
     match judge(status):
-        case Standing.RUNNING:
+        case ConnectorStanding.RUNNING:
             return ok(RUNS, f"{name} and its task run")
-        case Standing.STARTING:
+        case ConnectorStanding.STARTING:
             return warn(
                 RUNS,
                 f"{name} is starting",
                 "look again in a few seconds; then into the Connect worker's log",
             )
-        case Standing.PAUSED:
+        case ConnectorStanding.PAUSED:
             return fail(
                 RUNS,
                 f"{name} is paused or stopped: no change is streamed",
                 f"when that is over: PUT /connectors/{name}/resume at Connect",
             )
-        case Standing.FAILED:
+        case ConnectorStanding.FAILED:
             trace = trace_of(status)
             last = causes(trace)[-1:]
             return fail(

@@ -36,7 +36,7 @@ _SILENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class LetterExtent:
     """Positions of one partition: from the first record up to `end`, exclusive."""
 
     first: int
@@ -50,7 +50,7 @@ class Layout:
     """
 
     topic_id: str
-    extents: Mapping[int, Extent]
+    extents: Mapping[int, LetterExtent]
 
 
 class LetterLog:
@@ -78,7 +78,7 @@ class LetterLog:
         """Set the group's offsets."""
         await asyncio.to_thread(self._commit, positions)
 
-    async def read(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Record]]:
+    async def read(self, extents: Mapping[int, LetterExtent]) -> AsyncIterator[list[Record]]:
         """The records of these extents in batches, each partition in its order."""
         missing = {
             partition: extent for partition, extent in extents.items() if extent.end > extent.first
@@ -107,11 +107,11 @@ class LetterLog:
             }
         return Layout(str(described.topic_id), extents)
 
-    def _extent(self, partition: int) -> Extent:
+    def _extent(self, partition: int) -> LetterExtent:
         first, end = self._consumer.get_watermark_offsets(
             TopicPartition(self.topic, partition), timeout=_TIMEOUT_S
         )
-        return Extent(first, end)
+        return LetterExtent(first, end)
 
     def _committed(self, partitions: list[int]) -> dict[int, int]:
         with _reaching():
@@ -130,7 +130,7 @@ class LetterLog:
                 if where.error is not None:
                     raise DependencyError(_WHAT, where.error.name())
 
-    def _assign(self, extents: Mapping[int, Extent]) -> None:
+    def _assign(self, extents: Mapping[int, LetterExtent]) -> None:
         self._consumer.assign(
             [
                 TopicPartition(self.topic, partition, extent.first)
@@ -174,7 +174,7 @@ def _reading(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _within(messages: list[Message], missing: dict[int, Extent]) -> Iterator[Record]:
+def _within(messages: list[Message], missing: dict[int, LetterExtent]) -> Iterator[Record]:
     """The records that were asked for; strikes partitions off `missing` as they end (the last
     offset may be a transaction's marker).
     """

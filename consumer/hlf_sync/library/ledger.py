@@ -34,7 +34,7 @@ UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + m
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class DirectClaim:
     """A claimed mentor. `before` is what the first look knew; `deadline_s` is when the lease ends,
     monotonic; `ledger` owns the lease.
     """
@@ -58,7 +58,7 @@ class DirectLedger:
 
     async def claim(
         self, mentor_id: MentorId, operation: Operation, known: Known, probe: str | None
-    ) -> Held | None:
+    ) -> DirectClaim | None:
         """The claim, and who looks again should this process end, in one transaction; None when the
         mentor is not to be had.
         """
@@ -74,9 +74,9 @@ class DirectLedger:
                 if claimed is None:
                     return None
                 await connection.execute(_WATCH, (mentor_id, claimed.generation))
-        return Held(known, claimed, operation, Ledger(self._pool, policy), probe, deadline_s)
+        return DirectClaim(known, claimed, operation, Ledger(self._pool, policy), probe, deadline_s)
 
-    async def give_back(self, held: Held) -> None:
+    async def give_back(self, held: DirectClaim) -> None:
         """No call was made: as if never claimed."""
         async with answering():
             await held.ledger.record(
@@ -87,7 +87,7 @@ class DirectLedger:
                 ]
             )
 
-    async def look_again(self, held: Held, delay_s: float) -> None:
+    async def look_again(self, held: DirectClaim, delay_s: float) -> None:
         """Let the workers look at a recorded mentor when the wait is over."""
         with reaching("PostgreSQL"):
             async with answering(), self._pool.connection() as connection:

@@ -59,7 +59,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class MigrationReport:
     """What a run did: file names. `ahead` are versions that a newer program has applied and this
     one does not know.
     """
@@ -104,7 +104,7 @@ def due(
     return tuple(pending)
 
 
-def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> Report:
+def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> MigrationReport:
     """Apply what is due and say what was done; `lock_wait_s` is how long another run is waited for.
 
     Raises `DependencyError` while PostgreSQL cannot be reached, else `MigrationError`; then nothing
@@ -118,7 +118,7 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
         for migration in pending:
             _apply(connection, migration)
     names = {migration.version: migration.name for migration in migrations}
-    return Report(
+    return MigrationReport(
         applied=tuple(migration.name for migration in pending),
         present=tuple(names[version] for version in sorted(recorded) if version in names),
         ahead=tuple(recorded[version][0] for version in sorted(recorded) if version not in names),

@@ -54,7 +54,7 @@ class Anchors(Protocol):
         ...
 
 
-class Stream(Protocol):
+class StreamPort(Protocol):
     """The connector, as far as this watch needs it."""
 
     async def position(self) -> int | None:
@@ -66,7 +66,7 @@ class Stream(Protocol):
         ...
 
 
-class Counts(Protocol):
+class SourceCounts(Protocol):
     """What is counted."""
 
     def swept(self, reason: str) -> None:
@@ -103,8 +103,8 @@ class SourceWatch:
         *,
         pool: Pool,
         anchors: Anchors,
-        stream: Stream,
-        counts: Counts,
+        stream: StreamPort,
+        counts: SourceCounts,
         organization: str,
         lease_s: float,
         late_effect_s: float,

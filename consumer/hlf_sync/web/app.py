@@ -27,7 +27,7 @@ from hlf_sync.web.headers import Layer
 from hlf_sync.web.items import Judging
 from hlf_sync.web.pending import Pending
 from hlf_sync.web.problems import HANDLERS
-from hlf_sync.web.watching import Watching
+from hlf_sync.web.watching import BoardWatching
 
 _CONNECTIONS = 8
 
@@ -67,7 +67,7 @@ class Web:
         )
         board, numbers = Board(judging), Numbers()
         pending = Pending(view, board)
-        watching = Watching(view, board, dsn)
+        watching = BoardWatching(view, board, dsn)
 
         @asynccontextmanager
         async def lifespan(_app: Starlette) -> AsyncIterator[None]:

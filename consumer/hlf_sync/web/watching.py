@@ -26,7 +26,7 @@ GATHER_S = 0.1
 _AGAIN_S = 0.5
 
 
-class Watching:
+class BoardWatching:
     """One task."""
 
     def __init__(self, view: CoordinatorView, board: Board, dsn: Dsn) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import NamedRow, Pool, named_rows, reaching
 from hlf_sync.telemetry.trace_parent import trace_id_of
-from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries
+from hlf_sync.why.timeline import Attempt, Moment, MomentKind, deliveries
 
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
 MOST = 500
@@ -83,9 +83,9 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
         *_letters(failures),
         *_asked(requests),
         *_guarded(held),
-        *_moments(Kind.CLOSED, closed),
+        *_moments(MomentKind.CLOSED, closed),
         *_paused(pauses),
-        *_moments(Kind.BREAK_GLASS, glass),
+        *_moments(MomentKind.BREAK_GLASS, glass),
     ]
     return Books(_row(ledger[0]) if ledger else None, moments)
 
@@ -100,7 +100,7 @@ def _row(found: NamedRow) -> dict[str, Any]:
     }
 
 
-def _moments(kind: Kind, rows: list[NamedRow]) -> Iterator[Moment]:
+def _moments(kind: MomentKind, rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
         yield Moment(
             row["at_s"], kind, {name: value for name, value in row.items() if name != "at_s"}
@@ -109,7 +109,7 @@ def _moments(kind: Kind, rows: list[NamedRow]) -> Iterator[Moment]:
 
 def _asked(rows: list[NamedRow]) -> Iterator[Moment]:
     """A request without a requester came from the application."""
-    for moment in _moments(Kind.REQUEST, rows):
+    for moment in _moments(MomentKind.REQUEST, rows):
         yield Moment(
             moment.at_s,
             moment.kind,
@@ -122,12 +122,12 @@ def _letters(rows: list[NamedRow]) -> Iterator[Moment]:
         if row["attempt_count"] == 0:  # no call was made, so the attempts tell of no decision
             yield Moment(
                 row["at_s"],
-                Kind.DECISION,
+                MomentKind.DECISION,
                 {"decision": "refuse", "reason": row["error_code"], "triggered_by": None},
             )
         yield Moment(
             row["at_s"],
-            Kind.DEAD_LETTER,
+            MomentKind.DEAD_LETTER,
             {
                 name: row[name]
                 for name in ("dead_letter_id", "error_code", "attempt_count", "certification_id")
@@ -135,24 +135,24 @@ def _letters(rows: list[NamedRow]) -> Iterator[Moment]:
         )
         if row["resolved_s"] is not None:
             yield Moment(
-                row["resolved_s"], Kind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]}
+                row["resolved_s"], MomentKind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]}
             )
 
 
 def _guarded(rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
-        yield Moment(row["at_s"], Kind.HELD, {})
+        yield Moment(row["at_s"], MomentKind.HELD, {})
         if row["confirmed_s"] is not None:
             yield Moment(
                 row["confirmed_s"],
-                Kind.CONFIRMED,
+                MomentKind.CONFIRMED,
                 {"confirmed_by": row["confirmed_by"], "reason": row["reason"]},
             )
 
 
 def _paused(rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
-        yield Moment(row["at_s"], Kind.PAUSED, {"by": row["began_by"], "reason": row["why"]})
+        yield Moment(row["at_s"], MomentKind.PAUSED, {"by": row["began_by"], "reason": row["why"]})
         if row["ended_s"] is not None:
             told = {"by": row["ended_by"], "reason": row["ended_why"] or ""}
-            yield Moment(row["ended_s"], Kind.UNPAUSED, told)
+            yield Moment(row["ended_s"], MomentKind.UNPAUSED, told)

@@ -10,7 +10,7 @@ import jwt
 import orjson
 from jwt.utils import base64url_decode
 
-from hlf_sync.web.auth.keys import Key, KeySource, NoKeysError
+from hlf_sync.web.auth.keys import KeySource, NoKeysError, VerifyingKey
 
 LEEWAY_S = 60
 # A token of thousands of groups has eight; more is no token.
@@ -94,7 +94,7 @@ class Verifier:
             )
         return Verified(subject, expires_s)
 
-    async def _key(self, header: dict[str, Any]) -> Key:
+    async def _key(self, header: dict[str, Any]) -> VerifyingKey:
         try:
             key = await self._keys.find(header.get("kid"))
         except NoKeysError:
@@ -107,7 +107,7 @@ class Verifier:
             raise refused("algorithm")
         return key
 
-    def _claims(self, token: str, algorithm: str, key: Key) -> dict[str, Any]:
+    def _claims(self, token: str, algorithm: str, key: VerifyingKey) -> dict[str, Any]:
         try:
             return jwt.decode(
                 token,
