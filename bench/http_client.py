@@ -62,7 +62,7 @@ class Answering(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where answers go (uvloop's is no asyncio.Transport by class)."""
+        """Keep where answers go (uvloop's is not an asyncio.Transport by class)."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

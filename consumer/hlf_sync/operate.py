@@ -63,9 +63,7 @@ def mentor(text: str) -> MentorId:
     try:
         return MentorId(str(UUID(text)))
     except ValueError:
-        message = (
-            f"{text!r} is no mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
-        )
+        message = f"{text!r} is not a mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
         raise SettingsError(message) from None
 
 

@@ -47,7 +47,7 @@ class Outage:
 
 
 def outages(moves: Sequence[Move]) -> Iterator[Outage]:
-    """In order; a row written without a change of state is no transition."""
+    """In order; a row written without a change of state is not a transition."""
     opened_s: float | None = None
     cooled_s = float("inf")
     for before, move in zip([None, *moves], moves, strict=False):

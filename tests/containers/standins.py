@@ -5,7 +5,7 @@ that has a Docker engine and reaches no image registry.
 
 Each is a file system put together from Debian's packages, wheels of the virtual environment and jars
 of the sandbox's cache, imported under the official name and tag. They behave like the official ones in
-what docker-compose.yml and the Dockerfile ask of them, and in nothing else: a stand-in is no proof
+what docker-compose.yml and the Dockerfile ask of them, and in nothing else: a stand-in is not a proof
 that the official image works.
 """
 

@@ -5,7 +5,6 @@ rules, topics.
 import re
 from pathlib import Path
 
-import pytest
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.ending import MEANINGS, WORKER_ENDS, Exit
 from hlf_sync.pages import rules as rules_page
@@ -48,10 +47,6 @@ def test_the_contract_names_the_topics_of_the_settings() -> None:
         assert f"| `{fields[name].default}` |" in _CONTRACT
 
 
-@pytest.mark.requirement("R03")
-@pytest.mark.requirement("R04")
-@pytest.mark.requirement("R05")
-@pytest.mark.requirement("R10")
 def test_the_rules_page_is_what_decide_answers() -> None:
     """Print it again after a change: `make docs`."""
     assert (_ROOT / "docs/rules.md").read_text(encoding="utf-8") == rules_page.render()

@@ -79,7 +79,7 @@ def test_nothing_at_all_is_told_part_by_part() -> None:
     ("changed", "part", "text"),
     [
         ({"kind": "p"}, Part.TABLES, "app.mentor is partitioned"),
-        ({"kind": "v"}, Part.TABLES, "app.mentor is no ordinary table (v)"),
+        ({"kind": "v"}, Part.TABLES, "app.mentor is not an ordinary table (v)"),
         ({"has_row_security": True}, Part.TABLES, "app.mentor has row-level security"),
         ({"columns": {"id": "uuid"}}, Part.TABLES, "organization_code is missing"),
         ({"identity": "f"}, Part.IDENTITIES, "app.mentor logs whole rows"),

@@ -111,7 +111,7 @@ def relay(
 
 
 def test_every_crash_point_has_a_place() -> None:
-    """A point that nobody tests is no point."""
+    """A point that nobody tests is not a point."""
     assert _PLACES.keys() == POINTS.keys()
 
 

@@ -102,7 +102,7 @@ def test_why_tells_a_mentors_whole_story_and_nothing_personal(town: Town) -> Non
 
 
 def test_a_change_that_nobody_has_handled_is_told_as_such(town: Town) -> None:
-    """Without a worker: what waits, and that none is running is no guess but asked of
+    """Without a worker: what waits, and that none is running is not a guess but asked of
     PostgreSQL.
     """
     (mentor,) = town.mentors(1)

@@ -128,7 +128,7 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
 def test_the_exit_code_says_what_is_to_blame(
     findings: list[Finding], is_away: bool, verdict: Verdict, code: int
 ) -> None:
-    """Settings before a part that is away, before anything else; a warning is no failure."""
+    """Settings before a part that is away, before anything else; a warning is not a failure."""
     checkup = Checkup(tuple(findings), is_away)
     assert (checkup.verdict, checkup.exit_code) == (verdict, code)
 
@@ -158,7 +158,9 @@ def test_a_slip_of_the_pen_is_a_warning() -> None:
     complete = Settings(
         kafka_bootstrap_servers="b", schema_registry_url="http://r", postgres_dsn="host=x", dynamics_base_url="https://d", delivery="shadow"
     )  # fmt: skip
-    assert preparation.look_at(complete, ["HLF_SYNC_LEESE_S is no setting"]).verdict is Verdict.WARN
+    assert (
+        preparation.look_at(complete, ["HLF_SYNC_LEESE_S is not a setting"]).verdict is Verdict.WARN
+    )
     assert preparation.look_at(complete, []).verdict is Verdict.OK
     live = complete.model_copy(update={"delivery": "live"})
     assert preparation.look_at(live, []).text.startswith("HLF_SYNC_DYNAMICS_TENANT_ID is not set")

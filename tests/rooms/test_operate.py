@@ -136,9 +136,9 @@ def test_without_a_terminal_removals_are_confirmed_by_an_option_only(desk: Desk)
 
 
 def test_brackets_in_what_a_person_typed_are_shown_as_typed(desk: Desk) -> None:
-    """They are no markup of ours."""
+    """They are not markup of ours."""
     code, said = desk.run("force", "[/b]", "--reason", "x")
-    assert (code, said.splitlines()[0][:38]) == (2, "hlf-sync: '[/b]' is no mentor id (a UU")
+    assert (code, said.splitlines()[0][:41]) == (2, "hlf-sync: '[/b]' is not a mentor id (a UU")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`hlf-sync pending`: everybody who is not at rest, by cause, from one look at the database."""
+"""`hlf-sync pending`: every mentor that is not at rest, by cause, from one look at the database."""
 
 import time
 from collections.abc import Callable, Iterator

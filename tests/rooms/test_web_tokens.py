@@ -167,7 +167,7 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
     "no token at all": lambda _: "abc",
     "a header that is a list": lambda i: _forged(["alg"], i.claims(), "AAAA"),
     "a payload that is a list": lambda i: _payload(i, b"[1]"),
-    "a payload that is no JSON": lambda i: _payload(i, b"{"),
+    "a payload that is not JSON": lambda i: _payload(i, b"{"),
     "letters that are not ASCII": lambda i: i.token()[:-3] + "æøå",
 }
 

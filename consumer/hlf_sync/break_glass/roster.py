@@ -43,7 +43,7 @@ _ENVIRONMENT = (
 
 
 class RosterError(SettingsError):
-    """The file is no roster that may be applied."""
+    """The file is not a roster that may be applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,9 @@ def read_roster(path: Path) -> Roster:
     except OSError as error:
         raise RosterError(f"{path}: cannot be read ({error.strerror})") from None
     except orjson.JSONDecodeError:
-        raise RosterError(f"{path} is no roster, or was cut short: take an older one") from None
+        raise RosterError(f"{path} is not a roster, or was cut short: take an older one") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or "sha256" not in found:
-        raise RosterError(f"{path} is no roster; `hlf-sync break-glass export FILE` makes one")
+        raise RosterError(f"{path} is not a roster; `hlf-sync break-glass export FILE` makes one")
     sha256 = found.pop("sha256")
     if sha256 != _sha256(found):
         raise RosterError(
@@ -156,7 +156,7 @@ def read_roster(path: Path) -> Roster:
             sha256=sha256,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RosterError(f"{path} is no roster: something is missing") from error
+        raise RosterError(f"{path} is not a roster: something is missing") from error
 
 
 def _roster(

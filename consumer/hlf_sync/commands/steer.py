@@ -122,7 +122,7 @@ def resume(
     """Go on after a halt, once its cause is repaired."""
     word = reason.replace("-", "_")
     if word not in set(HaltReason):
-        message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
+        message = f"{reason!r} is not a halt; known: {', '.join(HaltReason)}"
         raise SettingsError(message)
     if word == HaltReason.MASS_REMOVAL:
         message = (

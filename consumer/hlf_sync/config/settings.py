@@ -275,7 +275,7 @@ class Settings(BaseModel):
             return KafkaOptions(lambda: parse(file.read()) or {})
         found = parse(value) if isinstance(value, str) else value
         if not isinstance(found, Mapping):
-            message = "is not a JSON object"
+            message = "is not JSON object"
             raise ValueError(message)  # noqa: TRY004 - pydantic expects ValueError
         return found if isinstance(found, KafkaOptions) else KafkaOptions(lambda: found)
 
@@ -348,8 +348,8 @@ class Settings(BaseModel):
     @field_validator("web_jwks_url")
     @classmethod
     def _require_key_source(cls, value: str | None) -> str | None:
-        """Keys that came over an open wire are anybody's keys; a file or this machine is no
-        wire.
+        """Keys that came over an open wire are anybody's keys; a file or this machine is
+        safe.
         """
         if value is None or "://" not in value:
             return value
@@ -571,7 +571,7 @@ def _forms(name: str) -> tuple[str, str]:
 
 
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each slip of the pen: a variable with our prefix that is no setting, a secret
+    """One line for each slip of the pen: a variable with our prefix that is not a setting, a secret
     with something around it that cannot be a part of it.
     """
     known = (
@@ -587,7 +587,7 @@ def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = No
     )
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
     slips = [
-        f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
+        f"{name} is not a setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
         for name, near in nearest.items()
     ]
     return slips + [line for name in IN_FILES if (line := _remark(name, values))]

@@ -116,7 +116,7 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
         raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
-            f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
+            f'{path} is not a connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
             " {…}}"
         ) from error
     if not isinstance(name, str) or not filled.get("connector.class"):
@@ -125,7 +125,7 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
 
 
 def compare(running: Mapping[str, str] | None, wanted: Mapping[str, str]) -> tuple[Difference, ...]:
-    """What would change, by key. Connect adds the name to a configuration; it is no difference."""
+    """What would change, by key. Connect adds the name to a configuration; it is not a difference."""
     before = running or {}
     keys = sorted((before.keys() | wanted.keys()) - {"name"})
     return tuple(

@@ -179,7 +179,7 @@ def _json(answer: bytes) -> Any:
     try:
         found = json.loads(answer) if answer else {}
     except (ValueError, RecursionError) as error:
-        raise _stranger("its answer is no JSON") from error
+        raise _stranger("its answer is not JSON") from error
     if found is None:
         raise _stranger()
     return found

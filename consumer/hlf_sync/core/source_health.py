@@ -227,7 +227,7 @@ def _tables(shape: Shape) -> list[Fault]:
                 )
             )
         elif table.kind != "r":
-            what = "partitioned" if table.kind == "p" else f"no ordinary table ({table.kind})"
+            what = "partitioned" if table.kind == "p" else f"not an ordinary table ({table.kind})"
             found.append(
                 Fault(Part.TABLES, f"{name} is {what}: it cannot be captured so", _TYPE_CHANGE)
             )

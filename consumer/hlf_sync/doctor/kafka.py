@@ -80,7 +80,7 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def reached(brokers: int) -> Finding:
-    """One broker is no cluster."""
+    """One broker is not a cluster."""
     if brokers < _COPIES:
         return warn(
             REACH,

@@ -1,4 +1,4 @@
-"""One mentor delivered now, by a process that is no worker: the same claim, second look, breaker,
+"""One mentor delivered now, by a process that is not a worker: the same claim, second look, breaker,
 halts and record as a worker's delivery.
 
 Called by the library. It decides nothing: `decide` does, from facts and ledger, and what the facts
@@ -307,8 +307,8 @@ class DirectCall:
             Ending.UNKNOWN,
             Ending.LATE,
         }
-        # A refusal costs a worker's call once more; exhausted attempts stay counted, and are no
-        # call for the worker.
+        # A refusal costs a worker's call once more; exhausted attempts stay counted, and
+        # the worker makes no call for them.
         counts = result.verdict.course is not Course.REJECTED
         return replace(
             conclusion,

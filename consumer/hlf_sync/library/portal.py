@@ -131,7 +131,7 @@ class PortalVisibility:
         """Bring the listing to this, if the facts ask for it: one attempt now, and if that fails
         the workers go on.
 
-        Raises ValueError for what is no UUID, `MentorMappingError` for a mentor without a contact,
+        Raises ValueError for what is not a UUID, `MentorMappingError` for a mentor without a contact,
         `ContractError` for facts outside the contract, `DynamicsError` with its `code` when the
         call was not a success, `DependencyError` when PostgreSQL does not answer.
         """

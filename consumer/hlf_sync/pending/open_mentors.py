@@ -1,4 +1,4 @@
-"""Everybody who is not at rest. One snapshot of all mentors, judged by core/open_update as the web
+"""Every mentor that is not at rest. One snapshot of all mentors, judged by core/open_update as the web
 service does; on a connection that a command has opened.
 """
 

@@ -33,7 +33,7 @@ _PAUSE_S = 5.0
 _LOOK_S = 5.0
 
 _STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
-# A reading that much older than the last is no straggler: the database's clock was set back.
+# A reading that much older than the last is not a straggler: the database's clock was set back.
 _OUT_OF_ORDER_S = 5.0
 
 

@@ -109,7 +109,7 @@ class CoordinatorView:
         return await self._mentors(_MAYBE_OPEN, values)
 
     async def some(self, mentor_ids: Collection[UUID]) -> list[MentorRow]:
-        """These mentors, whosever they are."""
+        """These mentors, of whatever organisation."""
         return await self._mentors(_SOME, {"mentors": array(mentor_ids)})
 
     async def conditions(self) -> Conditions:

@@ -128,7 +128,9 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
 def _read(path: Path) -> Migration:
     named = _NAME.fullmatch(path.name)
     if not named:
-        raise MigrationError(f"{path.name} is no name of a migration (example: 0002_reminders.sql)")
+        raise MigrationError(
+            f"{path.name} is not a name of a migration (example: 0002_reminders.sql)"
+        )
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     return Migration(int(named["version"]), path.name, text, sha256(text.encode()).hexdigest())
 

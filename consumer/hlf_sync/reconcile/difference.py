@@ -1,7 +1,7 @@
 """How a mentor's ledger row differs from what would be decided now, and what helps. Pure; used by
 `reconcile`.
 
-The same `due` as the worker's, so the two cannot disagree. What is under way is no difference:
+The same `due` as the worker's, so the two cannot disagree. What is under way is not a difference:
 it is `Motion`, and looked at once more. A finding is only told after a second look (`again`),
 because between a commit in PostgreSQL and its delivery every mentor differs for a moment.
 """

@@ -23,7 +23,7 @@ from hlf_sync.core.model import (
 )
 
 UNREADABLE = "unreadable"
-"""The kind of what lies in the topic and is no letter."""
+"""The kind of what lies in the topic and is not a letter."""
 
 _ROUND_TRIP_S = 1.0
 """From a request to its outcome in the ledger, when nothing else waits."""
@@ -42,7 +42,7 @@ class ReplayVerdict(StrEnum):
 
 class Letter(NamedTuple):
     """As much of a letter as a verdict needs, and where it lies in the dead-letter topic. `kind` is
-    None where the bytes are no letter.
+    None where the bytes are not a letter.
     """
 
     partition: int
@@ -135,7 +135,7 @@ def judge(
     if closing is not None:
         return _superseded(f"closed by {closing.closed_by}: {closing.reason}")
     if letter.kind is None:
-        return _investigate("this is no letter: somebody else wrote to the topic")
+        return _investigate("this is not a letter: somebody else wrote to the topic")
     if standing is None or letter.generation is None:
         return _judge_record(letter, standing)
     if not is_open(letter, standing.ledger):

@@ -1,7 +1,7 @@
 """Records of the dead-letter topic → letters, by the schemas that they were written with. Called by
 planning, the backlog and `show`.
 
-What is no letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its
+What is not a letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its
 position: it can neither be lost nor stop the rest.
 """
 

@@ -104,7 +104,7 @@ async def watch(
 
 
 async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Closed:
-    """Close investigated letters; all or none. Raises `SettingsError` for ids that are no letters,
+    """Close investigated letters; all or none. Raises `SettingsError` for ids that are not letters,
     or letters that are due.
     """
     if not reason.strip():

@@ -105,7 +105,9 @@ def _root(text: str) -> str:
     except ValueError:
         is_address = False
     if not is_address or "@" in full:
-        message = f"--worker {text!r} is no address of a worker (example: --worker 127.0.0.1:8080)"
+        message = (
+            f"--worker {text!r} is not an address of a worker (example: --worker 127.0.0.1:8080)"
+        )
         raise SettingsError(message)
     return full.rstrip("/")
 

@@ -89,7 +89,7 @@ class Layer:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """A body without a length is no way around the limit."""
+    """A body without a length is not a way around the limit."""
     taken = 0
 
     async def receiving() -> Message:

@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     # ---- what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands (uvloop's transport is no asyncio.Transport by class)."""
+        """The connection stands (uvloop's transport is not an asyncio.Transport by class)."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

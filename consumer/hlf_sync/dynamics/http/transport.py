@@ -173,7 +173,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         try:
             head = "\r\n".join((*lines, "", "")).encode("latin-1")
         except UnicodeEncodeError as error:
-            raise httpx.LocalProtocolError("a header that is no Latin-1") from error
+            raise httpx.LocalProtocolError("a header that is not Latin-1") from error
         if (
             head.count(b"\n") != len(lines) + 1
             or head.count(b"\r") != len(lines) + 1

@@ -13,7 +13,7 @@ from jwt.utils import base64url_decode
 from hlf_sync.web.auth.keys import KeySource, NoKeysError, VerifyingKey
 
 LEEWAY_S = 60
-# A token of thousands of groups has eight; more is no token.
+# A token of thousands of groups has eight; more is not a token.
 LONGEST = 16_384
 _LONGEST_SUBJECT = 255
 _LONGEST_KID = 512
@@ -170,7 +170,7 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:
-    """A time must be a number: `exp: "9999999999"` or `true` is no time."""
+    """A time must be a number: `exp: "9999999999"` or `true` is not a time."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise refused("claims")
