@@ -152,11 +152,11 @@ def test_beside_a_busy_worker_nobody_differs(town: Town) -> None:
     assert (quiet.code, quiet.content["verified"]) == (0, 40)
 
 
-@pytest.mark.requirement("R63")
 def _has_a_letter(town: Town, mentor: str) -> bool:
     return town.ledger(mentor) == ("visible", "dead_lettered")
 
 
+@pytest.mark.requirement("R63")
 def test_an_outage_is_motion_and_a_dead_letter_has_its_own_word(town: Town) -> None:
     """While the circuit is open nothing is read and nobody differs; what was rejected waits for a
     person, what has no mapping for one.

@@ -24,6 +24,7 @@ import structlog
 from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.breaker import Go, Probe
 from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.halts import stops
 from hlf_sync.core.model import (
     Command,
     ErrorCode,
@@ -195,9 +196,7 @@ class DirectCall:
         async with answering():
             await self._gate.refresh()
         for reason in HaltReason:
-            if self._gate.is_halted(reason) and (
-                reason is not HaltReason.MASS_REMOVAL or operation is Operation.REMOVE
-            ):
+            if self._gate.is_halted(reason) and stops(reason, operation):
                 return reason.value
         return None if isinstance(self._gate.admission(), Go | Probe) else "circuit"
 
