@@ -32,7 +32,7 @@ _NOT_OURS = re.compile(
     r"sandbox\.env|pids\.json|\.env|journal\.jsonl|FILE|plan|roster|example|jwks|openapi\.json|"
     r"postgresql\.conf|pg_hba|server\.properties|requests?\.txt|index\.html|base\.txt|"
     r"settings\.json|users\.txt|package\.json|dynamics\.json|processes\.json|targets\.json|"
-    r"dashboard\.json|NAME\.sh"
+    r"dashboard\.json|NAME\.sh|test_X\.py"
 )
 
 
