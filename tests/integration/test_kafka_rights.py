@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -37,6 +37,7 @@ from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP
 from hlf_sync.watch.source_watch import ANCHOR_TOPIC
 from hlf_sync_sandbox.stack import Sandbox
 
+from tests.fixtures.acl import ANYTHING
 from tests.kubernetes_files import FOLDER
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -54,10 +55,10 @@ _OPERATIONS = {
 _OF_BROKER = (AclOperation.ALTER, AclOperation.CLUSTER_ACTION, AclOperation.DESCRIBE)
 _EVERYTHING = AclBindingFilter(
     ResourceType.ANY,
-    None,
+    ANYTHING,
     ResourcePatternType.ANY,
-    None,
-    None,
+    ANYTHING,
+    ANYTHING,
     AclOperation.ANY,
     AclPermissionType.ANY,
 )
@@ -158,7 +159,7 @@ def _consume(options: dict[str, Any]) -> None:
         if message is None or message.error() is not None:
             raise DependencyError("Kafka", "no change")
         # The first again, for the next time.
-        where = TopicPartition(CHANGES, message.partition(), 0)
+        where = TopicPartition(CHANGES, message.partition() or 0, 0)
         consumer.commit(offsets=[where], asynchronous=False)
     finally:
         consumer.close()
@@ -248,6 +249,6 @@ def _said_of_reading(options: dict[str, Any], topic: str, group: str) -> str:
         error = message.error() if message is not None else None
         return error.name() if error is not None else ""
     except KafkaException as refused:
-        return refused.args[0].name()
+        return str(refused.args[0].name())
     finally:
         consumer.close()

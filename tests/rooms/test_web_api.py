@@ -280,12 +280,12 @@ def test_the_list_comes_in_pages_the_oldest_first(books: Connection, kari: Calle
             (days + 1, mentor_id),
         )
     until(lambda: len(kari.open()) == 7)
-    seen, cursor = [], ""
-    while cursor is not None:
+    seen: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"next_cursor": ""}
+    while (cursor := page["next_cursor"]) is not None:
         page = kari.get(f"/api/v1/pending?limit=3&cursor={cursor}" if cursor else
                         "/api/v1/pending?limit=3").json()  # fmt: skip
         seen += page["items"]
-        cursor = page["next_cursor"]
     assert len(seen) == 7
     assert [item["since"] for item in seen] == sorted(item["since"] for item in seen)
     assert page["counts"]["pending"] == 7

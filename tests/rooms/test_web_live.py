@@ -369,7 +369,7 @@ async def test_a_watch_that_stumbles_says_so_and_looks_again(
     monkeypatch.setattr(watching_module, "_AGAIN_S", 0.01)
     view, board = Stumbles(), Seen()
     dsn = cluster.dsn(books.info.dbname, "hlf_web")
-    watching = watching_module.Watching(view, board, dsn)  # type: ignore[arg-type]
+    watching = watching_module.BoardWatching(view, board, dsn)  # type: ignore[arg-type]
     task = asyncio.create_task(watching.run())
     async with asyncio.timeout(20):
         while view.looks < 2 and not task.done():

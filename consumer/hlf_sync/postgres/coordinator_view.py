@@ -115,7 +115,7 @@ class CoordinatorView:
         return self._mentors(_MAYBE_OPEN, values)
 
     async def some(self, mentor_ids: Collection[UUID]) -> list[MentorRow]:
-        """These mentors, whosever they are."""
+        """These mentors, of whatever organisation."""
         pieces = self._mentors(_SOME, {"mentors": array(mentor_ids)})
         return [row async for rows in pieces for row in rows]
 

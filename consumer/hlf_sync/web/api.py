@@ -94,7 +94,7 @@ async def healthz(_request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """`GET /metrics`."""
     state = request.app.state
-    state.numbers.saw(is_away=state.board.is_away, counts=state.board.counts())
+    state.numbers.saw(is_away=state.board.is_away, counts=state.board.counts().model_dump())
     return Response(state.numbers.page(), media_type="text/plain; version=0.0.4")
 
 

@@ -28,7 +28,7 @@ _MOST_CLOSED = 1_000
 
 
 @dataclass(slots=True)
-class Entry:
+class BoardEntry:
     """One open mentor."""
 
     row: MentorRow
@@ -44,8 +44,8 @@ class Board:
         self.judging = judging
         self.around: Conditions | None = None
         self.is_away = False
-        self._entries: dict[UUID, Entry] = {}
-        self._sorted: list[Entry] | None = None
+        self._entries: dict[UUID, BoardEntry] = {}
+        self._sorted: list[BoardEntry] | None = None
         self._counts: Counts | None = None
         self._mark = secrets.token_hex(4)
         self._frames: deque[bytes] = deque(maxlen=KEPT)
@@ -121,13 +121,13 @@ class Board:
             self._counts = Counts(**found)
         return self._counts
 
-    def sorted(self) -> list[Entry]:
+    def sorted(self) -> list[BoardEntry]:
         """The oldest first."""
         if self._sorted is None:
             self._sorted = sorted(self._entries.values(), key=_place)
         return self._sorted
 
-    def page(self, after: tuple[float, str] | None, limit: int) -> tuple[list[Entry], bool]:
+    def page(self, after: tuple[float, str] | None, limit: int) -> tuple[list[BoardEntry], bool]:
         """Entries after a place, and whether there are more."""
         entries = self.sorted()
         begin = bisect_right(entries, after, key=_place) if after else 0
@@ -201,7 +201,7 @@ class Board:
             return
         since_s = since(update, around, before.since_s if before else None)
         item = make_item(row, update, since_s, judging.mentor_url)
-        self._entries[row.mentor_id] = Entry(row, update, item, since_s)
+        self._entries[row.mentor_id] = BoardEntry(row, update, item, since_s)
         self._sorted = self._counts = None
         if is_said and (before is None or before.item != item):
             self._say("pending", _json(item))
@@ -220,7 +220,7 @@ class Board:
         news.set()
 
 
-def _place(entry: Entry) -> tuple[float, str]:
+def _place(entry: BoardEntry) -> tuple[float, str]:
     return entry.since_s, str(entry.row.mentor_id)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from hlf_sync.telemetry.web_metrics import Numbers
 from hlf_sync.web.auth.caller import Caller
 from hlf_sync.web.auth.token import LEEWAY_S
 from hlf_sync.web.board import Board
-from hlf_sync.web.counting import Numbers
 from hlf_sync.web.headers import SECURITY
 
 # contract.md: a comment every 15 s, so that a proxy does not take silence for an end.

@@ -6,14 +6,12 @@ A lost connection is opened again; the look at all that follows finds whatever w
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection
 
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.connections import AnyConnection, Dsn, connect, reaching
 from hlf_sync.postgres.coordinator_view import LEDGER_CHANNEL, CoordinatorView, listen
 from hlf_sync.web.board import Board
 
@@ -28,7 +26,7 @@ GATHER_S = 0.1
 _AGAIN_S = 0.5
 
 
-class Watching:
+class BoardWatching:
     """One task."""
 
     def __init__(self, view: CoordinatorView, board: Board, dsn: Dsn) -> None:
@@ -58,7 +56,7 @@ class Watching:
         self._board.away()
         await asyncio.sleep(_AGAIN_S)
 
-    async def _follow(self, connection: AsyncConnection[Any]) -> None:
+    async def _follow(self, connection: AnyConnection) -> None:
         self._next_look_s = 0.0
         loop = asyncio.get_running_loop()
         heard: set[UUID] = set()
@@ -70,7 +68,7 @@ class Watching:
                 await self._look_some(heard)
             heard, is_all = await self._hear(connection)
 
-    async def _hear(self, connection: AsyncConnection[Any]) -> tuple[set[UUID], bool]:
+    async def _hear(self, connection: AnyConnection) -> tuple[set[UUID], bool]:
         """Whom the news are about, once some have come and been gathered; or that all are to be
         looked at.
         """

@@ -1,15 +1,15 @@
-"""The service's own metrics, `hlf_sync_web_…`, at its /metrics; what they mean is the table's word
+"""The web service's own metrics, `hlf_sync_web_…`, at its /metrics; what they mean is the table's word
 (telemetry/web_metric_table). No subject, mentor or path of a caller's making is ever a label.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
 from hlf_sync.telemetry import web_metric_table as table
 from hlf_sync.telemetry.metric_table import Metric
-from hlf_sync.web.models import Counts
 
 
 class Numbers:
@@ -53,10 +53,10 @@ class Numbers:
             return self._open_streams.total()
         return self._open_streams[subject]
 
-    def saw(self, *, is_away: bool, counts: Counts) -> None:
+    def saw(self, *, is_away: bool, counts: Mapping[str, int]) -> None:
         """What the board says at the moment of the scrape."""
         self._away.set(is_away)
-        for state, count in counts.model_dump().items():
+        for state, count in counts.items():
             self._open.labels(state).set(count)
 
     def cut(self) -> None:
