@@ -272,7 +272,7 @@ def test_while_no_change_comes_through_it_says_so(reason: str) -> None:
     cut = look(listing_age_s=3.0, verdict="stopped", samples={verdict: 1, **NOBODY_WRONG, **lag})
     assert (
         wrongly_listed(paint([cut]))
-        == "nobody by the database; no change comes through; 7 changes unread"
+        == "none by the database; no change comes through; 7 changes unread"
     )
 
 

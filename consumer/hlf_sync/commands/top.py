@@ -1,5 +1,5 @@
 """`hlf-sync top`: a live view of the workers. Thin: reads settings, looks, draws; what it shows is
-decided in `consumer/top`.
+decided in the room `top`.
 """
 
 import signal
@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Annotated, NoReturn
 
 import typer
-from psycopg import Error as PsycopgError
 from rich.console import RenderableType
 from rich.live import Live
 
@@ -22,6 +21,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.errors import DependencyError, HlfSyncError
+from hlf_sync.postgres.connections import DatabaseError
 from hlf_sync.postgres.workers import look
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
@@ -102,7 +102,7 @@ def registered(settings: Settings) -> list[str]:
     try:
         with operate.connected(settings) as connection:
             return list(dict.fromkeys(one.address for one in look(connection)))
-    except (HlfSyncError, PsycopgError):
+    except (HlfSyncError, DatabaseError):
         return []
 
 

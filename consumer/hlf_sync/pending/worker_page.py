@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 
-import psycopg
-
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_update import Cause, Conditions
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
 from hlf_sync.pending.words import WORDS
-from hlf_sync.postgres.connections import reaching
+from hlf_sync.postgres.one_connection import operator_connection
 
 _KEPT_S = 10.0
 # Of each cause; `hlf-sync pending --limit 0` shows all.
@@ -55,12 +53,7 @@ class WorkerPage:
             return self._body
 
     def _read(self) -> tuple[Conditions, list[OpenMentor]]:
-        with (
-            reaching("PostgreSQL"),
-            psycopg.connect(
-                self.dsn(), autocommit=True, connect_timeout=5, client_encoding="UTF8"
-            ) as connection,
-        ):
+        with operator_connection(self.dsn(), "hlf-sync") as connection:
             return read_open(
                 connection,
                 self.rules,

@@ -124,7 +124,7 @@ def wrongly_listed(picture: Picture) -> str:
     if picture.delivery == "shadow":
         parts.append("shadow: nothing is delivered")
     if not parts and (cut := _CUT_OFF & set(picture.reasons)):
-        parts.append("nobody by the database; no change comes through")
+        parts.append("none by the database; no change comes through")
         parts += _unread(picture, lag) if Reason.KAFKA_DOWN not in cut else []
     return "; ".join(parts) or "nobody that we know of"
 

@@ -164,7 +164,7 @@ def _wrong(wrong: dict[str, Any]) -> str:
         for wanted, text in words.items()
         if wrong.get(wanted, {}).get("mentors")
     ]
-    return "; ".join(parts) or "nobody by the database"
+    return "; ".join(parts) or "no mentor is shown wrongly"
 
 
 def _source(source: dict[str, Any]) -> list[str]:
