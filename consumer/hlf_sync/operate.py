@@ -22,7 +22,7 @@ from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
 from hlf_sync.postgres.steering import act_as, pauses
-from hlf_sync.postgres.sweeping import Sweep, Wish
+from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
 Connection = OperatorConnection
 
@@ -117,7 +117,7 @@ def sweep(connection: Connection, reason: str, rules: Rules) -> Swept:
     """Compare everybody in the view and in the ledger, and ask for those of whom something is due
     or open.
     """
-    sweep = Sweep(Wish(rules, operator(), reason))
+    sweep = Sweep(SweepOrder(rules, operator(), reason))
     at, first, asked, compared = _now(connection), comparison.FIRST, list[MentorId](), 0
     while True:
         with connection.transaction():
@@ -249,7 +249,7 @@ def lift(connection: Connection, reason: HaltReason) -> bool:
         return connection.execute(statement, (reason.value,)).rowcount > 0
 
 
-class Held(NamedTuple):
+class HeldRemoval(NamedTuple):
     """A removal that waits for a word, and why it is due: a status, no_valid_certificate, gone,
     other_organization, contact_replaced.
     """
@@ -258,7 +258,7 @@ class Held(NamedTuple):
     cause: str
 
 
-def held_removals(connection: Connection, rules: Rules) -> list[Held]:
+def held_removals(connection: Connection, rules: Rules) -> list[HeldRemoval]:
     """Those that are still due by the facts as they are now: a mistake may have been put right
     meanwhile.
     """
@@ -267,13 +267,13 @@ def held_removals(connection: Connection, rules: Rules) -> list[Held]:
         " held_at, mentor_id"
     )
     held = [MentorId(row["mentor_id"]) for row in rows]
-    found: list[Held] = []
+    found: list[HeldRemoval] = []
     for start in range(0, len(held), _AT_ONCE):
         reading = read_now(connection, held[start : start + _AT_ONCE])
         for mentor_id, known in reading.mentors.items():
             decision = due(known, known.ledger, reading.now_s, rules)
             if isinstance(decision, Command) and decision.operation is Operation.REMOVE:
-                found.append(Held(mentor_id, decision.reason))
+                found.append(HeldRemoval(mentor_id, decision.reason))
     return found
 
 

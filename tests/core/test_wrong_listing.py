@@ -3,7 +3,7 @@
 import pytest
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import Facts, Known, LedgerRow, LedgerState, Visibility
-from hlf_sync.core.wrong_listing import Dates, Moment, WrongMentor, judge
+from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
 
 pytestmark = pytest.mark.requirement("R60")
 
@@ -12,7 +12,7 @@ YEAR_S = 31_536_000.0
 SHOWN = LedgerRow(applied=Visibility.VISIBLE, state=LedgerState.IN_SYNC)
 PAUSED = Facts("HLF", "paused", "c", NOW_S + YEAR_S)
 LAPSED = Facts("HLF", "active", "c", NOW_S - 30)
-FIRST, LATER = Moment(NOW_S, None), Moment(NOW_S, NOW_S - 10)
+FIRST, LATER = LookTime(NOW_S, None), LookTime(NOW_S, NOW_S - 10)
 
 
 def known(facts: Facts | None, ledger: LedgerRow = SHOWN, *, has_ledger: bool = True) -> Known:
@@ -22,7 +22,7 @@ def known(facts: Facts | None, ledger: LedgerRow = SHOWN, *, has_ledger: bool = 
 def since_s(
     facts: Facts | None,
     dates: Dates,
-    at: Moment,
+    at: LookTime,
     ledger: LedgerRow = SHOWN,
     before: WrongMentor | None = None,
 ) -> float:

@@ -188,7 +188,7 @@ _CAUSES = {
 
 
 def _show_held(
-    waiting: list[operate.Held], causes: Counter[str], listed: int, *, show_all: bool
+    waiting: list[operate.HeldRemoval], causes: Counter[str], listed: int, *, show_all: bool
 ) -> None:
     """By cause, the most frequent first."""
     share = f", {len(waiting) / listed:.0%} of the {listed:,} that are listed" if listed else ""

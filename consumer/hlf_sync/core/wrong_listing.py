@@ -36,7 +36,7 @@ class Dates(NamedTuple):
     applied_s: float | None = None
 
 
-class Moment(NamedTuple):
+class LookTime(NamedTuple):
     """When it is looked, and when was looked before: None for a leader's first look."""
 
     now_s: float
@@ -44,7 +44,7 @@ class Moment(NamedTuple):
 
 
 def judge(
-    known: Known, dates: Dates, before: WrongMentor | None, at: Moment, rules: Rules
+    known: Known, dates: Dates, before: WrongMentor | None, at: LookTime, rules: Rules
 ) -> WrongMentor | None:
     """None when the listing shows what it should. `before` is the judgement of an earlier look."""
     decision = due(known, known.ledger, at.now_s, rules)
@@ -58,7 +58,7 @@ def judge(
     return WrongMentor(wanted, since_s, next_look_s(known.facts, at.now_s, rules))
 
 
-def _since_s(known: Known, decision: Decision, dates: Dates, at: Moment) -> float:
+def _since_s(known: Known, decision: Decision, dates: Dates, at: LookTime) -> float:
     """It was right at the look before, and when it was delivered last. The first look of a leader
     knows nobody's past: it believes the books, and of a mentor without any counts from now.
     """
@@ -72,7 +72,7 @@ def _since_s(known: Known, decision: Decision, dates: Dates, at: Moment) -> floa
     return min(at.now_s, max(first_s, dates.applied_s or 0.0))
 
 
-def _made_wrong_s(known: Known, decision: Decision, dates: Dates, at: Moment) -> float | None:
+def _made_wrong_s(known: Known, decision: Decision, dates: Dates, at: LookTime) -> float | None:
     """The commit, or the certificate's end without which nobody is listed."""
     told = [dates.committed_s]
     if known.facts is not None and isinstance(decision, Command):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from hlf_sync.nightly.step import Counts, Progress, Workplace
 from hlf_sync.postgres import comparison
-from hlf_sync.postgres.sweeping import Sweep, Wish
+from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
 PAGE = 2_000
 PAUSE_S = 0.5
@@ -24,7 +24,7 @@ async def run(place: Workplace, progress: Progress) -> Counts:
     first: UUID | None = UUID(progress.before.get("next", str(comparison.FIRST)))
     requests = int(progress.before.get("requests", 0))
     compared = int(progress.before.get("compared", 0))
-    sweep = Sweep(Wish(place.rules, "nightly", "sweep"))
+    sweep = Sweep(SweepOrder(place.rules, "nightly", "sweep"))
     counts = {"requests": requests, "compared": compared}
     while first is not None:
         found = await sweep.compare(place.connection, first, PAGE)

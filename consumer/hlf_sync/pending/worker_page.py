@@ -1,4 +1,4 @@
-"""Everybody who is not at rest, as a worker's page at `/`: read-only, plain HTML, the same list as
+"""Every mentor that is not at rest, as a worker's page at `/`: read-only, plain HTML, the same list as
 `hlf-sync pending`.
 
 Read when somebody asks, and not again within ten seconds: the page has no login, and one look at

@@ -107,7 +107,7 @@ _FORGET = "DELETE FROM hlf_sync.listing_wrong WHERE mentor_id = ANY (%s::uuid[])
 Connection = AsyncConnection[Any]
 
 
-class Page(NamedTuple):
+class ComparedPage(NamedTuple):
     """Of the `looked_at` mentors of a page those who come, with their keys. `last` is where the page ends;
     None for the last one.
     """
@@ -118,7 +118,7 @@ class Page(NamedTuple):
     keys: Sequence[str]
 
 
-class State(NamedTuple):
+class DatabaseState(NamedTuple):
     """`snapshot` is what the next look's changes are told by; `can_tell`: whether this database has
     the function that tells them. `gone` is another text once rows were deleted.
     """
@@ -129,11 +129,11 @@ class State(NamedTuple):
     gone: str | None
 
 
-async def state(connection: Connection) -> State:
+async def state(connection: Connection) -> DatabaseState:
     """Where the database stands."""
     row = await (await connection.execute(_STATE)).fetchone()
     assert row is not None  # noqa: S101 - SELECT without FROM
-    return State(*row)
+    return DatabaseState(*row)
 
 
 async def changed(connection: Connection, before: str) -> list[MentorId]:
@@ -149,28 +149,28 @@ def wanted(first: UUID, size: int, closed: Collection[str] = ()) -> dict[str, An
     return {"first": first, "page": size, "closed": array(sorted(closed))}
 
 
-def as_page(row: Sequence[Any] | None) -> Page:
+def as_page(row: Sequence[Any] | None) -> ComparedPage:
     """Its answer."""
     assert row is not None  # noqa: S101 - aggregates
-    return Page(*row)
+    return ComparedPage(*row)
 
 
-def as_ids(rows: Sequence[Sequence[Any]], size: int) -> Page:
+def as_ids(rows: Sequence[Sequence[Any]], size: int) -> ComparedPage:
     """A page of which nobody's facts were looked at: all must be read one by one."""
     found = [MentorId(row[0]) for row in rows]
     last = found[-1] if len(found) == size else None
-    return Page(last, len(found), found, [FORMER] * len(found))
+    return ComparedPage(last, len(found), found, [FORMER] * len(found))
 
 
 async def page(
     connection: Connection, first: UUID, closed: Collection[str], size: int = PAGE
-) -> Page:
+) -> ComparedPage:
     """The mentors of view and ledger from an id on; those with a closed key are counted only."""
     cursor = await connection.execute(PAGE_STATEMENT, wanted(first, size, closed))
     return as_page(await cursor.fetchone())
 
 
-async def ids(connection: Connection, first: UUID, size: int = PAGE) -> Page:
+async def ids(connection: Connection, first: UUID, size: int = PAGE) -> ComparedPage:
     """The same without looking at anybody's facts."""
     return as_ids(await (await connection.execute(IDS, wanted(first, size))).fetchall(), size)
 

@@ -30,7 +30,7 @@ _MOST_CLOSED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SweepOrder:
     """Who asks, and why."""
 
     rules: Rules
@@ -52,7 +52,7 @@ class Compared(NamedTuple):
 class Sweep:
     """Keys that were seen to mean 'at rest' are passed over from then on."""
 
-    wish: Wish
+    order: SweepOrder
     _closed: set[str] = field(default_factory=set)
 
     def page(self, connection: Connection[Any], first: UUID) -> Compared:
@@ -99,7 +99,7 @@ class Sweep:
         await connection.execute(_ASK, self._values(mentor_ids))
 
     def _values(self, mentor_ids: Sequence[MentorId]) -> tuple[str, str, str]:
-        return self.wish.requested_by, self.wish.reason, array(mentor_ids)
+        return self.order.requested_by, self.order.reason, array(mentor_ids)
 
     def _restless(
         self, mentor_ids: Sequence[MentorId], keys: Sequence[str], reading: Reading
@@ -107,7 +107,7 @@ class Sweep:
         """Who is not at rest; the keys of the others need no second look."""
         found: list[MentorId] = []
         for mentor_id, key in zip(mentor_ids, keys, strict=True):
-            if not is_at_rest(reading.mentors[mentor_id], reading.now_s, self.wish.rules):
+            if not is_at_rest(reading.mentors[mentor_id], reading.now_s, self.order.rules):
                 found.append(mentor_id)
             elif key != comparison.FORMER and len(self._closed) < _MOST_CLOSED:
                 self._closed.add(key)

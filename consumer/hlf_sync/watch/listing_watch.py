@@ -14,7 +14,7 @@ from uuid import UUID
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
-from hlf_sync.core.wrong_listing import Dates, Moment, WrongMentor, judge
+from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import NOT_READY, Pool, reaching
@@ -41,7 +41,7 @@ class _Memory:
     `closed`: keys that mean that nothing is wrong.
     """
 
-    state: comparison.State | None = None
+    state: comparison.DatabaseState | None = None
     wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
     written: dict[MentorId, WrongMentor] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
@@ -74,7 +74,7 @@ class ListingWatch:
         memory, now_s = self._memory, asyncio.get_running_loop().time()
         before, is_known = memory.state, memory.is_complete
         state, changed = await self._news(before)
-        at = Moment(state.now_s, before.now_s if before is not None and is_known else None)
+        at = LookTime(state.now_s, before.now_s if before is not None and is_known else None)
         due_again = [
             mentor_id
             for mentor_id, one in memory.wrong.items()
@@ -89,8 +89,8 @@ class ListingWatch:
         return memory.wrong if memory.is_complete else None
 
     async def _news(
-        self, before: comparison.State | None
-    ) -> tuple[comparison.State, Sequence[MentorId]]:
+        self, before: comparison.DatabaseState | None
+    ) -> tuple[comparison.DatabaseState, Sequence[MentorId]]:
         """Where the database stands, and who has changed since the look before."""
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
@@ -103,7 +103,9 @@ class ListingWatch:
                     return state, []
                 return state, await comparison.changed(connection, before.snapshot)
 
-    def _plan(self, before: comparison.State | None, state: comparison.State, now_s: float) -> None:
+    def _plan(
+        self, before: comparison.DatabaseState | None, state: comparison.DatabaseState, now_s: float
+    ) -> None:
         """Whether a full pass begins."""
         memory = self._memory
         memory.has_lost_rows |= before is not None and before.gone != state.gone
@@ -112,7 +114,7 @@ class ListingWatch:
         if memory.next_id is None and now_s - memory.full_at_s >= every_s:
             memory.next_id, memory.has_lost_rows = comparison.FIRST, False
 
-    async def _pass(self, at: Moment, state: comparison.State, until_s: float) -> None:
+    async def _pass(self, at: LookTime, state: comparison.DatabaseState, until_s: float) -> None:
         """The full pass, as far as the time goes."""
         memory, loop = self._memory, asyncio.get_running_loop()
         while memory.next_id is not None and loop.time() < until_s:
@@ -123,7 +125,7 @@ class ListingWatch:
             if memory.next_id is None:
                 memory.full_at_s, memory.is_complete = loop.time(), True
 
-    async def _page(self, first: UUID) -> comparison.Page:
+    async def _page(self, first: UUID) -> comparison.ComparedPage:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 try:
@@ -133,7 +135,7 @@ class ListingWatch:
                 except NOT_COMPUTED:
                     return await comparison.ids(connection, first)
 
-    def _clear(self, first: UUID, found: comparison.Page) -> None:
+    def _clear(self, first: UUID, found: comparison.ComparedPage) -> None:
         """Who was in the page's range and did not come with it is right, or is no more."""
         last = found.last or str(comparison.END)
         for mentor_id in set(self._memory.wrong) - set(found.mentor_ids):
@@ -143,8 +145,8 @@ class ListingWatch:
     async def _judge(
         self,
         mentor_ids: Iterable[MentorId],
-        at: Moment,
-        state: comparison.State,
+        at: LookTime,
+        state: comparison.DatabaseState,
         *,
         keys: Sequence[str] = (),
         has_changed: bool = False,
@@ -192,7 +194,7 @@ class ListingWatch:
                 self._memory.wrong[mentor_id] = one
 
     async def _dates(
-        self, mentor_ids: Sequence[MentorId], state: comparison.State
+        self, mentor_ids: Sequence[MentorId], state: comparison.DatabaseState
     ) -> Mapping[MentorId, Dates]:
         if not mentor_ids:
             return {}
