@@ -68,6 +68,7 @@ docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
 	$(BIN)/python -m hlf_sync.pages.rules > docs/rules.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
+	$(BIN)/python -m hlf_sync.web.openapi > docs/openapi.json
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 	$(BIN)/python -m tests.kubernetes_files
 

@@ -433,16 +433,19 @@ def test_a_session_lets_in_like_its_token_and_ends_for_good(
     assert service.client.get("/api/v1/pending", headers=other).status_code == 200
 
 
-def test_elsewhere_than_on_this_machine_the_cookie_needs_tls(
+def test_elsewhere_than_on_this_machine_the_cookie_needs_tls_and_this_very_host(
     service: Service, issuer: Issuer
 ) -> None:
-    answer = service.client.post(
-        "/session",
-        json={"token": issuer.token(sub="secure")},
-        headers={"Host": "sync.example.org"},
-    )
-    assert "Secure" in answer.headers["set-cookie"]
+    token, elsewhere = issuer.token(sub="secure"), {"Host": "sync.example.org"}
+    answer = service.client.post("/session", json={"token": token}, headers=elsewhere)
+    kept = answer.headers["set-cookie"]
     service.client.cookies.clear()
+    assert kept.startswith("__Host-hlf_sync_session=")
+    assert {"Secure", "Path=/"} <= set(kept.split("; "))
+    assert "Domain" not in kept
+    for name, status in (("__Host-hlf_sync_session", 200), ("hlf_sync_session", 401)):
+        sent = {**elsewhere, "Cookie": f"{name}={token}"}
+        assert service.client.get("/api/v1/pending", headers=sent).status_code == status
 
 
 def test_a_refused_sign_in_is_told_to_programs_and_to_people(

@@ -138,20 +138,25 @@ class Board:
         entry = self._entries.get(mentor_id)
         return entry.since_s if entry else None
 
-    def look_all(self, rows: Iterable[MentorRow], around: Conditions) -> None:
-        """All that may be open; whoever is not among them is not."""
-        rows = list(rows)
-        self._begin(around)
-        gone = self._entries.keys() - {row.mentor_id for row in rows}
-        self._take(rows, gone)
-
     def look_some(
         self, asked: Collection[UUID], rows: Iterable[MentorRow], around: Conditions
     ) -> None:
-        """Only these mentors were read."""
-        rows = list(rows)
+        """These mentors were read; who was asked for and is not there is not open."""
+        gone = set(asked)
         self._begin(around)
-        self._take(rows, set(asked) - {row.mentor_id for row in rows})
+        for row in rows:
+            gone.discard(row.mentor_id)
+            self._put(row, around, is_said=True, is_new=False)
+        for mentor_id in gone:
+            self._drop(mentor_id)
+        self._wake()
+
+    def keep_only(self, mentor_ids: Collection[UUID], around: Conditions) -> None:
+        """Nobody else is open."""
+        self._begin(around)
+        for mentor_id in self._entries.keys() - mentor_ids:
+            self._drop(mentor_id)
+        self._wake()
 
     def away(self) -> None:
         """PostgreSQL does not answer: what is held is no longer what is."""
@@ -178,14 +183,6 @@ class Board:
         is_said = len(self._entries) <= _MOST_AT_ONCE
         for entry in list(self._entries.values()):
             self._put(entry.row, around, is_said=is_said, is_new=True)
-
-    def _take(self, rows: Iterable[MentorRow], gone: Collection[UUID]) -> None:
-        assert self.around is not None  # noqa: S101 - `_begin` has set it
-        for row in rows:
-            self._put(row, self.around, is_said=True, is_new=False)
-        for mentor_id in gone:
-            self._drop(mentor_id)
-        self._wake()
 
     def _put(self, row: MentorRow, around: Conditions, *, is_said: bool, is_new: bool) -> None:
         judging, before = self.judging, self._entries.get(row.mentor_id)

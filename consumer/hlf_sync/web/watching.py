@@ -89,7 +89,11 @@ class BoardWatching:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         around = await self._view.conditions()
-        self._board.look_all(await self._view.maybe_open(self._board.closed), around)
+        found: set[UUID] = set()
+        async for rows in self._view.maybe_open(self._board.closed):
+            self._board.look_some((), rows, around)
+            found.update(row.mentor_id for row in rows)
+        self._board.keep_only(found, around)
         self._next_look_s = began_s + max(LOOK_S, (loop.time() - began_s) / _SHARE)
 
     async def _look_some(self, mentor_ids: set[UUID]) -> None:
