@@ -19,6 +19,7 @@ from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
+from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.standby import Standby
@@ -69,6 +70,7 @@ class Status:
         token: Token | None,
         now_ms: Callable[[], int],
         nights: NightWatch | None = None,
+        listing: ListingWatch | None = None,
         credential_days_left: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.stages = stages
@@ -83,6 +85,7 @@ class Status:
         self.token = token
         self.now_ms = now_ms
         self.nights = nights or NightWatch(None, "UTC", None, lambda: False)
+        self.listing = listing or ListingWatch()
         self.credential_days_left = credential_days_left
 
     @property
@@ -190,6 +193,7 @@ class Status:
             "not_ready": self.missing(),
             "credential_days_left": self.credential_days_left(),
             "nightly": self.nights.content(),
+            "listing": self.listing.content(),
             **_as_leader(
                 self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
             ),

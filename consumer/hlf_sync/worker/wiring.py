@@ -54,6 +54,7 @@ from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.credential_end import CredentialEnd
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
+from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
@@ -69,6 +70,7 @@ from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
 from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
+from hlf_sync.worker.verification import Verification
 
 _log = structlog.get_logger()
 
@@ -157,8 +159,12 @@ class _Assembly:
         nights = NightWatch(
             self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
         )
+        listing = ListingWatch(
+            every_s=settings.verify_every_s, now_s=asyncio.get_running_loop().time
+        )
         status = Status(
             nights=nights,
+            listing=listing,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
             stages=stages,
             scheduler=scheduler,
@@ -187,6 +193,7 @@ class _Assembly:
             "verdict": status.watch_verdict,
             "nights": nights.run,
             **self._services(stages, scheduler, dynamics, credentials, source),
+            **self._verification(scheduler, listing),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -256,6 +263,22 @@ class _Assembly:
                 set_aside=source.set_aside,
             )
         return services
+
+    def _verification(
+        self, scheduler: Scheduler, listing: ListingWatch
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Nothing where nothing is called, or nothing is to be verified."""
+        settings = self._settings
+        if settings.delivery == "shadow" or not settings.verify_every_s:
+            return {}
+        verification = Verification(
+            settings=settings,
+            secret_file=self._secret_file,
+            dsn=_dsn(settings),
+            leads=lambda: scheduler.is_leader,
+            watch=listing,
+        )
+        return {"verification": verification.run}
 
     def _source(self, worker: Worker) -> KafkaSource:
         settings = self._settings
