@@ -1,0 +1,36 @@
+"""`hlf-sync status`: what a running worker says of itself. Thin: asks, prints."""
+
+import httpx
+import typer
+
+from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.errors import DependencyError
+
+_out = Terminal(soft_wrap=True)
+
+
+def status(env_file: EnvFile = None, as_json: Json = False) -> None:
+    """Show what a running worker says of itself (its /status page)."""
+    settings = settings_from(env_file)
+    address = f"http://{settings.http_host}:{settings.http_port}/status"
+    try:
+        found = httpx.get(address, timeout=5, trust_env=False).raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise DependencyError(f"the worker at {address}", type(error).__name__) from error
+    if (
+        not isinstance(found, dict)
+        or not {"verdict", "because", "circuit", "queue"} <= found.keys()
+    ):
+        raise DependencyError(f"the worker at {address}", "what answers there is no worker")
+    if as_json:
+        echo_json(found, indent=2)
+        return
+    from hlf_sync.watch.status_page import render  # noqa: PLC0415
+
+    _out.print(render(found))
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status", rich_help_panel="Look")(status)
