@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.connect.rest import ConnectRest
-from hlf_sync.dynamics.auth.certificate_end import certificate_end_s
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
@@ -96,6 +95,10 @@ def credential_days_left(settings: Settings, now_s: float) -> float | None:
         return None
     key = _key(settings, None)
     if isinstance(key, ClientCertificate):
+        from hlf_sync.dynamics.auth.certificate_end import (  # noqa: PLC0415 - 8 MiB, where there is no certificate
+            certificate_end_s,
+        )
+
         ends_s = certificate_end_s(key)
     elif isinstance(key, ClientSecret) and settings.dynamics_client_secret_ends is not None:
         ends_s = datetime.combine(settings.dynamics_client_secret_ends, time.min, UTC).timestamp()
