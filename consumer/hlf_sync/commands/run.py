@@ -25,8 +25,10 @@ def run(env_file: EnvFile = None) -> None:
     import uvloop  # noqa: PLC0415 - only a worker needs it
 
     from hlf_sync.telemetry.logs import configure  # noqa: PLC0415
+    from hlf_sync.worker.memory import bound_arenas  # noqa: PLC0415
     from hlf_sync.worker.wiring import run_worker  # noqa: PLC0415
 
+    bound_arenas()
     writer = configure(settings.log_level)
     _spare_the_collector()
     try:

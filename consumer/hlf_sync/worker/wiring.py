@@ -66,6 +66,7 @@ from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.memory import keep_flat
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
 from hlf_sync.worker.source_proof import prove_source
@@ -236,7 +237,10 @@ class _Assembly:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
-            "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
+            "fleet": lambda: follow_fleet(
+                _dsn(settings), stages.gate, self._dependencies, lambda: not stages.queue.size
+            ),
+            "memory": lambda: keep_flat(lambda: not stages.queue.size),
             "nightly": Clockwork(
                 settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
             ).run,
