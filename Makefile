@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -487,3 +487,21 @@ async def test_only_one_process_at_a_time_is_at_the_pass(dsn: str) -> None:
             assert await bookmarks.lock(second)
     with pytest.raises(DependencyError):
         await connect("host=127.0.0.1 port=1 dbname=x")
+
+
+async def test_the_comparison_hashes_the_listing_once_whatever_the_planner_knows(
+    books: Books,
+) -> None:
+    """As a join it was planned for ten contacts, of which PostgreSQL knows nothing, and 20,000 took
+    longer than a statement may.
+    """
+    books.mentors(2_000)
+    books.execute("ANALYZE")
+    values = {"pass": 1, "first": str(UUID(int=0)), "started_s": 0.0, "most": 500}
+    async with books.pool.connection() as connection:
+        rows = await (
+            await connection.execute(f"EXPLAIN {bookmarks._CONTRADICTED}".encode(), values)
+        ).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+    assert "hashed SubPlan" in plan, plan
+    assert "CTE Scan" not in plan
