@@ -54,7 +54,7 @@ async def measure(found: list[Record]) -> dict[str, float]:
 
     def by_fastavro() -> None:
         for record in found[:20_000]:
-            fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema, None)
+            fastavro.schemaless_reader(io.BytesIO((record.value or b"")[5:]), schema, None)
 
     def whole() -> None:
         queue, assignment, metrics = MentorQueue(), Assignment(), Metrics(lambda: COMMITTED_MS)

@@ -28,21 +28,25 @@ def ask(bench: TestBench, first: int, count: int) -> None:
         bench.change(str(UUID(int=number)))
 
 
+def is_paused(bench: TestBench) -> bool:
+    return bench.source.is_paused
+
+
 async def test_a_sweep_of_all_is_held_by_mentors_and_not_by_changes(bench: TestBench) -> None:
     """Fetching pauses at 20,000 mentors, each with one change, and goes on at 10,000."""
     ask(bench, 0, MENTORS - 1)
-    assert not bench.source.is_paused
+    assert not is_paused(bench)
     ask(bench, MENTORS, 1)
-    assert bench.source.is_paused
+    assert is_paused(bench)
     queue, now_s = bench.worker.stages.queue, asyncio.get_running_loop().time()
     for entry in queue.take(MENTORS - FEW, now_s):
         queue.finish(entry, now_s)
     bench.worker._mind_backlog(bench.source)
-    assert bench.source.is_paused
+    assert is_paused(bench)
     for entry in queue.take(1, now_s):
         queue.finish(entry, now_s)
     bench.worker._mind_backlog(bench.source)
-    assert not bench.source.is_paused
+    assert not is_paused(bench)
 
 
 async def test_mentors_that_wait_for_an_operators_word_stop_no_fetching(bench: TestBench) -> None:
@@ -50,4 +54,4 @@ async def test_mentors_that_wait_for_an_operators_word_stop_no_fetching(bench: T
     ask(bench, 0, MENTORS - 1)
     bench.worker.stages.delivery.held_changes = FEW
     ask(bench, MENTORS, 10)
-    assert not bench.source.is_paused
+    assert not is_paused(bench)

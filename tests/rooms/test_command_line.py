@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 import typer
 from hlf_sync.commands.app import app
-from hlf_sync.commands.catalogue import EXTRAS, ROWS, Row, load
+from hlf_sync.commands.catalogue import EXTRAS, ROWS, CatalogueRow, load
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
@@ -69,7 +69,7 @@ def test_a_command_imports_its_own_module_only() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_the_catalogue_says_of_each_command_what_it_says_itself(row: Row) -> None:
+def test_the_catalogue_says_of_each_command_what_it_says_itself(row: CatalogueRow) -> None:
     """Its panel and its first sentence."""
     command = load(row)
     first = " ".join((command.help or "").split("\n\n")[0].split())

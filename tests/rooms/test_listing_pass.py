@@ -21,7 +21,13 @@ from hlf_sync.postgres import listing_pass as bookmarks
 from hlf_sync.postgres.connections import Pool, connect, open_pool
 from hlf_sync.reconcile import listing
 from hlf_sync.reconcile.column import Column
-from hlf_sync.reconcile.listing_pass import End, Finished, ListingPass, Overtaken, Stopped
+from hlf_sync.reconcile.listing_pass import (
+    ListingPass,
+    PassEnd,
+    PassFinished,
+    PassOvertaken,
+    PassStopped,
+)
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.worker.verification import Verification
@@ -68,7 +74,7 @@ def dsn(cluster: Cluster, database: str) -> str:
 
 async def run_pass(
     books: Books, answer: Answering, *, is_repair: bool = True, every_s: float = 3600.0
-) -> End:
+) -> PassEnd:
     """One process' part of a pass. The ledger's rows are from before it."""
     books.execute("UPDATE hlf_sync.mentor_ledger SET updated_at = now() - interval '1 minute'")
     return await ListingPass(
@@ -82,8 +88,8 @@ async def run_pass(
     ).run()
 
 
-def found(end: End) -> dict[str, int]:
-    assert isinstance(end, Finished), end
+def found(end: PassEnd) -> dict[str, int]:
+    assert isinstance(end, PassFinished), end
     return {name: count for name, count in end.counts.items() if count}
 
 
@@ -170,7 +176,7 @@ async def test_a_pass_that_dies_while_it_compares_goes_on_with_the_next_mentors(
 
 async def test_of_two_processes_at_one_pass_the_slower_changes_nothing(books: Books) -> None:
     """A leader that was frozen while it waited for a page, and woke when another had finished."""
-    crm, ends = Crm(set(books.mentors(6))), list[End]()
+    crm, ends = Crm(set(books.mentors(6))), list[PassEnd]()
 
     async def freezing(request: httpx.Request) -> httpx.Response:
         answer = crm(request)
@@ -178,7 +184,7 @@ async def test_of_two_processes_at_one_pass_the_slower_changes_nothing(books: Bo
             ends.append(await run_pass(books, crm))
         return answer
 
-    assert isinstance(await run_pass(books, freezing), Overtaken)  # type: ignore[arg-type]
+    assert isinstance(await run_pass(books, freezing), PassOvertaken)  # type: ignore[arg-type]
     assert found(ends[0]) == {"listed": 6, "compared": 6, "pages": 3}
     assert books.execute("SELECT count(*) FROM hlf_sync.listing_pass") == [(1,)]
 
@@ -213,7 +219,7 @@ async def test_a_server_that_is_not_to_be_believed_ends_the_pass_and_nothing_is_
     monkeypatch.setattr(listing, "_LISTED", 10_000)
     server = crm(set(books.mentors(3)))
     end = await run_pass(books, server)
-    assert isinstance(end, Stopped)
+    assert isinstance(end, PassStopped)
     assert reason in end.reason
     assert all(url.startswith(f"{ROOT}?") for url in server.asked)
     assert books.execute("SELECT count(*) FROM hlf_sync.sync_request") == [(0,)]
@@ -253,7 +259,7 @@ async def test_a_bookmark_that_the_server_does_not_know_any_more_begins_anew(
         return crm(request)
 
     end = await run_pass(books, forgets)
-    assert isinstance(end, Stopped)
+    assert isinstance(end, PassStopped)
     assert unfinished(books) == []
     crm.dies_at = 0
     assert found(await run_pass(books, crm)) == {"listed": 6, "compared": 6, "pages": 3}
@@ -266,7 +272,7 @@ async def test_an_outage_keeps_the_bookmark(books: Books) -> None:
     def failing(request: httpx.Request) -> httpx.Response:
         return httpx.Response(503) if "skiptoken" in str(request.url) else crm(request)
 
-    assert isinstance(await run_pass(books, failing), Stopped)
+    assert isinstance(await run_pass(books, failing), PassStopped)
     assert unfinished(books) == [(1, False)]
     assert found(await run_pass(books, crm))["pages"] == 2
     assert crm.pages == 2

@@ -17,7 +17,7 @@ from hlf_sync.postgres import listing_pass as books
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.reconcile.column import Column
 from hlf_sync.reconcile.inspection import Inspection, Wish
-from hlf_sync.reconcile.listing_pass import Finished, Overtaken, Stopped, run_pass
+from hlf_sync.reconcile.listing_pass import PassFinished, PassOvertaken, PassStopped, run_pass
 from hlf_sync.reconcile.parts import column_reader, patience
 from hlf_sync.reconcile.report import Report
 
@@ -49,11 +49,11 @@ async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
     finally:
         await books.unlock(place.connection)
     match end:
-        case Finished(counts):
+        case PassFinished(counts):
             return counts
-        case Stopped(reason):
+        case PassStopped(reason):
             raise DependencyError("Dynamics", reason)
-        case Overtaken():
+        case PassOvertaken():
             raise DependencyError("the listing's pass", "another process goes on with it")
         case _ as never:
             assert_never(never)

@@ -34,7 +34,7 @@ _TURN_S = 0.05
 _QUIET_TURN_S = 1.0
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """The consumer thread."""
 
     def start(self) -> None:
@@ -66,7 +66,7 @@ class Worker:
         self.stages = stages
         self._revocation_s = revocation_s
         self._is_paused = False
-        self._source: Source | None = None
+        self._source: RecordSource | None = None
         self._errands = Errands()
         self._stirred = asyncio.Event()
         stages.intake.on_undecodable = stages.letters.undecodable
@@ -94,7 +94,7 @@ class Worker:
 
     async def run(
         self,
-        source: Source,
+        source: RecordSource,
         services: Mapping[str, Callable[[], Awaitable[None]]],
         stop: asyncio.Event,
     ) -> None:
@@ -210,7 +210,7 @@ class Worker:
             _RESUME_AT_MENTORS if self._is_paused else _PAUSE_AT_MENTORS
         )
 
-    def _mind_backlog(self, source: Source) -> None:
+    def _mind_backlog(self, source: RecordSource) -> None:
         wanted = self._is_full()
         if wanted is not self._is_paused:
             self._is_paused = wanted

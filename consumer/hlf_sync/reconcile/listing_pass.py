@@ -17,45 +17,45 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, MentorId
 from hlf_sync.core.verdict import Course
 from hlf_sync.dynamics.client import ListingReading
-from hlf_sync.dynamics.listing import Page
+from hlf_sync.dynamics.listing import ListingPage
 from hlf_sync.postgres import listing_pass as books
 from hlf_sync.postgres.connections import Dsn, Pool, open_pool, reaching
 from hlf_sync.postgres.listing_pass import Bookmark
 from hlf_sync.reconcile import roll
 from hlf_sync.reconcile.column import Column
-from hlf_sync.reconcile.difference import Kind, Patience
+from hlf_sync.reconcile.difference import FindingKind, Patience
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.reconcile.listing import fault_of, most_contacts, strangers_still_shown, trouble
 from hlf_sync.reconcile.parts import patience
 from hlf_sync.reconcile.report import Report
 
 _SETTLE_S = 3.0
-_OF_DYNAMICS = frozenset({Kind.DRIFT, Kind.CONTACT_MISSING})
+_OF_DYNAMICS = frozenset({FindingKind.DRIFT, FindingKind.CONTACT_MISSING})
 _OK = 200
 _POOL_SIZE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class PassFinished:
     """The pass came to its end. `counts` are listing_pass.counts."""
 
     counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """It could not go on, with why. The bookmark stays, unless the listing itself was no use."""
+class PassStopped:
+    """It could not go on, with why. The bookmark stays, unless the listing itself cannot be used."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Overtaken:
+class PassOvertaken:
     """Another process goes on with it."""
 
 
-End = Finished | Stopped | Overtaken
-Open = Callable[[Pool], Column]
+PassEnd = PassFinished | PassStopped | PassOvertaken
+OpenColumn = Callable[[Pool], Column]
 """From a pool to what reads Dynamics; its client is closed afterwards."""
 
 
@@ -73,7 +73,7 @@ class ListingPass:
     every_s: float
     settle_s: float = _SETTLE_S
 
-    async def run(self) -> End:
+    async def run(self) -> PassEnd:
         """Go on until it is finished, or cannot be."""
         with reaching("PostgreSQL"):
             async with self.pool.connection() as connection:
@@ -86,11 +86,11 @@ class ListingPass:
                 async with self.pool.connection() as connection:
                     found = await books.newest(connection)
             if found is None or found.pass_id != mark.pass_id:
-                return Overtaken()
+                return PassOvertaken()
             mark = found
         return await self._compare(mark)
 
-    async def _read(self, mark: Bookmark) -> Stopped | Overtaken | None:
+    async def _read(self, mark: Bookmark) -> PassStopped | PassOvertaken | None:
         """Read the pages that are left; None when the last one is."""
         asked, listed = await books.asked(self.pool, mark.pass_id)
         most = most_contacts(await roll.count(self.pool))
@@ -116,12 +116,12 @@ class ListingPass:
                     return await self._give_up(fault)
             moved = await self._turn(mark, page)
             if moved is None:
-                return Overtaken()
+                return PassOvertaken()
             if moved.is_read:
                 return None
             mark = moved
 
-    async def _turn(self, mark: Bookmark, page: Page) -> Bookmark | None:
+    async def _turn(self, mark: Bookmark, page: ListingPage) -> Bookmark | None:
         """Keep the page. Its next link lies in our ledger, and is looked at again before it is
         asked for (dynamics/client).
         """
@@ -130,46 +130,46 @@ class ListingPass:
             return None
         return replace(mark, pages=mark.pages + 1, next_address=link, is_read=link is None)
 
-    async def _no_page(self, answer: ListingReading | None, code: str) -> Stopped:
+    async def _no_page(self, answer: ListingReading | None, code: str) -> PassStopped:
         if self.column.stopped is not None and answer is None:
-            return Stopped(self.column.stopped)
+            return PassStopped(self.column.stopped)
         reason = trouble(answer, code)
         if answer is not None and _is_no_use(answer):
             return await self._give_up(reason)
-        return Stopped(self.column.stopped or reason)
+        return PassStopped(self.column.stopped or reason)
 
-    async def _give_up(self, reason: str) -> Stopped:
-        """The listing is no use: the next pass begins at its first page."""
+    async def _give_up(self, reason: str) -> PassStopped:
+        """The listing cannot be used: the next pass begins at its first page."""
         with reaching("PostgreSQL"):
             async with self.pool.connection() as connection:
                 await books.drop(connection)
-        return Stopped(reason)
+        return PassStopped(reason)
 
-    async def _compare(self, mark: Bookmark) -> End:
+    async def _compare(self, mark: Bookmark) -> PassEnd:
         counts = Counter({name: int(count) for name, count in mark.counts.items()})
         while batch := await books.contradicted(self.pool, mark, roll.PAGE):
             report = await self._inspect(batch)
             if self.column.stopped is not None:
-                return Stopped(self.column.stopped)
+                return PassStopped(self.column.stopped)
             counts.update(_counted(report))
             last = UUID(batch[-1]).int
             if len(batch) < roll.PAGE or last == 2**128 - 1:
                 break
             first = MentorId(str(UUID(int=last + 1)))
             if not await books.move(self.pool, mark, first, counts):
-                return Overtaken()
+                return PassOvertaken()
             mark = replace(mark, first=first, counts=dict(counts))
         strangers = await strangers_still_shown(
             self.column, self.pool, books.pages(self.pool, mark.pass_id)
         )
         if self.column.stopped is not None:
-            return Stopped(self.column.stopped)
+            return PassStopped(self.column.stopped)
         listed, compared = await books.totals(self.pool, mark.pass_id)
         counts.update(listed=listed, compared=compared, shown_without_mentor=len(strangers))
         counts.update(pages=mark.pages)
         if not await books.finish(self.pool, mark.pass_id, counts):
-            return Overtaken()
-        return Finished(counts)
+            return PassOvertaken()
+        return PassFinished(counts)
 
     async def _inspect(self, batch: list[MentorId]) -> Report:
         wish = Wish(batch, self.is_repair, 0, self.settle_s, self.patience)
@@ -179,8 +179,8 @@ class ListingPass:
 
 
 async def run_pass(
-    settings: Settings, dsn: Dsn, open_column: Open, *, settle_s: float = _SETTLE_S
-) -> End:
+    settings: Settings, dsn: Dsn, open_column: OpenColumn, *, settle_s: float = _SETTLE_S
+) -> PassEnd:
     """One process' part of a pass, with a pool of its own: the pipeline's must not wait for it."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(dsn, size=_POOL_SIZE))
@@ -201,8 +201,8 @@ async def run_pass(
 def _counted(report: Report) -> dict[str, int]:
     kinds = Counter(one.finding.kind for one in report.differences)
     return {
-        "drift": kinds[Kind.DRIFT],
-        "contact_missing": kinds[Kind.CONTACT_MISSING],
+        "drift": kinds[FindingKind.DRIFT],
+        "contact_missing": kinds[FindingKind.CONTACT_MISSING],
         "other": sum(count for kind, count in kinds.items() if kind not in _OF_DYNAMICS),
         "repaired": report.repaired,
         "left": report.left,

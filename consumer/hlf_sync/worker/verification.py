@@ -10,23 +10,21 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
-import psycopg
 import structlog
-from psycopg import AsyncConnection
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.listing_pass import retry_s, wait_s
 from hlf_sync.errors import DependencyError, HlfSyncError
 from hlf_sync.postgres import listing_pass as books
-from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.connections import AnyConnection, DatabaseError, Dsn, connect, reaching
 from hlf_sync.reconcile.listing_pass import (
-    End,
-    Finished,
-    Open,
-    Overtaken,
-    Stopped,
+    OpenColumn,
+    PassEnd,
+    PassFinished,
+    PassOvertaken,
+    PassStopped,
     run_pass,
 )
 from hlf_sync.reconcile.parts import column_reader
@@ -49,7 +47,7 @@ class Verification:
     dsn: Dsn
     leads: Callable[[], bool]
     watch: ListingWatch
-    open_column: Open | None = None
+    open_column: OpenColumn | None = None
     settle_s: float = 3.0
     _said: str | None = field(default=None, init=False)
 
@@ -79,10 +77,10 @@ class Verification:
                     await self._recall(connection)
                     while True:
                         await self._turn(connection)
-        except (DependencyError, psycopg.Error) as error:
+        except (DependencyError, DatabaseError) as error:
             self._say(error.detail if isinstance(error, DependencyError) else type(error).__name__)
 
-    async def _recall(self, connection: AsyncConnection[Any]) -> None:
+    async def _recall(self, connection: AnyConnection) -> None:
         """What the leader before us knew."""
         finished = await books.last_finished(connection)
         if finished is not None:
@@ -90,7 +88,7 @@ class Verification:
             counts = finished.counts if finished.has_seen else None
             self.watch.sight = ListingSight(_now_s() - age_s, counts)
 
-    async def _turn(self, connection: AsyncConnection[Any]) -> None:
+    async def _turn(self, connection: AnyConnection) -> None:
         """One pass when it is due."""
         newest = await books.newest(connection)
         left_s = wait_s(newest.noted, newest.now_s, self.settings.verify_every_s) if newest else 0.0
@@ -113,23 +111,23 @@ class Verification:
     def _retry_s(self) -> float:
         return retry_s(self.settings.verify_every_s)
 
-    async def _conclude(self, connection: AsyncConnection[Any], end: End) -> None:
+    async def _conclude(self, connection: AnyConnection, end: PassEnd) -> None:
         match end:
-            case Finished(counts):
+            case PassFinished(counts):
                 self._said = self.watch.trouble = None
                 await self._recall(connection)
                 found = " ".join(f"{word}={counts.get(word, 0)}" for word in _WORDS)
                 tell = _log.warning if counts.get("drift") else _log.info
                 tell("listing_verified", detail=found)
-            case Stopped(reason):
+            case PassStopped(reason):
                 self._say(reason)
                 await asyncio.sleep(self._retry_s)
-            case Overtaken():
+            case PassOvertaken():
                 await asyncio.sleep(_LOOK_S)
             case _ as never:
                 assert_never(never)
 
-    async def _pass(self) -> End:
+    async def _pass(self) -> PassEnd:
         try:
             return await run_pass(
                 self.settings,
@@ -145,9 +143,9 @@ class Verification:
         except DependencyError as error:
             if error.dependency == "PostgreSQL":
                 raise
-            return Stopped(f"{error.dependency}: {error.detail}")
+            return PassStopped(f"{error.dependency}: {error.detail}")
         except HlfSyncError as error:
-            return Stopped(str(error))
+            return PassStopped(str(error))
 
     def _say(self, why: str) -> None:
         """Once, however often it comes in a row."""
