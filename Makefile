@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite lint check bench chaos alerts containers findings docs lock format clean
+.PHONY: help setup demo test suite lint check bench chaos alerts containers foreign findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,9 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 
 containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
 	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
+
+foreign: $(STAMP) ## Microsoft's own clients against the emulator (downloads them into an environment of their own)
+	HLF_SYNC_TEST_FOREIGN=1 $(BIN)/pytest -q tests/contracts/test_foreign_clients.py
 
 findings: ## run each finding once (five minutes; network to the Python index)
 	@for script in $$(ls findings/*.sh | grep -v lab.sh); do echo "== $$script"; $$script || exit 1; done

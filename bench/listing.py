@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mentors", type=int, default=100_000)
     asked = parser.parse_args()
+    report: dict[str, Any] = {}
     for cluster in run_cluster():
         report = asyncio.run(measure(cluster, asked.mentors))
     print(json.dumps(report, indent=2))

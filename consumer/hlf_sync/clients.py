@@ -7,6 +7,7 @@ asks nothing. Raises `SettingsError` for a certificate or a secret that cannot b
 
 import ssl
 from datetime import UTC, datetime, time
+from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,7 +16,6 @@ from pydantic import SecretStr
 from hlf_sync.config.secret_file import read_secret
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.connect.rest import ConnectRest
-from hlf_sync.dynamics.auth.certificate_end import certificate_end_s
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.auth.entra import (
     ClientCertificate,
@@ -82,6 +82,10 @@ def credential_days_left(settings: Settings, now_s: float) -> float | None:
         return None
     key = _key(settings, None)
     if isinstance(key, ClientCertificate):
+        from hlf_sync.dynamics.auth.certificate_end import (  # noqa: PLC0415 - 8 MiB, where there is no certificate
+            certificate_end_s,
+        )
+
         ends_s = certificate_end_s(key)
     elif isinstance(key, ClientSecret) and settings.dynamics_client_secret_ends is not None:
         ends_s = datetime.combine(settings.dynamics_client_secret_ends, time.min, UTC).timestamp()
@@ -166,6 +170,10 @@ def _login(settings: Settings, part: str) -> Login | None:
     return None if user is None else Login(user, lambda: settings.secret(f"{part}_password"))
 
 
+@cache
 def _tls(ca_file: Path | None, name: str) -> Trust:
-    """The system's trust, and the CA file beside it where there is one; both as they are now."""
+    """The system's trust, and the CA file beside it where there is one; both as they are at each
+    connection. One for all clients: to read the system's authorities takes 20 ms of CPU and a MiB,
+    and the leader opens a client of Connect every three seconds.
+    """
     return trust(ca_file, variable(name))

@@ -1,6 +1,6 @@
 """`hlf-sync sandbox …` and `python -m sandbox …`: thin; turns errors into sentences and exit codes.
 
-Mounted by `hlf_sync.commands.app` as `app`.
+Mounted by `hlf_sync.commands.lazy` as `app`.
 """
 
 import json

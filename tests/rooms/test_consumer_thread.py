@@ -249,3 +249,29 @@ async def test_a_worker_that_stands_aside_leaves_the_group_and_joins_it_again(
     reader.source.set_aside(False)
     await until(lambda: len(reader.maker.made) == 2, "another consumer is made")
     await until(reader.maker.made[1].subscribed.is_set, "it joins the group")
+
+
+async def test_a_quiet_thread_turns_seldom_and_a_record_ends_its_wait_at_once(
+    reader: Reader,
+) -> None:
+    """A second after the last record it waits a quarter of a second at a time; the next record is
+    handed over when it comes, and the thread is quick again.
+    """
+    (consumer,) = reader.maker.made
+    waits: list[float] = []
+    poll = consumer.poll
+
+    def noted(seconds: float) -> ScriptedMessage | None:
+        waits.append(seconds)
+        return poll(seconds)
+
+    consumer.poll = noted  # type: ignore[method-assign]
+    await until(lambda: waits and waits[-1] == 0.25, "a long wait")
+    consumer.give(ScriptedMessage(0, 7))
+    began_s = time.monotonic()
+    await until(lambda: ("records", [(0, 7)]) in reader.ear.heard, "the record")
+    assert time.monotonic() - began_s < 5.0
+    await until(lambda: waits[-1] == 0.05, "short waits again")
+    await until(lambda: waits[-1] == 0.25, "a long wait again")
+    reader.source.commit_soon({0: 8})
+    await until(lambda: waits[-1] == 0.05, "short waits while something is to be committed")

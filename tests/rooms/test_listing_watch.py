@@ -12,6 +12,7 @@ import pytest
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
+from hlf_sync.core.wrong_listing import WrongMentor
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
@@ -138,7 +139,8 @@ async def test_who_waits_behind_an_open_circuit_is_wrongly_listed(world: World) 
         " 'open', now() + interval '1 hour', 9) ON CONFLICT (organization) DO UPDATE SET state ="
         " 'open', opened_at = excluded.opened_at, version = 9"
     )
-    await until(lambda: bench.worker.stages.gate.fleet.circuit.state is State.OPEN, 30)
+    gate = bench.worker.stages.gate
+    await until(lambda: gate.fleet is not None and gate.fleet.circuit.state is State.OPEN, 30)
     for mentor_id in mentors[:3]:
         world.status(mentor_id, "paused")
         bench.change(mentor_id)
@@ -255,7 +257,7 @@ async def test_what_is_wrong_for_long_is_written_and_gone_once_it_is_right(town:
     town.status(mentor_id, "paused")
     await town.looked()
     assert town.sql("SELECT * FROM hlf_sync.listing_wrong") == []  # on its ordinary way
-    town.watch._memory.wrong[mentor_id] = listing_watch.WrongMentor("hidden", town.watch.now_s - 60)
+    town.watch._memory.wrong[mentor_id] = WrongMentor("hidden", town.watch.now_s - 60)
     await town.looked()
     assert town.sql("SELECT mentor_id::text, wanted FROM hlf_sync.listing_wrong") == [
         (mentor_id, "hidden")

@@ -3,7 +3,7 @@ seconds.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -656,3 +656,27 @@ async def test_a_group_without_offsets_sweeps_before_it_commits_when_somebody_wa
     assert bench.worker.stages.assignment.committable() == {}
     await until(lambda: bench.is_done)
     assert world.execute("SELECT mentor_id::text FROM hlf_sync.sync_request") == [(someone,)]
+
+
+async def test_an_idle_worker_commits_seldom_and_a_record_wakes_it(world: World) -> None:
+    """Twenty turns a second while something is held; about one while nothing is, and the next
+    position is told at once.
+    """
+    turns: list[float] = []
+    bench = TestBench(world.pool, world.dynamics, Options())
+    tell, now_s = bench.source.commit_soon, asyncio.get_running_loop().time
+
+    def noted(offsets: Mapping[int, int]) -> None:
+        turns.append(now_s())
+        tell(offsets)
+
+    bench.source.commit_soon = noted  # type: ignore[method-assign]
+    world.benches.append(bench)
+    bench.start()
+    await until(lambda: len(turns) > 3 and turns[-1] - turns[-3] > 1.5, 30)
+    someone = world.mentor("paused")
+    bench.change(someone)
+    await until(lambda: bench.is_done, 30)
+    finished, told = now_s(), bench.worker.stages.assignment.committable()
+    await until(lambda: bench.source.offsets == told, 30)
+    assert now_s() - finished < 0.9

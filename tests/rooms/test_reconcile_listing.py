@@ -16,7 +16,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import MentorId
 from hlf_sync.errors import InvariantError
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.reconcile import inspection
+from hlf_sync.reconcile import listing
 from hlf_sync.reconcile.inspection import Wish
 from hlf_sync_sandbox.dynamics.launch import running_emulator
 
@@ -162,7 +162,9 @@ async def test_rows_that_move_between_pages_are_no_finding(books: Books) -> None
     assert any("counted 6 contacts that are shown and told 5" in note for note in report.notes)
 
 
-def _hostile() -> Iterator[tuple[str, type[Crm], str]]:
+def hostile() -> Iterator[tuple[str, type[Crm], str]]:
+    """Servers whose listing says nothing, each with the word for it."""
+
     class Endless(Crm):
         numbers = count()
 
@@ -235,13 +237,13 @@ def _hostile() -> Iterator[tuple[str, type[Crm], str]]:
 @pytest.mark.requirement("R68")
 @pytest.mark.parametrize(
     ("crm", "reason"),
-    [pytest.param(crm, reason, id=name) for name, crm, reason in _hostile()],
+    [pytest.param(crm, reason, id=name) for name, crm, reason in hostile()],
 )
 async def test_a_listing_that_is_not_to_be_believed_is_said_so(
     books: Books, monkeypatch: pytest.MonkeyPatch, crm: type[Crm], reason: str
 ) -> None:
     """Nothing is concluded from it, nothing goes to another host, and it ends."""
-    monkeypatch.setattr(inspection, "_LISTED", 10_000)
+    monkeypatch.setattr(listing, "_LISTED", 10_000)
     mentors = books.mentors(3)
     server = crm(set(mentors))
     report = await books.inspect(REPAIR, books.column(server, attempts=1))

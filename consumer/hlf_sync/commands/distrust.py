@@ -44,3 +44,8 @@ def distrust(
             f"{found['in_doubt']} mentors are in doubt, {asked} looks asked for;"
             " `hlf-sync top` shows how many are left"
         )
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("distrust", rich_help_panel="Steer")(distrust)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hlf_sync import clients
+from hlf_sync.commands import connector_steps
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.connect import connector as connectors
@@ -170,3 +171,13 @@ def _of_source_file(path: str) -> tuple[str, ...]:
 
 def _say(line: str) -> None:
     echo(line, is_error=True)
+
+
+connector_steps.mount(connector_app)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("migrate", rich_help_panel="Set up")(migrate)
+    app.add_typer(topics_app, name="topics", rich_help_panel="Set up")
+    app.add_typer(connector_app, name="connector", rich_help_panel="Set up")

@@ -220,6 +220,22 @@ class Settings(BaseModel):
     time_zone: str = Field(
         "Europe/Oslo", description="IANA name; local dates of nights and reminders"
     )
+    verify_every_s: float = Field(
+        3600,
+        ge=0,
+        allow_inf_nan=False,
+        description=(
+            "how often the leader reads Dynamics' whole listing and compares it with the ledger;"
+            " 0 = never"
+        ),
+    )
+    verify_drift: Literal["mend", "alert"] = Field(
+        "mend",
+        description=(
+            "what follows where Dynamics shows another value than it should: it is delivered anew,"
+            " or only told; for the nightly `verify` as well"
+        ),
+    )
     break_glass_dir: Path | None = Field(
         None, description="where the nightly work leaves the newest break-glass rosters"
     )

@@ -37,6 +37,7 @@ class AnchorTopic:
             "error_cb": lambda _error: None,
         }
         self._topic = topic
+        self._producer: Producer | None = None
 
     async def newest(self) -> bytes | None:
         """The newest value; None where the topic is empty."""
@@ -92,11 +93,10 @@ class AnchorTopic:
                     raise _away(error)
 
     def _keep(self, value: bytes) -> None:
+        producer, self._producer = self._producer, None  # kept only if this goes well
         refused: list[KafkaError] = []
         try:
-            producer = Producer(
-                {**self._options, "acks": "all", "delivery.timeout.ms": int(_TIMEOUT_S * 1000)}
-            )
+            producer = producer or self._made()
             producer.produce(
                 self._topic,
                 key=_KEY,
@@ -109,6 +109,15 @@ class AnchorTopic:
             raise DependencyError("Kafka", type(error).__name__) from error
         if refused or missing:
             raise _away(refused[0] if refused else None)
+        self._producer = producer
+
+    def _made(self) -> Producer:
+        """One for many anchors: a producer is three threads and a connection, and one is kept every
+        ten seconds.
+        """
+        return Producer(
+            {**self._options, "acks": "all", "delivery.timeout.ms": int(_TIMEOUT_S * 1000)}
+        )
 
 
 def _away(error: KafkaError | None) -> DependencyError:

@@ -96,9 +96,11 @@ class ConsumerLife:
             on_lost=self._on_lost,
         )
 
-    def read(self) -> Iterator[list[Record]]:
-        """What has come, in order; what came before an event is handed over before it."""
-        first = self._consumer.poll(POLL_S)
+    def read(self, wait_s: float = POLL_S) -> Iterator[list[Record]]:
+        """What has come, in order; what came before an event is handed over before it. Waits no
+        longer than `wait_s` for the first.
+        """
+        first = self._consumer.poll(wait_s)
         if first is None:
             return
         messages = [first, *self._consumer.consume(_BATCH - 1, 0)]

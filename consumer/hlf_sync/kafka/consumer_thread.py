@@ -36,6 +36,10 @@ _log = structlog.get_logger()
 _HANDED_OVER = 2
 # A consumer that failed at its first heartbeat or fetch did so long before: one that lives on is well.
 _WELL_AFTER_S = 10.0
+# While nothing comes and nothing is to be committed the thread turns four times a second and not
+# twenty. A record ends the wait at once; what the loop asks for then takes effect so much later.
+_QUIET_AFTER_S = 1.0
+_QUIET_POLL_S = 0.25
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ class KafkaSource:
         self._room = threading.Semaphore(_HANDED_OVER)
         self._rebuilding = Rebuilding()
         self._committed_at_s = 0.0
-        self._recommitted_at_s = monotonic()
+        self._recommitted_at_s = self._busy_at_s = monotonic()
         self.trouble: Trouble | None = None
         self.restarts = 0
         self.last_turn_s = monotonic()
@@ -101,6 +105,8 @@ class KafkaSource:
 
     def commit_soon(self, offsets: Mapping[int, int]) -> None:
         """Commit these next offsets to read, at the next turn."""
+        if offsets != self._wishes.offsets:
+            self._busy_at_s = monotonic()
         self._wishes.offsets = offsets
 
     def pause(self, *, is_paused: bool) -> None:
@@ -166,7 +172,9 @@ class KafkaSource:
             if now_s - self._recommitted_at_s >= self._policy.recommit_s:
                 self._recommitted_at_s = now_s
                 life.recommit(self._wishes.offsets)
-            for records in life.read():
+            is_quiet = now_s - self._busy_at_s > _QUIET_AFTER_S
+            for records in life.read(_QUIET_POLL_S if is_quiet else POLL_S):
+                self._busy_at_s = monotonic()
                 self._hand_over(records)
         except KafkaException as error:
             fault = fault_of(error)

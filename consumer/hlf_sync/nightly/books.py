@@ -1,17 +1,23 @@
-"""The steps `reconcile` and `verify`: the ledger against what would be decided now, then the one
-column in Dynamics against the ledger (requirement R63). Both ask for the delivery of what differs.
+"""The steps `reconcile` and `verify`: the ledger against what would be decided now, then Dynamics'
+listing against the ledger (requirement R63). Both ask for the delivery of what differs, `verify`
+unless `_VERIFY_DRIFT` says `alert`.
 
-They are `hlf-sync reconcile --repair` and `hlf-sync reconcile --verify --repair`, and do nothing
-that the command does not.
+They do nothing that `hlf-sync reconcile --repair` and `reconcile --verify --repair` do not.
 """
 
-from contextlib import AsyncExitStack
+import asyncio
+from functools import partial
+from typing import assert_never
 
 import structlog
 
+from hlf_sync.errors import DependencyError
 from hlf_sync.nightly.step import Counts, Progress, Skip, Workplace
-from hlf_sync.postgres.connections import open_pool
+from hlf_sync.postgres import listing_pass as books
+from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.reconcile.column import Column
 from hlf_sync.reconcile.inspection import Inspection, Wish
+from hlf_sync.reconcile.listing_pass import PassFinished, PassOvertaken, PassStopped, run_pass
 from hlf_sync.reconcile.parts import column_reader, patience
 from hlf_sync.reconcile.report import Report
 
@@ -26,30 +32,52 @@ _GATE_PATIENCE_S = 600.0
 
 async def compare(place: Workplace, _progress: Progress) -> Counts:
     """The books alone."""
-    return _counts(await _inspect(place, is_verifying=False))
+    return _counts(await _inspect(place))
 
 
 async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
-    """The books, and what Dynamics shows; at the pace that the workers leave."""
+    """What Dynamics shows, in pages and at the pace that the workers leave. An attempt goes on where
+    the one before was broken off: the pass keeps its bookmark in PostgreSQL.
+    """
     settings = place.settings
     if settings.delivery == "shadow" or settings.dynamics_base_url is None:
         return Skip("nothing is called: shadow, or no Dynamics in the settings")
     settings.require_credentials()
-    report = await _inspect(place, is_verifying=True)
-    unread = len(report.unread) + report.skipped
-    return {**_counts(report), "verified": report.verified, "unread": unread}
+    await _lock(place)
+    try:
+        end = await run_pass(settings, place.dsn, partial(_column, place))
+    finally:
+        await books.unlock(place.connection)
+    match end:
+        case PassFinished(counts):
+            return counts
+        case PassStopped(reason):
+            raise DependencyError("Dynamics", reason)
+        case PassOvertaken():
+            raise DependencyError("the listing's pass", "another process goes on with it")
+        case _ as never:
+            assert_never(never)
 
 
-async def _inspect(place: Workplace, *, is_verifying: bool) -> Report:
+async def _lock(place: Workplace) -> None:
+    """Wait while the leader's own verification is at it: it takes minutes at most."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + _GATE_PATIENCE_S
+    while not await books.lock(place.connection):
+        if loop.time() > until_s:
+            raise DependencyError("the listing's pass", "another process is at it")
+        await asyncio.sleep(1.0)
+
+
+def _column(place: Workplace, pool: Pool) -> Column:
+    return column_reader(place.settings, pool, _GATE_PATIENCE_S, place.secret_file, _say)
+
+
+async def _inspect(place: Workplace) -> Report:
     settings = place.settings
     wish = Wish((), True, _DUPLICATES_DAYS, _SETTLE_S, patience(settings))
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(place.dsn, size=_POOL_SIZE))
-        column = None
-        if is_verifying:
-            column = column_reader(settings, pool, _GATE_PATIENCE_S, place.secret_file, _say)
-            stack.push_async_callback(column.client.aclose)
-        return await Inspection(settings, pool, wish, column, lambda _count: None).run()
+    async with open_pool(place.dsn, size=_POOL_SIZE) as pool:
+        return await Inspection(settings, pool, wish, None, lambda _count: None).run()
 
 
 def _counts(report: Report) -> Counts:

@@ -25,7 +25,13 @@ _log = structlog.get_logger()
 # backlog must find room, or the room would be the limit.
 _PAUSE_AT = 50_000
 _RESUME_AT = 35_000
+# A mentor takes six times a change's memory, so a sweep of all is bounded by mentors: 20 MiB. Even at
+# 5,000 looks a second what is left when fetching goes on lasts for two.
+_PAUSE_AT_MENTORS = 20_000
+_RESUME_AT_MENTORS = 10_000
 _TURN_S = 0.05
+# While nothing is held and nothing new is finished; a batch of records ends it at once.
+_QUIET_TURN_S = 1.0
 
 
 class RecordSource(Protocol):
@@ -62,6 +68,7 @@ class Worker:
         self._is_paused = False
         self._source: RecordSource | None = None
         self._errands = Errands()
+        self._stirred = asyncio.Event()
         stages.intake.on_undecodable = stages.letters.undecodable
         stages.intake.on_truncated = self._on_truncated
         stages.intake.on_unparked = stages.endings.wake
@@ -159,22 +166,52 @@ class Worker:
 
     async def _commit(self) -> None:
         """Tell the source what is finished, and mind the backlog."""
+        told: Mapping[int, int] | None = None
         while True:
             await asyncio.sleep(_TURN_S)
             if self._source is None:
                 continue
-            self._source.commit_soon(self.stages.assignment.committable())
+            finished = self.stages.assignment.committable()
+            if finished == told and not self._is_held():
+                await self._until_stirred()
+                finished = self.stages.assignment.committable()
+            told = finished
+            self._source.commit_soon(finished)
             self._share()
             if not self._source.is_alive:
                 message = "the consumer thread has ended"
                 raise RuntimeError(message)
             self._mind_backlog(self._source)
 
+    def _is_held(self) -> bool:
+        """Whether any change waits for its outcome."""
+        stages = self.stages
+        return bool(stages.queue.size or stages.intake.parked_count or stages.letters.under_way)
+
+    async def _until_stirred(self) -> None:
+        """Wait for records or for partitions that come and go, but not for long: the consumer's
+        thread may have ended.
+        """
+        self._stirred.clear()
+        try:
+            async with asyncio.timeout(_QUIET_TURN_S):
+                await self._stirred.wait()
+        except TimeoutError:
+            return
+
     def _share(self) -> None:
         self.stages.pacing.share(self.stages.assignment.share, asyncio.get_running_loop().time())
 
+    def _is_full(self) -> bool:
+        """Whether no more is to be fetched; not asked of what waits for an operator's word."""
+        stages = self.stages
+        mentors = len(stages.queue) - stages.delivery.held_changes
+        return self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT) or mentors >= (
+            _RESUME_AT_MENTORS if self._is_paused else _PAUSE_AT_MENTORS
+        )
+
     def _mind_backlog(self, source: RecordSource) -> None:
-        wanted = self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT)
+        wanted = self._is_full()
         if wanted is not self._is_paused:
             self._is_paused = wanted
             source.pause(is_paused=wanted)
@@ -184,14 +221,16 @@ class Worker:
 
     def records(self, records: list[Record]) -> None:
         """Take a batch from the source."""
+        self._stirred.set()
         self.stages.intake.take(records, asyncio.get_running_loop().time())
         self.stages.endings.wake()
         self.kafka_answered()
-        if self._source is not None and self.backlog >= _PAUSE_AT:
+        if self._source is not None and not self._is_paused and self._is_full():
             self._mind_backlog(self._source)
 
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
+        self._stirred.set()
         self.stages.assignment.assign(partitions)
         self.stages.meter.rebalanced("assigned")
         self._share()
@@ -232,6 +271,7 @@ class Worker:
 
     def _forget(self, partitions: list[int]) -> None:
         """What is in flight ends by itself; the ledger's generation decides about it."""
+        self._stirred.set()
         for partition in partitions:
             self.stages.queue.forget(partition)
             self.stages.intake.forget(partition)

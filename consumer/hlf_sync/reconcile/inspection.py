@@ -9,7 +9,7 @@ another picture at each look is in motion.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from hlf_sync.config.settings import Settings
@@ -36,7 +36,12 @@ from hlf_sync.reconcile.difference import (
     drift,
     may_be_read,
 )
-from hlf_sync.reconcile.listing import Listing, read_listing, strangers
+from hlf_sync.reconcile.listing import (
+    Listing,
+    most_contacts,
+    read_listing,
+    strangers_still_shown,
+)
 from hlf_sync.reconcile.repair import Order, repair
 from hlf_sync.reconcile.repeated_calls import repeated_calls
 from hlf_sync.reconcile.report import Found, Report
@@ -48,11 +53,6 @@ Mark = tuple[FindingKind, Visibility | None, LedgerRow] | None
 """What must be seen twice; None where nothing was found."""
 
 _LOOKS = 3
-# A listing of more contacts than so many, and so many for each mentor, is one whose pages do not
-# end: other mentors than ours may be shown too.
-_LISTED, _LISTED_EACH = 100_000, 20
-# Shown contacts without a mentor that are read once more.
-_READ_AGAIN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +118,21 @@ class Inspection:
         """The whole listing, unless only some mentors are asked about: those are read singly."""
         if self.column is None or self.wish.only:
             return
-        most = _LISTED + _LISTED_EACH * await roll.count(self.pool)
+        most = most_contacts(await roll.count(self.pool))
         self._listing = await read_listing(self.column, most)
         if self._listing is not None:
             self.report.listed = len(self._listing.shown)
             self.report.notes += [note] if (note := self._listing.note) else []
 
     async def _look_for_strangers(self) -> None:
-        """Who is shown and belongs to no mentor, in the books of now; the first of them are read
-        once more, for a contact may have been hidden meanwhile.
-        """
         if self.column is None or self._listing is None:
             return
-        async for found in strangers(self.pool, self._listing.shown):
-            self.report.strangers += found
-        doubtful = sorted(self.report.strangers)[:_READ_AGAIN]
-        read = await self.column.read([(one, one) for one in doubtful], lambda _count: None)
-        gone = {one for one, column in read.items() if column.shown is Visibility.HIDDEN}
-        self.report.strangers = sorted(set(self.report.strangers) - gone)
+        shown = self._listing.shown
+
+        async def listed() -> AsyncIterator[frozenset[ContactId]]:
+            yield shown
+
+        self.report.strangers = await strangers_still_shown(self.column, self.pool, listed())
 
     async def _first_look(self, reading: FactsReading) -> None:
         self.report.checked += len(reading.mentors)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from hlf_sync.core.model import ContactId
+from hlf_sync.core.model import ContactId, Visibility
 from hlf_sync.dynamics.client import ListingReading
 from hlf_sync.postgres.connections import Pool, array, reaching
 from hlf_sync.reconcile.column import NO_PRIVILEGE, PRIVILEGE_DENIED, Column
@@ -20,6 +20,9 @@ _OK = 200
 # Pages in a row that bring nothing new.
 _IDLE_PAGES = 3
 _BATCH = 5_000
+_LISTED, _LISTED_EACH = 100_000, 20
+# Shown contacts without a mentor that are read once more.
+_READ_AGAIN = 100
 
 # Nobody's: no mapping, or one of a mentor that neither the application nor our ledger knows. The
 # former contact of a mentor that we left shown is told with that mentor.
@@ -64,7 +67,7 @@ async def read_listing(column: Column, most: int) -> Listing | None:
         answer, code = await column.attempt(partial(column.client.read_listing, address))
         page = None if answer is None else answer.page
         if page is None:
-            column.stop(_trouble(answer, code))
+            column.stop(trouble(answer, code))
             return None
         before = len(shown)
         shown.update(page.contacts)
@@ -73,19 +76,49 @@ async def read_listing(column: Column, most: int) -> Listing | None:
         address = page.next_address
         if address is None:
             return Listing(frozenset(shown), counted, len(asked) + 1)
-        fault = (
-            "Dynamics repeats a page of the listing"
-            if address in asked or idle >= _IDLE_PAGES
-            else f"Dynamics lists more than {most} contacts: its pages do not end"
-            if len(shown) > most
-            else None
-            if column.client.is_next_page(address)
-            else "Dynamics' next page is at another address; it was not asked"
-        )
+        fault = fault_of(column, address, asked, idle=idle, listed=len(shown), most=most)
         if fault is not None:
             column.stop(fault)
             return None
         asked.add(address)
+
+
+def fault_of(
+    column: Column, address: str, asked: Collection[str], *, idle: int, listed: int, most: int
+) -> str | None:
+    """Why the next page at `address` is not asked for; None when it is. `idle`: how many pages in a
+    row brought nothing new.
+    """
+    if address in asked or idle >= _IDLE_PAGES:
+        return "Dynamics repeats a page of the listing"
+    if listed > most:
+        return f"Dynamics lists more than {most} contacts: its pages do not end"
+    if not column.client.is_next_page(address):
+        return "Dynamics' next page is at another address; it was not asked"
+    return None
+
+
+def most_contacts(mentors: int) -> int:
+    """How many contacts a listing may have whose pages are believed to end: other mentors than ours
+    may be shown too.
+    """
+    return _LISTED + _LISTED_EACH * mentors
+
+
+async def strangers_still_shown(
+    column: Column, pool: Pool, listed: AsyncIterator[Collection[ContactId]]
+) -> list[ContactId]:
+    """Who is shown and belongs to no mentor, in the books of now; the first of them are read once
+    more, for a contact may have been hidden meanwhile.
+    """
+    found: list[ContactId] = []
+    async for shown in listed:
+        async for some in strangers(pool, shown):
+            found += some
+    doubtful = sorted(set(found))
+    read = await column.read([(one, one) for one in doubtful[:_READ_AGAIN]], lambda _count: None)
+    gone = {one for one, reading in read.items() if reading.shown is Visibility.HIDDEN}
+    return [one for one in doubtful if one not in gone]
 
 
 async def strangers(pool: Pool, shown: Collection[ContactId]) -> AsyncIterator[list[ContactId]]:
@@ -98,7 +131,8 @@ async def strangers(pool: Pool, shown: Collection[ContactId]) -> AsyncIterator[l
         yield [ContactId(row[0]) for row in rows]
 
 
-def _trouble(answer: ListingReading | None, code: str) -> str:
+def trouble(answer: ListingReading | None, code: str) -> str:
+    """Why a page could not be had, in words."""
     result = None if answer is None else answer.result
     if result is not None and result.verdict.code == PRIVILEGE_DENIED:
         return NO_PRIVILEGE

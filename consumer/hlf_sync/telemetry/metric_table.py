@@ -529,6 +529,32 @@ DUPLICATES = Metric(
     {"kind": ("calls", "reminders")},
     _LEADER,
 )
+LISTING_AGE = Metric(
+    "listing_verified_seconds",
+    _GAUGE,
+    "seconds",
+    "the listing in Dynamics equals the facts as of so long ago: since the newest finished pass over"
+    " the listing began; before the first one since a leader first led; absent while"
+    " HLF_SYNC_VERIFY_EVERY_S is 0, and in shadow",
+    by=_LEADER,
+)
+LISTING_PERIOD = Metric(
+    "listing_verify_every_seconds",
+    _GAUGE,
+    "seconds",
+    "HLF_SYNC_VERIFY_EVERY_S; absent while it is 0, and in shadow",
+    by=_LEADER,
+)
+LISTING_DIFFERENCES = Metric(
+    "listing_differences",
+    _GAUGE,
+    "mentors, or contacts",
+    "found by the newest finished pass over the listing: another value shown than should be"
+    " (drift), a contact that Dynamics does not know, one that is shown and belongs to no mentor,"
+    " one that could not be read; `left` are those of the first two that were not asked for",
+    {"kind": ("drift", "contact_missing", "shown_without_mentor", "unread", "left")},
+    _LEADER,
+)
 CREDENTIAL_DAYS = Metric(
     "credential_days_left",
     _GAUGE,

@@ -147,6 +147,7 @@ class Scrape:
             _only(scheduler.notification_queue if is_leader else None),
         )
         status.nights.show(metrics)
+        status.listing.show(metrics)
         self._show_measured()
         self._show_ledger(sight)
         self._show_source(sight)

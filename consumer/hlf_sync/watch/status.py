@@ -22,6 +22,7 @@ from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.parts import ConsumerSigns
 from hlf_sync.watch.standby import Standby
+from hlf_sync.watch.verified_listing import VerifiedListing
 
 _log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class Status:
         token: Token | None,
         now_ms: Callable[[], int],
         nights: NightWatch | None = None,
+        listing: VerifiedListing | None = None,
         credential_days_left: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.stages = stages
@@ -83,6 +85,7 @@ class Status:
         self.token = token
         self.now_ms = now_ms
         self.nights = nights or NightWatch(None, "UTC", None, lambda: False)
+        self.listing = listing or VerifiedListing()
         self.credential_days_left = credential_days_left
 
     @property
@@ -193,6 +196,7 @@ class Status:
             "credential_days_left": self.credential_days_left(),
             "nightly": self.nights.content(),
             "listing_age_s": self._listing_age_s(),
+            "listing": self.listing.content(),
             **_as_leader(
                 self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
             ),

@@ -3,6 +3,7 @@ second. A service of the worker.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.gate import Gate
@@ -11,9 +12,16 @@ from hlf_sync.postgres.connections import Dsn, connect, reaching
 
 # Looked at anyway this often: a notification may be lost with its connection.
 _LOOK_S = 0.25
+# While no change waits no call can start; still within the second that a pause must be heard in.
+_QUIET_LOOK_S = 0.75
 
 
-async def follow_fleet(dsn: Dsn, gate: Gate, dependencies: Dependencies) -> None:
+async def follow_fleet(
+    dsn: Dsn,
+    gate: Gate,
+    dependencies: Dependencies,
+    is_quiet: Callable[[], bool] = lambda: False,
+) -> None:
     """Read circuit and halts again whenever somebody changed them, for ever."""
     while True:
         try:
@@ -22,7 +30,8 @@ async def follow_fleet(dsn: Dsn, gate: Gate, dependencies: Dependencies) -> None
                     await connection.execute("LISTEN hlf_sync_fleet")
                     while True:
                         await gate.refresh()
-                        async for _ in connection.notifies(timeout=_LOOK_S, stop_after=1):
+                        look_s = _QUIET_LOOK_S if is_quiet() else _LOOK_S
+                        async for _ in connection.notifies(timeout=look_s, stop_after=1):
                             pass
         except (DependencyError, OSError) as error:
             dependencies.failed(

@@ -63,15 +63,18 @@ from hlf_sync.watch.source_watch import ANCHOR_TOPIC, SourceWatch
 from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
+from hlf_sync.watch.verified_listing import VerifiedListing
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.memory import keep_flat
 from hlf_sync.worker.registration import Registration
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.shutdown import bounded, stop_on_signals
 from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
+from hlf_sync.worker.verification import Verification
 
 _log = structlog.get_logger()
 
@@ -160,8 +163,12 @@ class _Assembly:
         nights = NightWatch(
             self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
         )
+        listing = VerifiedListing(
+            every_s=settings.verify_every_s, now_s=asyncio.get_running_loop().time
+        )
         status = Status(
             nights=nights,
+            listing=listing,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
             stages=stages,
             scheduler=scheduler,
@@ -201,6 +208,7 @@ class _Assembly:
             "nights": nights.run,
             "registration": registration.run,
             **self._services(stages, scheduler, dynamics, credentials, source),
+            **self._verification(scheduler, listing),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -252,7 +260,10 @@ class _Assembly:
         """What runs beside the stages, where there is something to do for it."""
         settings = self._settings
         services: dict[str, Callable[[], Awaitable[None]]] = {
-            "fleet": lambda: follow_fleet(_dsn(settings), stages.gate, self._dependencies),
+            "fleet": lambda: follow_fleet(
+                _dsn(settings), stages.gate, self._dependencies, lambda: not stages.queue.size
+            ),
+            "memory": lambda: keep_flat(lambda: not stages.queue.size),
             "nightly": Clockwork(
                 settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
             ).run,
@@ -279,6 +290,22 @@ class _Assembly:
                 set_aside=source.set_aside,
             )
         return services
+
+    def _verification(
+        self, scheduler: Scheduler, listing: VerifiedListing
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Nothing where nothing is called, or nothing is to be verified."""
+        settings = self._settings
+        if settings.delivery == "shadow" or not settings.verify_every_s:
+            return {}
+        verification = Verification(
+            settings=settings,
+            secret_file=self._secret_file,
+            dsn=_dsn(settings),
+            leads=lambda: scheduler.is_leader,
+            watch=listing,
+        )
+        return {"verification": verification.run}
 
     def _source(self, worker: Worker) -> KafkaSource:
         settings = self._settings
