@@ -23,6 +23,7 @@ from hlf_sync.errors import DependencyError, HaltError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres import delivery_blockers
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.postgres.refusal_words import reason
 from hlf_sync.postgres.steering import act_as, pauses
 
 Connection = psycopg.Connection[DictRow]
@@ -59,7 +60,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
         ) as found:
             yield found
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
+        raise DependencyError("PostgreSQL", reason(error)) from error
 
 
 def operator() -> str:
@@ -89,6 +90,18 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
         (mentor_id, triggered_by, operator(), reason),
     ).fetchone()
     return int(row["id"]) if row else 0
+
+
+def require_known(connection: Connection, mentor_id: MentorId) -> None:
+    """Raise `SettingsError` for a mentor whom neither the application nor the ledger has: a slip in
+    the id would look like a success.
+    """
+    known = read_now(connection, [mentor_id]).mentors[mentor_id]
+    if known.facts is None and not known.has_ledger:
+        raise SettingsError(
+            f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have it;"
+            " nothing was asked for"
+        )
 
 
 def is_handled(

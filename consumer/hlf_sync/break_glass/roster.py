@@ -24,6 +24,7 @@ from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres.population import read_everybody
+from hlf_sync.postgres.refusal_words import reason
 
 FORMAT = "hlf-sync-roster"
 VERSION = 1
@@ -113,7 +114,7 @@ def export_roster(settings: Settings, path: Path) -> Roster:
         ) as connection:
             now_s, everybody = read_everybody(connection)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
+        raise DependencyError("PostgreSQL", reason(error)) from error
     roster = _roster(settings, now_s, everybody)
     lines = ",\n".join(orjson.dumps(row).decode() for row in roster.body()["entries"])
     head = orjson.dumps({**roster.body(), "entries": [], "sha256": _sha256(roster.body())}).decode()

@@ -10,7 +10,7 @@ import httpx
 import typer
 
 from hlf_sync.commands import break_glass as cli_break_glass
-from hlf_sync.commands import connector_steps
+from hlf_sync.commands import connector_steps, exit_codes
 from hlf_sync.commands import doctor as cli_doctor
 from hlf_sync.commands import nightly as cli_nightly
 from hlf_sync.commands import pending as cli_pending
@@ -32,6 +32,7 @@ from hlf_sync.errors import DependencyError
 app = typer.Typer(
     name="hlf-sync",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
@@ -69,10 +70,12 @@ def run(env_file: EnvFile = None) -> None:
     """
     settings = settings_from(env_file)
     settings.require(
-        "kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "dynamics_base_url"
+        "kafka_bootstrap_servers",
+        "schema_registry_url",
+        "postgres_dsn",
+        "dynamics_base_url",
+        *(settings.credential_names if settings.delivery == "live" else ()),
     )
-    if settings.delivery == "live":
-        settings.require_credentials()
     warn_unknown(env_file)
 
     import uvloop  # noqa: PLC0415 - only a worker needs it
@@ -146,3 +149,4 @@ for _extra in entry_points(
         app.add_typer(_command, name=_extra.name, rich_help_panel="Try it")
     else:
         app.command(name=_extra.name, rich_help_panel="Try it")(_command)
+exit_codes.tell(app)

@@ -18,6 +18,7 @@ from hlf_sync.connect import connector as connectors
 from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import Report, Standing
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.kafka.topics import Outcome, TopicReport, ensure_topics, inspect_topics, read_topics
 from hlf_sync.postgres import migrate as migrations
 from hlf_sync.waiting import until_reachable
@@ -51,7 +52,7 @@ def migrate(env_file: EnvFile = None, as_json: Json = False) -> None:
     for name in report.ahead:
         echo(f"ahead    {name} (applied by a newer hlf-sync)")
     if not report.applied:
-        echo(f"nothing to do: {len(report.present)} migrations were applied before")
+        echo(f"nothing to do: {counted(len(report.present), 'migration')} applied before")
 
 
 @topics_app.command("apply")
@@ -77,6 +78,7 @@ def apply_topics(
     wanted = read_topics(
         changes_topic=settings.changes_topic,
         dead_letters_topic=settings.dead_letters_topic,
+        reminders_topic=settings.reminders_topic,
         replicas=replicas,
     )
     work = inspect_topics if dry_run else ensure_topics

@@ -1,6 +1,7 @@
 """Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,10 +13,16 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.fleet_verdict import halt_advice
 from hlf_sync.core.model import HaltReason, Trigger
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.why.one_sentence import tell
+
+# A look was made and its mentor is still not as it should be: a person must look.
+_GIVEN_UP = 1
 
 _out = Terminal(soft_wrap=True)
 _err = Terminal(stderr=True, soft_wrap=True)
@@ -41,15 +48,16 @@ def force(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at one mentor now, and deliver what is due."""
+    """Ask for a look at one mentor, which delivers what is due; and say how it stands, in words."""
     mentor_id = operate.mentor(mentor)
     settings = settings_from(env_file)
+    rules = Rules(organization=settings.organization)
     with operate.connected(settings) as connection:
+        operate.require_known(connection, mentor_id)
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
             operate.require_not_paused(connection, mentor_id)
-            rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,
                 settings,
@@ -59,22 +67,20 @@ def force(
                 standing=lambda: operate.standing_of(connection, mentor_id),
             )
         row = operate.ledger_row(connection, mentor_id)
-        if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
-            _err.print(
-                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
-                " it",
-                style="yellow",
-                highlight=False,
+        reading = read_now(connection, [mentor_id])
+    told = tell(reading.mentors[mentor_id], reading.now_s, rules)
+    if as_json:
+        content = {"state": row and row["state"], "applied": row and row["applied"]}
+        asked = {"mentor_id": mentor_id, "request_id": request, "waited": wait}
+        echo_json({**asked, **content, **asdict(told)}, indent=2)
+    else:
+        _out.print(f"{mentor_id} {told.sentence}", highlight=False)
+        if not wait:
+            _out.print(
+                f"asked for a look (request {request}); --wait waits for it", highlight=False
             )
-    _say(
-        {
-            "mentor_id": mentor_id,
-            "request_id": request,
-            "state": row and row["state"],
-            "applied": row and row["applied"],
-        },
-        as_json=as_json,
-    )
+    if wait and told.is_given_up:
+        raise typer.Exit(_GIVEN_UP)
 
 
 def sweep(
@@ -109,7 +115,9 @@ def sweep(
                     connection, asked_at, is_shadow=is_shadow
                 ),
             )
-    _say({"requests": count}, as_json=as_json)
+    is_over = ", and all of them are through" if wait else "; --wait waits for them"
+    sentence = f"{counted(count, 'mentor')} asked for{is_over}"
+    _say({"requests": count}, sentence, as_json=as_json)
 
 
 def resume(
@@ -132,7 +140,9 @@ def resume(
         raise SettingsError(message)
     with operate.connected(settings_from(env_file)) as connection:
         is_lifted = operate.lift(connection, HaltReason(word))
-    _say({"reason": word, "lifted": is_lifted}, as_json=as_json)
+    halt = word.replace("_", "-")
+    sentence = f"{halt}: lifted, calls go on" if is_lifted else f"{halt} did not halt anything"
+    _say({"reason": word, "lifted": is_lifted}, sentence, as_json=as_json)
 
 
 def confirm_removals(
@@ -148,7 +158,8 @@ def confirm_removals(
     with operate.connected(settings) as connection:
         waiting = operate.held_removals(connection, Rules(organization=settings.organization))
         if not as_json:
-            _out.print(f"{len(waiting)} removals wait" + (":" if waiting else "."))
+            wait = "waits" if len(waiting) == 1 else "wait"
+            _out.print(f"{counted(len(waiting), 'removal')} {wait}" + (":" if waiting else "."))
             for mentor_id in waiting[:20]:
                 _out.print(f"  {mentor_id}")
             if len(waiting) > 20:  # noqa: PLR2004 - a screenful
@@ -156,7 +167,8 @@ def confirm_removals(
         if waiting and not yes:
             must_agree("Take them all off the public listing?")
         operate.confirm_removals(connection, waiting, reason)
-    _say({"confirmed": len(waiting), "mentor_ids": waiting}, as_json=as_json)
+    answer = {"confirmed": len(waiting), "mentor_ids": waiting}
+    _say(answer, f"{counted(len(waiting), 'removal')} let through", as_json=as_json)
 
 
 def _await_rest(
@@ -172,7 +184,7 @@ def _await_rest(
 
     def halts() -> list[str]:
         return [
-            plain(f"{row['reason']} ({row['detail']})")
+            plain(f"{row['reason']} ({row['detail']}){_to_do(row['reason'])}")
             for row in operate.halts(connection)
             if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
         ]
@@ -186,15 +198,17 @@ def _await_rest(
     wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False))
 
 
-def _say(answer: dict[str, object], *, as_json: bool) -> None:
+def _to_do(reason: str) -> str:
+    """What ends it: a halt's own advice, or the end of an operator's pause."""
+    is_halt = reason in set(HaltReason)
+    return f": {halt_advice(HaltReason(reason)) if is_halt else '`hlf-sync unpause`'}"
+
+
+def _say(answer: dict[str, object], sentence: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(answer, indent=2)
     else:
-        _out.print(
-            "  ".join(
-                f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)
-            )
-        )
+        _out.print(sentence, highlight=False)
 
 
 def mount(app: typer.Typer) -> None:

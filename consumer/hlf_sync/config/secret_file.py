@@ -12,6 +12,7 @@ from pathlib import Path
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -46,7 +47,7 @@ class SecretFile:
                 raise SettingsError(message)
             return content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            message = f"{name} names a file that cannot be read: {cause_words.of(error)}"
             raise SettingsError(message) from None
 
 

@@ -22,6 +22,7 @@ from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres import suitability
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
+from hlf_sync.postgres.refusal_words import reason
 
 REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres",
@@ -102,7 +103,7 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
             row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
-        raise DependencyError("PostgreSQL", _reason(error)) from error
+        raise DependencyError("PostgreSQL", reason(error)) from error
     try:
         yield connection
     finally:
@@ -136,7 +137,7 @@ async def ask(connection: Connection, check: str, look: Check) -> Finding:
         )
     except psycopg.Error as error:
         if connection.broken:
-            raise DependencyError("PostgreSQL", type(error).__name__) from error
+            raise DependencyError("PostgreSQL", reason(error)) from error
         raise
 
 
@@ -334,30 +335,3 @@ async def one(connection: Connection, statement: str, *values: object) -> Mappin
 
 def _strong(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [name.removeprefix("rol") for name in names if row[name]]
-
-
-_REASONS = {
-    "unsupported startup parameter": (
-        "a pooler refuses our options: pool_mode = session, ignore_startup_parameters = options"
-    ),
-    "authentication failed": "authentication failed",
-    "no password supplied": "no password supplied",
-    "no pg_hba.conf entry": "no pg_hba.conf entry for us",
-    "does not exist": "no such database or role",
-    "starting up": "starting up",
-    "refused": "connection refused",
-    "timeout": "no answer in time",
-    "resolve host": "no such host",
-    "translate host name": "no such host",
-    "closed the connection": "the connection was closed: is that PostgreSQL?",
-    "SSL": "TLS failed: see sslmode and sslrootcert",
-    "certificate": "TLS failed: see sslmode and sslrootcert",
-}
-
-
-def _reason(error: psycopg.OperationalError) -> str:
-    """What a person can act upon, without libpq's text."""
-    text = str(error)
-    return next(
-        (reason for phrase, reason in _REASONS.items() if phrase in text), type(error).__name__
-    )

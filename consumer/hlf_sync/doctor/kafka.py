@@ -9,9 +9,10 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.plural import counted
 from hlf_sync.doctor import group_protocol
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
-from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
+from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics

@@ -17,6 +17,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 from hlf_sync.top.exposition import Page, parse
 
@@ -128,7 +129,7 @@ class Looker:
                 address, now_s, trouble=f"answers {error.response.status_code}: is that a worker?"
             )
         except httpx.HTTPError as error:
-            return Look(address, now_s, trouble=_TROUBLES.get(type(error), type(error).__name__))
+            return Look(address, now_s, trouble=_TROUBLES.get(type(error), cause_words.of(error)))
         except (ValidationError, ValueError):
             return Look(address, now_s, trouble="answers, but is no worker of hlf-sync")
 

@@ -13,9 +13,18 @@ from hlf_sync.watch.status import Status
 
 _log = structlog.get_logger()
 
+# So many workers on one machine find a port by themselves.
+_PORTS_TRIED = 20
+_LAST_PORT = 65_535
 
-async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.AppRunner:
-    """Start the endpoint; raises `SettingsError` when it cannot listen there."""
+
+async def serve(
+    status: Status, scrape: Scrape, host: str, port: int, *, may_move: bool = False
+) -> web.AppRunner:
+    """Start the endpoint; raises `SettingsError` when it cannot listen there. `may_move`: nobody
+    asked for this very port, so where it is taken (by a worker that was started before) the next
+    free one serves.
+    """
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(
@@ -51,7 +60,7 @@ async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.App
     runner = web.AppRunner(application, access_log=None, handle_signals=False)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await _listen(runner, host, port, may_move=may_move)
     except OSError as error:
         await runner.cleanup()
         raise SettingsError(
@@ -59,6 +68,23 @@ async def serve(status: Status, scrape: Scrape, host: str, port: int) -> web.App
             " another port, or 0 for a free one"
         ) from None
     return runner
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, *, may_move: bool) -> None:
+    last = min(port + _PORTS_TRIED, _LAST_PORT) if may_move and port else port
+    for candidate in range(port, last + 1):
+        site = web.TCPSite(runner, host, candidate)
+        try:
+            await site.start()
+        except OSError as error:
+            await site.stop()
+            if error.errno != errno.EADDRINUSE or candidate == last:
+                raise
+        else:
+            if candidate != port:
+                detail = f"port {port} is taken (by another worker?): this one answers at {host}:{candidate}"
+                _log.warning("port_taken", port=candidate, detail=detail)
+            return
 
 
 def _reason(error: OSError) -> str:
