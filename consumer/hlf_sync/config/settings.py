@@ -60,6 +60,7 @@ _EXAMPLES = {
     "web_jwt_issuer": "https://login.example.org/realms/mentors",
     "web_jwt_audience": "hlf-sync",
     "web_jwks_url": "https://login.example.org/realms/mentors/protocol/openid-connect/certs",
+    "webhook_url": "https://hooks.example.org/services/…",
     "web_mentor_url": "https://mentors.example.org/mentors/{mentor_id}",
     "web_allowed_origins": "https://mentors.example.org",
     "web_postgres_dsn": "postgresql://hlf_web@db.example.org/mentors?sslmode=verify-full",
@@ -263,6 +264,17 @@ class Settings(BaseModel):
     )
     web_postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the role hlf_web")
 
+    webhook_url: SecretStr | None = Field(
+        None,
+        description=(
+            "where the leader posts halts, exposure and missed nights, for teams without"
+            " Prometheus; none: nowhere"
+        ),
+    )
+    webhook_form: Literal["json", "slack", "teams"] = Field(
+        "json", description="how: plain JSON, a Slack message, a Teams card"
+    )
+
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
     _otel: dict[str, str] = PrivateAttr(default_factory=dict)
     # Whether an env file was read: then a sandbox that lies here is not what is missing.
@@ -284,7 +296,7 @@ class Settings(BaseModel):
     def _hide_options(self, value: KafkaOptions) -> str:
         return repr(value)
 
-    @field_validator("log_level", "delivery", "tracing", mode="before")
+    @field_validator("log_level", "delivery", "tracing", "webhook_form", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -311,6 +323,7 @@ class Settings(BaseModel):
         "connect_password",
         "web_jwt_secret",
         "web_postgres_dsn",
+        "webhook_url",
     )
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
@@ -502,6 +515,7 @@ SECRETS = (
     "connect_password",
     "web_jwt_secret",
     "web_postgres_dsn",
+    "webhook_url",
 )
 
 

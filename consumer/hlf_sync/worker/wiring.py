@@ -62,6 +62,7 @@ from hlf_sync.watch.source_watch import ANCHOR_TOPIC, SourceWatch
 from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
+from hlf_sync.worker.announcing import announcing
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
@@ -197,6 +198,7 @@ class _Assembly:
             "source": source_watch.run,
             "verdict": status.watch_verdict,
             "nights": nights.run,
+            **announcing(settings, self._pool, status, nights, lambda: scheduler.is_leader),
             **self._services(stages, scheduler, dynamics, credentials, source),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
