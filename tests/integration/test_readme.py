@@ -48,21 +48,23 @@ def test_the_readme_s_ten_lines_play_the_application(folder: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("HLF_SYNC_")
     } | ({"HLF_SYNC_CACHE": cache} if (cache := os.environ.get("HLF_SYNC_CACHE")) else {})
-    shell = subprocess.Popen(
-        [shutil.which("bash") or "/bin/bash", "-c", f"{script}\n"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    output = folder / "output"
+    with output.open("wb") as file:
+        shell = subprocess.Popen(
+            [shutil.which("bash") or "/bin/bash", "-c", script],
+            cwd=folder,
+            env=environment,
+            stdout=file,  # a file: the workers hold it open after the shell's end
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        said, _ = shell.communicate(timeout=240)
+        code = shell.wait(240)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGTERM)  # the workers
-    assert shell.returncode == 0, said
+    said = output.read_text()
+    assert code == 0, said
     parts = dict(re.findall(r"##(\d+)\n(.*?)(?=##\d|\Z)", said, re.DOTALL))
     assert "20 mentors asked for, and all of them are through" in parts["3"], said
     assert f"{FIRST} is hidden, as it should be: the status is paused" in parts["5"], said
