@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - run by make, never imported
 """Installs a locked list with pip, and says how far it is: one line that grows on a terminal, a line
 for each quarter elsewhere. Called by the Makefile with the virtual environment's own Python; needs
 nothing but the standard library.
