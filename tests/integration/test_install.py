@@ -129,8 +129,9 @@ class Page:
             "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE": str(secret),
         }
         secret.write_text(known["HLF_SYNC_DYNAMICS_CLIENT_SECRET"])
-        # The emulator's certificate is its own.
-        extra = {"HLF_SYNC_DYNAMICS_CA_FILE": known["HLF_SYNC_DYNAMICS_CA_FILE"]}
+        # The emulator's certificate is its own, and it gives the tokens itself.
+        own = ("HLF_SYNC_DYNAMICS_CA_FILE", "HLF_SYNC_DYNAMICS_AUTHORITY")
+        extra = {name: known[name] for name in own}
         write_env(self.settings, {name: known[name] for name in names} | extra)
 
 
