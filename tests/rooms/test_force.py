@@ -147,7 +147,7 @@ def known(status: str | None, ledger: LedgerRow, *, contact: str | None = "c") -
             LedgerRow(Visibility.VISIBLE, Visibility.HIDDEN),
             "what Dynamics shows is not known",
         ),
-        (None, LedgerRow(Visibility.HIDDEN), "is no mentor of ours, and needs nothing"),
+        (None, LedgerRow(Visibility.HIDDEN), "is not a mentor of ours, and needs nothing"),
         (None, LedgerRow(Visibility.VISIBLE), "should be hidden (the view has no row"),
         ("nonsense", LedgerRow(Visibility.VISIBLE), "cannot be judged: the status is outside"),
         (

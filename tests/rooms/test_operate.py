@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 from uuid import uuid4
 
-import click
 import psycopg
 import pytest
 import typer
 from hlf_sync.__main__ import main
 from hlf_sync.commands import waiting
 from hlf_sync.commands.app import app
-from hlf_sync.core.fleet_verdict import halt_advice
+from hlf_sync.core.halts import HALTS
 from hlf_sync.core.model import HaltReason
 
 from tests.fixtures.cluster import Cluster
@@ -48,7 +48,7 @@ class Desk:
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
     def run(self, *arguments: str) -> tuple[int, str]:
@@ -104,7 +104,7 @@ def test_a_halt_that_stands_in_the_way_ends_the_waiting(
     code, said = desk.run(
         command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait"
     )
-    advice = halt_advice(HaltReason(reason))
+    advice = HALTS[HaltReason(reason)].advice
     assert (code, said) == (3, f"hlf-sync: halted: {reason} (for the test): {advice}\n")
 
 
@@ -139,9 +139,9 @@ def test_without_a_terminal_removals_are_confirmed_by_an_option_only(desk: Desk)
 
 
 def test_brackets_in_what_a_person_typed_are_shown_as_typed(desk: Desk) -> None:
-    """They are no markup of ours."""
+    """They are not markup of ours."""
     code, said = desk.run("force", "[/b]", "--reason", "x")
-    assert (code, said.splitlines()[0][:38]) == (2, "hlf-sync: '[/b]' is no mentor id (a UU")
+    assert (code, said.splitlines()[0][:41]) == (2, "hlf-sync: '[/b]' is not a mentor id (a UU")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_every_command_that_waits_has_a_deadline() -> None:
         assert timeout.default == 120, command.name
 
 
-def every_command(command: click.Command) -> Iterator[click.Command]:
+def every_command(command: Any) -> Iterator[Any]:
     yield command
     for child in getattr(command, "commands", {}).values():
         yield from every_command(child)

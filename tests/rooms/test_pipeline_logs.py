@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hlf_sync.core.answer import Response
+from hlf_sync.core.halts import HALTS
 from hlf_sync.core.model import HaltReason
 
 from tests.fakes.worker import Options
@@ -98,4 +99,4 @@ async def test_a_halt_s_line_says_what_to_do(world: World, said: LogLines) -> No
     await until(lambda: said.of("halted"))
     (line,) = said.of("halted")
     assert line["detail"] == "50 dead letters in a row"
-    assert line["advice"] == "find the common cause, then `hlf-sync resume dead-letter-limit`"
+    assert line["advice"] == HALTS[HaltReason.DEAD_LETTER_LIMIT].advice

@@ -16,9 +16,10 @@ from hlf_sync.commands.steer import Yes
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
-from hlf_sync.connect.connector import Standing, judge, trace_of
+from hlf_sync.connect.connector import ConnectorStanding, judge, trace_of
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import DependencyError, HaltError
 from hlf_sync.postgres import connector_reset
@@ -29,7 +30,6 @@ NAME = "hlf-mentor-cdc"
 SLOT = "hlf_mentor_cdc"
 _ANSWER_S = 30.0
 _LOOK_S = 0.25
-_NOT_RUNNING = 3
 _SOURCE = (
     "SELECT (SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s) AS slot,"
     " CASE WHEN NOT pg_is_in_recovery() THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
@@ -72,28 +72,38 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
                 f"a reset that {owed.begun_by} began at {owed.begun_at:%Y-%m-%d %H:%M:%S %Z} has not"
                 " ended: the leader finishes it, or `hlf-sync connector reset`"
             )
-    if standing is not Standing.RUNNING:
-        raise typer.Exit(_NOT_RUNNING)
+    if standing is not ConnectorStanding.RUNNING:
+        raise typer.Exit(Exit.HALTED)
 
 
 def pause(env_file: EnvFile = None) -> None:
     """Let the connector wait where it is. The slot holds back PostgreSQL's log meanwhile."""
-    _step(env_file, ConnectRest.pause, Standing.PAUSED, "paused; changes wait in PostgreSQL's log")
+    _step(
+        env_file,
+        ConnectRest.pause,
+        ConnectorStanding.PAUSED,
+        "paused; changes wait in PostgreSQL's log",
+    )
 
 
 def resume(env_file: EnvFile = None) -> None:
     """Let a paused or stopped connector go on, and wait until it runs."""
-    _step(env_file, ConnectRest.resume, Standing.RUNNING, "runs")
+    _step(env_file, ConnectRest.resume, ConnectorStanding.RUNNING, "runs")
 
 
 def stop(env_file: EnvFile = None) -> None:
     """Stop the connector: its task ends, its position stays."""
-    _step(env_file, ConnectRest.stop, Standing.PAUSED, "stopped; changes wait in PostgreSQL's log")
+    _step(
+        env_file,
+        ConnectRest.stop,
+        ConnectorStanding.PAUSED,
+        "stopped; changes wait in PostgreSQL's log",
+    )
 
 
 def restart(env_file: EnvFile = None) -> None:
     """Restart connector and task, whatever their state, and wait until they run."""
-    _step(env_file, ConnectRest.restart, Standing.RUNNING, "restarted, and runs")
+    _step(env_file, ConnectRest.restart, ConnectorStanding.RUNNING, "restarted, and runs")
 
 
 def reset(env_file: EnvFile = None) -> None:
@@ -129,7 +139,7 @@ def recover(yes: Yes = False, env_file: EnvFile = None) -> None:
         if found.needs_administrator:
             for line in _ADMINISTRATOR:
                 _say(line)
-            raise typer.Exit(_NOT_RUNNING)
+            raise typer.Exit(Exit.HALTED)
         if not found.is_ahead:
             _say("Neither asks for a recovery now; after a slot that was made anew it is needed.")
         _say("To do: stop it, delete its offsets, let it go on (a snapshot: harmless), sweep.")
@@ -147,7 +157,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def _step(
-    env_file: Any, step: Callable[[ConnectRest, str], object], wanted: Standing, done: str
+    env_file: Any, step: Callable[[ConnectRest, str], object], wanted: ConnectorStanding, done: str
 ) -> None:
     settings = settings_from(env_file)
     settings.require("connect_url")
@@ -167,7 +177,7 @@ def _reset(settings: Settings, connection: operate.Connection) -> None:
         recovery.reset_noted(connection, rest, NAME, by=operate.operator(), say=_say)
 
     _at_connect(settings, take)
-    _await(settings, Standing.RUNNING)
+    _await(settings, ConnectorStanding.RUNNING)
 
 
 def _required_position(rest: ConnectRest) -> int | None:
@@ -181,18 +191,18 @@ def _require(rest: ConnectRest) -> None:
         raise HaltError(_MISSING)
 
 
-def _await(settings: Settings, wanted: Standing) -> None:
+def _await(settings: Settings, wanted: ConnectorStanding) -> None:
     """Until it stands so, or a deadline; what stands instead is told, and ends the command with 3."""
     give_up_at = time.monotonic() + settings.startup_deadline_s
     while True:
         found = _at_connect(settings, lambda rest: rest.status(NAME))
         standing = judge(found)
-        if standing is wanted and (wanted is not Standing.PAUSED or _is_at_rest(found)):
+        if standing is wanted and (wanted is not ConnectorStanding.PAUSED or _is_at_rest(found)):
             return
-        if standing is Standing.FAILED or time.monotonic() > give_up_at:
+        if standing is ConnectorStanding.FAILED or time.monotonic() > give_up_at:
             echo(f"{NAME}: {standing.value}")
             _explain(found, standing)
-            raise typer.Exit(_NOT_RUNNING)
+            raise typer.Exit(Exit.HALTED)
         time.sleep(_LOOK_S)
 
 
@@ -201,12 +211,12 @@ def _is_at_rest(found: Any) -> bool:
     return all(task["state"] in {"PAUSED", "STOPPED"} for task in found["tasks"])
 
 
-def _explain(found: Any, standing: Standing) -> None:
+def _explain(found: Any, standing: ConnectorStanding) -> None:
     for line in causes(trace_of(found)):
         echo(f"  {line}")
-    if standing is Standing.FAILED:
+    if standing is ConnectorStanding.FAILED:
         echo(find_cause(trace_of(found)).advice)
-    if standing is Standing.PAUSED:
+    if standing is ConnectorStanding.PAUSED:
         state = str(found["connector"]["state"]).lower()
         echo(f"somebody has {state} it: `hlf-sync connector resume` lets it go on")
 

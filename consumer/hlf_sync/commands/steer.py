@@ -13,8 +13,8 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.fleet_verdict import halt_advice
-from hlf_sync.core.model import HaltReason, Trigger
+from hlf_sync.core.halts import HALTS, Ends, stops
+from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import SettingsError
@@ -130,9 +130,9 @@ def resume(
     """Go on after a halt, once its cause is repaired."""
     word = reason.replace("-", "_")
     if word not in set(HaltReason):
-        message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
+        message = f"{reason!r} is not a halt; known: {', '.join(HaltReason)}"
         raise SettingsError(message)
-    if word == HaltReason.MASS_REMOVAL:
+    if HALTS[HaltReason(word)].ends is Ends.CONFIRM_REMOVALS:
         message = (
             "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which"
             " shows who waits"
@@ -186,7 +186,7 @@ def _await_rest(
         return [
             plain(f"{row['reason']} ({row['detail']}){_to_do(row['reason'])}")
             for row in operate.halts(connection)
-            if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
+            if stops(row["reason"], Operation.RESTORE) or needs_removal()
         ]
 
     awaited = Awaited(
@@ -201,7 +201,7 @@ def _await_rest(
 def _to_do(reason: str) -> str:
     """What ends it: a halt's own advice, or the end of an operator's pause."""
     is_halt = reason in set(HaltReason)
-    return f": {halt_advice(HaltReason(reason)) if is_halt else '`hlf-sync unpause`'}"
+    return f": {HALTS[HaltReason(reason)].advice if is_halt else '`hlf-sync unpause`'}"
 
 
 def _say(answer: dict[str, object], sentence: str, *, as_json: bool) -> None:

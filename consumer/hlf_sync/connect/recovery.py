@@ -11,13 +11,11 @@ step to its last, so that one that was killed is finished by whoever looks next.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg import Connection
 
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import connector_reset
+from hlf_sync.postgres.one_connection import OperatorConnection
 
 _STOPPED_S = 30.0
 _POLL_S = 0.25
@@ -76,7 +74,7 @@ class Recovery:
 
 
 def reset_noted(
-    connection: Connection[Any],
+    connection: OperatorConnection,
     rest: ConnectRest,
     name: str,
     *,

@@ -226,12 +226,6 @@ MEANINGS: dict[Reason, Meaning] = {
     ),
 }
 
-
-def halt_advice(reason: HaltReason) -> str:
-    """The first thing to do while this halt holds: for its line in the log, and whoever waits."""
-    return MEANINGS[Reason(reason.value)].advice
-
-
 # From here on a change is late: requirement R06 allows 60 s.
 LATE_S = 60.0
 # A rebalance takes seconds; a member that died keeps its partitions for a session.

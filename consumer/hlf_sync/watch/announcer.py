@@ -7,22 +7,23 @@ rarely, until it is over.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
-from psycopg import Error
 
 from hlf_sync.core.announcement import Announcement, Form, Key, Sight, news, payload
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.http.asking import AsyncAsker, Limits, NoAnswerError
+from hlf_sync.postgres.connections import DatabaseError
 
 _log = structlog.get_logger()
 
 _EVERY_S = 5.0
-_TIMEOUT_S = 10.0
+_LIMITS = Limits(timeout_s=10.0, within_s=20.0)
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -49,14 +50,17 @@ class Hook:
 
     async def send(self, announcement: Announcement) -> None:
         """POST it. Raises `DependencyError`, whose detail holds no address."""
-        body = payload(self.form, self.organization, announcement)
+        body = json.dumps(payload(self.form, self.organization, announcement))
+        asker = AsyncAsker(_LIMITS, accept="*/*")
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
-                answer = await client.post(self.address(), json=body)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise DependencyError("the webhook", type(error).__name__) from None
-        if not HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
-            raise DependencyError("the webhook", f"status {answer.status_code}")
+            answer = await asker.ask("POST", self.address(), body, "application/json")
+        except (NoAnswerError, TimeoutError) as error:
+            reason = error.reason if isinstance(error, NoAnswerError) else "ReadTimeout"
+            raise DependencyError("the webhook", reason) from None
+        finally:
+            await asker.aclose()
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise DependencyError("the webhook", f"status {answer.status}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -88,7 +92,7 @@ class Announcer:
                 await self.hook.send(announcement)
                 await self.note(announcement)
                 _log.info("announced", reason=announcement.kind.value, subject=announcement.subject)
-        except (DependencyError, Error) as error:
+        except (DependencyError, DatabaseError) as error:
             detail = error.detail if isinstance(error, DependencyError) else type(error).__name__
             first_s = min(_FIRST_PAUSE_S, self.every_s)
             self._pause_s = min(max(2 * self._pause_s, first_s), _LONGEST_PAUSE_S)

@@ -46,7 +46,7 @@ def _needs(known: Known, shown: str, now_s: float, rules: Rules) -> tuple[str, s
             status = known.facts.status if known.facts else None
             return shown, f"is {shown}, as it should be: {because(status)}"
         case NoCall(reason=reason, is_out_of_scope=True):
-            return shown, f"is no mentor of ours, and needs nothing: {because(reason)}"
+            return shown, f"is not a mentor of ours, and needs nothing: {because(reason)}"
         case NoCall(reason=reason):
             return WORDS[Visibility.HIDDEN], f"is left as it is: {because(reason)}"
         case Refuse(error_code=code):

@@ -6,15 +6,13 @@ session of PostgreSQL's, used beside the loop.
 import asyncio
 from collections.abc import Callable
 
-import psycopg
-
 from hlf_sync.connect import recovery
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres import connector_reset
 from hlf_sync.postgres.connections import Dsn
+from hlf_sync.postgres.one_connection import operator_connection
 
-_ANSWER_S = 5
 _WHO = "leader"
 
 
@@ -56,13 +54,10 @@ class ConnectorStream:
     def _reset(self, *, only_owed: bool) -> bool:
         assert self._rest is not None  # noqa: S101 - both callers look
         dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
-        try:
-            with psycopg.connect(dsn, autocommit=True, connect_timeout=_ANSWER_S) as connection:
-                if only_owed and connector_reset.owed(connection, self._name) is None:
-                    return False
-                with self._rest() as rest:
-                    return recovery.reset_noted(
-                        connection, rest, self._name, by=_WHO, only_owed=only_owed
-                    )
-        except psycopg.Error as error:
-            raise DependencyError("PostgreSQL", type(error).__name__) from error
+        with operator_connection(dsn, "hlf-sync-connector") as connection:
+            if only_owed and connector_reset.owed(connection, self._name) is None:
+                return False
+            with self._rest() as rest:
+                return recovery.reset_noted(
+                    connection, rest, self._name, by=_WHO, only_owed=only_owed
+                )
