@@ -37,7 +37,7 @@ WORDS = {
     "FileNotFoundError": "there is no such file",
     "PermissionError": "we may not read it",
     "IsADirectoryError": "it is a folder",
-    "NotADirectoryError": "a part of its path is no folder",
+    "NotADirectoryError": "a part of its path is a file",
     "UnicodeDecodeError": "it is not UTF-8 text",
     "ConnectionRefusedError": "connection refused",
     "TimeoutError": "no answer in time",
