@@ -13,6 +13,7 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.halts import HALTS, Ends, stops
 from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
@@ -20,9 +21,6 @@ from hlf_sync.core.plural import counted
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.why.one_sentence import tell
-
-# A look was made and its mentor is still not as it should be: a person must look.
-_GIVEN_UP = 1
 
 _out = Terminal(soft_wrap=True)
 _err = Terminal(stderr=True, soft_wrap=True)
@@ -80,7 +78,7 @@ def force(
                 f"asked for a look (request {request}); --wait waits for it", highlight=False
             )
     if wait and told.is_given_up:
-        raise typer.Exit(_GIVEN_UP)
+        raise typer.Exit(Exit.DIFFERS)
 
 
 def sweep(
