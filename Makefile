@@ -2,7 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
+# Named by the Python that made it: with another one everything is made anew.
+TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+# What the demo and the sandbox need; and the tools of tests and checks on top of it.
+RUNS := $(VENV)/.runs-$(TAG)
+STAMP := $(VENV)/.ready-$(TAG)
 BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 # Each of two processes has a stack of its own: most of the time is waiting.
@@ -16,14 +20,20 @@ help: ## what there is
 
 setup: $(STAMP) ## make .venv with everything, sandbox and demo included
 
-$(STAMP): pyproject.toml sandbox/pyproject.toml requirements/dev.txt
+$(RUNS): pyproject.toml sandbox/pyproject.toml requirements/demo.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hlf-sync needs Python 3.11 or later; say which by: make PYTHON=python3.11 setup")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable sandbox
+	@test -z "$$(ls -d $(VENV)/lib/python* 2>/dev/null | grep -v '/python$(TAG)$$')" || { echo "$(VENV) was made by another Python: it is made anew"; rm -rf $(VENV); }
+	@echo "$(VENV): a virtual environment of Python $(TAG)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python requirements/install.py requirements/demo.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable sandbox
 	@touch $@
 
-demo: $(STAMP) ## see it work, in one terminal
+$(STAMP): $(RUNS) requirements/dev.txt
+	@$(BIN)/python requirements/install.py requirements/dev.txt
+	@touch $@
+
+demo: $(RUNS) ## see it work, in one terminal
 	$(BIN)/hlf-sync demo
 
 lint: $(STAMP) ## style, types (tests and benches too), import rules
@@ -77,6 +87,7 @@ docs: $(STAMP) ## print the generated pages anew
 
 lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+	printf '%s\n' hatchling editables | $(BIN)/uv pip compile - pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/demo.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
 	printf '%s\n' hatchling jgo psutil | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/images.txt
 

@@ -19,6 +19,7 @@ a token, a personal datum, a body, or the text of somebody else's exception (whi
 the cause is chained, not quoted.
 """
 
+from hlf_sync.core.cause_words import in_words
 from hlf_sync.core.model import ErrorCode
 
 
@@ -34,11 +35,11 @@ class SettingsError(HlfSyncError):
 
 class DependencyError(HlfSyncError):
     """`dependency` (PostgreSQL, Kafka, the registry) cannot be reached; `detail` is the kind of
-    failure, never its text.
+    failure, never its text: as a code for logs, in words for people.
     """
 
     def __init__(self, dependency: str, detail: str) -> None:
-        super().__init__(f"{dependency} cannot be reached ({detail})")
+        super().__init__(f"{dependency} cannot be reached ({in_words(detail)})")
         self.dependency, self.detail = dependency, detail
 
 

@@ -78,6 +78,18 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
     return int(row["id"]) if row else 0
 
 
+def require_known(connection: Connection, mentor_id: MentorId) -> None:
+    """Raise `SettingsError` for a mentor whom neither the application nor the ledger has: a slip in
+    the id would look like a success.
+    """
+    known = read_now(connection, [mentor_id]).mentors[mentor_id]
+    if known.facts is None and not known.has_ledger:
+        raise SettingsError(
+            f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have it;"
+            " nothing was asked for"
+        )
+
+
 def is_handled(
     connection: Connection, mentor_id: MentorId, before: dict[str, Any] | None, rules: Rules
 ) -> bool:

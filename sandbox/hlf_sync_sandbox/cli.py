@@ -5,20 +5,22 @@ Mounted by `hlf_sync.commands.lazy` as `app`.
 
 import json
 import shlex
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hlf_sync_sandbox import look_cli, play_cli
 from hlf_sync_sandbox.dynamics.cli import app as dynamics_app
 from hlf_sync_sandbox.errors import ArgumentError
 from hlf_sync_sandbox.explained import explained
 from hlf_sync_sandbox.mirror import VARIABLE
+from hlf_sync_sandbox.options import DEFAULT_STATE, State
 from hlf_sync_sandbox.screen import Screen
 from hlf_sync_sandbox.stack import PARTS, Sandbox
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
@@ -29,17 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(dynamics_app, name="dynamics")
 
-State = Annotated[
-    Path,
-    typer.Option(
-        "--state",
-        envvar="HLF_SYNC_SANDBOX_STATE",
-        metavar="DIR",
-        help="Folder of the sandbox: ports, passwords, data, logs.",
-        file_okay=False,
-    ),
-]
-_DEFAULT_STATE = Path(".sandbox")
+app.add_typer(play_cli.app, name="app")
 
 # Parts without which the rest makes no sense are not offered.
 _OPTIONAL = ("dynamics", "web")
@@ -48,7 +40,7 @@ _OPTIONAL = ("dynamics", "web")
 @app.command()
 def up(
     *,
-    state: State = _DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     without: Annotated[
         list[str] | None, typer.Option(metavar="PART", help="Leave out a part: dynamics, web.")
     ] = None,
@@ -76,7 +68,7 @@ def up(
     DIR gets `sandbox.env` (settings, for a shell and for `--env-file`), `pids.json` and
     `logs/PART.log`.
 
-    Exit codes: 2 wrong arguments; 4 a part did not come up (its last log lines are shown; what this
+    Exit codes: 0 it streams; 2 wrong arguments; 4 a part did not come up (its last log lines are shown; what this
     run started is stopped again); 130 Ctrl-C.
     """
     with explained(state, "stopped; what this run had started is down again"):
@@ -95,7 +87,9 @@ def up(
     file = shlex.quote(str(sandbox.layout.env_file))
     folder = shlex.quote(str(state))
     typer.echo(f"The sandbox runs. Settings: {file}", err=True)
-    typer.echo(f"  hlf-sync run --env-file {file}        work its changes", err=True)
+    typer.echo("  hlf-sync sandbox seed 20             mentors to play with", err=True)
+    typer.echo(f"  hlf-sync run --env-file {file}        work their changes", err=True)
+    typer.echo("  hlf-sync sandbox app pause 1         what the application would do", err=True)
     typer.echo(f"  set -a; . {file}; set +a             use it from a shell", err=True)
     typer.echo(
         f"  hlf-sync sandbox down --state {folder}   stop it (--wipe: forget its data)", err=True
@@ -108,7 +102,7 @@ def up(
 @app.command()
 def down(
     *,
-    state: State = _DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     wipe: Annotated[
         bool, typer.Option(help="Delete its data, ports, passwords and logs too.")
     ] = False,
@@ -117,11 +111,21 @@ def down(
     `--wipe`.
 
     Safe to call when nothing runs. Never touches a process that is not this sandbox's.
+
+    Exit codes: 0 nothing runs · 4 something could not be stopped.
     """
     with explained(state, "stopped in the middle; run `sandbox down` again"):
         stopped = Sandbox(state, screen=Screen()).down(wipe=wipe)
     what = "The sandbox is down" if stopped else "Nothing ran"
     typer.echo(f"{what}{'; its data are deleted' if wipe else ''}.", err=True)
+
+
+app.command()(play_cli.seed)
+app.command()(look_cli.status)
+app.command()(look_cli.logs)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    look_cli.psql
+)
 
 
 def _left_out(names: list[str]) -> set[str]:

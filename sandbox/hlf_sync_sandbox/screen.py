@@ -16,7 +16,6 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -82,15 +81,16 @@ class Screen:
         if self._quiet or not self._console.is_terminal:
             yield self._plain_download(title, total)
             return
+        # The title in a line of its own: beside the figures it would break the bar on 80 columns.
+        self.say(f"downloading {title}")
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             DownloadColumn(),
             TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(title, total=total)
+        with Progress(*columns, console=self._console, expand=True) as progress:
+            task = progress.add_task("", total=total)
             yield lambda size: progress.advance(task, size)
 
     def _plain_download(self, title: str, total: int) -> Callable[[int], None]:

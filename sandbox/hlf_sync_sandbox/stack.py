@@ -97,9 +97,10 @@ class Sandbox:
         """Name → port."""
         return ports.read(self.layout.ports)
 
-    def up(self, parts: Collection[str] = PARTS) -> None:
+    def up(self, parts: Collection[str] = PARTS, *, is_empty: bool = False) -> None:
         """Make these parts run, provisioned, and write sandbox.env. Raises `SandboxError`; then
-        what was started here is stopped again.
+        what was started here is stopped again. `is_empty`: without database, topics and connector,
+        as one finds the parts before an installation.
         """
         chosen = [part for part in ALL if part.name in parts]
         if unknown := set(parts) - set(PARTS):
@@ -115,8 +116,8 @@ class Sandbox:
                     "postgres": provision.provision_database,
                     "kafka": provision.provision_topics,
                 }
-                bring_up(site, chosen, roster, self._screen, steps)
-                if set(parts) >= _STREAM:
+                bring_up(site, chosen, roster, self._screen, {} if is_empty else steps)
+                if set(parts) >= _STREAM and not is_empty:
                     self._screen.part("connector", "starting")
                     streams = provision.provision_connector(site, _CONNECTOR_DEADLINE_S)
                     self._screen.part(

@@ -17,6 +17,8 @@ class Connect:
         self.state: str | None = "RUNNING"
         self.position: int | None = 0x1_0000_00FF
         self.steps: list[str] = []
+        # The state that a step ends in, where it is not the one that was asked for.
+        self.becomes: dict[str, str] = {}
         self.address = ""
 
     def answer(self, method: str, path: str) -> tuple[int, Any]:
@@ -40,7 +42,7 @@ class Connect:
         return {"offsets": [{"partition": {}, "offset": one} for one in noted]}
 
     def _do(self, method: str, step: str) -> None:
-        states = {"stop": "STOPPED", "pause": "PAUSED", "resume": "RUNNING"}
+        states = {"stop": "STOPPED", "pause": "PAUSED", "resume": "RUNNING", **self.becomes}
         if method == "DELETE":
             assert (step, self.state) == ("offsets", "STOPPED")
             self.position = None

@@ -98,7 +98,7 @@ async def test_a_wrong_password_is_said_and_never_shown(door: tuple[str, Path]) 
 async def test_without_its_ca_nobody_is_trusted(door: tuple[str, Path]) -> None:
     """The password goes to nobody who cannot prove to be the registry."""
     async with clients.registry(settings(door, CA_FILE="")) as registry:
-        with pytest.raises(DependencyError, match="ConnectError"):
+        with pytest.raises(DependencyError, match="connection refused"):
             await registry.ping()
 
 
@@ -110,7 +110,7 @@ def test_a_ca_file_that_is_none_is_said_by_name(part: str, tmp_path: Path) -> No
     with pytest.raises(
         SettingsError,
         match=(
-            f"HLF_SYNC_{part.upper()}_CA_FILE names a file that cannot be used: FileNotFoundError"
+            f"HLF_SYNC_{part.upper()}_CA_FILE names a file that cannot be used: there is no such file"
         ),
     ):
         clients.registry(broken) if part == "schema_registry" else clients.connect_login(broken)

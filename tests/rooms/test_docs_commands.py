@@ -35,6 +35,8 @@ NOT_BUILT = next(
 COMMAND = typer.main.get_command(app)
 
 _CODE = re.compile(r"^(?: {4,}|\t)(.*)$|(?<!`)`([^`]+)`(?!`)", re.MULTILINE)
+# What parts one command from the next in a line of a shell's.
+_SHELL = re.compile(r"\s*;\s|\s+&&\s|\s+\|\|\s|\s+&(?:\s|$)")
 _FENCE = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -53,7 +55,9 @@ def commands(text: str) -> Iterator[str]:
             else re.match(r"\s*((?:\.venv/bin/)?hlf-sync .*)", " ".join(inline.split()))
         )
         if found and not found[1].rstrip().endswith(("hlf-sync", "…`")):
-            yield from alternatives(re.split(r"\s+#\s|\s*;\s|\s+&&\s", found[1])[0].strip())
+            for part in _SHELL.split(found[1].split(" # ")[0]):
+                if part.strip().startswith("hlf-sync "):
+                    yield from alternatives(re.split(r"\s+>\s", part)[0].strip())
 
 
 def alternatives(line: str) -> list[str]:

@@ -334,7 +334,7 @@ async def test_while_a_secrets_file_is_replaced_the_last_good_one_serves() -> No
         if not readable[0]:
             message = (
                 "HLF_SYNC_DYNAMICS_CLIENT_SECRET_FILE names a file that cannot be read:"
-                " FileNotFoundError"
+                " there is no such file"
             )
             raise SettingsError(message)
         return SecretStr(SECRET)

@@ -18,6 +18,8 @@ import typer
 from hlf_sync.__main__ import main
 from hlf_sync.commands import waiting
 from hlf_sync.commands.app import app
+from hlf_sync.core.halts import HALTS
+from hlf_sync.core.model import HaltReason
 
 from tests.fixtures.cluster import Cluster
 
@@ -101,7 +103,7 @@ def someone(desk: Desk, *statements: str) -> str:
 def test_a_halt_that_stands_in_the_way_ends_the_waiting(
     desk: Desk, command: str, reason: str
 ) -> None:
-    """Exit code 3, and what halts: a removal waits for the guard, and everything for the others."""
+    """Exit code 3, what halts, and what to do: a removal waits for the guard, and everything for the others."""
     mentor_id = someone(
         desk, PAUSED, LISTED, "INSERT INTO hlf_sync.held_removal (mentor_id) VALUES (%s)"
     )
@@ -109,7 +111,8 @@ def test_a_halt_that_stands_in_the_way_ends_the_waiting(
     code, said = desk.run(
         command, *([mentor_id, "--reason", "x"] if command == "force" else []), "--wait"
     )
-    assert (code, said) == (3, f"hlf-sync: halted: {reason} (for the test)\n")
+    advice = HALTS[HaltReason(reason)].advice
+    assert (code, said) == (3, f"hlf-sync: halted: {reason} (for the test): {advice}\n")
 
 
 @pytest.mark.parametrize("command", ["force", "sweep"])
@@ -180,8 +183,8 @@ def test_forcing_a_mentor_whom_nobody_knows_says_so(desk: Desk) -> None:
     """A slip in the id would look like a success."""
     mentor_id = str(uuid4())
     code, said = desk.run("force", mentor_id, "--reason", "x")
-    assert code == 0
-    assert said.startswith(f"nobody knows {mentor_id}")
+    assert code == 2
+    assert said.startswith(f"hlf-sync: nobody knows {mentor_id}")
 
 
 @pytest.mark.requirement("R40")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from hlf_sync.core.answer import Response
+from hlf_sync.core.halts import HALTS
+from hlf_sync.core.model import HaltReason
 
 from tests.fakes.worker import Options
 from tests.fixtures.log_lines import LogLines, captured
@@ -87,3 +89,14 @@ async def test_an_opening_circuit_says_when_after_how_many_and_of_what(
         "server_error",
         3,
     )
+
+
+@pytest.mark.requirement("R48")
+async def test_a_halt_s_line_says_what_to_do(world: World, said: LogLines) -> None:
+    """Whoever sees it first has nothing else at hand."""
+    bench = world.worker()
+    await bench.worker.stages.gate.halt(HaltReason.DEAD_LETTER_LIMIT, "50 dead letters in a row")
+    await until(lambda: said.of("halted"))
+    (line,) = said.of("halted")
+    assert line["detail"] == "50 dead letters in a row"
+    assert line["advice"] == HALTS[HaltReason.DEAD_LETTER_LIMIT].advice

@@ -11,6 +11,7 @@ from hlf_sync.__main__ import main
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
 from hlf_sync.doctor.finding import Verdict
+from hlf_sync.postgres import connector_reset
 
 from tests.fakes.connect import Connect, running
 from tests.fixtures.cluster import Cluster
@@ -104,7 +105,11 @@ def test_status_says_whether_it_runs_and_where_in_the_log(connect: Connect, line
     code, out, _ = line.run("connector", "status", "--json", **settings)
     assert (code, json.loads(out)["standing"]) == (3, "PAUSED")
     connect.state = None
-    assert line.run("connector", "status", **settings)[:2] == (3, "hlf-mentor-cdc: MISSING\n")
+    missing = "hlf-mentor-cdc: MISSING; `hlf-sync connector apply` creates it"
+    assert line.run("connector", "status", **settings)[:2] == (3, missing + "\n")
+    for step in ("pause", "resume", "stop", "restart"):
+        code, _, said = line.run("connector", step, **settings)
+        assert (code, said) == (3, f"hlf-sync: {missing}\n")
 
 
 @pytest.mark.parametrize(
@@ -114,16 +119,70 @@ def test_status_says_whether_it_runs_and_where_in_the_log(connect: Connect, line
         ("resume", ["PUT resume"]),
         ("stop", ["PUT stop"]),
         ("restart", ["POST restart"]),
-        ("reset", ["PUT stop", "DELETE offsets", "PUT resume"]),
     ],
 )
 def test_each_step_is_asked_of_connect(
     connect: Connect, line: Line, step: str, asked: list[str]
 ) -> None:
-    """In the one order that works."""
+    """And waited for."""
     code, out, _ = line.run("connector", step, CONNECT_URL=connect.address)
     assert (code, connect.steps) == (0, asked)
     assert "hlf-mentor-cdc" in out
+
+
+def test_a_paused_connector_is_advised_the_command_that_lets_it_go_on(
+    connect: Connect, line: Line
+) -> None:
+    """In our words, not Connect's REST interface."""
+    for state in ("PAUSED", "STOPPED"):
+        connect.state = state
+        code, out, _ = line.run("connector", "status", CONNECT_URL=connect.address)
+        assert code == 3
+        assert f"somebody has {state.lower()} it: `hlf-sync connector resume`" in out
+
+
+def test_a_connector_that_does_not_come_to_run_ends_the_step_with_3(
+    connect: Connect, line: Line
+) -> None:
+    """What it does instead is told, with the cause."""
+    connect.becomes["resume"] = "FAILED"
+    code, out, _ = line.run("connector", "resume", CONNECT_URL=connect.address)
+    assert (code, out.splitlines()[0]) == (3, "hlf-mentor-cdc: FAILED")
+
+
+@pytest.mark.postgres
+@pytest.mark.requirement("R67")
+def test_reset_takes_its_steps_in_the_one_order_that_works_and_needs_both_ends(
+    cluster: Cluster, database: str, connect: Connect, line: Line
+) -> None:
+    """Kafka Connect and the database in which it is noted; all that is missing is said at once."""
+    code, _, said = line.run("connector", "reset")
+    assert code == 2
+    assert "HLF_SYNC_CONNECT_URL is not set" in said and "HLF_SYNC_POSTGRES_DSN is not set" in said
+    settings = {"CONNECT_URL": connect.address, "POSTGRES_DSN": cluster.dsn(database, "hlf_sync")}
+    code, out, _ = line.run("connector", "reset", **settings)
+    assert (code, connect.steps) == (0, ["PUT stop", "DELETE offsets", "PUT resume"])
+    assert "a sweep is owed" in out
+
+
+@pytest.mark.postgres
+@pytest.mark.requirement("R67")
+def test_a_reset_that_has_not_ended_is_told_by_status_and_ended_by_the_next_one(
+    cluster: Cluster, database: str, connect: Connect, line: Line
+) -> None:
+    """Whoever was killed in the middle of it."""
+    with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
+        connector_reset.note(connection, "hlf-mentor-cdc", "ann")
+        connect.state = "STOPPED"
+        settings = {
+            "CONNECT_URL": connect.address,
+            "POSTGRES_DSN": cluster.dsn(database, "hlf_sync"),
+        }
+        code, out, _ = line.run("connector", "status", **settings)
+        assert (code, "a reset that ann began at " in out) == (3, True)
+        assert line.run("connector", "reset", **settings)[0] == 0
+        assert connector_reset.owed(connection, "hlf-mentor-cdc") is None
+        assert line.run("connector", "status", **settings)[:2] == (0, "hlf-mentor-cdc: RUNNING\n")
 
 
 @pytest.mark.postgres
@@ -131,7 +190,7 @@ def test_each_step_is_asked_of_connect(
 def test_recover_needs_the_slot_and_ends_with_a_sweep(
     cluster: Cluster, database: str, connect: Connect, line: Line
 ) -> None:
-    """Without the slot it says who makes it, and changes nothing."""
+    """Without the slot it says who makes it, and changes nothing; it tells what it found, and asks."""
     settings = {"CONNECT_URL": connect.address, "POSTGRES_DSN": cluster.dsn(database, "hlf_sync")}
     code, _, said = line.run("connector", "recover", **settings)
     assert (code, connect.steps) == (3, [])
@@ -145,9 +204,13 @@ def test_recover_needs_the_slot_and_ends_with_a_sweep(
                 "INSERT INTO app.mentor (id, organization_code, status) VALUES"
                 " (gen_random_uuid(), 'HLF', 'active')"
             )
-            code, out, _ = line.run("connector", "recover", **settings)
+            code, _, said = line.run("connector", "recover", **settings)
+            assert (code, connect.steps) == (2, [])
+            assert "BEYOND the log" in said and "--yes is needed" in said
+            code, out, said = line.run("connector", "recover", "--yes", **settings)
             assert (code, connect.position) == (0, None)
-            assert "1 looks asked for" in out
+            assert "recovered, and runs; 1 look asked for" in out
+            assert "the slot hlf_mentor_cdc is there (reserved)" in said
         finally:
             connection.execute("SELECT pg_drop_replication_slot('hlf_mentor_cdc')")
 

@@ -173,7 +173,9 @@ async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:
     """By /readyz, and by the verdict with the stage it holds up."""
     await overseen.measure()
     overseen.stages.dependencies.failed("schema registry", "ConnectError", 0)
-    assert overseen.status.missing() == ["schema registry does not answer (ConnectError)"]
+    assert overseen.status.missing() == [
+        "schema registry does not answer (connection refused, or no such host)"
+    ]
     assert [overseen.status.snapshot()[key] for key in ("verdict", "reason", "stage")] == [
         "stalled",
         "registry_down",
@@ -232,7 +234,7 @@ async def test_the_endpoint_answers_and_livez_fails_when_the_thread_is_stuck(
     assert (stuck.status_code, ended.status_code) == (503, 503)
     assert (unready.status_code, unready.text) == (
         503,
-        "PostgreSQL does not answer (PoolTimeout)\n",
+        "PostgreSQL does not answer (no connection in time)\n",
     )
     said = json.loads(answers["/status"].text)
     assert (said["verdict"], said["assignment"], said["lag"]) == (
@@ -425,3 +427,30 @@ async def test_a_port_that_is_taken_is_said_by_its_setting(overseen: Overseen) -
             await serve(overseen.status, overseen.scrape, "127.0.0.1", port)
     finally:
         await first.cleanup()
+
+
+@pytest.mark.requirement("R68")
+async def test_a_second_worker_takes_the_next_free_port_and_says_so(
+    overseen: Overseen, said: LogLines
+) -> None:
+    """Where nobody asked for that very port. Three workers, three ports, each answering."""
+    runners = [await serve(overseen.status, overseen.scrape, "127.0.0.1", 0)]
+    port = runners[0].addresses[0][1]
+    try:
+        runners += [
+            await serve(overseen.status, overseen.scrape, "127.0.0.1", port, may_move=True)
+            for _ in range(2)
+        ]
+        ports = [runner.addresses[0][1] for runner in runners]
+        assert len(set(ports)) == 3 and all(port <= one <= port + 20 for one in ports)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for one in ports:
+                answer = await client.get(f"http://127.0.0.1:{one}/livez")
+                assert answer.status_code == 200
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+    told = said.wait(2)
+    assert [line["event"] for line in told] == ["port_taken", "port_taken"]
+    assert f"port {port} is taken" in str(told[0]["detail"])
+    assert [line["port"] for line in told] == ports[1:]

@@ -117,7 +117,7 @@ async def test_pause_waits_for_the_call_that_is_on_its_way_and_says_so_when_it_d
 ) -> None:
     her = desk.mentor()
     assert await desk.claims(her)
-    with pytest.raises(Exception, match="1 calls that began before"):
+    with pytest.raises(Exception, match="begun before: 1 call"):
         await desk.run("pause", "--mentor", her, "--reason", "x", "--timeout", "0")
     waiting = asyncio.create_task(desk.run("pause", "--reason", "all", "--json"))
     while not desk.sql("SELECT 1 FROM hlf_sync.pause WHERE mentor_id IS NULL"):

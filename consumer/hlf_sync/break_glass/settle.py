@@ -10,6 +10,7 @@ from typing import Any
 from hlf_sync.break_glass.journal import Account, Called, Journal
 from hlf_sync.core.break_glass import Ask
 from hlf_sync.core.model import MentorId, Visibility
+from hlf_sync.core.plural import counted
 from hlf_sync.core.verdict import Effect
 from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
 from hlf_sync.postgres.connections import AnySyncConnection
@@ -111,6 +112,6 @@ def _episodes(account: Account, by: str) -> list[dict[str, Any]]:
             "by": first["by"],
             "settled_by": by,
             "why": first["reason"],
-            "what": f"{account.call_count} calls for {len(account.called)} contacts",
+            "what": f"{counted(account.call_count, 'call')} for {counted(len(account.called), 'contact')}",
         }
     ]

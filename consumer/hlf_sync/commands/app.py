@@ -12,6 +12,7 @@ app = typer.Typer(
     name="hlf-sync",
     cls=LazyGroup,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help=(

@@ -30,6 +30,7 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings, secret_file, variable
 from hlf_sync.core.model import Visibility
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, HlfSyncError, SettingsError
 
 break_glass_app = typer.Typer(
@@ -73,7 +74,7 @@ def export(
         _out.print_json(data=answer)
         return
     _out.print(
-        f"{file}: {len(roster.entries)} contacts ({roster.counts['visible']} shown,"
+        f"{file}: {counted(len(roster.entries), 'contact')} ({roster.counts['visible']} shown,"
         f" {roster.counts['hidden']} hidden), {roster.skipped} mentors without one. SHA-256"
         f" {roster.sha256[:16]}…"
     )
@@ -149,7 +150,7 @@ def apply(
         if plan.due and not dry_run:
             why = reason or _ask_reason(yes=yes)
             if not yes:
-                must_agree(f"Call Dynamics for {len(plan.due)} contacts?")
+                must_agree(f"Call Dynamics for {counted(len(plan.due), 'contact')}?")
             journal.begin(
                 by=f"{operate.operator()}@{socket.gethostname()}",
                 reason=why,
@@ -205,7 +206,7 @@ def settle(
         _out.print("nothing to settle: this journal has no call that the ledger does not know of")
     else:
         _out.print(
-            f"{len(found.mentor_ids)} mentors put in doubt and asked for ({found.calls} calls,"
+            f"{counted(len(found.mentor_ids), 'mentor')} put in doubt and asked for ({counted(found.calls, 'call')},"
             f" {found.unanswered} without an answer). `hlf-sync pending` shows who is left."
         )
 
@@ -275,8 +276,7 @@ def _settings(env_file: Path | None, roster: Roster, *, asks: bool) -> Settings:
     if not asks:
         return settings
     settings = _typed_in(settings)
-    settings.require("dynamics_base_url")
-    settings.require_credentials()
+    settings.require("dynamics_base_url", *settings.credential_names)
     return settings
 
 
@@ -326,7 +326,7 @@ def _must_fit(journal: Journal, roster: Roster) -> None:
 def _show_plan(file: Path, roster: Roster, plan: CallPlan, settings: Settings) -> None:
     age_s = roster.age_s(epoch_ms())
     _err.print(
-        f"{file}: {len(roster.entries)} contacts of {settings.dynamics_base_url}, as of"
+        f"{file}: {counted(len(roster.entries), 'contact')} of {settings.dynamics_base_url}, as of"
         f" {datetime.fromtimestamp(roster.as_of_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
         f" ({_age(age_s)} old), SHA-256 {roster.sha256[:16]}…"
     )

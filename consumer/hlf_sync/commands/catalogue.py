@@ -11,6 +11,8 @@ from typing import Any
 import typer
 from typer.main import get_group
 
+from hlf_sync.commands import exit_codes
+
 WORK, LOOK, SET_UP, STEER, TRY_IT = "Work", "Look", "Set up", "Steer", "Try it"
 
 
@@ -179,4 +181,5 @@ def load(row: CatalogueRow) -> Any:
     """The command itself: a Typer command, or a group of them."""
     app = blank()
     import_module(f"hlf_sync.commands.{row.module}").mount(app)
+    exit_codes.tell(app)
     return get_group(app).commands[row.name]

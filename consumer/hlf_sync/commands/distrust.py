@@ -10,6 +10,7 @@ from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
 from hlf_sync.commands.steer import Reason
 from hlf_sync.commands.terminal import echo, echo_json
+from hlf_sync.core.plural import counted
 from hlf_sync.postgres import distrust_statements as sql
 
 
@@ -29,7 +30,7 @@ def distrust(
     with operate.connected(settings) as connection:
         if not yes:
             known = connection.execute(sql.KNOWN).fetchone()
-            echo(f"the ledger has {known['n'] if known else 0} mentors", is_error=True)
+            echo(f"the ledger has {counted(known['n'] if known else 0, 'mentor')}", is_error=True)
             must_agree("Deliver all of them once more?")
         with connection.transaction():
             connection.execute(sql.DOUBT)
@@ -41,7 +42,7 @@ def distrust(
         echo_json(found)
     else:
         echo(
-            f"{found['in_doubt']} mentors are in doubt, {asked} looks asked for;"
+            f"{counted(found['in_doubt'], 'mentor')} in doubt, {counted(asked, 'look')} asked for;"
             " `hlf-sync top` shows how many are left"
         )
 

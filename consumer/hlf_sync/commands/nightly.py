@@ -16,6 +16,7 @@ from hlf_sync.commands.terminal import Terminal, echo, echo_json
 from hlf_sync.config.settings import Settings, secret_file
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.nightly import due_date
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.nightly.night import work
 from hlf_sync.nightly.step import Workplace
@@ -176,7 +177,7 @@ def _list(found: list[Reminder]) -> None:
         _out.print(table)
     if len(found) > _MOST:
         _out.print(f"… and {len(found) - _MOST} more: --json lists them all")
-    _out.print(f"{len(found)} reminders are due; nothing was written")
+    _out.print(f"due: {counted(len(found), 'reminder')}; nothing was written")
 
 
 def _dsn(settings: Settings) -> str:

@@ -96,10 +96,8 @@ def reconcile(
     settings · 3 `--verify` could not read everything · 4 PostgreSQL cannot be reached.
     """
     settings = settings_from(env_file)
-    settings.require("postgres_dsn")
-    if verify:
-        settings.require("dynamics_base_url")
-        settings.require_credentials()
+    reads_dynamics = ("dynamics_base_url", *settings.credential_names) if verify else ()
+    settings.require("postgres_dsn", *reads_dynamics)
     with operate.connected(settings) as connection:
         only = selected(connection, mentors, file, since, statuses) or []
     wish = Wish(only, repair, days, settle, patience_of(settings))

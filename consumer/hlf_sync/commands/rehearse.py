@@ -12,6 +12,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
+from hlf_sync.core import cause_words
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.mass_removal import removals_allowed
 from hlf_sync.core.model import Visibility
@@ -115,7 +116,7 @@ def _read(file: Path, rules: Rules) -> Rules:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--rules {file}: cannot be read ({type(error).__name__})") from None
+        raise SettingsError(f"--rules {file}: cannot be read ({cause_words.of(error)})") from None
     if not isinstance(found, dict):
         raise SettingsError(f"--rules {file}: not a JSON object")
     if unknown := sorted(set(found) - {"organization", *_SETS}):

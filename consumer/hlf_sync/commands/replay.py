@@ -21,6 +21,7 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.times import time_of
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LetterKind
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.replay.judgement import UNREADABLE
 from hlf_sync.replay.rollout import RolloutPolicy
@@ -354,7 +355,7 @@ def close(
         planned = plan_file.read(plan_path)
         count = len(planned.to_investigate)
         if count and not yes:
-            must_agree(f"Close {count} letters of {plan_path} for good?")
+            must_agree(f"Close {counted(count, 'letter')} of {plan_path} for good?")
         found = _work(
             settings_from(env_file), lambda place: session.close_plan(place, planned, reason)
         )
@@ -391,7 +392,7 @@ def _ask_first(found: Any, *, yes: bool) -> None:
     if yes:
         return
     PlanPage(_error).show(found)
-    must_agree(f"Ask for {len(found.due)} letters?")
+    must_agree(f"Ask for {counted(len(found.due), 'letter')}?")
 
 
 def _show_outcome(plan_id: str | None, outcome: Any, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from hlf_sync import operate
 from hlf_sync.commands.times import time_of
+from hlf_sync.core import cause_words
 from hlf_sync.core.model import MentorId
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.selection import select
@@ -85,7 +86,7 @@ def _lines(file: Path | None) -> list[MentorId]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--file {file}: cannot be read ({type(error).__name__})") from None
+        raise SettingsError(f"--file {file}: cannot be read ({cause_words.of(error)})") from None
     found: list[MentorId] = []
     for number, line in enumerate(lines, 1):
         text = line.split("#", 1)[0].strip()

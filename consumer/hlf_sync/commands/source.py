@@ -20,6 +20,7 @@ from hlf_sync.connect import source_file
 from hlf_sync.connect.connector import ConnectorReport, ConnectorStanding
 from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.kafka.topics import (
     TopicOutcome,
     TopicReport,
@@ -58,7 +59,7 @@ def migrate(env_file: EnvFile = None, as_json: Json = False) -> None:
     for name in report.ahead:
         echo(f"ahead    {name} (applied by a newer hlf-sync)")
     if not report.applied:
-        echo(f"nothing to do: {len(report.present)} migrations were applied before")
+        echo(f"nothing to do: {counted(len(report.present), 'migration')} applied before")
 
 
 @topics_app.command("apply")
@@ -84,6 +85,7 @@ def apply_topics(
     wanted = read_topics(
         changes_topic=settings.changes_topic,
         dead_letters_topic=settings.dead_letters_topic,
+        reminders_topic=settings.reminders_topic,
         replicas=replicas,
     )
     work = inspect_topics if dry_run else ensure_topics

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,11 +14,14 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.halts import HALTS, Ends, stops
 from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.why.one_sentence import tell
 
 _out = Terminal(soft_wrap=True)
 _err = Terminal(stderr=True, soft_wrap=True)
@@ -44,15 +48,16 @@ def force(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at one mentor now, and deliver what is due."""
+    """Ask for a look at one mentor, which delivers what is due; and say how it stands, in words."""
     mentor_id = operate.mentor(mentor)
     settings = settings_from(env_file)
+    rules = Rules(organization=settings.organization)
     with operate.connected(settings) as connection:
+        operate.require_known(connection, mentor_id)
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:
             operate.require_not_paused(connection, mentor_id)
-            rules = Rules(organization=settings.organization)
             _await_rest(
                 connection,
                 settings,
@@ -62,22 +67,20 @@ def force(
                 standing=lambda: operate.standing_of(connection, mentor_id),
             )
         row = operate.ledger_row(connection, mentor_id)
-        if row is None and read_now(connection, [mentor_id]).mentors[mentor_id].facts is None:
-            _err.print(
-                f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have"
-                " it",
-                style="yellow",
-                highlight=False,
+        reading = read_now(connection, [mentor_id])
+    told = tell(reading.mentors[mentor_id], reading.now_s, rules)
+    if as_json:
+        content = {"state": row and row["state"], "applied": row and row["applied"]}
+        asked = {"mentor_id": mentor_id, "request_id": request, "waited": wait}
+        echo_json({**asked, **content, **asdict(told)}, indent=2)
+    else:
+        _out.print(f"{mentor_id} {told.sentence}", highlight=False)
+        if not wait:
+            _out.print(
+                f"asked for a look (request {request}); --wait waits for it", highlight=False
             )
-    _say(
-        {
-            "mentor_id": mentor_id,
-            "request_id": request,
-            "state": row and row["state"],
-            "applied": row and row["applied"],
-        },
-        as_json=as_json,
-    )
+    if wait and told.is_given_up:
+        raise typer.Exit(Exit.DIFFERS)
 
 
 def sweep(
@@ -123,10 +126,13 @@ def sweep(
                     connection, swept.at, is_shadow=is_shadow, only=swept.asked
                 ),
             )
+    is_over = ", and all of them are through" if wait else "; --wait waits for them"
+    sentence = f"{counted(swept.requests, 'mentor')} asked for{is_over if swept.requests else ''}"
     answer: dict[str, object] = {"requests": swept.requests}
     if swept.compared is not None:
         answer["compared"] = swept.compared
-    _say(answer, as_json=as_json)
+        sentence = f"{counted(swept.compared, 'mentor')} compared, {sentence}"
+    _say(answer, sentence, as_json=as_json)
 
 
 def resume(
@@ -149,7 +155,9 @@ def resume(
         raise SettingsError(message)
     with operate.connected(settings_from(env_file)) as connection:
         is_lifted = operate.lift(connection, HaltReason(word))
-    _say({"reason": word, "lifted": is_lifted}, as_json=as_json)
+    halt = word.replace("_", "-")
+    sentence = f"{halt}: lifted, calls go on" if is_lifted else f"{halt} did not halt anything"
+    _say({"reason": word, "lifted": is_lifted}, sentence, as_json=as_json)
 
 
 def confirm_removals(
@@ -176,7 +184,11 @@ def confirm_removals(
         mentor_ids = [one.mentor_id for one in waiting]
         operate.confirm_removals(connection, mentor_ids, reason)
     answer = {"confirmed": len(waiting), "mentor_ids": mentor_ids}
-    _say({**answer, **({"causes": dict(causes)} if as_json else {})}, as_json=as_json)
+    _say(
+        {**answer, "causes": dict(causes)},
+        f"{counted(len(waiting), 'removal')} let through",
+        as_json=as_json,
+    )
 
 
 _CAUSES = {
@@ -192,9 +204,9 @@ def _show_held(
 ) -> None:
     """By cause, the most frequent first."""
     share = f", {len(waiting) / listed:.0%} of the {listed:,} that are listed" if listed else ""
-    _out.print(
-        f"{len(waiting):,} removals wait{share if waiting else ''}" + (":" if waiting else ".")
-    )
+    wait = "waits" if len(waiting) == 1 else "wait"
+    told = f"{counted(len(waiting), 'removal')} {wait}{share if waiting else ''}"
+    _out.print(told + (":" if waiting else "."))
     for cause, count in causes.most_common():
         _out.print(f"  {count:,} {_CAUSES.get(cause, f'with the status {plain(cause)}')}")
         mentors = [one.mentor_id for one in waiting if one.cause == cause]
@@ -217,7 +229,7 @@ def _await_rest(
 
     def halts() -> list[str]:
         return [
-            plain(f"{row['reason']} ({row['detail']})")
+            plain(f"{row['reason']} ({row['detail']}){_to_do(row['reason'])}")
             for row in operate.halts(connection)
             if stops(row["reason"], Operation.RESTORE) or needs_removal()
         ]
@@ -231,15 +243,17 @@ def _await_rest(
     wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False))
 
 
-def _say(answer: dict[str, object], *, as_json: bool) -> None:
+def _to_do(reason: str) -> str:
+    """What ends it: a halt's own advice, or the end of an operator's pause."""
+    is_halt = reason in set(HaltReason)
+    return f": {HALTS[HaltReason(reason)].advice if is_halt else '`hlf-sync unpause`'}"
+
+
+def _say(answer: dict[str, object], sentence: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(answer, indent=2)
     else:
-        _out.print(
-            "  ".join(
-                f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list)
-            )
-        )
+        _out.print(sentence, highlight=False)
 
 
 def mount(app: typer.Typer) -> None:

@@ -15,6 +15,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal
 from hlf_sync.commands.times import time_of
 from hlf_sync.core.model import MentorId
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.postgres import steering
 
@@ -71,7 +72,9 @@ def pause(
         end_s = time.monotonic() + timeout_s
         while left := steering.under_way(connection, mentor_id):
             if time.monotonic() >= end_s:
-                raise HaltError(f"paused; {left} calls that began before are still on their way")
+                raise HaltError(
+                    f"paused; still on their way, begun before: {counted(left, 'call')}"
+                )
             time.sleep(_LOOK_S)
     _say({"paused": mentor_id or "all", "was_paused_before": not is_new}, as_json=as_json)
 

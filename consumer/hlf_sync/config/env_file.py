@@ -5,16 +5,38 @@ What stands in the file may be a secret, so a line that is wrong is named by its
 quoted.
 """
 
+import os
+import shlex
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 
 VARIABLE = "HLF_SYNC_ENV_FILE"
 _DEFAULT = Path(".env")
+# Where `hlf-sync sandbox up` writes its settings, and the variable that names its folder.
+_SANDBOX = Path(".sandbox")
+_SANDBOX_STATE = "HLF_SYNC_SANDBOX_STATE"
+
+
+def has_env_file(named: Path | None, environ: Mapping[str, str]) -> bool:
+    """Whether there is one to read."""
+    return named is not None or bool(environ.get(VARIABLE)) or _DEFAULT.is_file()
+
+
+def sandbox_here(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What to say when settings are missing and a sandbox lies here: its file is what was
+    forgotten.
+    """
+    file = Path(environ.get(_SANDBOX_STATE) or _SANDBOX) / "sandbox.env"
+    if not file.is_file():
+        return []
+    name = shlex.quote(str(file))
+    return [f"A sandbox lies here: add --env-file {name}, or export {VARIABLE}={name}"]
 
 
 def read_env_file(named: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -33,7 +55,7 @@ def read_env_file(named: Path | None, environ: Mapping[str, str]) -> dict[str, s
         message = f"{told}: no such file"
         raise SettingsError(message) from None
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read: {type(error).__name__} (it must be UTF-8 text)"
+        message = f"{path} cannot be read: {cause_words.of(error)} (it must be UTF-8 text)"
         raise SettingsError(message) from None
     return _values(path, text)
 

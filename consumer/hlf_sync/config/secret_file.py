@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -43,7 +44,7 @@ class SecretFile:
                 raise SettingsError(message)
             return content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            message = f"{name} names a file that cannot be read: {cause_words.of(error)}"
             raise SettingsError(message) from None
 
 

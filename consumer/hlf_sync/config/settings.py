@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from hlf_sync.config.env_file import VARIABLE as ENV_FILE
-from hlf_sync.config.env_file import read_env_file
+from hlf_sync.config.env_file import has_env_file, read_env_file, sandbox_here
 from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
 from hlf_sync.config.secret_file import SecretFile, remark, without_edges
 from hlf_sync.errors import SettingsError
@@ -61,6 +61,7 @@ _EXAMPLES = {
     "web_jwt_issuer": "https://login.example.org/realms/mentors",
     "web_jwt_audience": "hlf-sync",
     "web_jwks_url": "https://login.example.org/realms/mentors/protocol/openid-connect/certs",
+    "webhook_url": "https://hooks.example.org/services/…",
     "web_mentor_url": "https://mentors.example.org/mentors/{mentor_id}",
     "web_allowed_origins": "https://mentors.example.org",
     "web_postgres_dsn": "postgresql://hlf_web@db.example.org/mentors?sslmode=verify-full",
@@ -280,8 +281,21 @@ class Settings(BaseModel):
     )
     web_postgres_dsn: SecretStr | None = Field(None, description="PostgreSQL, as the role hlf_web")
 
+    webhook_url: SecretStr | None = Field(
+        None,
+        description=(
+            "where the leader posts halts, exposure and missed nights, for teams without"
+            " Prometheus; none: nowhere"
+        ),
+    )
+    webhook_form: Literal["json", "slack", "teams"] = Field(
+        "json", description="how: plain JSON, a Slack message, a Teams card"
+    )
+
     _files: dict[str, SecretFile] = PrivateAttr(default_factory=dict)
     _otel: dict[str, str] = PrivateAttr(default_factory=dict)
+    # Whether an env file was read: then a sandbox that lies here is not what is missing.
+    _has_file: bool = PrivateAttr(default=False)
 
     @field_validator("kafka_options", mode="before")
     @classmethod
@@ -299,7 +313,7 @@ class Settings(BaseModel):
     def _hide_options(self, value: KafkaOptions) -> str:
         return repr(value)
 
-    @field_validator("log_level", "delivery", "tracing", mode="before")
+    @field_validator("log_level", "delivery", "tracing", "webhook_form", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -326,6 +340,7 @@ class Settings(BaseModel):
         "connect_password",
         "web_jwt_secret",
         "web_postgres_dsn",
+        "webhook_url",
     )
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
@@ -475,26 +490,38 @@ class Settings(BaseModel):
         return self._otel
 
     def require(self, *names: str) -> None:
-        """Raise `SettingsError` for the first of these settings that is missing."""
-        for name in names:
-            if getattr(self, name) in {None, ""}:
-                message = f"{variable(name)} is not set: {_description(name)}{_example(name)}"
-                raise SettingsError(message)
+        """Raise `SettingsError` for all of these settings that are missing, a line each."""
+        lines = [
+            f"{variable(name)} is not set: {_description(name)}{_example(name)}"
+            for name in names
+            if getattr(self, name) in {None, ""}
+        ]
+        if lines:
+            raise SettingsError("\n".join([*lines, *([] if self._has_file else sandbox_here())]))
 
     def require_web(self) -> None:
         """Raise `SettingsError` unless the web service can tell who calls, and read."""
-        self.require("web_postgres_dsn", "web_jwt_issuer", "web_jwt_audience")
-        if self.web_jwt_secret is None:
-            self.require("web_jwks_url")
+        keys = () if self.web_jwt_secret is not None else ("web_jwks_url",)
+        self.require("web_postgres_dsn", "web_jwt_issuer", "web_jwt_audience", *keys)
 
     def require_credentials(self) -> None:
         """Raise `SettingsError` unless there is a way to sign in at Dynamics."""
+        self.require(*self.credential_names)
+
+    @property
+    def credential_names(self) -> tuple[str, ...]:
+        """The settings that a sign-in at Dynamics needs, for `require`: so that all that is missing
+        is said at once.
+        """
         if self.dynamics_managed_identity:
-            return
-        self.require("dynamics_tenant_id", "dynamics_client_id")
+            return ()
+        application = ("dynamics_tenant_id", "dynamics_client_id")
         files = (self.dynamics_client_certificate_file, self.dynamics_federated_token_file)
-        if self.dynamics_client_secret is None and files == (None, None):
-            self.require("dynamics_client_secret")
+        return application if any(files) else (*application, "dynamics_client_secret")
+
+    def is_given(self, name: str) -> bool:
+        """Whether somebody has set it: what is left to its default may give way."""
+        return name in self.model_fields_set
 
 
 SECRETS = (
@@ -505,6 +532,7 @@ SECRETS = (
     "connect_password",
     "web_jwt_secret",
     "web_postgres_dsn",
+    "webhook_url",
 )
 
 
@@ -538,10 +566,10 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
             {**found, **{name: _first(name, file) for name, file in files.items()}}
         )
     except ValidationError as error:
-        raise SettingsError(
-            _explain(error.errors(include_url=False, include_input=False, include_context=False)[0])
-        ) from None
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        raise SettingsError("\n".join(map(_explain, wrong))) from None
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
+    settings._has_file = has_env_file(env_file, os.environ if environ is None else environ)  # noqa: SLF001
     settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
     return settings
 

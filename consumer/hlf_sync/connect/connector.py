@@ -18,6 +18,7 @@ from typing import Any
 
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core import cause_words
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
 from hlf_sync.http.asking import Auth, Transport
@@ -113,7 +114,7 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
         name, config = parsed["name"], parsed["config"]
         filled = {key: fill(str(value), values) for key, value in config.items()}
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from error
+        raise SettingsError(f"{path} cannot be read: {cause_words.of(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
             f'{path} is not a connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
@@ -320,8 +321,7 @@ _ADVICE = {
         "It does not run yet. Look again with `hlf-sync doctor`, and into the Connect worker's log."
     ),
     ConnectorStanding.PAUSED: (
-        "Somebody paused or stopped it. When that is over: PUT /connectors/{name}/resume at"
-        " Connect."
+        "Somebody paused or stopped it. When that is over: `hlf-sync connector resume`."
     ),
 }
 
@@ -337,6 +337,4 @@ def _report(
         return ConnectorReport(
             name, action, differences, standing, causes(trace), find_cause(trace).advice
         )
-    return ConnectorReport(
-        name, action, differences, standing, (), _ADVICE.get(standing, "").format(name=name)
-    )
+    return ConnectorReport(name, action, differences, standing, (), _ADVICE.get(standing, ""))

@@ -28,8 +28,8 @@ MEANINGS: Final[Mapping[Exit, str]] = MappingProxyType(
     {
         Exit.DONE: "done; after a clean drain of `run` too",
         Exit.DIFFERS: (
-            "`reconcile` found differences and did not repair them, or `doctor` found something"
-            " wrong"
+            "`reconcile` found differences and did not repair them, `doctor` found something wrong,"
+            " or `force --wait` ended as an open dead letter"
         ),
         Exit.REFUSED: "wrong settings or arguments, or a plan that may not be applied",
         Exit.HALTED: "halted, or a `--wait` that passed its timeout; what halts is said",

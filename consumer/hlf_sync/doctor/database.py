@@ -19,6 +19,7 @@ from hlf_sync.postgres import suitability
 from hlf_sync.postgres.connections import DatabaseError, NamedRow
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 from hlf_sync.postgres.one_connection import Questions, Refusal, questions, refusal_of
+from hlf_sync.postgres.refusal_words import reason
 
 REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres",
@@ -96,7 +97,7 @@ async def ask(connection: Connection, check: str, look: Check) -> Finding:
         if refusal is not None:
             return _refused(check, refusal)
         if connection.broken:
-            raise DependencyError("PostgreSQL", type(error).__name__) from error
+            raise DependencyError("PostgreSQL", reason(error)) from error
         raise
 
 

@@ -93,8 +93,7 @@ async def _look(
 
 def _missing(settings: Settings) -> str | None:
     try:
-        settings.require("dynamics_base_url")
-        settings.require_credentials()
+        settings.require("dynamics_base_url", *settings.credential_names)
     except SettingsError as error:
         return f"{str(error).partition(':')[0]}" + (
             ", and delivery is shadow" if settings.delivery == "shadow" else ""

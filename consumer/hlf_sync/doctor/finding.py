@@ -54,8 +54,3 @@ def some(names: list[str] | tuple[str, ...], most: int = 3) -> str:
     """The first few, and how many more."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def counted(number: float, what: str) -> str:
-    """1 record, 2 records."""
-    return f"{number:g} {what}{'s' * (number != 1)}"

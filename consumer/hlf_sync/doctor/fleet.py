@@ -4,8 +4,9 @@ with the sync role's connection.
 
 from hlf_sync.core import halts as table
 from hlf_sync.core.model import HaltReason
+from hlf_sync.core.plural import counted
 from hlf_sync.doctor.database import Connection, one, rows
-from hlf_sync.doctor.finding import Finding, counted, fail, ok, some, warn
+from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 
 CIRCUIT, HALTS, PAUSES, LEADER, LETTERS = (
     "fleet.circuit",
@@ -51,7 +52,7 @@ async def circuit(connection: Connection, organization: str) -> Finding:
     row = found[0]
     if row["state"] != "closed":
         text = (
-            f"{row['state']} for {row['open_s'] or 0:.0f} s after {row['failure_count']} failures"
+            f"{row['state']} for {row['open_s'] or 0:.0f} s after {counted(row['failure_count'], 'failure')}"
             f" ({row['last_error_code']})"
         )
         return warn(

@@ -5,9 +5,10 @@ the changes? Reads no record.
 from collections.abc import AsyncIterator
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.plural import counted
 from hlf_sync.doctor import group_protocol
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
-from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
+from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
 from hlf_sync.kafka.cluster_reader import ClusterReader
 from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 

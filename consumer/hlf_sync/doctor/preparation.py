@@ -26,7 +26,8 @@ def look_at(settings: Settings, unknown: Sequence[str]) -> Finding:
         if settings.delivery == "live":
             settings.require_credentials()
     except SettingsError as error:
-        return fail(CHECK, str(error), "secret, certificate or managed identity")
+        lines = "; ".join(str(error).splitlines())
+        return fail(CHECK, lines, "secret, certificate or managed identity")
     if unknown:
         return warn(CHECK, some(list(unknown), 2), "correct or remove the name")
     return ok(

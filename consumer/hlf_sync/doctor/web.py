@@ -9,9 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core import cause_words
+from hlf_sync.core.plural import counted
 from hlf_sync.doctor import database
 from hlf_sync.doctor.examination import ASK_S, Examination
-from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some
+from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some
 from hlf_sync.http.asking import NoAnswerError, ask_once
 
 REACH, ROLE, KEYS = "web", "web.role", "web.keys"
@@ -78,9 +80,11 @@ async def _keys(settings: Settings) -> Finding:
     try:
         listed = json.loads(await _read(source)).get("keys", [])
     except NoAnswerError as error:
-        return fail(KEYS, f"the issuer's keys cannot be read ({error.reason})", fix)
+        return fail(
+            KEYS, f"the issuer's keys cannot be read ({cause_words.in_words(error.reason)})", fix
+        )
     except (OSError, ValueError, AttributeError) as error:
-        return fail(KEYS, f"the issuer's keys cannot be read ({type(error).__name__})", fix)
+        return fail(KEYS, f"the issuer's keys cannot be read ({cause_words.of(error)})", fix)
     found = [key for key in listed if isinstance(key, dict) and key.get("kty") != "oct"]
     if not found:
         return fail(KEYS, "the issuer publishes no public key", fix)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
 
+from hlf_sync.core.cause_words import in_words
 from hlf_sync.errors import SettingsError
 
 # A right that is missing: told once for each partition, and then no more, so that nothing would say
@@ -94,9 +95,9 @@ def refused_options(error: KafkaException) -> SettingsError:
 
 
 def meaning(code: str) -> str:
-    """What it means, for people; the code alone where we know no more."""
+    """What it means, for people."""
     known = MEANINGS.get(code)
-    return f"{code}: {known}" if known else code
+    return f"{code}: {known}" if known else in_words(code)
 
 
 def advice(code: str) -> str:

@@ -173,8 +173,7 @@ async def open_portal(
     """
     secret_file = file_of("dynamics_client_secret", env_file) if settings is None else None
     settings = load(env_file) if settings is None else settings
-    settings.require("postgres_dsn", "dynamics_base_url")
-    settings.require_credentials()
+    settings.require("postgres_dsn", "dynamics_base_url", *settings.credential_names)
     async with AsyncExitStack() as stack:
         pool = await _open_pool(settings, stack)
         dynamics = _open_dynamics(settings, secret_file)

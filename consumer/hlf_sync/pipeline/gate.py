@@ -20,7 +20,7 @@ from hlf_sync.core.breaker import (
     counts_attempt,
     probe_at_s,
 )
-from hlf_sync.core.halts import STOP_ALL
+from hlf_sync.core.halts import HALTS, STOP_ALL
 from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.core.verdict import Course, Verdict
 from hlf_sync.pipeline.patience import Dependencies, patiently
@@ -294,9 +294,12 @@ class Gate:
 
     def _tell(self, before: Fleet | None, fleet: Fleet) -> None:
         for reason in fleet.halts - (before.halts if before else frozenset()):
-            _log.error(
-                "halted", reason=reason.value, detail=self._details.get(reason, "")
-            )  # once, whoever of us or of others halted
+            _log.error(  # once, whoever of us or of others halted
+                "halted",
+                reason=reason.value,
+                detail=self._details.get(reason, ""),
+                advice=HALTS[reason].advice,
+            )
         for reason in (before.halts if before else frozenset()) - fleet.halts:
             _log.info("halt_lifted", reason=reason.value)
             for listener in self.lifted:

@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.dsn import is_dsn
+from hlf_sync.postgres.refusal_words import reason
 
 OperatorConnection = psycopg.Connection[DictRow]
 Questions = AsyncConnection[DictRow]
@@ -79,7 +80,7 @@ async def questions(dsn: str, name: str, timeout_s: float) -> AsyncIterator[Ques
             row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
-        raise DependencyError("PostgreSQL", _reason(error)) from error
+        raise DependencyError("PostgreSQL", reason(error)) from error
     try:
         yield connection
     finally:
@@ -109,31 +110,4 @@ def _reaching() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
-
-
-_REASONS = {
-    "unsupported startup parameter": (
-        "a pooler refuses our options: pool_mode = session, ignore_startup_parameters = options"
-    ),
-    "authentication failed": "authentication failed",
-    "no password supplied": "no password supplied",
-    "no pg_hba.conf entry": "no pg_hba.conf entry for us",
-    "does not exist": "no such database or role",
-    "starting up": "starting up",
-    "refused": "connection refused",
-    "timeout": "no answer in time",
-    "resolve host": "no such host",
-    "translate host name": "no such host",
-    "closed the connection": "the connection was closed: is that PostgreSQL?",
-    "SSL": "TLS failed: see sslmode and sslrootcert",
-    "certificate": "TLS failed: see sslmode and sslrootcert",
-}
-
-
-def _reason(error: psycopg.OperationalError) -> str:
-    """What a person can act upon, without libpq's text."""
-    text = str(error)
-    return next(
-        (reason for phrase, reason in _REASONS.items() if phrase in text), type(error).__name__
-    )
+        raise DependencyError("PostgreSQL", reason(error)) from error

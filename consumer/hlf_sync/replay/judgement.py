@@ -21,6 +21,7 @@ from hlf_sync.core.model import (
     NoCall,
     Refuse,
 )
+from hlf_sync.core.plural import counted
 
 UNREADABLE = "unreadable"
 """The kind of what lies in the topic and is not a letter."""
@@ -257,7 +258,7 @@ def _judge_command(
         case LetterKind.EXHAUSTED:
             return Judgement(
                 ReplayVerdict.DUE,
-                f"{letter.attempt_count} attempts failed ({letter.error_code}); {due}",
+                f"{counted(letter.attempt_count or 0, 'attempt')} failed ({letter.error_code}); {due}",
                 calls=1,
             )
         case LetterKind.REJECTED if is_repaired:

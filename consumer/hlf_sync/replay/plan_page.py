@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.replay.judgement import ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 
@@ -82,7 +83,7 @@ def _sums(plan: Plan) -> list[str]:
         count = plan.counts["due"]
         lines = [
             (
-                f"{len(plan.letters)} letters; {count} due: {plan.calls} calls of"
+                f"{counted(len(plan.letters), 'letter')}; {count} due: {counted(plan.calls, 'call')} of"
                 f" Dynamics, about {_duration(plan.seconds)}."
             )
         ]

@@ -28,9 +28,9 @@ from hlf_sync.core.plain_text import plain
 # accident.
 ALLOWED = frozenset(
     """
-    attempt_count attempt_number backlog certification_id columns committed correlation_id delay_ms dependency detail duration_ms duration_s
-    error_code exception failure_count generation high http_status kind last_error_code letter_id low mentor_id mentors opened_at
-    operation_type outcome partition partitions pid port reason request_id restarts rows schema_id signal
+    advice attempt_count attempt_number backlog certification_id columns committed correlation_id delay_ms delivery dependency detail duration_ms
+    duration_s error_code exception failure_count generation high host http_status kind last_error_code letter_id low mentor_id mentors opened_at
+    operation_type organization outcome partition partitions pid port reason request_id restarts rows schema_id signal
     stage subject table transaction_id triggered_by verdict wanted worker
     """.split()  # noqa: SIM905 - reads better than fifty quoted words
 )

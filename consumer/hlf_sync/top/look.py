@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 from hlf_sync.http.asking import TOO_LARGE, Asker, Limits, NoAnswerError
 from hlf_sync.top.exposition import Page, parse
@@ -133,7 +134,11 @@ class Looker:
         except _StatusError as error:
             return Look(address, now_s, trouble=f"answers {error.status}: is that a worker?")
         except NoAnswerError as error:
-            return Look(address, now_s, trouble=_TROUBLES.get(error.reason, error.reason))
+            return Look(
+                address,
+                now_s,
+                trouble=_TROUBLES.get(error.reason, cause_words.in_words(error.reason)),
+            )
         except (ValidationError, ValueError):
             return Look(address, now_s, trouble=_NOT_A_WORKER)
 

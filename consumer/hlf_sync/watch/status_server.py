@@ -9,6 +9,7 @@ import errno
 import json
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+# So many workers on one machine find a port by themselves.
+_PORTS_TRIED = 20
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,12 @@ async def serve(
     host: str,
     port: int,
     people: Callable[[], Awaitable[str]] | None = None,
+    *,
+    may_move: bool = False,
 ) -> Endpoint:
     """Start the endpoint; raises `SettingsError` when it cannot listen there. `people` makes the
-    page for people at `/`.
+    page for people at `/`. `may_move`: nobody asked for this very port, so where it is taken (by a
+    worker that was started before) the next free one serves.
     """
 
     async def metrics(_request: Request) -> Response:
@@ -96,7 +103,7 @@ async def serve(
     if people is not None:
         answers["/"] = pending
     application = Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
-    listening = _listen(host, port)
+    listening = _listen(host, port, may_move=may_move)
     server = uvicorn.Server(_configuration(application))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -122,15 +129,34 @@ def _configuration(application: Starlette) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, may_move: bool) -> socket.socket:
+    last = min(port + _PORTS_TRIED, _LAST_PORT) if may_move and port else port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        for candidate in range(port, last):
+            with suppress(_InUseError):
+                return _listen_at(family, host, candidate, asked=port)
+        return _listen_at(family, host, last, asked=port)
     except OSError as error:
         raise SettingsError(
             f"HLF_SYNC_HTTP_PORT: cannot listen on {host} port {port} ({_reason(error)}); take"
             " another port, or 0 for a free one"
         ) from None
+
+
+def _listen_at(family: socket.AddressFamily, host: str, port: int, *, asked: int) -> socket.socket:
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise (_InUseError(*error.args) if error.errno == errno.EADDRINUSE else error) from None
+    if port != asked:
+        detail = f"port {asked} is taken (by another worker?): this one answers at {host}:{port}"
+        _log.warning("port_taken", port=port, detail=detail)
+    return listening
+
+
+class _InUseError(OSError):
+    """Somebody else listens there."""
 
 
 def _reason(error: OSError) -> str:

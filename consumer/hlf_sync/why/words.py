@@ -4,6 +4,7 @@ so that scripts get words and people sentences.
 
 from collections.abc import Callable, Mapping
 
+from hlf_sync.core.plural import counted
 from hlf_sync.why.timeline import MomentKind
 
 Content = Mapping[str, object]
@@ -120,7 +121,7 @@ def _glass(content: Content) -> str:
 def _letter(content: Content) -> str:
     count = content["attempt_count"]
     return f"{content['dead_letter_id']}: {because(content['error_code'])}" + (
-        f", after {count} attempts" if count else ""
+        f", after {counted(count, 'attempt')}" if isinstance(count, int) and count else ""
     )
 
 

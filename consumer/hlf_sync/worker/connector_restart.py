@@ -1,9 +1,10 @@
 """Restarts a failed connector task: Kafka Connect never does, so an outage of the registry would
-need a person. A service of the worker.
+need a person. Finishes a reset that was killed in the middle, which leaves the connector stopped. A
+service of the worker.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -19,15 +20,24 @@ CONNECTOR = "hlf-mentor-cdc"
 _EVERY_S = 15.0
 
 
-async def revive_connector(url: str, login: ConnectLogin, leads: Callable[[], bool]) -> None:
-    """Look at the connector while this worker leads, and restart what failed by a cause that passes
-    by itself; for ever.
+async def revive_connector(
+    url: str,
+    login: ConnectLogin,
+    leads: Callable[[], bool],
+    finish: Callable[[], Awaitable[bool]],
+    *,
+    every_s: float = _EVERY_S,
+) -> None:
+    """Look at the connector while this worker leads, finish a reset that was begun and has not
+    ended, and restart what failed by a cause that passes by itself; for ever.
     """
     while True:
-        await asyncio.sleep(_EVERY_S)
+        await asyncio.sleep(every_s)
         if not leads():
             continue
         try:
+            if await finish():
+                _log.warning("connector_reset_finished")
             standing = await asyncio.to_thread(partial(revive, url, CONNECTOR, **login))
         except (
             DependencyError,

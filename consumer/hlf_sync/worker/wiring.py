@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -64,6 +65,7 @@ from hlf_sync.watch.standby import Standby
 from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.watch.verified_listing import VerifiedListing
+from hlf_sync.worker.announcing import announcing
 from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
@@ -186,15 +188,28 @@ class _Assembly:
             status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None
         )
         runner = await serve(
-            status, scrape, settings.http_host, settings.http_port, self._people().body
+            status,
+            scrape,
+            settings.http_host,
+            settings.http_port,
+            self._people().body,
+            may_move=not settings.is_given("http_port"),
         )
         self._stack.push_async_callback(runner.cleanup)
-        _log.info("started", worker=self._worker_name, port=runner.addresses[0][1])
+        port = runner.addresses[0][1]
+        _log.info(
+            "started",
+            worker=self._worker_name,
+            port=port,
+            delivery=settings.delivery,
+            organization=settings.organization,
+            host=urlsplit(settings.dynamics_base_url or "").hostname,
+        )
         registration = Registration(
             self._pool,
             self._worker_name,
             settings.http_host,
-            runner.addresses[0][1],
+            port,
             lambda: stages.assignment.partitions,
         )
         self._stack.push_async_callback(registration.leave)
@@ -207,6 +222,7 @@ class _Assembly:
             "verdict": status.watch_verdict,
             "nights": nights.run,
             "registration": registration.run,
+            **announcing(settings, self._pool, status, nights, lambda: scheduler.is_leader),
             **self._services(stages, scheduler, dynamics, credentials, source),
             **self._verification(scheduler, listing),
         }
@@ -276,7 +292,7 @@ class _Assembly:
         if settings.connect_url:
             url, login = settings.connect_url, clients.connect_login(settings)
             services["connector"] = lambda: revive_connector(
-                url, login, lambda: scheduler.is_leader
+                url, login, lambda: scheduler.is_leader, self._connector_stream().finish
             )
             services["source proof"] = lambda: prove_source(
                 self._pool, url, login, SLOT, lambda: scheduler.is_leader
@@ -363,18 +379,18 @@ class _Assembly:
         return SourceWatch(
             pool=self._pool,
             anchors=AnchorTopic(self._kafka(), ANCHOR_TOPIC),
-            stream=ConnectorStream(
-                partial(clients.connect_rest, settings, timeout_s=_CONNECT_ANSWER_S)
-                if settings.connect_url
-                else None,
-                CONNECTOR,
-            ),
+            stream=self._connector_stream(),
             counts=self._metrics,
             organization=settings.organization,
             lease_s=settings.lease_s,
             late_effect_s=settings.late_effect_s,
             leads=lambda: scheduler.is_leader,
         )
+
+    def _connector_stream(self) -> ConnectorStream:
+        settings = self._settings
+        rest = partial(clients.connect_rest, settings, timeout_s=_CONNECT_ANSWER_S)
+        return ConnectorStream(rest if settings.connect_url else None, CONNECTOR, _dsn(settings))
 
     def _watch(self, scheduler: Scheduler, gate: Gate, source_watch: SourceWatch) -> FleetWatch:
         settings = self._settings

@@ -45,8 +45,8 @@ LEAVES = Mentor(1, "goes on leave")
 LAPSES = Mentor(2, "certificate lapses")
 RENEWS = Mentor(3, "renews it", certificate_s=-24 * 3600.0)
 RETURNS = Mentor(4, "returns, certified", status="paused")
-RETURNS_BARE = Mentor(5, "returns, no certificate", status="paused", certificate_s=None)
-ELSEWHERE = Mentor(6, "another organisation", organization=OTHERS)
+RETURNS_BARE = Mentor(5, "returns, no proof", status="paused", certificate_s=None)
+ELSEWHERE = Mentor(6, "of others", organization=OTHERS)
 UNMAPPED = Mentor(7, "no mapping yet")
 """Joins in the middle of the story."""
 BUSY = tuple(

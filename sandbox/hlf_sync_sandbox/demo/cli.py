@@ -19,6 +19,10 @@ from hlf_sync_sandbox.screen import Screen
 from hlf_sync_sandbox.stack import Sandbox
 
 _MARK = "this-is-a-demo"
+_NEXT = (
+    "Next: play it yourself. `hlf-sync sandbox up`, `hlf-sync sandbox seed 20`, a worker, and\n"
+    "`hlf-sync sandbox app pause 1`: README.md, 'Play the application'."
+)
 
 
 def demo(
@@ -82,6 +86,8 @@ def _folder(sandbox: Sandbox, *, keep: bool) -> Iterator[None]:
             f"{root} holds something that is not a demo", "choose another folder for --state"
         )
     with locked(mark, lambda: _refuse(root)):
+        if sandbox.layout.env_file.exists():
+            typer.echo("a former demo is cleared away …", err=True)
         sandbox.down(wipe=True)
         try:
             yield
@@ -93,6 +99,7 @@ def _folder(sandbox: Sandbox, *, keep: bool) -> Iterator[None]:
             raise
         if not keep:
             _clear(sandbox, mark, wipe=True)
+            typer.echo(_NEXT)
 
 
 def _refuse(root: Path) -> NoReturn:
@@ -102,6 +109,7 @@ def _refuse(root: Path) -> NoReturn:
 def _clear(sandbox: Sandbox, mark: Path, *, wipe: bool) -> None:
     # A second Ctrl-C would leave half a stack behind.
     previous = [signal.signal(number, signal.SIG_IGN) for number in SIGNALS]
+    typer.echo("the stack goes down: some seconds, after the first run a few more …", err=True)
     try:
         sandbox.down(wipe=wipe)
         if wipe:

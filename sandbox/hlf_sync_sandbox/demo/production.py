@@ -31,7 +31,7 @@ def perform(sandbox: Sandbox, view: View) -> bool:
         dynamics = DynamicsControl(sandbox.layout.root)
         populate(application, dynamics, view)
         sandbox.up()
-        worker = stack.enter_context(_running(sandbox))
+        worker = stack.enter_context(_running(sandbox, view))
         view.say(
             "faster than the defaults, for the demo: "
             + ", ".join(
@@ -47,9 +47,10 @@ def perform(sandbox: Sandbox, view: View) -> bool:
 
 
 @contextmanager
-def _running(sandbox: Sandbox) -> Iterator[Worker]:
+def _running(sandbox: Sandbox, view: View) -> Iterator[Worker]:
     worker = Worker(sandbox.layout.env_file, sandbox.layout.root)
     try:
         yield worker
     finally:
+        view.say("the worker drains and stops …", "dim")
         worker.stop()

@@ -29,10 +29,10 @@ _EVERY_S = 0.25
 
 _READ = """
 SELECT f.mentor_id::text, f.organization, f.status, extract(epoch FROM f.certificate_expires_at)::float8, extract(epoch FROM now())::float8,
-       l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.last_error_code, a.operation, a.triggered_by
+       l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.last_error_code, a.operation
   FROM hlf_sync.mentor_facts f
   LEFT JOIN hlf_sync.mentor_ledger l ON l.mentor_id = f.mentor_id
-  LEFT JOIN LATERAL (SELECT operation, triggered_by FROM hlf_sync.delivery_attempt
+  LEFT JOIN LATERAL (SELECT operation FROM hlf_sync.delivery_attempt
                       WHERE mentor_id = f.mentor_id AND outcome = 'applied' ORDER BY id DESC LIMIT 1) a ON true
  WHERE f.mentor_id = ANY (%s::uuid[])
 """
@@ -110,7 +110,6 @@ def _line(line: Line, row: tuple[Any, ...]) -> Line:
         state,
         error_code,
         operation,
-        triggered_by,
     ) = row
     ledger = LedgerRow()
     if has_ledger:
@@ -125,22 +124,38 @@ def _line(line: Line, row: tuple[Any, ...]) -> Line:
     text = ""
     match decision:
         case _ if state == LedgerState.DEAD_LETTERED:
-            text = f"dead letter: {error_code}"
+            text = f"dead letter: {_short(error_code)}"
         case Command(operation=wanted, reason=reason):
-            text = f"{wanted.value}: {reason} …"
-        case NoCall(reason="in_sync") if operation:
+            text = f"{wanted.value}: {_short(reason)}"
+        case NoCall(reason=reason) if operation:
             done = "removed" if operation == Operation.REMOVE.value else "restored"
-            text = f"{done} ({triggered_by})"
+            text = f"{done}: {_short(status if reason == 'in_sync' else reason)}"
+        case NoCall(reason="in_sync"):
+            text = "as it should be"
         case NoCall(reason=reason):
-            text = f"no call: {reason}"
+            text = f"no call: {_short(reason)}"
         case refusal:
-            text = f"refused: {refusal.error_code}"
+            text = f"refused: {_short(refusal.error_code)}"
     return replace(
         line,
-        row=f"{organization} {status}",
+        row=status if organization == OURS else f"{status}, {organization}",
         certificate=_certificate(expires_s, now_s),
         decision=text,
     )
+
+
+# Why, in a few letters: what was done and why must fit beside the CRM's value.
+_SHORT = {
+    "no_valid_certificate": "no certificate",
+    "other_organization": "not HLF's",
+    "active": "certified",
+    "reinstated": "certified",
+    "mentor_mapping": "no contact",
+}
+
+
+def _short(reason: str | None) -> str:
+    return _SHORT.get(reason or "", (reason or "").replace("_", " "))
 
 
 def _certificate(expires_s: float | None, now_s: float) -> str:
@@ -149,4 +164,4 @@ def _certificate(expires_s: float | None, now_s: float) -> str:
     left_s = expires_s - now_s
     if left_s <= 0:
         return "ended"
-    return f"ends in {left_s:.0f} s" if left_s < 3600 else f"valid, {left_s / 86400:.0f} days"  # noqa: PLR2004 - an hour
+    return f"ends in {left_s:.0f} s" if left_s < 3600 else f"{left_s / 86400:.0f} days"  # noqa: PLR2004 - an hour

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hlf_sync_sandbox.demo.sight import Line, Sight
 
+_DECISION, _CRM = 23, 7
 _CIRCUITS = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 
 
@@ -61,7 +62,7 @@ class View:
         if self._is_plain:
             for line in sight.lines:
                 self.say(
-                    f"{line.role:<24} {line.row:<17} → {line.certificate:<16} → {line.decision:<36}"
+                    f"{line.role:<19} {line.row:<13} → {line.certificate:<11} → {line.decision:<25}"
                     f" → {_crm(line)}"
                 )
 
@@ -75,9 +76,14 @@ class View:
 
 
 def _cast(sight: Sight) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    for title in ("mentor", "row", "certificate", "decision", "CRM"):
+    # 80 columns hold the widest of each; on a narrower screen the decision gives way, never the CRM.
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("mentor", "status", "certificate"):
         table.add_column(title, no_wrap=True)
+    table.add_column("decision", no_wrap=True, overflow="ellipsis", max_width=_DECISION)
+    table.add_column("CRM", no_wrap=True, min_width=_CRM)
+    table.show_header = True
+    table.header_style = "dim"
     for line in sight.lines:
         style = {True: "green", False: "red", None: "dim"}[line.crm]
         table.add_row(

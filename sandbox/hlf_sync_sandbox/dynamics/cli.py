@@ -328,3 +328,8 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         str(cell)
         for cell in [*cells, entry["error_code"] or "", took, applied, entry["fault"] or ""]
     ]
+
+
+# One line for all of them, since they end alike.
+for _command in (*app.registered_commands, *cli_faults.app.registered_commands):
+    _command.epilog = "Exit codes: 0 done · 2 wrong arguments, or no emulator runs there."

@@ -21,6 +21,7 @@ import msal
 from pydantic import SecretStr
 
 from hlf_sync import clock
+from hlf_sync.core import cause_words
 from hlf_sync.dynamics.auth.credentials import Grant, RenewingCredentials, TokenUnavailableError
 from hlf_sync.dynamics.auth.lifetime import lifetime_of
 from hlf_sync.dynamics.auth.token_endpoint import TokenEndpoint
@@ -84,7 +85,7 @@ class ClientCertificate:
         try:
             content = self.path.read_bytes()
         except OSError as error:
-            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            message = f"{name} names a file that cannot be read: {cause_words.of(error)}"
             raise SettingsError(message) from error
         password = self.password()
         proof: dict[str, Any] = (
@@ -114,7 +115,7 @@ class FederatedToken:
         try:
             token = self.path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{name} names a file that cannot be read: {type(error).__name__}"
+            message = f"{name} names a file that cannot be read: {cause_words.of(error)}"
             raise SettingsError(message) from error
         if _TOKEN.fullmatch(token) is None:
             message = f"{name} names a file that holds no token"

@@ -10,6 +10,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 
 _Signs = tuple[tuple[int, int, int] | None, ...]
@@ -82,7 +83,7 @@ def _build(ca_file: Path | None, setting: str) -> ssl.SSLContext:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:  # ssl.SSLError is one
             message = (
-                f"{setting} names a file that cannot be used: {type(error).__name__} (example: a"
+                f"{setting} names a file that cannot be used: {cause_words.of(error)} (example: a"
                 " PEM file)"
             )
             raise SettingsError(message) from error

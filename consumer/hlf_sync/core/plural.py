@@ -1,0 +1,6 @@
+"""Numbers with their nouns, as people read them: 1 mentor, 1,200 mentors. Pure."""
+
+
+def counted(count: float, noun: str) -> str:
+    """The number and the noun, in the plural where it must be."""
+    return f"{count:,.12g} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,138 @@
+"""A `connector reset` that is killed in the middle, and two at once: the connector does not stay
+stopped, and no reset spoils another one's.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from hlf_sync.connect import recovery
+from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.errors import DependencyError
+from hlf_sync.postgres import connector_reset
+from hlf_sync.postgres.one_connection import OperatorConnection
+from hlf_sync.worker.connector_restart import revive_connector
+from hlf_sync.worker.connector_stream import ConnectorStream
+from psycopg.rows import dict_row
+
+from tests.fakes.connect import NAME, Connect, running
+from tests.fixtures.cluster import Cluster
+
+pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R67")]
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing after it is done."""
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """One that runs."""
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def session(cluster: Cluster, database: str) -> Iterator[Callable[[], OperatorConnection]]:
+    """Sessions of the sync role."""
+    opened: list[OperatorConnection] = []
+
+    def open_one() -> OperatorConnection:
+        opened.append(
+            psycopg.connect(
+                cluster.dsn(database, "hlf_sync"), autocommit=True, row_factory=dict_row
+            )
+        )
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def kill_after(step: str) -> Callable[[str], None]:
+    """What ends a reset when it says this."""
+
+    def say(line: str) -> None:
+        if line.startswith(step):
+            raise KilledError
+
+    return say
+
+
+def kill(session: Callable[[], OperatorConnection], connect: Connect) -> None:
+    """A reset that dies after its stop, with its session."""
+    connection = session()
+    with ConnectRest(connect.address) as rest, pytest.raises(KilledError):
+        recovery.reset_noted(connection, rest, NAME, by="someone", say=kill_after("deleting"))
+    connection.close()
+
+
+def stream(cluster: Cluster, database: str, connect: Connect) -> ConnectorStream:
+    """The leader's."""
+    dsn = cluster.dsn(database, "hlf_sync")
+    return ConnectorStream(lambda: ConnectRest(connect.address), NAME, dsn)
+
+
+async def test_the_leader_finishes_a_reset_that_was_killed_after_its_stop(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """The service that revives a failed task does it, once."""
+    kill(session, connect)
+    assert (connect.state, connect.position is None) == ("STOPPED", False)
+    finish = stream(cluster, database, connect).finish
+    service = asyncio.create_task(
+        revive_connector(
+            connect.address, {"auth": None, "tls": None}, lambda: True, finish, every_s=0.05
+        )
+    )
+    try:
+        async with asyncio.timeout(30):
+            while connect.state != "RUNNING" or connector_reset.owed(session(), NAME):
+                await asyncio.sleep(0.05)
+    finally:
+        service.cancel()
+    assert connect.steps == ["PUT stop", "PUT stop", "DELETE offsets", "PUT resume"]
+    assert connect.position is None
+
+
+async def test_an_operator_s_stop_is_left_alone(
+    cluster: Cluster, database: str, connect: Connect
+) -> None:
+    """Nothing was noted, so nothing is owed."""
+    connect.state = "STOPPED"
+    assert not await stream(cluster, database, connect).finish()
+    assert (connect.state, connect.steps) == ("STOPPED", [])
+
+
+async def test_two_resets_at_once_come_one_after_the_other(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """The second is told so and tries again: no offsets are deleted under a connector that goes on."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def say(line: str) -> None:
+        if line.startswith("deleting"):
+            reached.set()
+            assert go_on.wait(30)
+
+    first, second = session(), session()
+
+    def work() -> None:
+        with ConnectRest(connect.address) as rest:
+            recovery.reset_noted(first, rest, NAME, by="leader", say=say)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert reached.wait(30)
+        with pytest.raises(DependencyError, match="another reset is under way"):
+            await stream(cluster, database, connect).forget()
+    finally:
+        go_on.set()
+        thread.join(30)
+    assert await stream(cluster, database, connect).forget()
+    assert connect.steps == 2 * ["PUT stop", "DELETE offsets", "PUT resume"]
+    assert connector_reset.owed(second, NAME) is None
