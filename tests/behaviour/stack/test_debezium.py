@@ -114,12 +114,12 @@ def test_a_new_enum_value_is_known_at_once_and_a_column_renamed_since_loses_its_
     source.start()
     source.sql("INSERT INTO thing VALUES (1, 'blue', 'a')")
     source.await_rows(1)
-    source.stop()
     source.sql("ALTER TYPE colour ADD VALUE 'red'")
-    source.sql("INSERT INTO thing VALUES (2, 'red', 'b')")
-    source.sql("ALTER TABLE thing RENAME old TO new")
+    # In one transaction: the change is read after the renaming, whoever is quicker.
+    source.sql(
+        "BEGIN; INSERT INTO thing VALUES (2, 'red', 'b'); ALTER TABLE thing RENAME old TO new; COMMIT"
+    )
     source.sql("INSERT INTO thing VALUES (3, 'red', 'c')")
-    source.order("resume")
     rows = source.await_rows(3)
     assert [row["shade"] for row in rows] == ["blue", "red", "red"]
     assert "b" not in rows[1].values(), rows
@@ -182,6 +182,34 @@ def test_a_slot_that_was_lost_by_idling_leaves_connector_and_task_running(
     source.order("resume")
     until(lambda: source.states() == ("RUNNING", ["RUNNING"]), "it says that it runs", 60)
     assert source.rows() == [{"number": 1}]
+
+
+@pytest.mark.requirement("R40")
+def test_a_slot_that_was_lost_by_its_size_leaves_a_running_connector_without_a_task(
+    make: Make, stack: Sandbox
+) -> None:
+    """max_slot_wal_keep_size, while nobody read the log."""
+    source = make(_NUMBER)
+    source.start()
+    source.sql("INSERT INTO thing VALUES (1)")
+    source.await_rows(1)
+    source.stop()
+    with _setting(stack, "max_slot_wal_keep_size", "1MB"):
+        until(lambda: _is_outgrown(source), "the slot is lost", 60)
+    source.sql("INSERT INTO thing VALUES (2)")
+    source.order("resume")
+    until(lambda: source.states()[0] == "RUNNING", "it says that it runs", 60)
+    beats = source.end(source.heartbeats)
+    with pytest.raises(AssertionError):
+        until(lambda: source.states() != ("RUNNING", []), "another state", 10)
+    assert source.end(source.heartbeats) == beats
+    assert source.rows() == [{"number": 1}]
+
+
+def _is_outgrown(source: PlainConnector) -> bool:
+    source.sql("SELECT pg_logical_emit_message(false, 'x', repeat('y', 1000000))")
+    source.sql("SELECT pg_switch_wal()")
+    return _is_lost(source)
 
 
 def _is_lost(source: PlainConnector) -> bool:
