@@ -214,7 +214,7 @@ def _is_outgrown(source: PlainConnector) -> bool:
 
 def _is_lost(source: PlainConnector) -> bool:
     source.sql("CHECKPOINT")
-    return source.slot()["wal_status"] == "lost"
+    return bool(source.slot()["wal_status"] == "lost")
 
 
 class _setting:  # noqa: N801 - used as a `with` block

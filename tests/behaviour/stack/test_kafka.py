@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 from hlf_sync.kafka.faults import code_of
 from hlf_sync_sandbox import download, jars
 from hlf_sync_sandbox.cache import cache_root
