@@ -173,7 +173,7 @@ def _login(settings: Settings, part: str) -> Login | None:
 @cache
 def _tls(ca_file: Path | None, name: str) -> Trust:
     """The system's trust, and the CA file beside it where there is one; both as they are at each
-    connection. One for all clients: to read the system's authorities takes 20 ms of CPU and a MiB,
-    and the leader opens a client of Connect every three seconds.
+    connection. One for all clients: each costs 20 ms of CPU and most of a MiB that does not come
+    back, and the leader opens a client of Connect every three seconds.
     """
     return trust(ca_file, variable(name))

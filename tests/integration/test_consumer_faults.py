@@ -28,6 +28,7 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
     yield from found_town(stack, source_side, tmp_path)
 
 
+@pytest.mark.behaviour
 def test_a_right_that_is_taken_away_and_given_back_needs_no_restart(town: Town) -> None:
     """READ on the group: librdkafka's consumer is dead from then on. READ on the topic: it is told
     once. Both are said in the log, on the page and in the verdict, and the worker is not ready.
@@ -77,6 +78,7 @@ def test_the_classic_protocol_works_when_asked_for(town: Town) -> None:
     assert second.wait() == 0
 
 
+@pytest.mark.behaviour
 def test_a_worker_whose_instance_id_another_one_holds_joins_once_it_is_free(town: Town) -> None:
     """A habit of StatefulSets: a killed worker's id is held until its session ends. Until then the
     successor is refused, which its client does not survive; it says so, and does not call itself
@@ -93,6 +95,7 @@ def test_a_worker_whose_instance_id_another_one_holds_joins_once_it_is_free(town
     assert successor.status()["consumer"]["error_code"] is None
 
 
+@pytest.mark.behaviour
 def test_brokers_without_the_new_group_protocol_are_named_and_waited_for(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def _stopped(town: Town) -> Path:
     return (town.stack.layout.folder("postgres") / "cluster").resolve()
 
 
+@pytest.mark.behaviour
 def test_a_restored_backup_is_noticed_everybody_is_asserted_and_new_changes_come_through(
     town: Town,
 ) -> None:

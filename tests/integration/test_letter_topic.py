@@ -84,6 +84,7 @@ def test_a_letter_that_is_due_while_the_broker_is_down_is_written_when_it_is_bac
     assert [letter["mentor_id"] for letter in town.plan("--mentor", mentor)["letters"]] == [mentor]
 
 
+@pytest.mark.behaviour
 def test_a_producer_that_may_not_write_idempotently_is_made_anew_until_it_may(
     town: ReplayTown,
 ) -> None:

@@ -26,6 +26,7 @@ def forgetful(stack: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandb
     stack.restart("kafka")
 
 
+@pytest.mark.behaviour
 def test_offsets_that_are_committed_again_outlive_the_retention_and_others_do_not(
     forgetful: Sandbox,
 ) -> None:

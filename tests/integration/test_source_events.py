@@ -112,6 +112,7 @@ def test_the_applications_updates_of_certifications_still_work(
         )
 
 
+@pytest.mark.behaviour
 def test_a_certification_deleted_with_its_mentor_names_the_mentor(source_side: SourceSide) -> None:
     """ON DELETE CASCADE; the default identity would leave mentor_id out."""
     mentor_id = _mentor(source_side)
@@ -128,6 +129,7 @@ def test_a_certification_deleted_with_its_mentor_names_the_mentor(source_side: S
     } == {mentor_id}
 
 
+@pytest.mark.behaviour
 def test_a_certification_that_moves_makes_both_mentors_dirty(source_side: SourceSide) -> None:
     """A delete under the old key, an insert under the new one."""
     old, new = _mentor(source_side), _mentor(source_side)
@@ -176,6 +178,7 @@ def test_another_organisations_mentors_are_filtered_while_streaming(
 
 
 @pytest.mark.requirement("R02")
+@pytest.mark.behaviour
 def test_another_organisations_mentors_are_filtered_in_the_snapshot(
     source_side: SourceSide,
 ) -> None:
@@ -188,6 +191,7 @@ def test_another_organisations_mentors_are_filtered_in_the_snapshot(
     assert _of(records, theirs) == []
 
 
+@pytest.mark.behaviour
 def test_a_truncate_arrives_without_a_key(source_side: SourceSide) -> None:
     """Debezium hides it unless told otherwise."""
     since = source_side.now()

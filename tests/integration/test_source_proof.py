@@ -24,6 +24,7 @@ async def pool(stack: Sandbox) -> AsyncIterator[Pool]:
         yield found
 
 
+@pytest.mark.behaviour
 async def test_a_task_that_is_dead_while_connect_says_running_is_restarted(
     stack: Sandbox, source_side: SourceSide, pool: Pool
 ) -> None:

@@ -46,6 +46,7 @@ def no_commit_returns(town: Town) -> Iterator[None]:
         order("")
 
 
+@pytest.mark.behaviour
 def test_a_commit_that_is_streamed_before_it_is_visible_is_waited_for(town: Town) -> None:
     """The worker looks, sees that it cannot see the transaction, and delivers once it can."""
     (mentor,) = town.mentors(1)

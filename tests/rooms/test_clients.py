@@ -2,7 +2,10 @@
 CAs of their own (R81), over real TLS.
 """
 
+import asyncio
 import base64
+import gc
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -162,3 +165,37 @@ async def test_a_ca_file_that_is_replaced_counts_without_a_restart(
         await registry.ping()
         assert connect.config("x") == {"topic.prefix": "hlf"}
     await registry.aclose()
+
+
+@pytest.mark.behaviour
+async def test_looks_at_connect_and_the_registry_cost_no_memory_however_many_there_are(
+    door: tuple[str, Path],
+) -> None:
+    """A leader looks at Connect every three seconds, in threads. With a trust made for each look it
+    grew by 1.2 GiB an hour, until something ended it.
+    """
+    chosen = settings(door)
+
+    def look() -> None:
+        with clients.connect_rest(chosen, timeout_s=10) as connect:
+            assert connect.config("any") is not None
+
+    for _ in range(8):
+        await asyncio.to_thread(look)
+    before_mib = resident_mib()
+    gc.disable()  # a worker's collector runs seldom (commands/app.py)
+    try:
+        for _ in range(40):
+            await asyncio.to_thread(look)
+    finally:
+        gc.enable()
+    assert resident_mib() - before_mib < 8
+    assert clients.connect_login(chosen)["tls"] is clients.connect_login(chosen)["tls"]
+
+
+def resident_mib() -> float:
+    """This process's memory now."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024

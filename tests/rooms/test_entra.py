@@ -139,6 +139,7 @@ async def test_a_secret_is_exchanged_for_a_token_of_the_one_resource() -> None:
     assert form["scope"] == f"{RESOURCE}/.default"
 
 
+@pytest.mark.behaviour
 async def test_each_fetch_is_a_new_request_whatever_msal_remembers() -> None:
     """No token cache and no error cache: a refusal is forgotten at once."""
     entra = Entra(refusal("invalid_client"), granted(), granted(token="second"))

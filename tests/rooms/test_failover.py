@@ -106,6 +106,7 @@ async def test_the_leader_sees_a_promoted_standby_and_puts_everybody_in_doubt(pa
         await ground.pool.close()
 
 
+@pytest.mark.behaviour
 async def test_a_standby_is_refused_by_name(pair: Pair) -> None:
     """Reading from it would work, and every claim would fail. It may be promoted: so it is waited
     for like an outage.
@@ -113,6 +114,29 @@ async def test_a_standby_is_refused_by_name(pair: Pair) -> None:
     with pytest.raises(DependencyError, match="a read-only standby"):
         await require_suitable(pair.dsn_of_standby("hlf_template", "hlf_sync"))
     await require_suitable(pair.dsn("hlf_template", "hlf_sync"))
+
+
+@pytest.mark.behaviour
+def test_a_standby_calls_open_transactions_visible(pair: Pair) -> None:
+    """Its snapshots list no running transactions, so `pg_visible_in_snapshot` is right on a primary
+    only: one more reason to refuse a standby.
+    """
+    with (
+        psycopg.connect(pair.primary.dsn("hlf_template")) as writer,
+        psycopg.connect(pair.primary.dsn("hlf_template"), autocommit=True) as primary,
+        psycopg.connect(pair.dsn_of_standby("hlf_template"), autocommit=True) as standby,
+    ):
+        writer.execute("CREATE TABLE app.open (number int)")
+        row = writer.execute("SELECT pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        # What comes after it is committed and replayed, so it lies below the standby's xmax.
+        primary.execute("SET synchronous_commit = remote_apply")
+        primary.execute("CREATE TABLE app.later (number int)")
+        asked = f"SELECT pg_visible_in_snapshot('{row[0]}'::xid8, pg_current_snapshot())".encode()
+        assert primary.execute(asked).fetchone() == (False,)
+        assert standby.execute(asked).fetchone() == (True,)
+        exists = standby.execute("SELECT to_regclass('app.open') IS NULL").fetchone()
+        assert exists == (True,)
 
 
 async def test_a_crash_of_the_primary_is_no_step_back(pair: Pair) -> None:

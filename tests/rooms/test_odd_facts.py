@@ -51,6 +51,7 @@ def _with_certificate(world: World, status: str, expires: str) -> str:
 @pytest.mark.requirement("R04")
 @pytest.mark.requirement("R68")
 @pytest.mark.parametrize("expires", VALID + LAPSED)
+@pytest.mark.behaviour
 async def test_any_date_of_postgresqls_is_a_certificates_end(world: World, expires: str) -> None:
     """Far ones and infinity are valid, -infinity and those before Christ have lapsed; those beside
     them are delivered, and nothing ends.
@@ -233,6 +234,7 @@ async def test_a_column_that_changes_its_type_ends_no_worker(world: World, kind:
         assert world.dynamics.shown == {someone: shown}
 
 
+@pytest.mark.behaviour
 async def test_a_statement_whose_plan_is_outdated_is_prepared_anew(world: World) -> None:
     """In a transaction the connection is given up, and the pool opens another one."""
     world.execute("CREATE TABLE app.odd (value text); INSERT INTO app.odd VALUES ('1')")

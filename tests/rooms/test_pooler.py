@@ -102,6 +102,7 @@ def _answers(dsn: str) -> bool:
     ],
     ids=lambda settings: " ".join(f"{name}={value}" for name, value in settings.items()),
 )
+@pytest.mark.behaviour
 async def test_a_pooler_that_is_no_session_is_refused_by_name(
     pooled: Pooled, settings: dict[str, object]
 ) -> None:
@@ -120,6 +121,7 @@ async def test_doctor_names_the_pooler(pooled: Pooled) -> None:
     assert "pool_mode = session" in finding.fix
 
 
+@pytest.mark.behaviour
 async def test_session_mode_is_as_good_as_postgresql_itself(pooled: Pooled) -> None:
     """Each connection keeps its backend."""
     dsn = pooled(pool_mode="session", ignore_startup_parameters="options")

@@ -46,6 +46,7 @@ async def test_a_replaced_dsn_file_counts_for_every_new_connection(
         await pool.close()
 
 
+@pytest.mark.behaviour
 async def test_the_server_gives_up_a_client_that_vanished(cluster: Cluster, database: str) -> None:
     """Its side of the connection looks after ours too: else a leader whose machine lost its power
     would lead for two hours.

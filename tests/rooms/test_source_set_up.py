@@ -225,6 +225,7 @@ async def test_a_status_of_any_type_reads_as_what_it_says(
     assert await source.wrong() == []
 
 
+@pytest.mark.behaviour
 def test_postgresql_refuses_another_type_without_those_steps(source: Source) -> None:
     """Why the script is there: view and publication hold the column."""
     for column, kind in (("status", "varchar(40)"), ("organization_code", "varchar(40)")):

@@ -307,6 +307,7 @@ def test_one_statement_is_one_notification_however_many_mentors(
     assert [len(payload.split(",")) if payload else 0 for payload in heard] == [1, 200, 0, 0]
 
 
+@pytest.mark.behaviour
 def test_a_full_notification_queue_fails_no_statement_of_a_worker(
     books: Connection,
 ) -> None:
