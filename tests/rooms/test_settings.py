@@ -535,3 +535,16 @@ def test_options_that_librdkafka_refuses_are_a_wrong_setting_and_no_bug(
         with pytest.raises(SettingsError) as caught:
             make()
         assert str(caught.value) == f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them{what}"
+
+
+_FLOATS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+
+
+@pytest.mark.parametrize("name", _FLOATS)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_no_time_and_no_ratio_is_infinite_or_no_number(name: str, value: str) -> None:
+    """An infinite late effect would be an interval that PostgreSQL refuses, at the first lost
+    answer.
+    """
+    with pytest.raises(ValidationError):
+        Settings(**{name: value})  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ worse: each answer is bounded in time and size, and has the shape that it must h
 Answers are never quoted in errors: a validation echoes the configuration with its secrets filled in.
 """
 
-import json
 import ssl
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from hlf_sync.core.numbers import json_of
 from hlf_sync.errors import DependencyError, SettingsError
 
 _WHO = "Kafka Connect"
@@ -194,7 +194,7 @@ def _bounded(response: httpx.Response, give_up_at: float) -> bytes:
 
 def _json(answer: bytes) -> Any:
     try:
-        found = json.loads(answer) if answer else {}
+        found = json_of(answer) if answer else {}
     except (ValueError, RecursionError) as error:
         raise _stranger("its answer is no JSON") from error
     if found is None:

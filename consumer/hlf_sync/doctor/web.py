@@ -3,7 +3,6 @@ service's own connection; nothing is looked at where it is not set up.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.numbers import json_of
 from hlf_sync.doctor import database
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some
@@ -75,7 +75,7 @@ async def _keys(settings: Settings) -> Finding:
         return ok(KEYS, "HS256 with a shared secret")
     fix = "look at HLF_SYNC_WEB_JWKS_URL; without keys the service answers 503"
     try:
-        listed = json.loads(await _read(source)).get("keys", [])
+        listed = json_of(await _read(source)).get("keys", [])
     except (httpx.HTTPError, OSError, ValueError, AttributeError) as error:
         return fail(KEYS, f"the issuer's keys cannot be read ({type(error).__name__})", fix)
     found = [key for key in listed if isinstance(key, dict) and key.get("kty") != "oct"]
