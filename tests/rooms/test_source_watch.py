@@ -281,6 +281,34 @@ async def test_a_clock_that_stepped_back_leaves_no_circuit_open_and_no_lease_hel
     assert after.circuit.state is State.OPEN
 
 
+@pytest.mark.requirement("R67")
+@pytest.mark.parametrize(("since", "step_s"), [("59 min", 0.0), ("-1 min", -3600.0)])
+async def test_a_clock_that_stepped_back_delays_no_probing_request(
+    ground: Ground, since: str, step_s: float
+) -> None:
+    """The halt would stand for the length of the step. And a proof of the future would make a
+    letter of whoever is refused next.
+    """
+    ground.sql(
+        "INSERT INTO hlf_sync.halt (reason, detail, since, probe_after) VALUES ('auth', '', now() +"
+        f" interval '{since}', now() + interval '60 min')"
+    )
+    ground.sql(
+        "INSERT INTO hlf_sync.circuit (organization, proved_at, accepted_at) VALUES ('HLF', now() +"
+        " interval '1 hour', now() + interval '1 hour')"
+    )
+    async with ground.pool.connection() as connection:
+        await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=step_s)
+        again = await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=0.0)
+    assert ground.sql("SELECT since <= now(), probe_after <= now() FROM hlf_sync.halt") == [
+        (True, True)
+    ]
+    assert ground.sql("SELECT proved_at <= now(), accepted_at <= now() FROM hlf_sync.circuit") == [
+        (True, True)
+    ]
+    assert again == 0
+
+
 @pytest.mark.parametrize("step_s", [-3600.0, 0.0])
 async def test_a_pause_that_dynamics_asked_for_moves_with_the_clock(
     ground: Ground, step_s: float

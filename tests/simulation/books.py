@@ -10,7 +10,8 @@ postgres/ledger_statements.py's SQL, line by line; the contract suite of the led
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -41,8 +42,12 @@ from hlf_sync.ports import Delivered, Fleet, Reading, Settlement
 T = TypeVar("T")
 
 EPOCH_S = 1_700_000_000.0
+AUTH_RETRY_S = 3.0
 RULES = Rules()
 _OPEN = frozenset({LedgerState.PENDING, LedgerState.IN_DOUBT})
+_DATA = (
+    "facts", "rows", "recorded", "versions", "circuit", "halts", "next_xid", "delivered_to", "contacts",
+)  # fmt: skip
 
 
 @dataclass
@@ -99,11 +104,22 @@ class Books:
     replays: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     next_xid: int = 1_000
+    clock_s: float = EPOCH_S
+    step_s: float = 0.0
+    delivered_to: dict[MentorId, ContactId] = field(default_factory=dict)
+    backup: dict[str, Any] | None = None
+    is_restored: bool = False
+    is_down: bool = False
 
     @property
     def now_s(self) -> float:
-        """PostgreSQL's clock."""
-        return EPOCH_S + asyncio.get_running_loop().time()
+        """PostgreSQL's clock, which can be set back."""
+        return self.clock_s + self.moment_s
+
+    @property
+    def moment_s(self) -> float:
+        """What passes in truth."""
+        return asyncio.get_running_loop().time()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -129,12 +145,18 @@ class Books:
             self.versions[mentor_id] += 1
 
     def known(self, mentor_id: MentorId) -> Known:
-        row = self.rows.get(mentor_id)
+        row, contact_id = self.rows.get(mentor_id), self.contacts[mentor_id]
+        former_id = self.delivered_to.get(mentor_id, contact_id)
+        is_remapped = former_id != contact_id
+        is_left = row is not None and row.applied is Visibility.VISIBLE
+        seen = row or LedgerRow()
         return Known(
             self.facts.get(mentor_id),
-            row or LedgerRow(),
+            seen._replace(applied=None) if is_remapped else seen,
             row is not None,
-            self.contacts.get(mentor_id),
+            contact_id,
+            is_remapped,
+            former_id if is_remapped and is_left else None,
         )
 
     def schedule(self) -> None:
@@ -145,6 +167,70 @@ class Books:
                 self.rows[mentor_id] = row._replace(reevaluate_at_s=None)
                 is_expiry = row.state is LedgerState.IN_SYNC
                 self.asked(mentor_id, Trigger.EXPIRY if is_expiry else Trigger.RECONCILIATION)
+
+    # ---- what strikes the database itself
+
+    def distrust(self) -> None:
+        """DOUBT, DOUBT_UNKNOWN and SWEEP of postgres/distrust_statements.py."""
+        grows = 0 if "operators_doubt_without_generation" in self.bugs else 1
+        for mentor_id in self.facts:
+            row = self.rows.get(mentor_id)
+            if row is None:
+                self.rows[mentor_id] = LedgerRow(
+                    intended=Visibility.HIDDEN, state=LedgerState.IN_DOUBT
+                )
+            elif row.state is not LedgerState.OUT_OF_SCOPE or row.intended or row.applied:
+                is_claimed = row.lease_until_s is not None and row.lease_until_s > self.now_s
+                self.rows[mentor_id] = row._replace(
+                    generation=row.generation + grows,
+                    intended=row.intended or row.applied or Visibility.HIDDEN,
+                    state=LedgerState.IN_DOUBT,
+                    attempt_count=row.attempt_count if is_claimed else 0,
+                )
+            self.asked(mentor_id, Trigger.RECONCILIATION)
+
+    def back_up(self) -> None:
+        """A copy of the data directory."""
+        self.backup = {name: deepcopy(getattr(self, name)) for name in _DATA}
+
+    def restore(self) -> None:
+        """The copy is put back: what was committed since is gone, and its transaction ids come
+        again.
+        """
+        for name, value in deepcopy(self.backup or {}).items():
+            setattr(self, name, value)
+        self.unseen.clear()
+        self.evidence.clear()
+        self.is_restored = True
+
+    def rebase(self) -> None:
+        """What the leader does about a clock that stepped back: postgres/clock_step.py."""
+        now_s, lease_s, step_s = self.now_s, self.lease_s, self.step_s
+        self.step_s, late_s, circuit = 0.0, lease_s + self.late_effect_s, self.circuit
+        until_s = circuit.retry_after_until_s
+        if step_s < 0 and until_s is not None and until_s > now_s:
+            until_s = max(now_s, until_s + step_s)
+        self.circuit = replace(
+            circuit,
+            opened_at_s=_least(circuit.opened_at_s, now_s),
+            closed_at_s=_least(circuit.closed_at_s, now_s),
+            probe_until_s=_least(circuit.probe_until_s, now_s + lease_s),
+            retry_after_until_s=until_s,
+        )
+        for halt in self.halts.values() if "halt_not_rebased" not in self.bugs else ():
+            if halt.since_s > now_s + 1.0:
+                halt.since_s, halt.probe_after_s = now_s, _least(halt.probe_after_s, now_s)
+            elif halt.probe_after_s is not None and halt.probe_after_s > now_s and step_s < 0:
+                halt.probe_after_s = max(now_s, halt.probe_after_s + step_s)
+        self.proved_at_s = _least(self.proved_at_s, now_s)
+        self.accepted_at_s = _least(self.accepted_at_s, now_s)
+        for mentor_id, row in self.rows.items():
+            look_s = row.reevaluate_at_s
+            self.rows[mentor_id] = row._replace(
+                lease_until_s=_least(row.lease_until_s, now_s + lease_s),
+                doubt_until_s=_least(row.doubt_until_s, now_s + late_s),
+                reevaluate_at_s=_least(look_s, now_s + late_s) if row.state in _OPEN else look_s,
+            )
 
     def note(self, mentor_id: MentorId, seen: Evidence) -> None:
         """A durable outcome rests on this look."""
@@ -167,11 +253,11 @@ class Session:
     async def execute(self, effect: Callable[[], T]) -> T:
         """One statement: there, done, back."""
         await self._travel()
-        if self.books.chance.random() < self.books.mood.away:
+        if self.books.is_down or self.books.chance.random() < self.books.mood.away:
             raise DependencyError("PostgreSQL", "away")
         found = effect()
         await self._travel()
-        if self.books.chance.random() < self.books.mood.loses:
+        if self.books.is_down or self.books.chance.random() < self.books.mood.loses:
             raise DependencyError("PostgreSQL", "answer lost")
         return found
 
@@ -196,15 +282,20 @@ class Session:
             {mentor_id: books.known(mentor_id) for mentor_id in mentor_ids},
         )
         for mentor_id, known in reading.mentors.items():
-            look = Evidence(books.versions[mentor_id], books.now_s)
+            look = Evidence(books.versions[mentor_id], books.moment_s)
             self.looks[mentor_id] = look
             if _is_at_rest(known, reading.now_s):
                 books.note(mentor_id, look)  # nothing to do, on facts and row of one snapshot
         return reading
 
     async def fate(self, transaction_id: int) -> Fate:
-        running = {xid for xid, _ in self.books.unseen.values()}
-        return await self.execute(lambda: Fate.RUNNING if transaction_id in running else Fate.ENDED)
+        def fate() -> Fate:
+            if transaction_id > self.books.next_xid:
+                return Fate.UNKNOWN
+            running = {xid for xid, _ in self.books.unseen.values()}
+            return Fate.RUNNING if transaction_id in running else Fate.ENDED
+
+        return await self.execute(fate)
 
     # ---- LedgerPort
 
@@ -265,13 +356,17 @@ class Session:
         mentor_id = claimed.mentor_id
         if books.recorded.get(mentor_id) == claimed.generation:
             return True
-        row = books.rows[mentor_id]
+        row = books.rows.get(mentor_id)
+        if row is None:
+            return False
         is_ours = row.generation == claimed.generation and row.lease_owner == self.owner
         if not is_ours and "no_generation_check" not in books.bugs:
             return False
         changed = _recorded(row, delivered, books.now_s, books.late_effect_s)
         books.rows[mentor_id] = changed._replace(lease_owner=None, lease_until_s=None)
         books.recorded[mentor_id] = claimed.generation
+        if delivered.conclusion.ending is Ending.APPLIED and delivered.contact_id is not None:
+            books.delivered_to[mentor_id] = delivered.contact_id
         if changed.attempt_count < 0:
             books.wrong.append(f"{mentor_id}: {changed.attempt_count} attempts")
         if delivered.conclusion.retry_in_s is None:
@@ -280,7 +375,9 @@ class Session:
 
     def _lose(self, delivered: Delivered) -> None:
         books, mentor_id, now_s = self.books, delivered.claimed.mentor_id, self.books.now_s
-        row, ending = books.rows[mentor_id], delivered.conclusion.ending
+        row, ending = books.rows.get(mentor_id), delivered.conclusion.ending
+        if row is None:
+            return
         free = row._replace(lease_owner=None, lease_until_s=None)
         if ending is Ending.RELEASED:
             if row.lease_owner == self.owner:
@@ -305,7 +402,9 @@ class Session:
         )
 
     def _settle(self, one: Settlement) -> bool:
-        row, now_s = self.books.rows[one.mentor_id], self.books.now_s
+        row, now_s = self.books.rows.get(one.mentor_id), self.books.now_s
+        if row is None:
+            return False
         is_at_rest = row.generation == one.generation and row.intended is None
         is_free = row.lease_until_s is None or row.lease_until_s <= now_s
         if not ((is_at_rest or "settled_in_doubt" in self.books.bugs) and is_free):
@@ -486,6 +585,10 @@ class Shared:
         return await self._session.execute(moved)
 
 
+def _least(first_s: float | None, second_s: float) -> float | None:
+    return None if first_s is None else min(first_s, second_s)
+
+
 def _is_at_rest(known: Known, now_s: float) -> bool:
     """Whether an evaluation of this reading ends without another statement."""
     row, decision = known.ledger, due(known, known.ledger, now_s, RULES)
@@ -496,7 +599,9 @@ def _is_at_rest(known: Known, now_s: float) -> bool:
         case Refuse(error_code):
             return is_lettered and row.last_error_code == error_code
         case Command(operation):
-            is_refused = row.refusal == refusal_of(known.contact_id, operation)
+            is_refused = row.refusal == refusal_of(
+                known.former_contact_id or known.contact_id, operation
+            )
             return is_lettered and not row.is_in_doubt and is_refused
 
 

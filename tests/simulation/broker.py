@@ -47,6 +47,7 @@ class Topic:
     committed: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
     owners: list[str | None] = field(default_factory=lambda: [None] * PARTITIONS)
     lettered: set[str] = field(default_factory=set)
+    restored_at_s: float = 0.0  # what a restored database has forgotten cannot be asked of it
 
     def change(self, mentor_id: MentorId, trigger: Trigger, xid: int | None, version: int) -> None:
         """A row change or a request."""
@@ -58,10 +59,10 @@ class Topic:
         self._append(mentor_id, b"\x00garbage", -1)
 
     def _append(self, mentor_id: MentorId, value: bytes, version: int) -> None:
-        now_s = self.books.now_s
+        now_s = self.books.moment_s
         number = partition_of(mentor_id)
         log = self.partitions[number]
-        record = Record(number, len(log), mentor_id.encode(), value, int(now_s * 1000))
+        record = Record(number, len(log), mentor_id.encode(), value, int(self.books.now_s * 1000))
         log.append(Written(record, mentor_id, version, now_s))
 
     def commit(self, owner: str, offsets: Mapping[int, int]) -> None:
@@ -69,7 +70,8 @@ class Topic:
             if self.owners[number] != owner:
                 continue
             for written in self.partitions[number][self.committed[number] : offset]:
-                self._check(written)
+                if written.at_s >= self.restored_at_s:
+                    self._check(written)
             self.committed[number] = max(offset, self.committed[number])
 
     def _check(self, written: Written) -> None:

@@ -131,5 +131,9 @@ BOOKS = (
     "settled_in_doubt",
     "lost_without_generation",
     "asked_again",
+    "operators_doubt_without_generation",
+    "restore_unnoticed",
+    "clock_step_unnoticed",
+    "halt_not_rebased",
 )
 BUGS = dict.fromkeys((*CODE, *BOOKS), 1)

@@ -13,7 +13,7 @@ import httpx
 from hlf_sync.core.breaker import BreakerPolicy
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.limiter import LimitPolicy
-from hlf_sync.core.model import ContactId, Operation
+from hlf_sync.core.model import ContactId, LedgerRow, MentorId, Operation
 from hlf_sync.core.pacing import PacingPolicy
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.visibility import VisibilityPolicy
@@ -31,14 +31,13 @@ from hlf_sync.ports import CallResult
 from hlf_sync.worker.wiring import _SignIn
 
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
-from tests.simulation.books import EPOCH_S, RULES, Books, Session, Shared
+from tests.simulation.books import AUTH_RETRY_S, EPOCH_S, RULES, Books, Session, Shared
 from tests.simulation.broker import PARTITIONS, Source, Topic
 from tests.simulation.crm import HOST, Tokens
 
 LEASE_S, TIMEOUT_S, LATE_S = 12.0, 2.0, 20.0
 RETRY = RetryPolicy(base_delay_s=0.5, max_delay_s=4.0, jitter_s=0.5, deadline_s=1_000.0)
 BREAKER = BreakerPolicy(cool_down_s=5.0, probe_s=LEASE_S)
-_AUTH_RETRY_S = 3.0
 _NEWS_S = 1.0
 _TIMER_S = 0.01
 
@@ -79,21 +78,21 @@ class Watched:
         self._client, self._session, self._calls = client, session, calls
 
     async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
-        books = self._session.books
-        if contact_id in self._calls:
-            books.wrong.append(f"two calls for {contact_id} at once")
-        self._calls[contact_id] = self._session.owner
-        row = next(
-            books.rows[one] for one, contact in books.contacts.items() if contact == contact_id
-        )
-        if row.lease_owner != self._session.owner or (row.lease_until_s or 0) < books.now_s:
-            books.wrong.append(f"a call for {contact_id} by {self._session.owner} under {row}")
+        books, mentor_id = self._session.books, mentor_of(contact_id)
+        row = books.rows.get(mentor_id) or LedgerRow()
+        if not books.is_restored:  # a restored database has forgotten who holds a lease
+            if mentor_id in self._calls:
+                books.wrong.append(f"two calls for {mentor_id} at once")
+            if row.lease_owner != self._session.owner or (row.lease_until_s or 0) < books.now_s:
+                books.wrong.append(f"a call for {mentor_id} by {self._session.owner} under {row}")
+        self._calls[mentor_id] = self._session.owner
         try:
             return await self._client.call(contact_id, operation)
         finally:
-            self._calls.pop(contact_id, None)
-            if books.now_s > (row.lease_until_s or 0.0) + _TIMER_S:
-                books.wrong.append(f"a call for {contact_id} outlasted its lease: {row}")
+            self._calls.pop(mentor_id, None)
+            is_over = books.now_s > (row.lease_until_s or 0.0) + _TIMER_S
+            if is_over and not books.is_restored:
+                books.wrong.append(f"a call for {mentor_id} outlasted its lease: {row}")
 
 
 class Letters:
@@ -141,7 +140,7 @@ class Crew:
         loop = asyncio.get_running_loop()
         tokens = Tokens(chance, around.token_mood)
         self._credentials = RenewingCredentials(
-            tokens, auth_retry_s=_AUTH_RETRY_S, monotonic=loop.time
+            tokens, auth_retry_s=AUTH_RETRY_S, monotonic=loop.time
         )
         transport = PooledTransport(trust(None), 8, connect_timeout_s=TIMEOUT_S / 2)
         self._client = DynamicsClient(
@@ -195,7 +194,7 @@ class Crew:
             {
                 "fleet": lambda: gate.watch(self._notified),
                 "credentials": lambda: watch_credentials(
-                    gate, _SignIn(self._credentials, self._client), retry_s=_AUTH_RETRY_S
+                    gate, _SignIn(self._credentials, self._client), retry_s=AUTH_RETRY_S
                 ),
             },
             self.stop,
@@ -227,9 +226,19 @@ class Crew:
             lease_s=LEASE_S,
             is_shadow=False,
             visibility=VisibilityPolicy(first_s=0.05, longest_s=0.5, patience_s=30.0),
-            auth_retry_s=_AUTH_RETRY_S,
+            auth_retry_s=AUTH_RETRY_S,
         )
         stages = assemble(outside, policies, Dependencies(), chance=around.chance.random)
         worker = _Worker(stages, revocation_s=3.0)
         worker.note = around.note
         return worker
+
+
+def contact_of(mentor_id: MentorId, turn: int) -> ContactId:
+    """The mentor's contact, or one that is mapped later."""
+    return ContactId(f"{mentor_id[:19]}{turn:04d}{mentor_id[23:]}")
+
+
+def mentor_of(contact_id: ContactId) -> MentorId:
+    """Whose it is, or was."""
+    return MentorId(f"{contact_id[:19]}0000{contact_id[23:]}")

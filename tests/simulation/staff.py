@@ -13,7 +13,7 @@ SESSION_S = 4.0
 
 
 class Staff:
-    """Everybody there was. `calls` are under way: whose contact, by which worker."""
+    """Everybody there was. `calls` are under way: for whom, by which worker."""
 
     def __init__(self, around: Surroundings) -> None:
         self._around, self._chance, self._topic = around, around.chance, around.topic
@@ -38,9 +38,9 @@ class Staff:
     def any(self) -> Crew | None:
         return self._chance.choice(self.alive) if self.alive else None
 
-    def calling(self, contact: str) -> Crew | None:
-        """Who calls for this contact just now."""
-        return next((one for one in self.alive if one.name == self.calls.get(contact)), None)
+    def calling(self, mentor_id: str) -> Crew | None:
+        """Who calls for this mentor just now."""
+        return next((one for one in self.alive if one.name == self.calls.get(mentor_id)), None)
 
     def kill(self, crew: Crew) -> None:
         """SIGKILL; the group notices after a session."""

@@ -14,13 +14,14 @@ from hlf_sync.core.model import Facts, MentorId, Trigger
 
 from tests.simulation.books import Books, Mood
 from tests.simulation.broker import PARTITIONS, Topic
-from tests.simulation.crew import LEASE_S
+from tests.simulation.crew import LEASE_S, contact_of
 from tests.simulation.crm import DOOMS, HOST, MOODS, USUAL, Crm
 from tests.simulation.staff import Staff
 
 SHOWN = frozenset({"active", "reinstated"})
 _STORM_S = 90.0
 _MOST = 3
+_RESTORE_S = 8.0
 _STATUSES = [
     *["active", "reinstated"] * 3,
     *["paused"] * 4,
@@ -49,13 +50,15 @@ class Storm:
     staff: Staff
     mentors: list[MentorId]
     token_mood: str = "usual"
+    turns: int = 0
     _beside: list["asyncio.Task[None]"] = field(default_factory=list)
     _troubles: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def rage(self) -> None:
         """Until it is over."""
         await asyncio.gather(*map(asyncio.ensure_future, (self._writes(), self._mishaps())))
-        await asyncio.gather(*self._beside)
+        while not all(task.done() for task in self._beside):
+            await asyncio.gather(*self._beside)
 
     def end(self) -> None:
         """Everything serves again."""
@@ -80,7 +83,7 @@ class Storm:
 
     async def _writes(self) -> None:
         for _ in range(self.chance.randint(3, 40)):
-            await asyncio.sleep(self.chance.choice([0.0, 0.02, 0.3, 2.0, 6.0]))
+            await self._reach(self.chance.choice([0.0, 0.02, 0.3, 2.0, 6.0]))
             mentor_id = self.chance.choice(self.mentors)
             match self.chance.randrange(10):
                 case 0:
@@ -92,6 +95,12 @@ class Storm:
                 case _:
                     status = self.chance.choice(_STATUSES)
                     self.write(mentor_id, status, is_visible=self.chance.random() < 0.7)
+
+    async def _reach(self, after_s: float) -> None:
+        """The application waits for the database, too."""
+        await asyncio.sleep(after_s)
+        while self.books.is_down:
+            await asyncio.sleep(1.0)
 
     # ---- mishaps
 
@@ -125,6 +134,53 @@ class Storm:
     def _contact(self) -> None:
         self.crm.bad ^= {self.books.contacts[self.chance.choice(self.mentors)]}
 
+    def _remap(self) -> None:
+        """Somebody rewrites the mapping of some."""
+        self.turns += 1
+        for mentor_id in self.chance.sample(
+            self.mentors, self.chance.randint(1, len(self.mentors))
+        ):
+            self.books.contacts[mentor_id] = contact_of(mentor_id, self.turns)
+            self.topic.change(mentor_id, Trigger.STATUS_CHANGE, None, 0)
+
+    def _restore_dynamics(self) -> None:
+        """Dynamics comes back as it once was, and an operator says `distrust`."""
+        for contact in list(self.crm.shown):
+            if self.chance.random() < 0.5:
+                self.crm.shown[contact] = not self.crm.shown[contact]
+        self.books.distrust()
+
+    def _restore_database(self) -> None:
+        """From a copy; the leader's anchor tells it so within a look."""
+        if self.books.backup is None:
+            self.books.back_up()
+        elif not self.books.is_down:
+            self._beside.append(asyncio.ensure_future(self._put_back()))
+
+    async def _put_back(self) -> None:
+        """It takes a while, in which nobody reaches it."""
+        self.books.is_down = True
+        await asyncio.sleep(_RESTORE_S)
+        self.books.restore()
+        self.books.is_down = False
+        self.topic.restored_at_s = self.books.moment_s
+        if "restore_unnoticed" not in self.books.bugs:
+            self._soon(self.books.distrust)
+
+    def _set_clock_back(self) -> None:
+        step_s = self.chance.choice([30.0, 3_600.0])
+        self.books.clock_s -= step_s
+        self.books.step_s -= step_s
+        if "clock_step_unnoticed" not in self.books.bugs:
+            self._soon(self.books.rebase)
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        async def look() -> None:
+            await asyncio.sleep(self.chance.uniform(0.0, 4.0))
+            act()
+
+        self._beside.append(asyncio.ensure_future(look()))
+
     def _hire(self) -> None:
         if len(self.staff.alive) < _MOST:
             self.staff.hire()
@@ -148,17 +204,18 @@ class Storm:
         mentor_id = self.chance.choice(self.mentors)
         contact = self.books.contacts[mentor_id]
         for _ in range(2):
+            await self._reach(0.0)
             self.write(mentor_id, self.chance.choice(["paused", "active"]))
             if self.chance.random() < 0.5:
                 self.crm.doomed[contact] = self.chance.choice(DOOMS)
             for _ in range(200):
-                if contact in self.staff.calls:
+                if mentor_id in self.staff.calls:
                     break
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(self.chance.choice([0.0, 0.03, 0.2]))
+            await self._reach(self.chance.choice([0.0, 0.03, 0.2]))
             is_shown = self.books.facts[mentor_id].status in SHOWN
             self.write(mentor_id, "paused" if is_shown else "active")
-            if crew := self.staff.calling(contact):
+            if crew := self.staff.calling(mentor_id):
                 match self.chance.randrange(5):
                     case 0:
                         self.staff.kill(crew)
@@ -182,6 +239,10 @@ _MISHAPS: dict[str, Callable[[Storm], None]] = {
     "kill": lambda storm: storm._worker(lambda staff: staff.kill),
     "stop": lambda storm: storm._worker(lambda staff: staff.stop),
     "freeze": lambda storm: storm._worker(lambda staff: staff.freeze),
+    "remap": Storm._remap,
+    "restore Dynamics": Storm._restore_dynamics,
+    "restore the database": Storm._restore_database,
+    "clock": Storm._set_clock_back,
     "move": lambda storm: storm.staff.move(),
     "lose": lambda storm: storm.staff.lose(storm.chance.randrange(PARTITIONS)),
     "ambush": Storm._lie_in_wait,

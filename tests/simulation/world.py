@@ -15,7 +15,7 @@ from hlf_sync.core.model import ContactId, LedgerState, LetterKind, MentorId, Tr
 
 from tests.simulation.books import Books
 from tests.simulation.broker import Topic
-from tests.simulation.crew import LATE_S, LEASE_S, RETRY, Surroundings
+from tests.simulation.crew import LATE_S, LEASE_S, RETRY, Surroundings, contact_of, mentor_of
 from tests.simulation.crm import HOST, Crm
 from tests.simulation.replaying import replay
 from tests.simulation.staff import Staff
@@ -46,9 +46,11 @@ class World:
             self.books, self.topic, [], chance, lambda: self.storm.token_mood, self._note
         )
         self.staff = Staff(self.around)
-        self.mentors = [_id("8", number) for number in range(chance.randint(1, 4))]
-        for number, mentor_id in enumerate(self.mentors):
-            self.books.contacts[mentor_id] = ContactId(_id("9", number))
+        self.mentors = [
+            MentorId(f"00000000-0000-4000-0000-{number:012d}")
+            for number in range(chance.randint(1, 4))
+        ]
+        self.books.contacts = {one: contact_of(one, 0) for one in self.mentors}
         self.storm = Storm(chance, self.books, self.topic, self.crm, self.staff, self.mentors)
 
     async def run(self) -> None:
@@ -77,7 +79,8 @@ class World:
     async def _lead(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            self.books.schedule()
+            if not self.books.is_down:
+                self.books.schedule()
 
     async def _watch(self) -> None:
         """Whether a worker has ended by itself."""
@@ -148,6 +151,12 @@ class World:
             shown = self.crm.shown.get(self.books.contacts[mentor_id], False)
             if shown is not wanted:
                 raise WrongError(f"{mentor_id}: shown {shown}, wanted {wanted}: {facts}, {row}")
+            former = {
+                contact for contact in self.crm.shown if mentor_of(ContactId(contact)) == mentor_id
+            }
+            left = [one for one in former - {self.books.contacts[mentor_id]} if self.crm.shown[one]]
+            if left and not self.books.is_restored:
+                raise WrongError(f"{mentor_id}: {left} are shown, and mapped no more: {row}")
 
     async def _end(self) -> None:
         """Everybody stops in good order."""
@@ -159,7 +168,3 @@ class World:
             raise WrongError("a worker does not end")
         for task in alive:
             task.result()
-
-
-def _id(kind: str, number: int) -> MentorId:
-    return MentorId(f"00000000-0000-4000-{kind}000-{number:012d}")
