@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
-PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
+PURE := tests/core tests/properties tests/model tests/simulation tests/rooms tests/contracts tests/chaos
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite check bench chaos alerts containers findings docs lock format clean
+.PHONY: help setup demo test suite check bench simulate chaos alerts containers findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ suite: # one part of the tests, WHAT; what failed runs once more by itself
 
 bench: $(STAMP) ## measure (about 15 minutes); prints ratios beside a peer or a limit
 	@for script in $(BENCHES); do echo "== bench/$$script.py"; $(BIN)/python bench/$$script.py || exit 1; done
+
+simulate: $(STAMP) ## ten thousand simulated histories, for the night (a quarter of an hour); SEEDS=… FIRST=…
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1)
 
 chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

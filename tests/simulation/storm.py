@@ -135,18 +135,25 @@ class Storm:
         self.crm.bad ^= {self.books.contacts[self.chance.choice(self.mentors)]}
 
     def _remap(self) -> None:
-        """Somebody rewrites the mapping of some."""
+        """Somebody rewrites the mapping of some; not while a call for the old contact is of unknown
+        outcome (docs/limits.md).
+        """
         self.turns += 1
         for mentor_id in self.chance.sample(
             self.mentors, self.chance.randint(1, len(self.mentors))
         ):
+            row = self.books.rows.get(mentor_id)
+            if row is not None and row.is_in_doubt:
+                continue
             self.books.contacts[mentor_id] = contact_of(mentor_id, self.turns)
             self.topic.change(mentor_id, Trigger.STATUS_CHANGE, None, 0)
 
     def _restore_dynamics(self) -> None:
         """Dynamics comes back as it once was, and an operator says `distrust`."""
-        for contact in list(self.crm.shown):
-            if self.chance.random() < 0.5:
+        for (
+            contact
+        ) in self.books.contacts.values():  # of former ones only `reconcile --verify` knows
+            if contact in self.crm.shown and self.chance.random() < 0.5:
                 self.crm.shown[contact] = not self.crm.shown[contact]
         self.books.distrust()
 
