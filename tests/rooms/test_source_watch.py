@@ -282,6 +282,20 @@ async def test_a_clock_that_stepped_back_leaves_no_circuit_open_and_no_lease_hel
 
 
 @pytest.mark.requirement("R67")
+async def test_a_clock_that_was_set_back_has_everybody_looked_at(ground: Ground) -> None:
+    """Who lapsed by the wrong clock is valid again by the right one, and no row changes."""
+    await ground.watch.look()
+    asked = ground.sql("SELECT count(*) FROM hlf_sync.sync_request")
+    database_s, ours_s = ground.watch._clock or (0.0, 0.0)
+    ground.watch._clock = database_s + 3_600.0, ours_s
+    for _ in range(2):
+        await ground.watch.look()
+    (mentors,) = ground.sql("SELECT count(*) FROM hlf_sync.mentor_facts")
+    after = ground.sql("SELECT count(*) FROM hlf_sync.sync_request")
+    assert mentors[0] and after[0][0] >= asked[0][0] + mentors[0]
+
+
+@pytest.mark.requirement("R67")
 @pytest.mark.parametrize(("since", "step_s"), [("59 min", 0.0), ("-1 min", -3600.0)])
 async def test_a_clock_that_stepped_back_delays_no_probing_request(
     ground: Ground, since: str, step_s: float

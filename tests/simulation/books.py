@@ -206,6 +206,8 @@ class Books:
     def rebase(self) -> None:
         """What the leader does about a clock that stepped back: postgres/clock_step.py."""
         now_s, lease_s, step_s = self.now_s, self.lease_s, self.step_s
+        for mentor_id in self.facts if "lapsed_by_a_wrong_clock" not in self.bugs else ():
+            self.asked(mentor_id, Trigger.RECONCILIATION)
         self.step_s, late_s, circuit = 0.0, lease_s + self.late_effect_s, self.circuit
         until_s = circuit.retry_after_until_s
         if step_s < 0 and until_s is not None and until_s > now_s:

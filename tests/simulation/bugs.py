@@ -135,5 +135,6 @@ BOOKS = (
     "restore_unnoticed",
     "clock_step_unnoticed",
     "halt_not_rebased",
+    "lapsed_by_a_wrong_clock",
 )
 BUGS = dict.fromkeys((*CODE, *BOOKS), 1)
