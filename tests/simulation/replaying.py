@@ -11,9 +11,9 @@ from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.decide import due
 from hlf_sync.core.model import MentorId, Trigger
 from hlf_sync.errors import DependencyError, HaltError
-from hlf_sync.replay.applying import Applying, Tally, Wish
+from hlf_sync.replay.applying import Applying, ApplyWish, Tally
 from hlf_sync.replay.desk import Obstacles
-from hlf_sync.replay.judgement import Letter, ReplayVerdict, Standing, judge, letter_of
+from hlf_sync.replay.judgement import Letter, LetterStanding, ReplayVerdict, judge, letter_of
 from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.standings import Judged
 
@@ -63,14 +63,14 @@ class SimulatedStandings:
             )
         return found
 
-    async def of(self, letters: Iterable[Letter]) -> dict[MentorId, Standing]:
+    async def of(self, letters: Iterable[Letter]) -> dict[MentorId, LetterStanding]:
         wanted = sorted({letter.mentor_id for letter in letters if letter.mentor_id})
 
-        def read() -> dict[MentorId, Standing]:
+        def read() -> dict[MentorId, LetterStanding]:
             books = self._session.books
             known = {mentor_id: books.known(mentor_id) for mentor_id in wanted}
             return {
-                mentor_id: Standing(
+                mentor_id: LetterStanding(
                     one.ledger, due(one, one.ledger, books.now_s, RULES), has_contact=True
                 )
                 for mentor_id, one in known.items()
@@ -126,7 +126,7 @@ async def _apply(session: Session, letters: list[Letter]) -> None:
     while True:
         try:
             judged = await standings.judge(letters, is_repaired=True)
-            wish = Wish(
+            wish = ApplyWish(
                 [one.letter for one in judged if one.judgement.verdict is ReplayVerdict.DUE],
                 "simulated",
                 is_repaired=True,
