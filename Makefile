@@ -8,12 +8,12 @@ TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 
 RUNS := $(VENV)/.runs-$(TAG)
 STAMP := $(VENV)/.ready-$(TAG)
 BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean
-PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos tests/behaviour/alone
+PURE := tests/core tests/properties tests/model tests/simulation tests/rooms tests/contracts tests/chaos tests/behaviour/alone
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite lint check bench soak behaviour chaos alerts containers foreign findings docs lock format clean
+.PHONY: help setup demo test suite lint check bench soak behaviour simulate chaos alerts containers foreign findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -67,6 +67,9 @@ soak: $(STAMP) ## a day's pattern of changes on the real stack, scaled to HOURS=
 behaviour: $(STAMP) ## every row of docs/behaviour.md on the real parts (fifteen minutes): when a part's version changes
 	$(BIN)/pytest -q -m behaviour $(PURE) tests/integration
 	$(BIN)/pytest -q -m behaviour tests/behaviour/stack
+
+simulate: $(STAMP) ## ten thousand simulated histories, for the night (a quarter of an hour); SEEDS=… FIRST=…
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1)
 
 chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

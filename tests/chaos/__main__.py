@@ -84,6 +84,11 @@ def main() -> int:
         metavar="DIR",
         help="where a failed seed's logs and evidence are kept (default .chaos)",
     )
+    parser.add_argument(
+        "--lights",
+        action="store_true",
+        help="whoever stands wrong for longer than 30 s must be counted by the metric, all through",
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON on standard output")
     chosen = parser.parse_args()
     if chosen.minutes <= 0 or chosen.every <= 0:
@@ -93,6 +98,7 @@ def main() -> int:
         chosen.minutes * 60,
         chosen.every,
         chosen.bug,
+        lights=chosen.lights,
     )
     console = Console(stderr=True, highlight=False)
     console.print(

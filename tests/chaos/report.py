@@ -22,6 +22,7 @@ _WORDS = {
     "breaker": "calls that the breaker forbade",
     "unrest": "what never came to rest",
     "wrong_exits": "workers that ended wrongly",
+    "unseen": "who stood wrong, and no light said so",
 }
 
 
@@ -64,7 +65,7 @@ def report(outcome: Outcome, console: Console) -> None:
         ("seconds until a wave was at rest, at most", round(max(outcome.rests_s))),
     ):
         table.add_row(name, f"{value:,}")
-    wrong = {**findings.violations, "wrong_exits": outcome.wrong_exits}
+    wrong = _wrong(outcome)
     for name, found in wrong.items():
         style = "bold red" if found else "green"
         table.add_row(_WORDS[name], f"[{style}]{len(found)}[/{style}]")
@@ -88,4 +89,28 @@ def report(outcome: Outcome, console: Console) -> None:
         "[bold green]every invariant held[/bold green]"
         if outcome.is_clean
         else "[bold red]an invariant broke[/bold red]"
+    )
+    console.print(summary(outcome), markup=False, highlight=False, soft_wrap=True)
+
+
+def _wrong(outcome: Outcome) -> dict[str, list[str]]:
+    unseen = {"unseen": outcome.unseen} if outcome.plan.lights else {}
+    return {**outcome.findings.violations, "wrong_exits": outcome.wrong_exits, **unseen}
+
+
+def summary(outcome: Outcome) -> str:
+    """One line in Markdown, for a note."""
+    findings, plan = outcome.findings, outcome.plan
+    wrong = ", ".join(f"{len(found)} {_WORDS[name]}" for name, found in _wrong(outcome).items())
+    lights = f", at most {outcome.most_wrong} wrong at once" if plan.lights else ""
+    options = f"{' --lights' if plan.lights else ''}{f' --bug {plan.bug}' if plan.bug else ''}"
+    return (
+        f"- chaos, seed {plan.seed} (`python -m tests.chaos --seed {plan.seed} --minutes"
+        f" {plan.seconds / 60:g}{options}`): {'every invariant held' if outcome.is_clean else 'BROKE'};"
+        f" {outcome.seconds:.0f} s, {outcome.waves} waves, {outcome.struck} faults of"
+        f" {len(outcome.faults)} kinds, {outcome.deeds.total():,} transactions,"
+        f" {outcome.changes:,} changes in scope, {findings.calls:,} calls"
+        f" ({findings.duplicates} repeated, {findings.excused} overlaps excused),"
+        f" {findings.held} held by a letter, rest within {max(outcome.rests_s):.1f} s{lights};"
+        f" {wrong}"
     )

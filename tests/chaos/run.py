@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -25,6 +25,7 @@ from tests.chaos.detour import detoured
 from tests.chaos.evidence import Witness
 from tests.chaos.faults import World
 from tests.chaos.fleet import Fleet, hasten
+from tests.chaos.lights import Lights, unseen
 from tests.chaos.people import People
 from tests.chaos.progress import Progress
 from tests.chaos.proxy import Proxy
@@ -58,7 +59,7 @@ _REVOCATION_S = 0.3
 @dataclass(frozen=True)
 class Plan:
     """No wave but the first begins later than `seconds`; `every_s` lies between two light faults in
-    the mean; `bug` is one of seeded_bugs.
+    the mean; `bug` is one of seeded_bugs. `lights`: whoever stands wrong must be counted, too.
     """
 
     seed: int
@@ -66,6 +67,7 @@ class Plan:
     every_s: float = 0.8
     bug: str | None = None
     lengths: Lengths = Lengths()
+    lights: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,13 @@ class Outcome:
     changes: int
     attempts: Counter[str]
     strikes: list[tuple[str, str]]
+    unseen: list[str] = field(default_factory=list)
+    most_wrong: int = 0
 
     @property
     def is_clean(self) -> bool:
         """Whether no invariant broke."""
-        return self.findings.is_clean and not self.wrong_exits
+        return self.findings.is_clean and not self.wrong_exits and not self.unseen
 
     @property
     def struck(self) -> int:
@@ -99,8 +103,14 @@ def run(stack: Sandbox, folder: Path, plan: Plan, progress: Progress | None = No
     """Run it; what a failed seed leaves for looking at is in `folder`."""
     progress = progress or Progress()
     with _laid(stack, folder, plan, progress) as (world, town):
-        witness = Witness(world, town, reach_s=_REACH_S)
-        audited = _waves(world, town, witness, plan, progress)
+        witness, lights = Witness(world, town, reach_s=_REACH_S), Lights(world)
+        if plan.lights:
+            lights.start()
+        try:
+            audited = _waves(world, town, witness, plan, progress)
+        finally:
+            if plan.lights:
+                lights.end()
         outcome = Outcome(
             plan,
             audited.findings,
@@ -113,6 +123,8 @@ def run(stack: Sandbox, folder: Path, plan: Plan, progress: Progress | None = No
             sum(event.was_ours for event in audited.evidence.events),
             evidence.attempts(world, world.people.everybody),
             progress.strikes,
+            unseen(lights.samples),
+            lights.most_wrong,
         )
         if not outcome.is_clean:
             evidence.keep(audited.evidence, folder)
@@ -215,6 +227,8 @@ def as_json(outcome: Outcome) -> str:
         "held": findings.held,
         "violations": findings.violations,
         "wrong_exits": outcome.wrong_exits,
+        "unseen": outcome.unseen,
+        "most_wrong": outcome.most_wrong,
         "is_clean": outcome.is_clean,
         "strikes": [" ".join(strike) for strike in outcome.strikes],
     }

@@ -4,6 +4,7 @@ values.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 from hlf_sync.errors import DependencyError
@@ -83,7 +84,7 @@ class Ground:
             leads=lambda: self.leads,
         )
 
-    def sql(self, statement: str) -> list[tuple[object, ...]]:
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []

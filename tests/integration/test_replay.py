@@ -183,6 +183,7 @@ def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(
     assert f"pid {waiting.pid}" in second
     waiting.send_signal(signal.SIGKILL)
     waiting.communicate()
+    town.await_free_lock()
     town.worker()
     drain_under_kills(town, kills=4, rate=30, longest_s=2.5, seed=5)
     resolved_exactly_once(town, mentors, since)

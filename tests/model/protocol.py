@@ -13,6 +13,7 @@ time, and what the world may do meanwhile.
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
 | commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
 | schedule | worker/leader.Scheduler._stand |
+| distrust | postgres/distrust_statements.DOUBT |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit,
@@ -49,7 +50,7 @@ def steps(state: State, bugs: Bugs) -> Iterator[Step]:
     yield from _time(state)
 
 
-def interference(state: State) -> Iterator[Step]:
+def interference(state: State, bugs: Bugs = frozenset()) -> Iterator[Step]:
     """What the world may do, as long as its budget lasts."""
     budget = state.budget
     for mentor, known in enumerate(state.mentors):
@@ -60,6 +61,8 @@ def interference(state: State) -> Iterator[Step]:
                 log=(*state.log, (mentor, True)), budget=budget._replace(replays=budget.replays - 1)
             )
             yield f"replay {mentor}", spent
+        if budget.distrusts:
+            yield from _distrust(state, mentor, bugs)
     if budget.moves:
         yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
     yield from _mishaps(state)
@@ -355,6 +358,20 @@ def _served(state: State, number: int, mentor: int, entry: Entry) -> State:
     return _with_entry(
         _with_mentor(state, mentor, known), number, mentor, entry._replace(phase=Phase.OK)
     )
+
+
+def _distrust(state: State, mentor: int, bugs: Bugs) -> Iterator[Step]:
+    """Dynamics comes back as it once was, and an operator says so: a doubt with a generation of its
+    own, whoever has claimed the mentor meanwhile.
+    """
+    budget, row, known = state.budget, state.rows[mentor], state.mentors[mentor]
+    intended = row.applied if row.intended is None else row.intended
+    spent = state._replace(budget=budget._replace(distrusts=budget.distrusts - 1))
+    restored = _with_mentor(spent, mentor, known._replace(shown=not known.shown))
+    doubted = _with_row(restored, mentor, row._replace(intended=intended, is_due=True))
+    if "operators_doubt_without_generation" not in bugs:
+        doubted = _outdated(_outdated(doubted, 0, mentor), 1, mentor)
+    yield f"{mentor} is restored and distrusted", doubted
 
 
 def _lose(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Step]:

@@ -37,7 +37,7 @@ def search(budget: Budget, bugs: Bugs = frozenset()) -> Found:
         broken = _broken(state, own)
         if broken is not None:
             return Found(len(came), broken, _way(came, state))
-        for name, following in (*own, *interference(state)):
+        for name, following in (*own, *interference(state, bugs)):
             found = canonical(following)
             if found not in came:
                 came[found] = (state, name)

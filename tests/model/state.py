@@ -83,6 +83,7 @@ class Budget(NamedTuple):
     moves: int = 0
     replays: int = 0
     stalls: int = 0
+    distrusts: int = 0
 
 
 class State(NamedTuple):

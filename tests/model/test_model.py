@@ -20,6 +20,7 @@ SCOPES = {
     "a commit that is not visible yet": Budget((2,), invisible=1, crashes=1),
     "a moved partition": Budget((2,), moves=1, crashes=1),
     "a worker that stalls before its first byte": Budget((3,), stalls=1),
+    "a restored Dynamics": Budget((1,), distrusts=1, crashes=1),
     "a replay": Budget((1,), replays=2, losses=1),
     "two mentors": Budget((1, 1), crashes=1),
     "two mentors, a moved partition and a replay": Budget((1, 1), moves=1, replays=1),
@@ -37,6 +38,7 @@ BUGS = {
     "newer_change_swallowed": "a crash and a lost answer",
     "settled_in_doubt": "a frozen worker",
     "lost_without_generation": "a worker that stalls before its first byte",
+    "operators_doubt_without_generation": "a restored Dynamics",
 }
 """A bug put into the model, and the world that finds it."""
 

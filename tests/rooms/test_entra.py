@@ -250,6 +250,9 @@ def test_a_lifetime_may_be_told_by_its_end(
         granted(lifetime="soon"),
         granted(lifetime=True),
         granted(lifetime=1e300),
+        httpx.Response(200, text='{"access_token":"canary","expires_in":NaN}'),
+        httpx.Response(200, text='{"access_token":"canary","expires_in":1e999}'),
+        httpx.Response(200, text='{"access_token":"canary","expires_on":-Infinity}'),
         granted(token=""),
         granted(token="two\r\nlines: canary"),
         granted(token=7),
@@ -257,7 +260,7 @@ def test_a_lifetime_may_be_told_by_its_end(
         httpx.ReadTimeout("canary"),
         httpx.RemoteProtocolError("canary"),
     ],
-    ids=range(25),
+    ids=range(28),
 )
 async def test_no_answer_from_the_endpoint_is_no_refusal(
     answer: httpx.Response | Exception, caplog: pytest.LogCaptureFixture
@@ -451,6 +454,20 @@ async def test_a_managed_identity_needs_no_secret(
     assert asked[0].headers["X-IDENTITY-HEADER"] == "header-1"
     assert asked[0].url.params.get("client_id") == client_id
     assert not asking.has_changed()
+
+
+@pytest.mark.parametrize("ends", ['"soon"', "NaN", "1e999", "-5", '"-5"', "true", "[]"])
+@pytest.mark.requirement("R48")
+async def test_an_odd_end_of_a_managed_identitys_token_is_no_refusal(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """msal makes an integer of it, stumbles, and everybody would be halted."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:41234/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "header-1")
+    text = f'{{"access_token": "{TOKEN}", "expires_on": {ends}, "token_type": "Bearer"}}'
+    platform = httpx.MockTransport(lambda _: httpx.Response(200, text=text))
+    with pytest.raises(TokenUnavailableError):
+        await ManagedIdentitySource(None, RESOURCE, platform).fetch()
 
 
 async def test_an_identity_that_does_not_exist_is_a_refusal(

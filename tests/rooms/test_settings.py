@@ -584,3 +584,16 @@ def test_what_was_left_to_its_default_is_known_from_what_was_given() -> None:
     """The second worker's port may give way only where nobody asked for that one."""
     assert not loaded().is_given("http_port")
     assert loaded(HTTP_PORT="8080").is_given("http_port")
+
+
+_FLOATS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+
+
+@pytest.mark.parametrize("name", _FLOATS)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_no_time_and_no_ratio_is_infinite_or_no_number(name: str, value: str) -> None:
+    """An infinite late effect would be an interval that PostgreSQL refuses, at the first lost
+    answer.
+    """
+    with pytest.raises(ValidationError):
+        Settings(**{name: value})

@@ -279,6 +279,49 @@ async def test_a_clock_that_stepped_back_leaves_no_circuit_open_and_no_lease_hel
     assert (await fleet.read()).circuit.state is State.OPEN
 
 
+@pytest.mark.requirement("R67")
+async def test_a_clock_that_was_set_back_has_everybody_looked_at(ground: Ground) -> None:
+    """Who lapsed by the wrong clock is valid again by the right one, and no row changes."""
+    await ground.watch.look()
+    asked = ground.sql("SELECT count(*) FROM hlf_sync.sync_request")
+    database_s, ours_s = ground.watch._clock or (0.0, 0.0)
+    ground.watch._clock = database_s + 3_600.0, ours_s
+    for _ in range(2):
+        await ground.watch.look()
+    (mentors,) = ground.sql("SELECT count(*) FROM hlf_sync.mentor_facts")
+    after = ground.sql("SELECT count(*) FROM hlf_sync.sync_request")
+    assert mentors[0]
+    assert after[0][0] - asked[0][0] >= mentors[0]
+
+
+@pytest.mark.requirement("R67")
+@pytest.mark.parametrize(("since", "step_s"), [("59 min", 0.0), ("-1 min", -3600.0)])
+async def test_a_clock_that_stepped_back_delays_no_probing_request(
+    ground: Ground, since: str, step_s: float
+) -> None:
+    """The halt would stand for the length of the step. And a proof of the future would make a
+    letter of whoever is refused next.
+    """
+    ground.sql(
+        "INSERT INTO hlf_sync.halt (reason, detail, since, probe_after) VALUES ('auth', '', now() +"
+        f" interval '{since}', now() + interval '60 min')"
+    )
+    ground.sql(
+        "INSERT INTO hlf_sync.circuit (organization, proved_at, accepted_at) VALUES ('HLF', now() +"
+        " interval '1 hour', now() + interval '1 hour')"
+    )
+    async with ground.pool.connection() as connection:
+        await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=step_s)
+        again = await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=0.0)
+    assert ground.sql("SELECT since <= now(), probe_after <= now() FROM hlf_sync.halt") == [
+        (True, True)
+    ]
+    assert ground.sql("SELECT proved_at <= now(), accepted_at <= now() FROM hlf_sync.circuit") == [
+        (True, True)
+    ]
+    assert again == 0
+
+
 @pytest.mark.parametrize("step_s", [-3600.0, 0.0])
 async def test_a_pause_that_dynamics_asked_for_moves_with_the_clock(
     ground: Ground, step_s: float

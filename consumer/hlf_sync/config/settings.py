@@ -46,6 +46,7 @@ _OTEL = "OTEL_"
 _SHORTEST_KEY_BYTES = 32
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 _EXAMPLES = {
@@ -177,13 +178,11 @@ class Settings(BaseModel):
     delivery_deadline_s: Seconds = Field(45, description="all of one delivery's attempts and waits")
     lease_s: Seconds = Field(60, description="must exceed the longest call")
     retry_max_attempts: int = Field(3, ge=1, le=100, description="attempts per delivery")
-    retry_base_delay_s: float = Field(
-        2, ge=0, description="wait before the second attempt; doubles"
-    )
-    retry_max_delay_s: float = Field(16, ge=0, description="longest wait between attempts")
-    retry_jitter_s: float = Field(0.5, ge=0, description="random addition to each wait")
-    late_effect_s: float = Field(
-        120, ge=0, description="how long a call whose answer never came may still take effect"
+    retry_base_delay_s: LeastZero = Field(2, description="wait before the second attempt; doubles")
+    retry_max_delay_s: LeastZero = Field(16, description="longest wait between attempts")
+    retry_jitter_s: LeastZero = Field(0.5, description="random addition to each wait")
+    late_effect_s: LeastZero = Field(
+        120, description="how long a call whose answer never came may still take effect"
     )
     breaker_failure_threshold: int = Field(
         3, ge=1, description="failures in a row that open the circuit"

@@ -13,23 +13,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core.numbers import whole
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import connector_reset
 from hlf_sync.postgres.one_connection import OperatorConnection
 
 _STOPPED_S = 30.0
 _POLL_S = 0.25
+_LAST_LSN = (1 << 64) - 1
 
 
 def position(rest: ConnectRest, name: str) -> int | None:
     """Where in PostgreSQL's log the connector stands, in bytes; None where it has noted nothing."""
-    offsets = [
-        int(entry["offset"][field])
+    offsets = (
+        whole(entry["offset"].get(field), most=_LAST_LSN)
         for entry in rest.offsets(name)
         for field in ("lsn_proc", "lsn")
-        if isinstance(entry.get("offset"), dict) and isinstance(entry["offset"].get(field), int)
-    ]
-    return max(offsets, default=None)
+        if isinstance(entry.get("offset"), dict)
+    )
+    return max((found for found in offsets if found is not None), default=None)
 
 
 def written(position: int) -> str:

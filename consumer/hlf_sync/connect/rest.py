@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from hlf_sync.core.numbers import json_of
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.http.asking import TOO_LARGE, Asker, Auth, Limits, NoAnswerError, Transport
 
@@ -177,7 +178,7 @@ class ConnectRest:
 
 def _json(answer: bytes) -> Any:
     try:
-        found = json.loads(answer) if answer else {}
+        found = json_of(answer) if answer else {}
     except (ValueError, RecursionError) as error:
         raise _stranger("its answer is not JSON") from error
     if found is None:

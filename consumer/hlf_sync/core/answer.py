@@ -9,11 +9,13 @@ import re
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from enum import StrEnum
-from math import isnan
+
+from hlf_sync.core.numbers import finite
 
 MAX_RETRY_AFTER_S = 3600.0
 """The longest wait a server may ask for; more is taken for a mistake. Dataverse's longest window is 300 s, Entra's usual answer 60 s."""
 
+_LARGEST = 1e300
 _MAX_CODE = 0xFFFFFFFF
 _MIN_CODE = -0x80000000
 _CODE = re.compile(r"0x([0-9a-f]{1,8})|(-?[0-9]{1,10})", re.IGNORECASE | re.ASCII)
@@ -110,9 +112,8 @@ def parse_retry_after(text: str, now_s: float) -> float | None:
     if seconds is None:
         date_s = parse_http_date(text)
         seconds = None if date_s is None else max(0.0, date_s - now_s)
-    if seconds is None or isnan(seconds) or seconds < 0:
-        return None
-    return min(seconds, MAX_RETRY_AFTER_S)
+    found = finite(seconds, most=_LARGEST)
+    return None if found is None else min(found, MAX_RETRY_AFTER_S)
 
 
 def parse_http_date(text: str) -> float | None:

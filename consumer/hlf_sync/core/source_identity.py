@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from hlf_sync.core.numbers import json_of
+
 
 class Break(StrEnum):
     """Why nothing that the ledger says may be believed; the metric's label."""
@@ -46,7 +48,7 @@ class Anchor:
 def decode(value: bytes | None) -> Anchor | None:
     """The anchor of a record; None for anything else, which then counts as forgotten."""
     try:
-        found = json.loads(value or b"")
+        found = json_of(value or b"")
         return Anchor(
             str(found["system"]),
             int(found["timeline"]),
@@ -54,7 +56,7 @@ def decode(value: bytes | None) -> Anchor | None:
             int(found["beat"]),
             str(found["token"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

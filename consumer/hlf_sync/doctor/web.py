@@ -3,13 +3,13 @@ service's own connection; nothing is looked at where it is not set up.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.core import cause_words
+from hlf_sync.core.numbers import json_of
 from hlf_sync.core.plural import counted
 from hlf_sync.doctor import database
 from hlf_sync.doctor.examination import ASK_S, Examination
@@ -78,7 +78,7 @@ async def _keys(settings: Settings) -> Finding:
         return ok(KEYS, "HS256 with a shared secret")
     fix = "look at HLF_SYNC_WEB_JWKS_URL; without keys the service answers 503"
     try:
-        listed = json.loads(await _read(source)).get("keys", [])
+        listed = json_of(await _read(source)).get("keys", [])
     except NoAnswerError as error:
         return fail(
             KEYS, f"the issuer's keys cannot be read ({cause_words.in_words(error.reason)})", fix

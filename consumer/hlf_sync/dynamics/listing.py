@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from hlf_sync.core.model import ContactId, Visibility
+from hlf_sync.core.numbers import whole
 from hlf_sync.dynamics.contract import DynamicsContract, Value
 
 PAGE_SIZE = 5000
@@ -22,6 +23,7 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 PREFER = f"odata.maxpagesize={PAGE_SIZE}"
 _MAX_LINK_CHARS = 16 * 1024
+_MOST_ROWS = 1 << 53
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
@@ -79,7 +81,7 @@ def page_of(
         if contract.visibility_of(row.get(contract.visibility_column)) is not Visibility.VISIBLE:
             return None
         contacts.append(ContactId(contact.lower()))
-    return ListingPage(tuple(contacts), link, count if isinstance(count, int) else None)
+    return ListingPage(tuple(contacts), link, whole(count, most=_MOST_ROWS))
 
 
 def is_ours(address: str, contract: DynamicsContract) -> bool:

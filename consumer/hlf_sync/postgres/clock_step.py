@@ -1,6 +1,7 @@
 """After PostgreSQL's clock has stepped back (NTP, a promoted standby that is behind), times that lie
 further ahead than any of ours may are brought back: else an open circuit stays open, a closed one
-counts no failure, a dead worker's lease holds and doubt waits, each for as long as the step.
+counts no failure, a dead worker's lease holds, doubt waits and nobody makes the probing request of a halt, each
+for as long as the step.
 
 Each bound is the longest that the time could truly lie ahead, so nothing ends before its holder. Called
 by the leader's watch with every look; while no clock steps it finds nothing.
@@ -16,11 +17,12 @@ _SLACK_S = 1.0
 _CIRCUIT = """
 UPDATE hlf_sync.circuit
    SET opened_at = least(opened_at, now()), closed_at = least(closed_at, now()),
+       proved_at = least(proved_at, now()), accepted_at = least(accepted_at, now()),
        probe_until = least(probe_until, now() + make_interval(secs => %(lease_s)s)),
        retry_after_until = CASE WHEN %(step_s)s < 0 AND retry_after_until > now()
                                 THEN greatest(now(), retry_after_until + make_interval(secs => %(step_s)s)) ELSE retry_after_until END,
        version = version + 1
- WHERE greatest(opened_at, closed_at) > now() + make_interval(secs => %(slack_s)s)
+ WHERE greatest(opened_at, closed_at, proved_at, accepted_at) > now() + make_interval(secs => %(slack_s)s)
     OR probe_until > now() + make_interval(secs => %(lease_s)s + %(slack_s)s)
     OR (%(step_s)s < 0 AND retry_after_until > now())
 """
@@ -34,6 +36,16 @@ UPDATE hlf_sync.mentor_ledger
     OR doubt_until > now() + make_interval(secs => %(lease_s)s + %(late_s)s + %(slack_s)s)
 """
 
+# When the next probing request is due has no bound that is known here: a halt that began in the
+# future tells of a step, and so does who saw it.
+_HALT = """
+UPDATE hlf_sync.halt
+   SET since = least(since, now()),
+       probe_after = CASE WHEN since > now() + make_interval(secs => %(slack_s)s) THEN least(probe_after, now())
+                          WHEN probe_after > now() THEN greatest(now(), probe_after + make_interval(secs => %(step_s)s)) ELSE probe_after END
+ WHERE since > now() + make_interval(secs => %(slack_s)s) OR (%(step_s)s < 0 AND probe_after > now())
+"""
+
 
 async def rebase(
     connection: AsyncConnection[Any], *, lease_s: float, late_s: float, step_s: float
@@ -44,7 +56,8 @@ async def rebase(
     values = {"lease_s": lease_s, "late_s": late_s, "step_s": step_s, "slack_s": _SLACK_S}
     circuit = await connection.execute(_CIRCUIT, values)
     ledger = await connection.execute(_LEDGER, values)
-    return circuit.rowcount + ledger.rowcount
+    halt = await connection.execute(_HALT, values)
+    return circuit.rowcount + ledger.rowcount + halt.rowcount
 
 
 async def clock_s(connection: AsyncConnection[Any]) -> float:

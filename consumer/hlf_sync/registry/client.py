@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from hlf_sync.core.numbers import json_of, whole
 from hlf_sync.errors import DeadLetterError, DependencyError, SettingsError
 from hlf_sync.http.asking import Answer, AsyncAsker, AsyncTransport, Auth, Limits, NoAnswerError
 
@@ -26,6 +27,7 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 """The rule of a subject of ours: letters stay for weeks, so old programs meet new letters, and new programs old ones."""
 
 _LARGEST_ID = 0x7FFF_FFFF
+_LARGEST_CODE = 99_999
 _SCHEMA_NOT_FOUND = 40403
 _NOTHING_TO_COMPARE = frozenset({40401, 40402})
 """No such subject, no such version."""
@@ -73,7 +75,7 @@ class _Answer:
     @property
     def error_code(self) -> int | None:
         code = self.body.get("error_code") if isinstance(self.body, dict) else None
-        return code if type(code) is int else None
+        return whole(code, most=_LARGEST_CODE)
 
 
 class Registry:
@@ -215,7 +217,7 @@ class Registry:
 
 def _json(answer: Answer) -> Any:
     try:
-        return json.loads(answer.body)
+        return json_of(answer.body)
     except (ValueError, RecursionError):
         raise DependencyError(_WHAT, f"no_json_{answer.status}") from None
 
@@ -231,9 +233,10 @@ def _id_of(answer: _Answer) -> int:
     """The schema's id: four bytes of each record, so nothing else is one."""
     is_found = answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
     schema_id = answer.body.get("id") if is_found else None
-    if type(schema_id) is not int or not 0 <= schema_id <= _LARGEST_ID:
+    found = whole(schema_id, most=_LARGEST_ID)
+    if found is None:
         raise DependencyError(_WHAT, _reason(answer))
-    return schema_id
+    return found
 
 
 def _schema(body: Any) -> SchemaText | Unusable | Unreachable:

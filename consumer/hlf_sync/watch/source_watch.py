@@ -169,6 +169,9 @@ class SourceWatch:
                 late_s=self._late_effect_s,
                 step_s=step_s if abs(step_s) > _STEP_S else 0.0,
             )
+            if step_s < -_STEP_S:
+                # A certificate that had lapsed by the wrong clock is valid again, and no row says so.
+                await source_position.owe_sweep(connection, "PostgreSQL's clock was set back")
         if rows or abs(step_s) > _STEP_S:
             _log.warning(
                 "clock_stepped", duration_s=round(step_s, 1), detail=f"{rows} rows brought back"

@@ -124,23 +124,22 @@ class TokenEndpoint:
             outcome.status == _OK and content is not None
         ):
             text = (outcome.body or b"").decode(errors="replace")
-            if self._origin is not None and content is not None and "access_token" in content:
-                text = self._readable(content)
+            if content is not None and "access_token" in content:
+                lifetime_s = self._lifetime_s(content)
+                if self._origin is not None:
+                    text = _readable(content, lifetime_s)
             return Reply(outcome.status, text, dict(outcome.headers))
         raise self._refusal(outcome, content or {})
 
-    def _readable(self, content: Mapping[str, object]) -> str:
-        """The answer with its lifetime in the one form that msal takes."""
+    def _lifetime_s(self, content: Mapping[str, object]) -> float:
+        """Judged before msal reads it: at some numbers msal stumbles, as if the credentials were
+        refused.
+        """
         lifetime_s = lifetime_of(content, self._now_s)
         if lifetime_s is None:
             reason = "no usable lifetime in the answer"
             raise TokenUnavailableError(reason)
-        kept = {
-            name: value
-            for name, value in content.items()
-            if name not in {"expires_on", "ext_expires_in"}
-        }
-        return json.dumps({**kept, "expires_in": max(1, int(lifetime_s))})
+        return lifetime_s
 
     def _refusal(
         self, outcome: Exchange, content: Mapping[str, object]
@@ -166,3 +165,13 @@ class TokenEndpoint:
             return AuthError(word, aadsts=aadsts)
         reason = f"status {outcome.status}"
         return TokenUnavailableError(reason, retry_after_of(outcome.headers, self._now_s))
+
+
+def _readable(content: Mapping[str, object], lifetime_s: float) -> str:
+    """The answer with its lifetime in the one form that msal takes."""
+    kept = {
+        name: value
+        for name, value in content.items()
+        if name not in {"expires_on", "ext_expires_in"}
+    }
+    return json.dumps({**kept, "expires_in": max(1, int(lifetime_s))})

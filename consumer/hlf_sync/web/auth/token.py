@@ -3,13 +3,13 @@ nothing that the token says of itself (`alg`, `jku`, `jwk`, `x5c`) chooses a key
 """
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import jwt
 import orjson
 from jwt.utils import base64url_decode
 
+from hlf_sync.core.numbers import finite
 from hlf_sync.web.auth.keys import KeySource, NoKeysError, VerifyingKey
 
 LEEWAY_S = 60
@@ -17,6 +17,8 @@ LEEWAY_S = 60
 LONGEST = 16_384
 _LONGEST_SUBJECT = 255
 _LONGEST_KID = 512
+# Epoch seconds; no time is further away.
+_FURTHEST = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +174,10 @@ def _header(token: str) -> dict[str, Any]:
 def _seconds(claims: dict[str, Any], name: str) -> float:
     """A time must be a number: `exp: "9999999999"` or `true` is not a time."""
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    found = None if isinstance(value, str) else finite(value, least=-_FURTHEST, most=_FURTHEST)
+    if found is None:
         raise refused("claims")
-    return float(value)
+    return found
 
 
 _REASONS: dict[type[jwt.PyJWTError], str] = {
