@@ -269,6 +269,52 @@ async def test_a_record_whose_commit_was_never_answered_changes_nothing_the_seco
     assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
 
 
+@pytest.mark.requirement("R07")
+async def test_one_record_tells_apart_what_is_ours_what_was_recorded_and_what_was_lost(
+    bench: Bench,
+) -> None:
+    """In one batch; each attempt is kept once, also the one whose lease was lost."""
+    ours, twice, lost = mentor(), mentor(), mentor()
+    results = []
+    for someone in (ours, twice, lost):
+        claimed = await bench.claim(someone)
+        assert claimed is not None
+        results.append(delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED))
+    await bench.ledger.record([results[1]])
+    bench.execute(
+        "UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s' WHERE mentor_id = %s",
+        lost,
+    )
+    assert await bench.claim(lost, Operation.RESTORE, bench.other) is not None
+    assert await bench.ledger.record(results) == {ours, twice}
+    attempts = bench.execute(
+        "SELECT mentor_id::text, generation FROM hlf_sync.delivery_attempt ORDER BY mentor_id"
+    )
+    assert attempts == sorted((someone, 1) for someone in (ours, twice, lost))
+    assert [(await bench.row(someone)).is_in_doubt for someone in (ours, twice, lost)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+async def test_two_results_of_one_mentor_in_one_record_are_two_attempts(bench: Bench) -> None:
+    """A call of a lost lease ends beside its successor's."""
+    someone = mentor()
+    first = await bench.claim(someone, Operation.REMOVE)
+    second = await bench.claim(someone, Operation.RESTORE)
+    assert first is not None and second is not None
+    results = [
+        delivered(first, LedgerRow(), Operation.REMOVE, APPLIED),
+        delivered(second, LedgerRow(), Operation.RESTORE, APPLIED),
+    ]
+    assert await bench.ledger.record(results) == {someone}
+    assert bench.execute("SELECT generation FROM hlf_sync.delivery_attempt ORDER BY 1") == [
+        (1,),
+        (2,),
+    ]
+
+
 def _letter(someone: MentorId, generation: int, attempt_count: int = 0) -> DeadLetter:
     return DeadLetter(
         id=mentor_letter_id(someone, generation),

@@ -32,8 +32,9 @@ from hlf_sync.ports import Delivered, FactsPort, LedgerPort, Reading
 
 _CLAIM_BATCH = 200
 # Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets
-# leases run.
-_AHEAD_S = 0.25
+# leases run; and no more than so many for each call at once, which a fast Dynamics needs for full
+# statements.
+_AHEAD_S, _AHEAD_CALLS = 0.25, 4
 # At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets
 # the pace, and no lost time is ever caught up.
 _LEAST_AHEAD = 4
@@ -159,7 +160,9 @@ class Delivery:
         statements are few and full.
         """
         rate, slots = self._pacing.pace(asyncio.get_running_loop().time())
-        most = 0 if slots == 0 else min(2 * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
+        most = (
+            0 if slots == 0 else min(_AHEAD_CALLS * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
+        )
         ahead = self._claiming + len(self._claimed)
         return most - ahead if ahead <= most // 2 else 0
 
