@@ -26,6 +26,8 @@ from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.distrust_statements import DOUBT
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from tests.fixtures.cluster import Cluster
 
@@ -728,3 +730,47 @@ async def test_what_was_applied_to_another_contact_says_nothing_of_the_mapped_on
     bench.execute("UPDATE hlf_sync.contact_mapping SET contact_id = %s", right)
     known = await bench.known(someone)
     assert (known.is_remapped, known.ledger.applied) == (True, None)
+
+
+async def test_no_statement_reads_the_ledger_as_a_whole_for_a_batch(
+    cluster: Cluster, database: str
+) -> None:
+    """Prepared while the ledger is new and PostgreSQL knows nothing of it, and kept while it grows:
+    a plan that reads it from end to end would cost each batch more with each mentor.
+    """
+    policy = LedgerPolicy("worker-1", 60, 120, MassRemovalPolicy(ratio=0))
+    async with open_pool(cluster.dsn(database, "hlf_sync"), size=1) as pool:
+        worker = Bench(
+            pool,
+            cluster.dsn(database),
+            policy,
+            Ledger(pool, policy),
+            Ledger(pool, policy),
+            FactsView(pool),
+        )
+        for _ in range(3):
+            await worker.deliver(someone := mentor(), Operation.REMOVE, APPLIED)
+            row = await worker.row(someone)
+            await worker.ledger.settle(
+                [Settlement(someone, row.generation, LedgerState.IN_SYNC, None, Trigger.MANUAL)]
+            )
+        async with pool.connection() as connection:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            plans = {
+                name: await _plan(connection, name, count)
+                for name, count in await (await connection.execute(_PREPARED)).fetchall()
+            }
+    assert len(plans) == 4, plans.keys()  # look, claim, record, settle
+    assert not [plan for plan in plans.values() if "Seq Scan on mentor_ledger" in plan]
+
+
+_PREPARED = """
+SELECT name, cardinality(parameter_types) FROM pg_prepared_statements
+ WHERE statement LIKE '%mentor_ledger%' AND statement LIKE '%unnest%'
+"""
+
+
+async def _plan(connection: AsyncConnection[TupleRow], name: str, count: int) -> str:
+    nothing = ", ".join(["NULL"] * count)
+    cursor = await connection.execute(f"EXPLAIN EXECUTE {name} ({nothing})".encode())
+    return "\n".join(row[0] for row in await cursor.fetchall())
