@@ -8,6 +8,7 @@ asks nothing. Raises `SettingsError` for a certificate or a secret that cannot b
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
+from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -179,6 +180,10 @@ def _login(settings: Settings, part: str) -> Login | None:
     return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
 
 
+@lru_cache(maxsize=8)
 def _tls(ca_file: Path | None, name: str) -> Trust:
-    """The system's trust, and the CA file beside it where there is one; both as they are now."""
+    """The system's trust, and the CA file beside it where there is one; both as they are now. Kept:
+    it follows its files by itself, and to read the system's takes 30 ms of CPU, for each look at
+    Connect.
+    """
     return trust(ca_file, variable(name))

@@ -348,7 +348,8 @@ class Delivery:
         wait_s = self._start_calls() if self._is_open else None
         if wait_s is not None and wait_s < inf:
             self._call_waits.set()
-        if self._claiming + len(self._claimed) <= self._half or self._held_back:
+        is_due = self._claiming + len(self._claimed) <= self._half
+        if (self._jobs and is_due) or self._held_back:
             self._job_waits.set()
 
 
