@@ -189,7 +189,7 @@ class Call:
         return False
 
     async def _ask(self, held: Held, left_s: float) -> CallResult:
-        """Never longer than the lease holds: an answer later than that is no answer. Where the port
+        """Never longer than the lease holds: an answer later than that is not an answer. Where the port
         cannot take so long, no timer is set: it would cost more than what it guards.
         """
         contact_id = held.contact_id
