@@ -27,6 +27,8 @@ from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.distrust_statements import DOUBT
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from tests.fixtures.cluster import Cluster
 
@@ -283,6 +285,52 @@ async def test_a_record_whose_commit_was_never_answered_changes_nothing_the_seco
     assert await bench.ledger.record([result]) == {someone}
     assert await bench.row(someone) == recorded
     assert bench.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(1,)]
+
+
+@pytest.mark.requirement("R07")
+async def test_one_record_tells_apart_what_is_ours_what_was_recorded_and_what_was_lost(
+    bench: Bench,
+) -> None:
+    """In one batch; each attempt is kept once, also the one whose lease was lost."""
+    ours, twice, lost = mentor(), mentor(), mentor()
+    results = []
+    for someone in (ours, twice, lost):
+        claimed = await bench.claim(someone)
+        assert claimed is not None
+        results.append(delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED))
+    await bench.ledger.record([results[1]])
+    bench.execute(
+        "UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s' WHERE mentor_id = %s",
+        lost,
+    )
+    assert await bench.claim(lost, Operation.RESTORE, bench.other) is not None
+    assert await bench.ledger.record(results) == {ours, twice}
+    attempts = bench.execute(
+        "SELECT mentor_id::text, generation FROM hlf_sync.delivery_attempt ORDER BY mentor_id"
+    )
+    assert attempts == sorted((someone, 1) for someone in (ours, twice, lost))
+    assert [(await bench.row(someone)).is_in_doubt for someone in (ours, twice, lost)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+async def test_two_results_of_one_mentor_in_one_record_are_two_attempts(bench: Bench) -> None:
+    """A call of a lost lease ends beside its successor's."""
+    someone = mentor()
+    first = await bench.claim(someone, Operation.REMOVE)
+    second = await bench.claim(someone, Operation.RESTORE)
+    assert first is not None and second is not None
+    results = [
+        delivered(first, LedgerRow(), Operation.REMOVE, APPLIED),
+        delivered(second, LedgerRow(), Operation.RESTORE, APPLIED),
+    ]
+    assert await bench.ledger.record(results) == {someone}
+    assert bench.execute("SELECT generation FROM hlf_sync.delivery_attempt ORDER BY 1") == [
+        (1,),
+        (2,),
+    ]
 
 
 def _letter(someone: MentorId, generation: int, attempt_count: int = 0) -> DeadLetter:
@@ -698,3 +746,47 @@ async def test_what_was_applied_to_another_contact_says_nothing_of_the_mapped_on
     bench.execute("UPDATE hlf_sync.contact_mapping SET contact_id = %s", right)
     known = await bench.known(someone)
     assert (known.is_remapped, known.ledger.applied) == (True, None)
+
+
+async def test_no_statement_reads_the_ledger_as_a_whole_for_a_batch(
+    cluster: Cluster, database: str
+) -> None:
+    """Prepared while the ledger is new and PostgreSQL knows nothing of it, and kept while it grows:
+    a plan that reads it from end to end would cost each batch more with each mentor.
+    """
+    policy = LedgerPolicy("worker-1", 60, 120, MassRemovalPolicy(ratio=0))
+    async with open_pool(cluster.dsn(database, "hlf_sync"), size=1) as pool:
+        worker = Bench(
+            pool,
+            cluster.dsn(database),
+            policy,
+            Ledger(pool, policy),
+            Ledger(pool, policy),
+            FactsView(pool),
+        )
+        for _ in range(3):
+            await worker.deliver(someone := mentor(), Operation.REMOVE, APPLIED)
+            row = await worker.row(someone)
+            await worker.ledger.settle(
+                [Settlement(someone, row.generation, LedgerState.IN_SYNC, None, Trigger.MANUAL)]
+            )
+        async with pool.connection() as connection:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            plans = {
+                name: await _plan(connection, name, count)
+                for name, count in await (await connection.execute(_PREPARED)).fetchall()
+            }
+    assert len(plans) == 4, plans.keys()  # look, claim, record, settle
+    assert not [plan for plan in plans.values() if "Seq Scan on mentor_ledger" in plan]
+
+
+_PREPARED = """
+SELECT name, cardinality(parameter_types) FROM pg_prepared_statements
+ WHERE statement LIKE '%mentor_ledger%' AND statement LIKE '%unnest%'
+"""
+
+
+async def _plan(connection: AsyncConnection[TupleRow], name: str, count: int) -> str:
+    nothing = ", ".join(["NULL"] * count)
+    cursor = await connection.execute(f"EXPLAIN EXECUTE {name} ({nothing})".encode())
+    return "\n".join(row[0] for row in await cursor.fetchall())

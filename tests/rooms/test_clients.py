@@ -105,6 +105,16 @@ async def test_without_its_ca_nobody_is_trusted(door: tuple[str, Path]) -> None:
             await registry.ping()
 
 
+def test_the_systems_trust_is_not_read_anew_for_each_look_at_connect(
+    door: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 30 ms of CPU, and workers look every few seconds."""
+    with clients.connect_rest(settings(door), timeout_s=5):
+        monkeypatch.setattr(clients, "trust", lambda *_: pytest.fail("read anew"))
+    with clients.connect_rest(settings(door), timeout_s=5) as connect:
+        assert connect.config("hlf-mentor-cdc") == {"topic.prefix": "hlf"}
+
+
 @pytest.mark.requirement("R81")
 @pytest.mark.parametrize("part", ["schema_registry", "connect"])
 def test_a_ca_file_that_is_none_is_said_by_name(part: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 from hlf_sync.clock import epoch_ms
+from hlf_sync.postgres.coordinator_view import WATCHED
 from hlf_sync.web import board as board_module
 from hlf_sync.web import watching as watching_module
 from hlf_sync.web.board import Board
@@ -291,12 +292,57 @@ def test_a_stream_too_far_behind_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
 # ── the trigger ───────────────────────────────────────────────────────────────────────────────
 
 
+@contextmanager
+def listening(books: Connection, cluster: Cluster) -> Iterator[Connection]:
+    """Somebody who listens as the service does."""
+    with psycopg.connect(cluster.dsn(books.info.dbname), autocommit=True) as listener:
+        listener.execute("LISTEN hlf_sync_web")
+        listener.execute("SELECT pg_advisory_lock_shared(%s)", (WATCHED,))
+        yield listener
+
+
+def test_a_statement_tells_nobody_while_nobody_watches(books: Connection, cluster: Cluster) -> None:
+    """Whoever only LISTENs hears nothing; once one says that it watches, both do."""
+    with psycopg.connect(cluster.dsn(books.info.dbname), autocommit=True) as idle:
+        idle.execute("LISTEN hlf_sync_web")
+        settle(books, [str(uuid.uuid4())])
+        with listening(books, cluster):
+            settle(books, [mentor_id := str(uuid.uuid4())])
+        until(lambda: _watchers(books) == 0)
+        settle(books, [str(uuid.uuid4())])
+        assert [notice.payload for notice in idle.notifies(timeout=0.5)] == [mentor_id]
+
+
+def test_the_service_is_told_even_when_it_comes_in_the_middle_of_a_transaction(
+    issuer: Issuer, books: Connection, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The transaction holds the lock and tells nobody; the service goes on asking for it, answers
+    meanwhile, and is told of what comes later.
+    """
+    dsn = cluster.dsn(books.info.dbname, "hlf_web")
+    with books.transaction():
+        settle(books, paused(books))
+        with serving(tmp_path, dsn, issuer) as service:
+            until(lambda: service.client.get("/api/v1/pending", headers=issuer.bearer()).is_success)
+            books.execute("COMMIT")
+            until(lambda: _watchers(books) == 1)
+            books.execute("BEGIN")
+
+
+def _watchers(books: Connection) -> int:
+    row = books.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND mode ="
+        " 'ShareLock' AND (classid::bigint << 32 | objid::bigint) = %s",
+        (WATCHED,),
+    ).fetchone()
+    return row[0] if row else 0
+
+
 def test_one_statement_is_one_notification_however_many_mentors(
     books: Connection, cluster: Cluster
 ) -> None:
     heard: list[str] = []
-    with psycopg.connect(cluster.dsn(books.info.dbname), autocommit=True) as listener:
-        listener.execute("LISTEN hlf_sync_web")
+    with listening(books, cluster) as listener:
         for count in (1, 200, 201, 5_000):
             ids = [str(uuid.uuid4()) for _ in range(count)]
             settle(books, ids)
@@ -309,7 +355,7 @@ def test_one_statement_is_one_notification_however_many_mentors(
 
 @pytest.mark.behaviour
 def test_a_full_notification_queue_fails_no_statement_of_a_worker(
-    books: Connection,
+    books: Connection, cluster: Cluster
 ) -> None:
     """The trigger says nothing while the queue is half full; simulated by the function's own
     question answered otherwise.
@@ -326,7 +372,8 @@ def test_a_full_notification_queue_fails_no_statement_of_a_worker(
         f"CREATE OR REPLACE FUNCTION hlf_sync.tell_web() RETURNS trigger LANGUAGE plpgsql AS"
         f" $f${source.replace('EXCEPTION WHEN OTHERS THEN', 'EXCEPTION WHEN division_by_zero THEN')}$f$".encode()
     )
-    settle(books, [str(uuid.uuid4())])
+    with listening(books, cluster):
+        settle(books, [str(uuid.uuid4())])
 
 
 def test_a_full_notification_queue_hinders_no_pause_halt_or_circuit(books: Connection) -> None:
@@ -380,7 +427,9 @@ async def test_a_watch_that_stumbles_says_so_and_looks_again(
     task.cancel()
 
 
-def test_a_trigger_that_goes_wrong_fails_no_statement_of_a_worker(books: Connection) -> None:
+def test_a_trigger_that_goes_wrong_fails_no_statement_of_a_worker(
+    books: Connection, cluster: Cluster
+) -> None:
     """Whatever it may be: here the notification itself cannot be made."""
     row = books.execute("SELECT prosrc FROM pg_proc WHERE proname = 'tell_web'").fetchone()
     assert row is not None
@@ -389,7 +438,8 @@ def test_a_trigger_that_goes_wrong_fails_no_statement_of_a_worker(books: Connect
         f"CREATE OR REPLACE FUNCTION hlf_sync.tell_web() RETURNS trigger LANGUAGE plpgsql AS"
         f" $f${source}$f$".encode()
     )
-    settle(books, [mentor_id := str(uuid.uuid4())])
+    with listening(books, cluster):
+        settle(books, [mentor_id := str(uuid.uuid4())])
     found = books.execute(
         "SELECT applied FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)
     ).fetchone()

@@ -16,7 +16,6 @@ from typing import Final
 from uuid import uuid4
 
 import httpx
-from multidict import CIMultiDict
 
 from hlf_sync import clock
 from hlf_sync.core.answer import Answer, NoResponse, RefusedCredentials, Response, TransportFailure
@@ -240,9 +239,12 @@ class DynamicsClient:
             )
         except AuthError as error:
             return _Attempt(RefusedCredentials(error.retry_after_s), None, correlation_id)
-        fields = CIMultiDict(question.fields)
-        fields["Authorization"] = token.authorization
-        fields["x-correlation-id"] = fields["x-ms-client-request-id"] = correlation_id
+        fields = {
+            **question.fields,
+            "Authorization": token.authorization,
+            "x-correlation-id": correlation_id,
+            "x-ms-client-request-id": correlation_id,
+        }
         request = PlainRequest(question.method, question.address, fields, question.body)
         outcome = await exchange(
             self._transport,

@@ -29,6 +29,8 @@ _log = structlog.get_logger()
 
 # When there is no token to ask with and nobody said for how long.
 _TOKEN_PAUSE_S = 1.0
+# How long a token may take (R23), with room to spare.
+_TOKEN_S = 5.0
 # Timers of the loop may fire early by their resolution, a millisecond.
 _TIMER_S = 0.005
 _HIDDEN = judge(Response(HTTPStatus.NO_CONTENT))
@@ -71,6 +73,11 @@ class CallPolicy:
     rules: Rules
     retry: RetryPolicy
     request_timeout_s: float
+
+    @property
+    def longest_call_s(self) -> float:
+        """What the port may take at the most: two attempts, each with its token."""
+        return 2 * (self.request_timeout_s + _TOKEN_S)
 
 
 class Call:
@@ -184,11 +191,13 @@ class Call:
         return False
 
     async def _ask(self, held: Held, left_s: float) -> CallResult:
-        """Never longer than the lease holds: an answer later than that is not an answer."""
+        """Never longer than the lease holds: an answer later than that is not an answer. Where the port
+        cannot take so long, no timer is set: it would cost more than what it guards.
+        """
         contact_id = held.contact_id
         assert contact_id is not None  # noqa: S101 - delivery lets nothing else through
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s if left_s < self._policy.longest_call_s else None):
                 return await self._dynamics.call(contact_id, held.job.command.operation)
         except TimeoutError:
             return CallResult(

@@ -32,8 +32,9 @@ from hlf_sync.ports import Delivered, FactsPort, LedgerPort, Reading
 
 _CLAIM_BATCH = 200
 # Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets
-# leases run.
-_AHEAD_S = 0.25
+# leases run; and no more than so many for each call at once, which a fast Dynamics needs for full
+# statements.
+_AHEAD_S, _AHEAD_CALLS = 0.25, 4
 # At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets
 # the pace, and no lost time is ever caught up.
 _LEAST_AHEAD = 4
@@ -75,7 +76,9 @@ class Delivery:
         self._held_back: list[Job] = []  # removals that wait for an operator's word
         self._claimed: deque[Held] = deque()
         self._claiming = 0
-        self._errands = Errands(self._woken)
+        self._is_open = False  # calls are being started
+        self._half = 0  # what may be claimed ahead before the next claims are due
+        self._errands = Errands(self._ended)
         self._job_waits = asyncio.Event()
         self._call_waits = asyncio.Event()
         self.held_changes = (
@@ -139,29 +142,41 @@ class Delivery:
 
     async def start(self) -> None:
         """Start the calls of what is claimed, as pace and concurrency admit, for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if not self._claimed:
-                await _woken(self._call_waits, _IDLE_S)
-                continue
-            wait_s = 0.0 if self.is_stopping else self._pacing.admit(loop.time())
+        self._is_open = True
+        try:
+            while True:
+                wait_s = self._start_calls()
+                await _woken(self._call_waits, _IDLE_S if wait_s is None else min(wait_s, 1.0))
+        finally:
+            self._is_open = False
+
+    def _start_calls(self) -> float | None:
+        """Start what may start now. How long the next one must wait (infinity: until a call ends);
+        None where nothing is claimed.
+        """
+        now_s = asyncio.get_running_loop().time()
+        while self._claimed:
+            wait_s = 0.0 if self.is_stopping else self._pacing.admit(now_s)
             if wait_s == 0.0:
-                self._start(self._claimed.popleft(), loop.time())
+                self._start(self._claimed.popleft(), now_s)
             elif self._is_shut_for(self._claimed[0]) or (
                 wait_s > self._lease_s and not self._pacing.in_flight
             ):  # else a call's end makes room
                 self._release(self._claimed.popleft())
             else:
-                await _woken(self._call_waits, min(wait_s, 1.0))
+                return wait_s
+        return None
 
     def _room(self) -> int:
         """How many to claim now. Nothing until half of what may run ahead is used up, so that
         statements are few and full.
         """
         rate, slots = self._pacing.pace(asyncio.get_running_loop().time())
-        most = 0 if slots == 0 else min(2 * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
-        ahead = self._claiming + len(self._claimed)
-        return most - ahead if ahead <= most // 2 else 0
+        most = (
+            0 if slots == 0 else min(_AHEAD_CALLS * slots, max(_LEAST_AHEAD, int(rate * _AHEAD_S)))
+        )
+        ahead, self._half = self._claiming + len(self._claimed), most // 2
+        return most - ahead if ahead <= self._half else 0
 
     def _is_shut_for(self, held: Held) -> bool:
         is_open = isinstance(self._gate.admission(), Go | Probe)
@@ -326,9 +341,16 @@ class Delivery:
         if held.probe is not None:
             self._errands.start(self._gate.abandon(held.probe))
 
-    def _woken(self) -> None:
-        self._job_waits.set()
-        self._call_waits.set()
+    def _ended(self) -> None:
+        """After each claim and each call. Its successor starts here and now; the two loops are woken
+        only where they have something to do: a turn of theirs costs as much as a tenth of a call.
+        """
+        wait_s = self._start_calls() if self._is_open else None
+        if wait_s is not None and wait_s < inf:
+            self._call_waits.set()
+        is_due = self._claiming + len(self._claimed) <= self._half
+        if (self._jobs and is_due) or self._held_back:
+            self._job_waits.set()
 
 
 async def _woken(event: asyncio.Event, timeout_s: float) -> None:

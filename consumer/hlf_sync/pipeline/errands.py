@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine
 
 
 class Errands:
-    """The tasks that have not ended. `ended` is called after each."""
+    """The tasks that have not ended. `ended` is called after each that was not cancelled: whoever
+    cancels them ends the worker.
+    """
 
     def __init__(self, ended: Callable[[], None] = lambda: None) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
@@ -24,6 +26,8 @@ class Errands:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             raise error  # to the loop's exception handler, which ends the worker
         self._ended()

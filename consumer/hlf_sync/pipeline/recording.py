@@ -22,9 +22,10 @@ from hlf_sync.ports import Delivered, LedgerPort
 _log = structlog.get_logger()
 
 BATCH = 500
-# How long the first result waits for others, seconds: under load a statement then holds dozens, and
-# nobody waits for a record but the next look.
-_LINGER_S = 0.01
+# How long the first result waits for others, seconds, and how much longer where so many came in that
+# time: a statement costs half a millisecond here and one there before its first row, and nobody waits
+# for a record but the next look.
+_LINGER_S, _LINGER_ON_S, _MANY = 0.01, 0.015, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Recording:
         while True:
             await self._ready.wait()
             await asyncio.sleep(_LINGER_S)
+            if len(self._results) >= _MANY:
+                await asyncio.sleep(_LINGER_ON_S)
             batch, self._results = self._results[:BATCH], self._results[BATCH:]
             self._recording = len(batch)
             if not self._results:

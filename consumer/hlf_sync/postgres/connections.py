@@ -151,9 +151,13 @@ def named_rows_in_parts(connection: AnyConnection, name: str) -> AsyncServerCurs
 
 def array(values: Iterable[object]) -> str:
     """An array of ids, numbers and words in PostgreSQL's own notation. The driver's way of writing
-    one costs many times as much.
+    one costs many times as much. Most columns of a batch hold one value all over: it is written once.
     """
-    elements = ["NULL" if value is None else f'"{value}"' for value in values]
+    found = list(values)
+    if len(found) > 1 and found.count(found[0]) == len(found):
+        one = array(found[:1])[1:-1]
+        return f"{{{','.join([one] * len(found))}}}"
+    elements = ["NULL" if value is None else f'"{value}"' for value in found]
     written = ",".join(elements)
     if "\\" in written or written.count('"') != 2 * (len(elements) - elements.count("NULL")):
         written = ",".join(

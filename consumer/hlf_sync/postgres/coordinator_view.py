@@ -69,6 +69,8 @@ _WITHHELD = ContactId("withheld")
 
 # Its notifications name mentors; those of hlf_sync_fleet name nothing.
 LEDGER_CHANNEL = "hlf_sync_web"
+# The bytes of "hlfsyncw"; migration 0070 has the same.
+WATCHED = 0x686C6673796E6377
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,15 @@ async def listen(connection: AsyncConnection[Any]) -> None:
     """Hear of the ledger's changes and of the fleet's."""
     await connection.execute(f"LISTEN {LEDGER_CHANNEL}".encode())
     await connection.execute("LISTEN hlf_sync_fleet")
+
+
+async def be_told(connection: AsyncConnection[Any]) -> bool:
+    """Say that somebody listens, for as long as the connection stands: workers tell nobody of their
+    changes else (migration 0070). False while a transaction of theirs is in the way: ask again.
+    """
+    cursor = await connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (WATCHED,))
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 def _mentor(row: Sequence[Any]) -> MentorRow:

@@ -8,7 +8,7 @@ again. Why it is built so: docs/adr/0002-ledger.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -67,11 +67,11 @@ class Ledger:
                 "lease_s": self._policy.lease_s,
                 "late_s": self._policy.late_effect_s,
                 "mentors": array(claim.mentor_id for claim in claims),
-                "intended": array(claim.operation.wanted.value for claim in claims),
+                "intended": array(claim.operation.wanted for claim in claims),
                 "generations": array(claim.generation + 1 for claim in claims),
-                "triggers": array(claim.triggered_by.value for claim in claims),
+                "triggers": array(claim.triggered_by for claim in claims),
                 "counted": array(claim.is_counted_removal for claim in claims),
-                "confirmed": list(confirmed),
+                "confirmed": array(confirmed),
                 "window_s": self._policy.mass_removal.window_s,
                 "traces": array(claim.trace_parent for claim in claims),
             },
@@ -127,7 +127,7 @@ class Ledger:
                         await self._note_failures(
                             connection, [d for d in letters if d.claimed.mentor_id in recorded]
                         )
-                        await connection.execute(sql.RESOLVE, (healed,))
+                        await connection.execute(sql.RESOLVE, (array(healed),))
                 if len(recorded) < len(deliveries):
                     await self._lose(
                         connection, [d for d in deliveries if d.claimed.mentor_id not in recorded]
@@ -161,41 +161,27 @@ class Ledger:
     async def _record(
         self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
     ) -> set[MentorId]:
-        ordered = sorted(deliveries, key=attrgetter("claimed.mentor_id"))
-        cursor = await connection.execute(
-            sql.RECORD,
-            {
-                "owner": self._policy.owner,
-                "late_s": self._policy.late_effect_s,
-                "mentors": array(d.claimed.mentor_id for d in ordered),
-                "generations": array(d.claimed.generation for d in ordered),
-                "endings": array(d.conclusion.ending.value for d in ordered),
-                "states": array(d.conclusion.state.value for d in ordered),
-                "wanted": array(d.operation.wanted.value for d in ordered),
-                "before_intended": array(
-                    d.before.intended and d.before.intended.value for d in ordered
-                ),
-                "before_state": array(d.before.state and d.before.state.value for d in ordered),
-                "counts": array(d.conclusion.counts for d in ordered),
-                "claimed_at": array(d.claimed.claimed_at_s for d in ordered),
-                "codes": array(
-                    d.conclusion.error_code and d.conclusion.error_code.value for d in ordered
-                ),
-                "letters": array(d.dead_letter_id for d in ordered),
-                "reevaluate": array(d.reevaluate_at_s for d in ordered),
-                "operations": array(d.operation.value for d in ordered),
-                "triggers": array(d.triggered_by.value for d in ordered),
-                "attempts": array(d.claimed.attempt_number for d in ordered),
-                "statuses": array(d.http_status for d in ordered),
-                "durations": array(d.duration_ms for d in ordered),
-                "correlations": array(d.correlation_id for d in ordered),
-                "reasons": array(d.reason for d in ordered),
-                "certifications": array(d.certification_id for d in ordered),
-                "contacts": array(d.contact_id for d in ordered),
-                "started_at": array(d.started_s for d in ordered),
-            },
-        )
-        return {MentorId(row[0]) for row in await cursor.fetchall()}
+        values = self._told(deliveries)
+        cursor = await connection.execute(sql.RECORD, values)
+        found = set(await cursor.fetchall())
+        recorded = {MentorId(mentor_id) for mentor_id, _ in found}
+        if len(found) < len(deliveries):
+            rest = [
+                d for d in deliveries if (d.claimed.mentor_id, d.claimed.generation) not in found
+            ]
+            cursor = await connection.execute(sql.RECORD_REST, self._told(rest))
+            recorded |= {MentorId(row[0]) for row in await cursor.fetchall()}
+        return recorded
+
+    def _told(self, deliveries: Sequence[Delivered]) -> dict[str, object]:
+        """The parameters: an array for each column, in the order in which rows are locked."""
+        rows = sorted(map(_told, deliveries), key=itemgetter(0))
+        columns = map(array, zip(*rows, strict=True))
+        return {
+            "owner": self._policy.owner,
+            "late_s": self._policy.late_effect_s,
+            **dict(zip(_TOLD, columns, strict=True)),
+        }
 
     async def _note_failures(
         self, connection: AsyncConnection[TupleRow], letters: Sequence[Delivered]
@@ -212,39 +198,43 @@ class Ledger:
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
-        """Record evaluations without a call; a mentor that is at rest owes no failure any more."""
+        """Record evaluations without a call."""
+        ordered = sorted(settlements, key=attrgetter("mentor_id"))
+        owed = [s for s in ordered if s.state is LedgerState.PENDING]
+        rest = [s for s in ordered if s.state is not LedgerState.PENDING]
         with reaching("PostgreSQL"):
-            async with self._pool.connection() as connection, connection.transaction():
-                owed = [s for s in settlements if s.state is LedgerState.PENDING]
-                rest = sorted(
-                    (s for s in settlements if s.state is not LedgerState.PENDING),
-                    key=attrgetter("mentor_id"),
-                )
-                settled: set[MentorId] = set()
-                if rest:
-                    cursor = await connection.execute(
-                        sql.SETTLE,
-                        (
-                            [s.mentor_id for s in rest],
-                            [s.generation for s in rest],
-                            [s.state.value for s in rest],
-                            [s.reevaluate_at_s for s in rest],
-                        ),
-                    )
-                    settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
-                    await connection.execute(sql.RESOLVE, (list(settled),))
-                    await connection.execute(sql.UNHOLD, (list(settled),))
-                if owed:
-                    rows = sorted(owed, key=attrgetter("mentor_id"))
-                    values = {
-                        "mentors": array(s.mentor_id for s in rows),
-                        "states": array(s.state.value for s in rows),
-                        "triggers": array(s.triggered_by.value for s in rows),
-                        "late_s": self._policy.late_effect_s,
-                    }
-                    cursor = await connection.execute(sql.OWE, values)
-                    settled |= {MentorId(row[0]) for row in await cursor.fetchall()}
-                return settled
+            async with self._pool.connection() as connection:
+                if not owed:
+                    return await self._settle(connection, rest)
+                async with connection.transaction():
+                    settled = await self._settle(connection, rest) if rest else set()
+                    return settled | await self._owe(connection, owed)
+
+    async def _settle(
+        self, connection: AsyncConnection[TupleRow], rest: Sequence[Settlement]
+    ) -> set[MentorId]:
+        cursor = await connection.execute(
+            sql.SETTLE,
+            (
+                array(s.mentor_id for s in rest),
+                array(s.generation for s in rest),
+                array(s.state for s in rest),
+                array(s.reevaluate_at_s for s in rest),
+            ),
+        )
+        return {MentorId(row[0]) for row in await cursor.fetchall()}
+
+    async def _owe(
+        self, connection: AsyncConnection[TupleRow], owed: Sequence[Settlement]
+    ) -> set[MentorId]:
+        values = {
+            "mentors": array(s.mentor_id for s in owed),
+            "states": array(s.state for s in owed),
+            "triggers": array(s.triggered_by for s in owed),
+            "late_s": self._policy.late_effect_s,
+        }
+        cursor = await connection.execute(sql.OWE, values)
+        return {MentorId(row[0]) for row in await cursor.fetchall()}
 
     async def refuse(
         self, letter: DeadLetter, before: int, trace_parent: str | None = None
@@ -337,3 +327,40 @@ class Ledger:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 await connection.execute(sql.FAIL_UNREAD, values)
+
+
+# As sql.RECORD names them, in the order of `_told`.
+_TOLD = """
+    mentors generations endings states wanted before_intended before_state counts claimed_at codes
+    letters reevaluate operations triggers attempts statuses durations correlations reasons
+    certifications contacts started_at
+    """.split()  # noqa: SIM905 - reads better than twenty quoted words
+
+
+def _told(delivered: Delivered) -> tuple[object, ...]:
+    """What the ledger is told of one. Words of enums are texts already."""
+    claimed, before, conclusion = delivered.claimed, delivered.before, delivered.conclusion
+    return (
+        claimed.mentor_id,
+        claimed.generation,
+        conclusion.ending,
+        conclusion.state,
+        delivered.operation.wanted,
+        before.intended,
+        before.state,
+        conclusion.counts,
+        claimed.claimed_at_s,
+        conclusion.error_code,
+        delivered.dead_letter_id,
+        delivered.reevaluate_at_s,
+        delivered.operation,
+        delivered.triggered_by,
+        claimed.attempt_number,
+        delivered.http_status,
+        delivered.duration_ms,
+        delivered.correlation_id,
+        delivered.reason,
+        delivered.certification_id,
+        delivered.contact_id,
+        delivered.started_s,
+    )

@@ -39,11 +39,13 @@ RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now()):
 # Whether the call began after every late effect of older calls.
 _IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
 
-# One statement: the ledger rows that are still ours, and the attempts of all (an attempt happened
-# even when the lease was lost). The same record again (its COMMIT was never answered) finds its
-# generation recorded, and changes nothing.
-RECORD = f"""
-WITH w AS (
+# Always true, and the planner takes it for one row's filter. It knows nothing of an array's length,
+# takes it for ten rows, and would read a small or new ledger as a whole for each batch: with a plan
+# that is kept while the ledger grows.
+FEW = "w.generation BETWEEN 0 AND 9223372036854775807"
+
+# What both statements below are told of each claim.
+_TOLD = f"""
   SELECT * FROM unnest(%(mentors)s::uuid[], %(generations)s::bigint[], %(endings)s::text[], %(states)s::text[], %(wanted)s::text[],
                        %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
                        %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
@@ -52,17 +54,21 @@ WITH w AS (
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
           reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
           contact_id, started_at)
-), known AS (
-  SELECT l.mentor_id FROM hlf_sync.mentor_ledger l JOIN w USING (mentor_id) WHERE l.recorded_generation = w.generation
-), attempted AS (
+   WHERE {FEW}
+"""  # noqa: S608 - a constant of ours
+_ATTEMPT = """
   INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation, triggered_by, started_at, duration_ms,
                                          outcome, error_code, http_status, correlation_id, reason, certification_id)
   SELECT mentor_id, generation, attempt_number, operation, triggered_by,
          -- An answer may wait long to be recorded: its letter does, while a halt holds.
          least(coalesce(to_timestamp(started_at), now()), now() - make_interval(secs => duration_ms / 1000.0)),
          duration_ms, ending, error_code, http_status, correlation_id, reason, certification_id
-    FROM w WHERE ending <> 'released' AND mentor_id NOT IN (SELECT mentor_id FROM known)
-), recorded AS (
+"""
+
+# One statement: the ledger rows that are still ours, and their attempts. Each row is touched once,
+# and nothing is asked that only the few need which are not ours any more: see RECORD_REST.
+RECORD = f"""
+WITH w AS ({_TOLD}), recorded AS (
 UPDATE hlf_sync.mentor_ledger l
    SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
        contact_id = CASE WHEN w.ending = 'applied' THEN w.contact_id ELSE l.contact_id END,
@@ -85,9 +91,19 @@ UPDATE hlf_sync.mentor_ledger l
        recorded_generation = w.generation, lease_owner = NULL, lease_until = NULL, updated_at = now()
   FROM w
  WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.lease_owner = %(owner)s
-RETURNING l.mentor_id
-)
-SELECT mentor_id::text FROM recorded UNION SELECT mentor_id::text FROM known
+RETURNING w.*
+), attempted AS ({_ATTEMPT} FROM recorded WHERE ending <> 'released')
+SELECT mentor_id::text, generation FROM recorded
+"""  # noqa: S608 - a constant of ours
+
+# Of those that RECORD left out. The same record again (its COMMIT was never answered) finds its
+# generation recorded, and changes nothing. The others have lost their lease; their attempt happened
+# all the same.
+RECORD_REST = f"""
+WITH w AS ({_TOLD}), known AS (
+  SELECT l.mentor_id FROM hlf_sync.mentor_ledger l JOIN w USING (mentor_id) WHERE l.recorded_generation = w.generation
+), attempted AS ({_ATTEMPT} FROM w WHERE ending <> 'released' AND mentor_id NOT IN (SELECT mentor_id FROM known))
+SELECT mentor_id::text FROM known
 """  # noqa: S608 - a constant of ours
 
 # A call that ended outside its lease may have changed what Dynamics shows after the next owner's
@@ -134,16 +150,25 @@ SELECT mentor_id, 'reconciliation', %(owner)s, 'unreadable record' FROM failed
 
 # A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that
 # came meanwhile, and moves a look that is still to come only nearer: a look too early finds nothing
-# to do.
-SETTLE = """
+# to do. A mentor that is at rest owes no failure any more; its removal waits for nobody's word, and an
+# older word lets no later one through.
+SETTLE = f"""
+WITH settled AS (
 UPDATE hlf_sync.mentor_ledger l
    SET state = w.state, attempt_count = 0, dead_letter_id = NULL, trace_parent = NULL, updated_at = now(),
        reevaluate_at = CASE WHEN l.reevaluate_at > now() THEN least(l.reevaluate_at, to_timestamp(w.reevaluate_at))
                             ELSE to_timestamp(w.reevaluate_at) END
   FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[]) AS w (mentor_id, generation, state, reevaluate_at)
  WHERE l.mentor_id = w.mentor_id AND l.generation = w.generation AND l.intended IS NULL AND (l.lease_until IS NULL OR l.lease_until <= now())
-RETURNING l.mentor_id::text
-"""
+   AND {FEW}
+RETURNING l.mentor_id
+), resolved AS (
+UPDATE hlf_sync.dynamics_sync_failures f SET resolved_at = now() FROM settled s WHERE f.mentor_id = s.mentor_id AND f.resolved_at IS NULL
+), unheld AS (
+DELETE FROM hlf_sync.held_removal h USING settled s WHERE h.mentor_id = s.mentor_id
+)
+SELECT mentor_id::text FROM settled
+"""  # noqa: S608 - a constant of ours
 
 # In shadow nothing is called, so what is due is kept as pending; going live asks for all of it
 # (scheduler).
@@ -180,10 +205,6 @@ HOLD = (
     "INSERT INTO hlf_sync.held_removal (mentor_id) SELECT * FROM unnest(%s::uuid[]) ON CONFLICT"
     " (mentor_id) DO NOTHING"
 )
-
-# A removal that is no longer due waits for nobody's word, and an older word lets no later one
-# through.
-UNHOLD = "DELETE FROM hlf_sync.held_removal WHERE mentor_id = ANY (%s::uuid[])"
 
 ASK = "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
 

@@ -12,7 +12,12 @@ import structlog
 
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import AnyConnection, Dsn, connect, reaching
-from hlf_sync.postgres.coordinator_view import LEDGER_CHANNEL, CoordinatorView, listen
+from hlf_sync.postgres.coordinator_view import (
+    LEDGER_CHANNEL,
+    CoordinatorView,
+    be_told,
+    listen,
+)
 from hlf_sync.web.board import Board
 
 _log = structlog.get_logger()
@@ -60,8 +65,10 @@ class BoardWatching:
         self._next_look_s = 0.0
         loop = asyncio.get_running_loop()
         heard: set[UUID] = set()
-        is_all = True
+        is_all, is_told = True, False
         while True:
+            if not is_told and await be_told(connection):
+                is_told = is_all = True  # what was not told before is seen now
             if is_all or loop.time() >= self._next_look_s:
                 await self._look_all()
             else:  # nobody, when the news were of the fleet

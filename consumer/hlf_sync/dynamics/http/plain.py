@@ -6,7 +6,7 @@ nearly all of it parses an address and headers that this room has put together i
 `httpx.MockTransport` and every other transport can be given one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import httpx
@@ -17,7 +17,7 @@ class PlainRequest(httpx.Request):
     """A request with a whole body. `address` is an absolute URL in its encoded form."""
 
     def __init__(
-        self, method: str, address: str, fields: "CIMultiDict[str]", body: bytes = b""
+        self, method: str, address: str, fields: Mapping[str, str], body: bytes = b""
     ) -> None:
         # The base's __init__ is left out on purpose: it is what costs.
         self.method, self.address, self.fields, self.body = method, address, fields, body
