@@ -65,6 +65,8 @@ docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
+	$(BIN)/python -m hlf_sync.pages.asyncapi > docs/asyncapi.json
+	$(BIN)/python -m hlf_sync.pages.data_contract > docs/data-contract.json
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 	$(BIN)/python -m tests.kubernetes_files
 
