@@ -21,6 +21,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY consumer consumer
 COPY connectors connectors
 COPY schemas schemas
+COPY deploy/sbom deploy/sbom
 # Without a network: the build tools are there already.
 RUN PYTHONPATH=/opt/tools python3 -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && python3 -m pip install --no-cache-dir --no-compile --no-deps --no-index --target /opt/hlf-sync dist/*.whl \

@@ -9,7 +9,7 @@ PURE := tests/core tests/properties tests/model tests/rooms tests/contracts test
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite check bench chaos alerts containers findings docs lock format clean
+.PHONY: help setup demo test suite check bench chaos alerts containers matrix release findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -58,6 +58,9 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
 	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
 
+release: $(STAMP) ## wheels, source archives, bill of materials and checksums of the last commit, in dist/
+	.ci/release dist
+
 findings: ## run each finding once (five minutes; network to the Python index)
 	@for script in $$(ls findings/*.sh | grep -v lab.sh); do echo "== $$script"; $$script || exit 1; done
 
@@ -74,6 +77,7 @@ lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
 	printf '%s\n' hatchling jgo psutil | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/images.txt
+	$(BIN)/python -m tests.sbom
 
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format consumer sandbox tests
