@@ -8,7 +8,7 @@ the same lock makes the same bytes.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 
@@ -50,10 +50,14 @@ def render() -> str:
         purl=PackageURL("pypi", None, project["name"], project["version"]),
         licenses=[LicenseFactory().make_from_string(project["license"])],
     )
+    wanted = [Requirement(text) for text in project["dependencies"]]
+    extras = {canonicalize_name(one.name): one.extras for one in wanted}
     bom = Bom(components=components.values(), metadata=BomMetaData(component=ours))
-    bom.register_dependency(ours, _chosen(components, map(Requirement, project["dependencies"])))
+    bom.register_dependency(ours, _chosen(components, wanted))
     for name, component in components.items():
-        bom.register_dependency(component, _chosen(components, _needs(name)))
+        bom.register_dependency(
+            component, _chosen(components, _needs(name, extras.get(name, set())))
+        )
     # These two would differ from run to run.
     bom.serial_number = None  # type: ignore[assignment]
     bom.metadata.timestamp = None  # type: ignore[assignment]
@@ -85,18 +89,21 @@ def _licence(name: str) -> Iterator[str]:
         yield text
 
 
-def _needs(name: str) -> list[Requirement]:
-    """What a package says that it needs, without its extras."""
+def _needs(name: str, extras: Collection[str]) -> list[Requirement]:
+    """What a package says that it needs, with these extras of it."""
     try:
         found = [Requirement(text) for text in requires(name) or ()]
     except PackageNotFoundError:
         return []
-    return [one for one in found if "extra ==" not in str(one.marker)]
+    asked = {f'extra == "{extra}"' for extra in extras}
+    return [
+        one
+        for one in found
+        if "extra ==" not in str(one.marker) or any(extra in str(one.marker) for extra in asked)
+    ]
 
 
-def _chosen(
-    components: Mapping[str, Component], wanted: Iterator[Requirement] | list[Requirement]
-) -> list[Component]:
+def _chosen(components: Mapping[str, Component], wanted: Iterable[Requirement]) -> list[Component]:
     names = {canonicalize_name(requirement.name) for requirement in wanted}
     return [component for name, component in components.items() if name in names]
 
