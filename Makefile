@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly rolling
 PURE := tests/core tests/properties tests/model tests/rooms tests/contracts tests/chaos
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers
@@ -57,6 +57,9 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 
 containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
 	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
+
+matrix: $(STAMP) ## the demo's story over other PostgreSQL, Kafka, Debezium, Python (half an hour; needs mvn; CELLS='kafka-4.4.0 …')
+	$(BIN)/python -m tests.matrix $(CELLS)
 
 release: $(STAMP) ## wheels, source archives, bill of materials and checksums of the last commit, in dist/
 	.ci/release dist

@@ -23,6 +23,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import httpx
 import psycopg
@@ -202,7 +203,7 @@ def measure(found: Bench, mentors: list[str], way: str) -> dict[str, object]:
         "repeated": sum(
             before[1] == after[1]
             for made in calls.values()
-            for before, after in zip(made, made[1:], strict=False)
+            for before, after in pairwise(made)
         ),
         "restart_s": round((ended_ms - begun_ms) / 1000, 1),
         "stop_s": [round(one, 1) for one in stops_s],
