@@ -56,7 +56,7 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
 
 containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
-	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
+	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q -s -p no:randomly tests/containers
 
 matrix: $(STAMP) ## the demo's story over other PostgreSQL, Kafka, Debezium, Python (half an hour; needs mvn; CELLS='kafka-4.4.0 …')
 	$(BIN)/python -m tests.matrix $(CELLS)

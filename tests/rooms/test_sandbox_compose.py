@@ -103,6 +103,12 @@ def test_every_lasting_service_is_waited_for_by_a_health_check() -> None:
     assert all("healthcheck" in SERVICES[name] for name in lasting)
 
 
+def test_every_lasting_service_is_started_again_when_it_dies() -> None:
+    """A killed broker is nobody's errand."""
+    lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker", "web"}
+    assert {SERVICES[name].get("restart") for name in lasting} == {"unless-stopped"}
+
+
 def test_the_worker_waits_for_all_that_sets_up() -> None:
     """From an empty machine one command is enough."""
     reached, wanted = set(), ["worker"]
