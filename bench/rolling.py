@@ -130,12 +130,12 @@ class Fleet:
     def all_start(self) -> None:
         """All of them at once."""
         self.workers = {number: self.start(number) for number in range(WORKERS)}
-        until(lambda: all(one.is_ready() for one in self.workers.values()), "all ready", 90)
+        until(lambda: all(one.is_ready() for one in self.workers.values()), "all ready", 240)
 
     def surge(self, number: int) -> float:
         """Ready first, then the old one goes."""
         fresh = self.start(number)
-        until(fresh.is_ready, "the new worker is ready", 90)
+        until(fresh.is_ready, "the new worker is ready", 240)
         stopped_s = self.workers[number].stop()
         self.workers[number] = fresh
         return stopped_s
@@ -144,7 +144,7 @@ class Fleet:
         """Stop, then start."""
         stopped_s = self.workers[number].stop()
         self.workers[number] = self.start(number)
-        until(self.workers[number].is_ready, "the new worker is ready", 90)
+        until(self.workers[number].is_ready, "the new worker is ready", 240)
         return stopped_s
 
     def end(self) -> None:
@@ -201,9 +201,7 @@ def measure(found: Bench, mentors: list[str], way: str) -> dict[str, object]:
         "changes": len(changes.commits),
         "lost": len(changes.commits) - len(waits),
         "repeated": sum(
-            before[1] == after[1]
-            for made in calls.values()
-            for before, after in pairwise(made)
+            before[1] == after[1] for made in calls.values() for before, after in pairwise(made)
         ),
         "restart_s": round((ended_ms - begun_ms) / 1000, 1),
         "stop_s": [round(one, 1) for one in stops_s],
