@@ -34,7 +34,8 @@ _RUNTIME = """
     libffi8 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libdb5.3 libcrypt1 libtirpc3 libnsl2
     libpython3.11-minimal libpython3.11-stdlib python3.11-minimal
 """.split()  # noqa: SIM905 - reads better than a list of quoted words
-_POSTGRES_LIBRARIES = ("libxml2", "libicu72", "libkeyutils1")
+# Below /usr alone: a package with a folder /lib would put it in the place of Debian's link.
+_POSTGRES_LIBRARIES = ("libxml2", "libicu72")
 _KAFKA = r"""#!/bin/bash
 # As the official image: KAFKA_… variables become server.properties, the log folder is formatted once.
 set -e
