@@ -9,6 +9,7 @@ from pathlib import Path
 from hlf_sync.__main__ import main
 from hlf_sync_sandbox import jars, postgres_files
 from hlf_sync_sandbox.account import Account
+from hlf_sync_sandbox.parts import postgres as part
 
 
 def use_jars(lock: Path) -> None:
@@ -28,6 +29,10 @@ def use_postgres(folder: Path) -> None:
         return home / "programs/bin"
 
     postgres_files._programs = programs
+    major = int(folder.name.rpartition("-")[2].partition(".")[0])
+    if major < 18:
+        # Came with 18; an older server refuses to start with it.
+        part.SETTINGS.pop("idle_replication_slot_timeout")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hlf_sync_sandbox import jar_lock
 from hlf_sync_sandbox.cache import cache_root
-from hlf_sync_sandbox.jars import write_line
+from hlf_sync_sandbox.jars import Jar, write_line
 
 ROOT = Path(__file__).parents[2]
 _FOLDER = cache_root() / "matrix"
@@ -63,9 +63,9 @@ def postgres(release: str) -> Path:
 
 def python(release: str) -> Path:
     """An interpreter of `3.13` in a virtual environment with everything in it."""
-    found = shutil.which(f"python{release}") or next(
-        (str(path) for path in sorted(_PYENV.glob(f"{release}.*/bin/python"), reverse=True)), None
-    )
+    # pyenv's own commands stand on the PATH for versions, too, that are not chosen.
+    of_pyenv = sorted(_PYENV.glob(f"{release}.*/bin/python"), reverse=True)
+    found = str(of_pyenv[0]) if of_pyenv else shutil.which(f"python{release}")
     if found is None:
         raise NotServedError(f"no python{release} on the PATH or in pyenv's folder")
     folder = _FOLDER / f"python-{release}-{ROOT.name}"
@@ -90,10 +90,32 @@ def _with(section: jar_lock.Section, kafka: str, debezium: str) -> jar_lock.Sect
 
 def _resolved(section: jar_lock.Section, folder: Path, maven: str) -> str:
     try:
-        jars = jar_lock.resolve(section, folder, maven)
+        found = (
+            jar_lock.resolve(section, folder, maven)
+            if section.transitive
+            else [_single(root, folder, maven) for root in section.roots]
+        )
     except subprocess.CalledProcessError as error:
         raise NotServedError(f"Maven does not get {' '.join(section.roots)}") from error
-    return f"[{section.name}]\n" + "".join(f"{write_line(jar)}\n" for jar in jars)
+    return f"[{section.name}]\n" + "".join(f"{write_line(jar)}\n" for jar in found)
+
+
+def _single(root: str, folder: Path, maven: str) -> Jar:
+    """One file without its project's description, whose parents are not always served; into the
+    sandbox's cache at once.
+    """
+    group, artifact, version, classifier, packaging = root.split(":")
+    wanted = f"-Dartifact={group}:{artifact}:{version}:{packaging}:{classifier}"
+    repository = folder / "repository"
+    options = ("-B", "-ntp", "-q", "-Dtransitive=false", f"-Dmaven.repo.local={repository}")
+    command = [maven, *options, "dependency:get", wanted]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    jar = jar_lock._measure(root, repository)
+    target = cache_root() / "maven" / jar.path
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(repository / jar.path, target)
+    return jar
 
 
 def _pip(*arguments: str, python: Path = Path(sys.executable)) -> None:
