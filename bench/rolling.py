@@ -45,6 +45,7 @@ class Commit:
 
     mentor: str
     is_shown: bool
+    begun_ms: int
     at_ms: int
 
 
@@ -72,11 +73,12 @@ class Changes:
                 number = len(self.commits)
                 mentor = self._mentors[number % len(self._mentors)]
                 is_shown = bool(number // len(self._mentors) % 2)
+                begun_ms = epoch_ms()
                 connection.execute(
                     "UPDATE app.mentor SET status = %s WHERE id = %s",
                     ("active" if is_shown else "paused", mentor),
                 )
-                self.commits.append(Commit(mentor, is_shown, epoch_ms()))
+                self.commits.append(Commit(mentor, is_shown, begun_ms, epoch_ms()))
 
 
 @dataclass
@@ -233,8 +235,8 @@ def _waits(
     found = []
     for one in commits:
         made = calls.get(one.mentor, [])
-        # A commit is noted a moment after it is made.
-        later = made[bisect_right(made, one.at_ms - 50, key=lambda call: call[0]) :]
+        # The call may come before the writer has noted that its commit is done.
+        later = made[bisect_right(made, one.begun_ms, key=lambda call: call[0]) :]
         at_ms = next((at_ms for at_ms, value in later if value == one.is_shown), None)
         if at_ms is not None and at_ms - one.at_ms < CYCLE_S * 1000:
             found.append((one.at_ms, max(0.0, at_ms - one.at_ms)))
