@@ -84,7 +84,9 @@ def compose(images: dict[str, str]) -> Iterator[DockerCompose]:
     project = DockerCompose(ROOT, wait=True)
     project.stop(down=True)
     begun_s = time.monotonic()
-    project.start()
-    print(f"cold start, images present: {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
-    yield project
-    project.stop(down=True)
+    try:
+        project.start()
+        print(f"cold start, images present: {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
+        yield project
+    finally:
+        project.stop(down=True)
