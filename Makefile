@@ -9,7 +9,7 @@ PURE := tests/core tests/properties tests/model tests/rooms tests/contracts test
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite check bench chaos alerts containers matrix release findings docs lock format clean
+.PHONY: help setup demo test suite lint check bench chaos alerts containers matrix release findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,19 +26,21 @@ $(STAMP): pyproject.toml sandbox/pyproject.toml requirements/dev.txt
 demo: $(STAMP) ## see it work, in one terminal
 	$(BIN)/hlf-sync demo
 
-check: $(STAMP) ## the fast part: style, types, import rules, pure tests
+lint: $(STAMP) ## style, types (tests and benches too), import rules
 	$(BIN)/ruff check .
-	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
+	$(BIN)/ruff format --check consumer sandbox tests
+	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox tests bench
 	$(BIN)/lint-imports --no-cache
+
+check: $(STAMP) ## the fast part: style, types, import rules, pure tests
+	@$(MAKE) --no-print-directory lint
 	$(BIN)/codespell consumer sandbox connectors docs README.md ARCHITECTURE.md
 	$(BIN)/deptry consumer
 	cd sandbox && ../$(BIN)/deptry .
 	$(BIN)/pytest -q -n logical $(PURE)
 
 test: $(STAMP) ## everything, on the real parts
-	$(BIN)/ruff check .
-	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox
-	$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory suite WHAT="-n logical $(PURE)"
 	@$(MAKE) --no-print-directory suite WHAT="-n 2 --dist loadfile --durations=15 $(STACK)"
 
@@ -70,9 +72,11 @@ findings: ## run each finding once (five minutes; network to the Python index)
 docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.errors > docs/errors.md
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
+	$(BIN)/python -m hlf_sync.pages.rules > docs/rules.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
 	$(BIN)/python -m hlf_sync.pages.asyncapi > docs/asyncapi.json
 	$(BIN)/python -m hlf_sync.pages.data_contract > docs/data-contract.json
+	$(BIN)/python -m hlf_sync.web.openapi > docs/openapi.json
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 	$(BIN)/python -m tests.kubernetes_files
 

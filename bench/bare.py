@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import httpx
-from hlf_sync.dynamics.http.transport import trust
+from hlf_sync.dynamics.http.trust import trust
 
 IN_FLIGHT = 64
 _DONE = 204

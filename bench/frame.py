@@ -44,7 +44,7 @@ class Bench:
 
     def one(self, statement: str) -> float:
         """One number of the database."""
-        row = self.connection.execute(statement).fetchone()  # type: ignore[call-overload]
+        row = self.connection.execute(statement).fetchone()
         return float(row[0]) if row and row[0] is not None else 0.0
 
     def log(self, number: int = 0) -> str:

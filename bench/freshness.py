@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from confluent_kafka import Consumer
 from frame import Bench, bench, mentors_of, until, workers
@@ -120,7 +121,7 @@ def numbered(events: list[tuple[str, int]]) -> dict[str, int]:
     return found
 
 
-def spread(committed: dict[str, int], arrived: dict[str, int]) -> dict[str, float]:
+def spread(committed: Mapping[str, float], arrived: Mapping[str, float]) -> dict[str, float]:
     """Waits in milliseconds."""
     waits = sorted(arrived[key] - at_ms for key, at_ms in committed.items() if key in arrived)
     return {

@@ -31,7 +31,8 @@ from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
 from hlf_sync.dynamics.http.exchange import Exchange, exchange
 from hlf_sync.dynamics.http.plain import PlainRequest
-from hlf_sync.dynamics.http.transport import open_transport, trust
+from hlf_sync.dynamics.http.transport import open_transport
+from hlf_sync.dynamics.http.trust import trust
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 from multidict import CIMultiDict
 from pydantic import SecretStr
@@ -61,7 +62,7 @@ class Answering(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where answers go (uvloop's is no asyncio.Transport by class)."""
+        """Keep where answers go (uvloop's is not an asyncio.Transport by class)."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

@@ -28,7 +28,7 @@ LATENCY_S = 0.01
 # A worker whose pacing knows the scaled window; all else is as it is.
 SCALED_WORKER = f"""
 from functools import partial
-from hlf_sync import policies
+from hlf_sync.config import policies
 policies.PacingPolicy = partial(policies.PacingPolicy, window_s={WINDOW_S!r})
 from hlf_sync.__main__ import main
 main()

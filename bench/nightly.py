@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from frame import Bench, bench, mentors_of, until, workers
 from freshness import MENTORS, change, numbered, spread
+from throughput import streamed
 
 _LIMIT = 1.2
 _NIGHT = "SELECT count(*) FROM hlf_sync.nightly_run WHERE finished_at IS NOT NULL"
@@ -42,12 +43,14 @@ def main() -> None:
 def measure(found: Bench, changes: int) -> dict[str, object]:
     """One worker; live changes without a night, then as many from its beginning on."""
     mentors = mentors_of(found, MENTORS, status="active", is_certified=True)
+    streamed(found)
     at = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%H:%M")  # noqa: TID251 - no decision
     settings = {"PACE_REQUESTS_PER_S": "1000", "PACE_BURST": "100", "NIGHTLY_AT": at}
     with workers(found.folder, 1, TIME_ZONE="UTC", **settings):
         until(lambda: found.one(_NIGHT) == 1, "the first start's mark", 60)
         listed = "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE applied = 'visible'"
         until(lambda: found.one(listed) == MENTORS, "all in sync", 300)
+        live(found, mentors, MENTORS)  # behind all that the town's rows brought into the topic
         without = live(found, mentors, changes)
         found.connection.execute("UPDATE hlf_sync.nightly_run SET run_date = run_date - 1")
         began_s = time.monotonic()

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+import structlog
 from hlf_sync.__main__ import main
-from hlf_sync.telemetry import logs
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.monitor import Monitor
@@ -32,9 +32,8 @@ if __name__ == "__main__":
             )
         setattr(Metrics, name, _nothing)
     for watch in (Monitor, FleetWatch):
-        watch.run = _never  # type: ignore[attr-defined]
-    configure = logs.structlog.configure
-    logs.structlog.configure = lambda **given: configure(
-        **{**given, "wrapper_class": logs.structlog.make_filtering_bound_logger(logging.CRITICAL)}
-    )
+        setattr(watch, "run", _never)  # noqa: B010 - mypy takes no assignment to a method
+    configure = structlog.configure
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    setattr(structlog, "configure", lambda **given: configure(**{**given, "wrapper_class": silent}))  # noqa: B010 - likewise
     main()

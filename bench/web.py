@@ -21,11 +21,15 @@ import httpx
 import psycopg
 from bare import IN_FLIGHT
 from frame import UNPACED, Bench, bench, cpu_s, mentors_of, peak_mib, until, workers
+from hlf_sync_sandbox.development_key import token
+from hlf_sync_sandbox.ports import HOST
 from throughput import streamed
 
 _PER_S = 50
 # So many streams are read closely; the others only take what comes.
 _READ = 20
+# Open pages of one person; the service allows 50.
+_PAGES = 10
 _RESOLVED = re.compile(rb'event: (?:resolved|pending)\ndata: \{"mentor_id":"([0-9a-f-]{36})"')
 
 
@@ -48,10 +52,9 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-def _address(found: Bench) -> tuple[str, int, str]:
-    address, _, token = (found.sandbox.web_link or "").partition("/#token=")
-    host, _, port = address.removeprefix("http://").partition(":")
-    return host, int(port), token
+def _address(found: Bench, person: int = 0) -> tuple[str, int, str]:
+    key = found.sandbox.layout.folder("web") / "key.pem"
+    return HOST, found.sandbox.ports["web"], token(key, subject=f"coordinator-{person}")
 
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────
@@ -74,7 +77,11 @@ async def _events(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
     latencies: list[float] = []
     closing = asyncio.Event()
     readers = [
-        asyncio.create_task(_read(found, committed if n < _READ else None, latencies, closing))
+        asyncio.create_task(
+            _read(
+                _address(found, n // _PAGES), committed if n < _READ else None, latencies, closing
+            )
+        )
         for n in range(asked.streams)
     ]
     pid = found.sandbox.pids["web"]
@@ -99,13 +106,16 @@ async def _events(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _read(
-    found: Bench, committed: dict[str, float] | None, latencies: list[float], closing: asyncio.Event
+    address: tuple[str, int, str],
+    committed: dict[str, float] | None,
+    latencies: list[float],
+    closing: asyncio.Event,
 ) -> None:
-    host, port, token = _address(found)
+    host, port, bearer = address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
         f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer"
-        f" {token}\r\n\r\n".encode()
+        f" {bearer}\r\n\r\n".encode()
     )
     end = asyncio.create_task(closing.wait())
     tail = b""
@@ -165,14 +175,14 @@ def _change(found: Bench, mentors: list[str], count: int, committed: dict[str, f
 
 def _list(found: Bench, count: int) -> dict[str, Any]:
     """`GET pending` with very much open."""
-    host, port, token = _address(found)
+    host, port, bearer = _address(found)
     found.connection.execute(
         "INSERT INTO app.mentor (id, organization_code, status) SELECT gen_random_uuid(), 'HLF',"
         " 'paused' FROM generate_series(1, %s)",
         (count,),
     )
     found.connection.execute("ANALYZE")
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {bearer}"}
     client = httpx.Client(
         base_url=f"http://{host}:{port}", headers=headers, trust_env=False, timeout=30
     )
@@ -213,8 +223,8 @@ def _beside(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
     mentors_of(found, asked.mentors, is_certified=True)
     _work_off(found, asked.mentors)
     runs: dict[str, list[float]] = {"without": [], "with": []}
-    for number in range(2 * asked.rounds):
-        name = "with" if number % 2 else "without"
+    for number in range(2 * asked.rounds):  # in the order without, with, with, without
+        name = "with" if number % 4 in {1, 2} else "without"
         if name == "without":
             found.sandbox.kill("web")
         else:

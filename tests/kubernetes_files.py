@@ -112,8 +112,10 @@ def _resource(
 def _written(source: str, *resources: dict[str, Any]) -> str:
     head = f"# Generated from {source} by `python -m tests.kubernetes_files`; do not edit.\n"
     # Through JSON, so that nothing is written as a reference to something above.
-    return head + yaml.safe_dump_all(
-        json.loads(json.dumps(resources)), sort_keys=False, width=1000, allow_unicode=True
+    return head + str(
+        yaml.safe_dump_all(
+            json.loads(json.dumps(resources)), sort_keys=False, width=1000, allow_unicode=True
+        )
     )
 
 

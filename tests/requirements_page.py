@@ -45,11 +45,12 @@ def proofs() -> dict[str, list[tuple[str, str]]]:
 
 
 def _markers(module: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in module.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets
+    for statement in module.body:
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "pytestmark"
+            for target in statement.targets
         ):
-            yield from ((row, "the whole file") for row in _rows(node.value))
+            yield from ((row, "the whole file") for row in _rows(statement.value))
     for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from (

@@ -9,6 +9,7 @@ from hlf_sync import early_stop
 early_stop.stop_cleanly()
 
 from hlf_sync import crash  # noqa: E402 - a signal may come while this is imported
+from hlf_sync.core.ending import Exit  # noqa: E402 - as above
 from hlf_sync.errors import (  # noqa: E402 - as above
     DependencyError,
     HaltError,
@@ -16,14 +17,15 @@ from hlf_sync.errors import (  # noqa: E402 - as above
     SettingsError,
 )
 
-# Not 1, which `reconcile` says differences by; sysexits.h, EX_SOFTWARE.
-_BUG = 70
-# contract.md, exit codes
-_CODES: dict[type[HlfSyncError], int] = {SettingsError: 2, HaltError: 3, DependencyError: 4}
+_CODES: dict[type[HlfSyncError], Exit] = {
+    SettingsError: Exit.REFUSED,
+    HaltError: Exit.HALTED,
+    DependencyError: Exit.UNREACHABLE,
+}
 
 
 def main() -> None:
-    """Run the command line; exit codes are contract.md's."""
+    """Run the command line; exit codes are core/ending.py's."""
     crash.tame()
     try:
         from hlf_sync.commands.app import (  # noqa: PLC0415 - so that an interrupt while importing is clean too
@@ -36,10 +38,10 @@ def main() -> None:
         sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - the console may not be imported yet
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the outermost place: a bug ends the process, and must be loud
         print("hlf-sync:", *crash.told(error), sep="\n", file=sys.stderr)  # noqa: T201 - whatever is broken, this works
-        sys.exit(_BUG)
+        sys.exit(Exit.BUG)
 
 
 def _say(line: str) -> None:

@@ -6,12 +6,10 @@ asks nothing. Raises `SettingsError` for a certificate or a secret that cannot b
 """
 
 import ssl
-from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TypedDict
 
-import httpx
 from pydantic import SecretStr
 
 from hlf_sync.config.secret_file import read_secret
@@ -32,29 +30,17 @@ from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.dynamics.contract import DynamicsContract
 from hlf_sync.dynamics.http.transport import PooledTransport, open_transport
 from hlf_sync.dynamics.http.trust import Trust, trust
+from hlf_sync.http.asking import AsyncTransport
+from hlf_sync.http.login import Login
 from hlf_sync.registry.client import Registry
 
 _DAY_S = 86_400.0
 
 
-class Login(httpx.Auth):
-    """HTTP Basic with the password as it is at each request: its file may have been replaced."""
-
-    def __init__(self, settings: Settings, part: str) -> None:
-        self._settings, self._part = settings, part
-
-    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
-        """Add the header."""
-        user = getattr(self._settings, f"{self._part}_user")
-        yield from httpx.BasicAuth(user, self._settings.secret(f"{self._part}_password")).auth_flow(
-            request
-        )
-
-
 class ConnectLogin(TypedDict):
     """How Kafka Connect is entered, in `ConnectRest`'s words."""
 
-    auth: httpx.Auth | None
+    auth: Login | None
     tls: ssl.SSLContext | None
 
 
@@ -69,7 +55,7 @@ def dynamics_contract(settings: Settings) -> DynamicsContract:
 
 
 def dynamics_credentials(
-    settings: Settings, secret_file: Path | None, transport: httpx.AsyncBaseTransport
+    settings: Settings, secret_file: Path | None, transport: AsyncTransport
 ) -> RenewingCredentials:
     """Managed identity, certificate or secret. `secret_file` is read anew for each token, so that a
     rotation is noticed.
@@ -116,7 +102,7 @@ def open_dynamics_transport(settings: Settings, connections: int) -> PooledTrans
 
 
 def dynamics_client(
-    settings: Settings, credentials: RenewingCredentials, transport: httpx.AsyncBaseTransport
+    settings: Settings, credentials: RenewingCredentials, transport: AsyncTransport
 ) -> DynamicsClient:
     """The client; closing it closes both."""
     return DynamicsClient(
@@ -176,7 +162,8 @@ def _certificate_password(settings: Settings) -> SecretStr | None:
 
 
 def _login(settings: Settings, part: str) -> Login | None:
-    return None if getattr(settings, f"{part}_user") is None else Login(settings, part)
+    user = getattr(settings, f"{part}_user")
+    return None if user is None else Login(user, lambda: settings.secret(f"{part}_password"))
 
 
 def _tls(ca_file: Path | None, name: str) -> Trust:

@@ -1,8 +1,8 @@
 """A stop that comes while `hlf-sync run` is still importing itself: a clean one, since nothing was
 begun. Called by the entry point before anything else is imported; must import next to nothing.
 
-Later the worker's own handlers take over (worker/shutdown). Of the other commands a signal is no
-clean end: they keep what the system does.
+Later the worker's own handlers take over (worker/shutdown). For the other commands a signal
+keeps the meaning that the system gives it.
 """
 
 import os

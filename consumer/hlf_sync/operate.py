@@ -13,19 +13,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import DictRow, dict_row
-
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, HaltReason, MentorId, NoCall, Operation, Refuse
-from hlf_sync.errors import DependencyError, HaltError, SettingsError
+from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.ports import Known
 from hlf_sync.postgres import delivery_blockers
 from hlf_sync.postgres.facts import read_now
+from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
 from hlf_sync.postgres.steering import act_as, pauses
 
-Connection = psycopg.Connection[DictRow]
+Connection = OperatorConnection
 
 _AT_ONCE = 1_000
 
@@ -48,18 +46,8 @@ def connected(settings: Settings) -> Iterator[Connection]:
     """A connection with the DSN of the settings; raises `DependencyError`."""
     settings.require("postgres_dsn")
     dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn else ""
-    try:
-        with psycopg.connect(
-            dsn,
-            autocommit=True,
-            row_factory=dict_row,
-            connect_timeout=5,
-            application_name="hlf-sync-operate",
-            client_encoding="UTF8",
-        ) as found:
-            yield found
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
+    with operator_connection(dsn, "hlf-sync-operate") as found:
+        yield found
 
 
 def operator() -> str:
@@ -75,9 +63,7 @@ def mentor(text: str) -> MentorId:
     try:
         return MentorId(str(UUID(text)))
     except ValueError:
-        message = (
-            f"{text!r} is no mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
-        )
+        message = f"{text!r} is not a mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
         raise SettingsError(message) from None
 
 
@@ -276,7 +262,7 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
         )
 
 
-def halts(connection: Connection) -> list[DictRow]:
+def halts(connection: Connection) -> list[dict[str, Any]]:
     """What halts now, and whether an operator has paused everybody."""
     return connection.execute(
         "SELECT reason, since, detail FROM hlf_sync.halt UNION ALL SELECT 'paused', since,"

@@ -45,7 +45,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
             return values[place[1]]
         except KeyError:
             raise SettingsError(
-                f"@{place[1]}@ is no place that hlf-sync fills; it knows"
+                f"@{place[1]}@ is not a place that hlf-sync fills; it knows"
                 f" {', '.join(sorted(values)) or 'none'}"
             ) from None
 

@@ -12,7 +12,13 @@ import time
 import httpx
 import psycopg
 from hlf_sync.config.settings import Settings
-from hlf_sync.connect.connector import Connector, Standing, apply_connector, places, read_connector
+from hlf_sync.connect.connector import (
+    Connector,
+    ConnectorStanding,
+    apply_connector,
+    places,
+    read_connector,
+)
 from hlf_sync.errors import HlfSyncError
 from hlf_sync.kafka.topics import ensure_topics, read_topics
 from hlf_sync.packaged import read
@@ -100,7 +106,7 @@ def provision_connector(site: Site, deadline_s: float) -> bool:
             "connect", f"the connector could not be applied: {error}", *site.advice("connect")
         ) from error
     advice, end = site.advice("connect")
-    if report.standing is not Standing.RUNNING:
+    if report.standing is not ConnectorStanding.RUNNING:
         what = f"the connector is {report.standing}, not RUNNING"
         raise PartError("connect", what, report.advice or advice, "\n".join((*report.trace, end)))
     try:

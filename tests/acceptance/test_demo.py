@@ -90,5 +90,5 @@ def test_a_folder_that_is_no_demo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine", encoding="utf-8")
     code, output, errors = finish(_start(tmp_path, "--plain"))
     assert code == 2, output + errors
-    assert "is no demo" in errors
+    assert "is not a demo" in errors
     assert (tmp_path / "precious").exists()

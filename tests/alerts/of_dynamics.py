@@ -3,6 +3,7 @@ docs/runbook.md.
 """
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import Producer
@@ -140,10 +141,10 @@ def mass_removal(scene: Scene) -> Iterator[None]:
 
 def letters_missing(scene: Scene) -> Iterator[None]:
     """Somebody deletes the dead-letter topic, and a letter is due."""
-    town, kafka = (
-        scene.town,
-        {"bootstrap.servers": scene.town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]},
-    )
+    town = scene.town
+    kafka: dict[str, Any] = {
+        "bootstrap.servers": town.stack.env["HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"]
+    }
     admin = AdminClient(kafka)  # by a name: its answers end with it
     admin.delete_topics([LETTERS])[LETTERS].result(30)
     until(lambda: LETTERS not in town.side.topics(), "the topic is gone")

@@ -75,7 +75,7 @@ def _since_s(taken: Taken) -> float:
         for series in targets
         for one in series
     ]
-    return min([*first, taken["now_s"] - 60])
+    return float(min([*first, taken["now_s"] - 60]))
 
 
 def _panel(panel: dict[str, Any], taken: Taken, since: int) -> str:

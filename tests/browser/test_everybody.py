@@ -35,7 +35,10 @@ def _everything(town: WebTown) -> None:
 
 
 def _open(path: str) -> Callable[[WebTown, Page, str], None]:
-    return lambda _town, page, url: page.goto(url + path) and None
+    def opened(_town: WebTown, page: Page, url: str) -> None:
+        page.goto(url + path)
+
+    return opened
 
 
 def _ask(_town: WebTown, page: Page, url: str) -> None:

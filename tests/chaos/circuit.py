@@ -47,7 +47,7 @@ class Outage:
 
 
 def outages(moves: Sequence[Move]) -> Iterator[Outage]:
-    """In order; a row written without a change of state is no transition."""
+    """In order; a row written without a change of state is not a transition."""
     opened_s: float | None = None
     cooled_s = float("inf")
     for before, move in zip([None, *moves], moves, strict=False):
@@ -95,4 +95,4 @@ def _end_s(call: Mapping[str, Any]) -> float:
     client gave up.
     """
     ends = [call[name] for name in ("client_gone_ms", "ended_ms") if call[name] is not None]
-    return min(ends, default=call["started_ms"]) / 1000
+    return float(min(ends, default=call["started_ms"])) / 1000

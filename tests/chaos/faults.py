@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import psycopg
-from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AclOperation, ResourceType
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.stack import Sandbox
 
@@ -33,7 +33,14 @@ _ANSWERS = (
 )  # fmt: skip
 _TOKEN = ("token-throttled", "token-unavailable", "token-slow", "token-wrong-secret")
 _RECONNECTED_S = 3.0  # a connection that is tried again waits up to two
-_OUTAGES = ("502", "503", "504", "reset", "hang", "refuse")
+_OUTAGES: tuple[Literal["502", "503", "504", "reset", "hang", "refuse"], ...] = (
+    "502",
+    "503",
+    "504",
+    "reset",
+    "hang",
+    "refuse",
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class People:
     `mentors` are written to all the time, so that a wrong state of theirs is soon overwritten. The
     `steady` have a valid certificate, nobody asks for them, and each is turned and turned back at
     most once a wave: what that leaves wrong stays wrong until the wave's audit. `spare` are ids
-    whose contact exists and who are no mentors yet; `strangers`, some of `mentors`, are another
+    whose contact exists and who are not mentors yet; `strangers`, some of `mentors`, are another
     organisation's all the time, and shown.
     """
 

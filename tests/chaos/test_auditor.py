@@ -147,7 +147,7 @@ def test_one_thing_wrong_is_named(name: str) -> None:
 
 
 def test_a_worker_that_stood_still_may_call_late_and_beside_another() -> None:
-    """What no fence can close is no finding."""
+    """What no fence can close is not a finding."""
     freezes = (Period(202, 240),)
     journal = (
         *_GOOD.journal,
@@ -222,7 +222,7 @@ _LONG = {"ended_ms": 301_800}
     ],
 )
 def test_half_open_lets_one_probe_through_at_a_time(evidence: Evidence, is_clean: bool) -> None:
-    """One after the other is no fault, nor is what a worker could not know yet."""
+    """One after the other is not a fault, nor is what a worker could not know yet."""
     assert audit(evidence).is_clean is is_clean
 
 

@@ -5,7 +5,7 @@ that has a Docker engine and reaches no image registry.
 
 Each is a file system put together from Debian's packages, wheels of the virtual environment and jars
 of the sandbox's cache, imported under the official name and tag. They behave like the official ones in
-what docker-compose.yml and the Dockerfile ask of them, and in nothing else: a stand-in is no proof
+what docker-compose.yml and the Dockerfile ask of them, and in nothing else: a stand-in is not a proof
 that the official image works.
 """
 
@@ -205,7 +205,7 @@ def _debian(place: Path) -> Path:
     root = Path(os.environ.get("HLF_SYNC_STANDIN_DEBIAN", place / "debian"))
     if not root.exists():
         packages = "python3,python3-pip,ca-certificates"
-        command = ["debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, root]
+        command = ["debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
         shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,17 +21,17 @@ def _workers() -> list[str]:
     return docker("compose", "--project-directory", str(ROOT), "ps", "-q", "worker").split()
 
 
-def _status(container: str) -> dict[str, object]:
+def _status(container: str) -> dict[str, Any]:
     code = "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080); c.request('GET', '/status'); print(c.getresponse().read().decode())"
-    found: dict[str, object] = json.loads(docker("exec", container, "/usr/bin/python3", "-c", code))
+    found: dict[str, Any] = json.loads(docker("exec", container, "/usr/bin/python3", "-c", code))
     return found
 
 
-def _until_all_owned(deadline_s: float = 90) -> list[dict[str, object]]:
+def _until_all_owned(deadline_s: float = 90) -> list[dict[str, Any]]:
     end_s = time.monotonic() + deadline_s
     while True:
         found = [_status(container) for container in _workers()]
-        owned = sum(len(status["assignment"]) for status in found)  # type: ignore[arg-type]
+        owned = sum(len(status["assignment"]) for status in found)
         if owned == 12 and all(status["assignment"] for status in found):
             return found
         assert time.monotonic() < end_s, f"{owned} of 12 partitions are owned"

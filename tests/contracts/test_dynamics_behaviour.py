@@ -1,7 +1,7 @@
 """How Dataverse and Entra ID answer: the same facts over the emulator and, when the environment
 names one, a real tenant.
 
-Examples E1 … E12 are those of reference/dynamics-web-api.md, section 9. Tests that need the service
+Examples E1 … E12 are requests and answers of Microsoft's documentation, numbered here. Tests that need the service
 to be steered run over the emulator only; a real tenant gets E1, E2, E4, the representation and the
 refused token requests, nothing that creates or deletes.
 """

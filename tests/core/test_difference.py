@@ -6,12 +6,12 @@ import pytest
 from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.reconcile.difference import (
     Around,
-    Finding,
-    Kind,
+    BookSight,
+    FindingKind,
     Motion,
     Patience,
+    ReconcileFinding,
     Remedy,
-    Sight,
     again,
     compare,
     drift,
@@ -31,10 +31,10 @@ LETTERED = SHOWN._replace(state=LedgerState.DEAD_LETTERED, reevaluate_at_s=None,
 CALM = Around(still_s=1e6, is_clear=True, is_under_way=False)
 
 
-def seen(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) -> Sight:
+def seen(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) -> BookSight:
     """One mentor at a look."""
     known = Known(facts, ledger, ledger != LedgerRow(), ContactId("c-1") if is_mapped else None)
-    return Sight(known, NOW)
+    return BookSight(known, NOW)
 
 
 def standing(facts: Facts | None, ledger: LedgerRow, *, is_mapped: bool = True) -> object:
@@ -69,62 +69,82 @@ def test_who_is_as_decided_is_in_step(facts: Facts | None, ledger: LedgerRow) ->
             PAUSED,
             SHOWN,
             True,
-            Finding(Kind.NOT_DELIVERED, "paused", Remedy.DELIVER, Visibility.HIDDEN),
+            ReconcileFinding(
+                FindingKind.NOT_DELIVERED, "paused", Remedy.DELIVER, Visibility.HIDDEN
+            ),
         ),
         (
             ACTIVE,
             HIDDEN,
             True,
-            Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE),
+            ReconcileFinding(
+                FindingKind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE
+            ),
         ),
         (
             ACTIVE,
             LedgerRow(),
             True,
-            Finding(Kind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE),
+            ReconcileFinding(
+                FindingKind.NOT_DELIVERED, "active", Remedy.DELIVER, Visibility.VISIBLE
+            ),
         ),
-        (None, SHOWN, True, Finding(Kind.NOT_DELIVERED, "gone", Remedy.DELIVER, Visibility.HIDDEN)),
-        (ACTIVE, HIDDEN, False, Finding(Kind.UNMAPPED, "active", Remedy.LOOK, Visibility.VISIBLE)),
+        (
+            None,
+            SHOWN,
+            True,
+            ReconcileFinding(FindingKind.NOT_DELIVERED, "gone", Remedy.DELIVER, Visibility.HIDDEN),
+        ),
+        (
+            ACTIVE,
+            HIDDEN,
+            False,
+            ReconcileFinding(FindingKind.UNMAPPED, "active", Remedy.LOOK, Visibility.VISIBLE),
+        ),
         (
             ACTIVE._replace(status="lost"),
             SHOWN,
             True,
-            Finding(Kind.NOT_REFUSED, "unknown_status", Remedy.LOOK),
+            ReconcileFinding(FindingKind.NOT_REFUSED, "unknown_status", Remedy.LOOK),
         ),
         (
             ACTIVE._replace(status="lost"),
             LETTERED,
             True,
-            Finding(Kind.REFUSED, "unknown_status", Remedy.PERSON),
+            ReconcileFinding(FindingKind.REFUSED, "unknown_status", Remedy.PERSON),
         ),
         (
             ACTIVE,
             LETTERED,
             True,
-            Finding(Kind.STALE_LETTER, "in_sync", Remedy.LOOK, Visibility.VISIBLE),
+            ReconcileFinding(FindingKind.STALE_LETTER, "in_sync", Remedy.LOOK, Visibility.VISIBLE),
         ),
         (
             ACTIVE,
             SHOWN._replace(reevaluate_at_s=NOW - 16),
             True,
-            Finding(Kind.OVERDUE, "for 16 s", Remedy.LOOK, Visibility.VISIBLE),
+            ReconcileFinding(FindingKind.OVERDUE, "for 16 s", Remedy.LOOK, Visibility.VISIBLE),
         ),
         (
             ACTIVE,
             SHOWN._replace(reevaluate_at_s=None),
             True,
-            Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE),
+            ReconcileFinding(
+                FindingKind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE
+            ),
         ),
         (
             ACTIVE,
             SHOWN._replace(reevaluate_at_s=END + 9),
             True,
-            Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE),
+            ReconcileFinding(
+                FindingKind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, Visibility.VISIBLE
+            ),
         ),
     ],
 )
 def test_each_way_to_differ_has_its_word_and_its_remedy(
-    facts: Facts | None, ledger: LedgerRow, is_mapped: bool, found: Finding
+    facts: Facts | None, ledger: LedgerRow, is_mapped: bool, found: ReconcileFinding
 ) -> None:
     """From a value that was not delivered to an end that nobody would notice."""
     assert standing(facts, ledger, is_mapped=is_mapped) == found
@@ -133,20 +153,20 @@ def test_each_way_to_differ_has_its_word_and_its_remedy(
 @pytest.mark.parametrize(
     ("code", "is_mapped", "kind", "remedy"),
     [
-        ("server_error", True, Kind.DEAD_LETTER, Remedy.DELIVER),
-        ("network_error", True, Kind.DEAD_LETTER, Remedy.DELIVER),
-        ("not_found", True, Kind.DEAD_LETTER, Remedy.PERSON),
-        (None, True, Kind.DEAD_LETTER, Remedy.PERSON),
-        ("mentor_mapping", False, Kind.UNMAPPED, Remedy.PERSON),
-        ("mentor_mapping", True, Kind.DEAD_LETTER, Remedy.LOOK),
+        ("server_error", True, FindingKind.DEAD_LETTER, Remedy.DELIVER),
+        ("network_error", True, FindingKind.DEAD_LETTER, Remedy.DELIVER),
+        ("not_found", True, FindingKind.DEAD_LETTER, Remedy.PERSON),
+        (None, True, FindingKind.DEAD_LETTER, Remedy.PERSON),
+        ("mentor_mapping", False, FindingKind.UNMAPPED, Remedy.PERSON),
+        ("mentor_mapping", True, FindingKind.DEAD_LETTER, Remedy.LOOK),
     ],
 )
 def test_a_dead_letter_is_asked_for_again_only_where_that_can_help(
-    code: str | None, is_mapped: bool, kind: Kind, remedy: Remedy
+    code: str | None, is_mapped: bool, kind: FindingKind, remedy: Remedy
 ) -> None:
     """Exhausted, or a mapping that has come; what was rejected needs a person."""
     found = standing(PAUSED, LETTERED._replace(last_error_code=code), is_mapped=is_mapped)
-    assert isinstance(found, Finding)
+    assert isinstance(found, ReconcileFinding)
     assert (found.kind, found.remedy, found.wanted) == (kind, remedy, Visibility.HIDDEN)
 
 
@@ -155,7 +175,7 @@ def test_a_dead_letter_is_asked_for_again_only_where_that_can_help(
     [
         (NOW + 5, Motion("being_delivered")),
         (NOW - 5, Motion("taken_over")),
-        (NOW - 21, Finding(Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK)),
+        (NOW - 21, ReconcileFinding(FindingKind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK)),
     ],
 )
 def test_a_lease_is_motion_until_it_is_long_over(until_s: float, state: object) -> None:
@@ -166,7 +186,9 @@ def test_a_lease_is_motion_until_it_is_long_over(until_s: float, state: object) 
         lease_owner="w",
         lease_until_s=until_s,
     )
-    wanted = replace(state, wanted=Visibility.HIDDEN) if isinstance(state, Finding) else state
+    wanted = (
+        replace(state, wanted=Visibility.HIDDEN) if isinstance(state, ReconcileFinding) else state
+    )
     assert standing(PAUSED, row) == wanted
     assert standing(PAUSED._replace(status="lost"), row) == state
 
@@ -208,7 +230,9 @@ def test_what_waits_for_long_though_nothing_stands_in_the_way_is_stalled() -> No
     silent, not so soon.
     """
     waits = Motion("waits")
-    assert again(waits, CALM, PATIENCE) == Finding(Kind.STALLED, "for 1000000 s", Remedy.LOOK)
+    assert again(waits, CALM, PATIENCE) == ReconcileFinding(
+        FindingKind.STALLED, "for 1000000 s", Remedy.LOOK
+    )
     for around in (
         replace(CALM, is_clear=False),
         replace(CALM, is_under_way=True),
@@ -221,7 +245,7 @@ def test_what_waits_for_long_though_nothing_stands_in_the_way_is_stalled() -> No
 
 def test_what_was_refused_is_known_and_no_difference() -> None:
     """Its letter is in people's hands, and no value is wanted."""
-    refused = Finding(Kind.REFUSED, "unknown_status", Remedy.PERSON)
+    refused = ReconcileFinding(FindingKind.REFUSED, "unknown_status", Remedy.PERSON)
     assert not refused.is_difference
     assert again(refused, replace(CALM, is_under_way=True), PATIENCE) == refused
 
@@ -231,8 +255,12 @@ def test_drift_is_what_dynamics_shows_against_what_was_delivered() -> None:
     """With the value that the facts ask for as the remedy."""
     sight = seen(ACTIVE, SHOWN)
     assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) is None
-    assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) == Finding(
-        Kind.DRIFT, "dynamics_shows_hidden", Remedy.DELIVER, Visibility.VISIBLE, Visibility.HIDDEN
+    assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) == ReconcileFinding(
+        FindingKind.DRIFT,
+        "dynamics_shows_hidden",
+        Remedy.DELIVER,
+        Visibility.VISIBLE,
+        Visibility.HIDDEN,
     )
 
 
@@ -250,8 +278,12 @@ def test_who_is_listed_without_a_right_to_it_is_drift_though_nothing_was_deliver
     )
     assert compare(sight, PATIENCE) is None
     assert drift(sight, Visibility.HIDDEN, PATIENCE.rules) is None
-    assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) == Finding(
-        Kind.DRIFT, "dynamics_shows_visible", Remedy.DELIVER, Visibility.HIDDEN, Visibility.VISIBLE
+    assert drift(sight, Visibility.VISIBLE, PATIENCE.rules) == ReconcileFinding(
+        FindingKind.DRIFT,
+        "dynamics_shows_visible",
+        Remedy.DELIVER,
+        Visibility.HIDDEN,
+        Visibility.VISIBLE,
     )
 
 

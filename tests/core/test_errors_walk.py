@@ -12,15 +12,22 @@ PAGE = (Path(__file__).parents[2] / "docs" / "errors-walk.md").read_text(encodin
 CLIENTS = {
     "AdminClient",
     "AppRunner",
+    "Asker",
+    "AsyncAsker",
     "AsyncClient",
     "AsyncConnectionPool",
     "Client",
+    "ClusterReader",
     "ConfidentialClientApplication",
     "Consumer",
     "ManagedIdentityClient",
     "OTLPSpanExporter",
     "PooledTransport",
     "Producer",
+    "ask_once",
+    "operator_connection",
+    "questions",
+    "reading_connection",
 }
 DRIVERS = {"psycopg", "AsyncConnection"}
 

@@ -71,7 +71,7 @@ def test_a_batch_of_successes_counts_as_so_many() -> None:
 
 
 def test_no_successes_do_not_end_a_run() -> None:
-    """An empty batch is no outcome."""
+    """An empty batch is not an outcome."""
     limiter = Limiter(RUN_ONLY)
     limiter.lettered()
     limiter.lettered()

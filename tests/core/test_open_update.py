@@ -114,8 +114,8 @@ def test_what_should_be_and_what_is_shown(
     assert (found.should_be, found.shown) == (should, shown)
 
 
-LETTER = {"state": LedgerState.DEAD_LETTERED}
-DOUBT = {"state": LedgerState.IN_DOUBT, "intended": H}
+LETTER: dict[str, Any] = {"state": LedgerState.DEAD_LETTERED}
+DOUBT: dict[str, Any] = {"state": LedgerState.IN_DOUBT, "intended": H}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_deadline_ends_in_a_letter_too() -> None:
 
 @pytest.mark.requirement("R30")
 def test_an_outage_burns_nobodys_attempts() -> None:
-    """What a probe or a call beside the opening one met is no attempt, not even the last one."""
+    """What a probe or a call beside the opening one met is not an attempt, not even the last one."""
     conclusion = concluded(UNAVAILABLE, attempt_number=3, counts_attempt=False, spent_s=1e6)
     assert conclusion == Conclusion(
         Ending.UNKNOWN,

@@ -20,10 +20,10 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.replay.judgement import (
     Closing,
-    Fate,
     Letter,
+    LetterFate,
+    LetterStanding,
     ReplayVerdict,
-    Standing,
     fate,
     is_open,
     judge,
@@ -50,13 +50,13 @@ def standing(
     *,
     has_contact: bool = True,
     delivered_at_s: float | None = None,
-) -> Standing:
+) -> LetterStanding:
     """Where a mentor stands."""
-    return Standing(ledger, decision, has_contact, delivered_at_s)
+    return LetterStanding(ledger, decision, has_contact, delivered_at_s)
 
 
 def verdict(
-    letter: Letter, of: Standing | None, *, is_repaired: bool = False
+    letter: Letter, of: LetterStanding | None, *, is_repaired: bool = False
 ) -> tuple[ReplayVerdict, int]:
     """Verdict and calls; every judgement gives a reason."""
     judgement = judge(letter, of, None, is_repaired=is_repaired)
@@ -209,20 +209,24 @@ def test_every_combination_has_a_verdict_and_only_due_ones_cost_calls() -> None:
 @pytest.mark.parametrize(
     ("ledger", "decision", "expected"),
     [
-        (OWED, REMOVE, Fate.WAITING),
-        (OWED._replace(state=LedgerState.IN_DOUBT, generation=5), REMOVE, Fate.WAITING),
+        (OWED, REMOVE, LetterFate.WAITING),
+        (OWED._replace(state=LedgerState.IN_DOUBT, generation=5), REMOVE, LetterFate.WAITING),
         (
             OWED._replace(generation=6),
             REMOVE,
-            Fate.WAITING,
+            LetterFate.WAITING,
         ),  # claimed, and given back without a call
-        (LedgerRow(state=LedgerState.IN_SYNC, generation=5), NoCall("in_sync"), Fate.DELIVERED),
-        (OWED._replace(generation=5, dead_letter_id=f"{MENTOR}:5"), REMOVE, Fate.FAILED),
-        (OWED, Refuse("unknown_status"), Fate.RETURNED),
+        (
+            LedgerRow(state=LedgerState.IN_SYNC, generation=5),
+            NoCall("in_sync"),
+            LetterFate.DELIVERED,
+        ),
+        (OWED._replace(generation=5, dead_letter_id=f"{MENTOR}:5"), REMOVE, LetterFate.FAILED),
+        (OWED, Refuse("unknown_status"), LetterFate.RETURNED),
     ],
 )
 def test_what_came_of_a_request_is_read_from_the_ledger(
-    ledger: LedgerRow, decision: Decision, expected: Fate
+    ledger: LedgerRow, decision: Decision, expected: LetterFate
 ) -> None:
     """Waiting, delivered, failed under a newer letter, or back to a person."""
     assert fate(LETTER, standing(ledger, decision), asked_on=4) is expected
@@ -232,10 +236,10 @@ def test_a_letter_ahead_of_the_ledger_can_fail_under_its_own_id() -> None:
     """The claim takes the generation that the letter has already: only the generation at asking
     tells.
     """
-    assert fate(LETTER, standing(), asked_on=3) is Fate.FAILED
+    assert fate(LETTER, standing(), asked_on=3) is LetterFate.FAILED
     assert (
         fate(LETTER, standing(LedgerRow(state=LedgerState.IN_SYNC), NoCall("gone")), asked_on=0)
-        is Fate.DELIVERED
+        is LetterFate.DELIVERED
     )
 
 

@@ -13,7 +13,7 @@ WHOLE = "".join(f"{name}=x\n" for name in NEEDED)
         (r"password=C:\secret", "password has a single backslash"),
         ("password=ends with one\\", "password has a single backslash"),
         ("just text", ""),
-        ("=x", "line 8 is no name=value"),
+        ("=x", "line 8 is not a name=value"),
     ],
 )
 def test_what_java_would_read_differently_is_named_and_never_quoted(

@@ -10,7 +10,7 @@ from hlf_sync.core.source_health import (
     Part,
     Publication,
     Shape,
-    Table,
+    SourceTable,
     View,
     faults,
 )
@@ -34,7 +34,7 @@ TYPES = {
 def whole() -> Shape:
     """As it must be."""
     tables = {
-        name: Table(oid, "r", "i", columns, TYPES.get(name, {}))
+        name: SourceTable(oid, "r", "i", columns, TYPES.get(name, {}))
         for oid, (name, columns) in enumerate(IDENTIFIED_BY.items(), start=1)
     }
     published = {name: (columns, FILTERS.get(name, "")) for name, columns in PUBLISHED.items()}
@@ -79,7 +79,7 @@ def test_nothing_at_all_is_told_part_by_part() -> None:
     ("changed", "part", "text"),
     [
         ({"kind": "p"}, Part.TABLES, "app.mentor is partitioned"),
-        ({"kind": "v"}, Part.TABLES, "app.mentor is no ordinary table (v)"),
+        ({"kind": "v"}, Part.TABLES, "app.mentor is not an ordinary table (v)"),
         ({"has_row_security": True}, Part.TABLES, "app.mentor has row-level security"),
         ({"columns": {"id": "uuid"}}, Part.TABLES, "organization_code is missing"),
         ({"identity": "f"}, Part.IDENTITIES, "app.mentor logs whole rows"),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import permutations
 
-from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries, in_order
+from hlf_sync.why.timeline import Attempt, Moment, MomentKind, deliveries, in_order
 
 FIRST = Attempt(
     1,
@@ -30,14 +30,16 @@ def test_at_the_same_time_the_cause_comes_first() -> None:
     """A change, the decision, the attempt, the dead letter: whatever order the tables gave them
     in.
     """
-    wanted = [Kind.CHANGE, Kind.DECISION, Kind.ATTEMPT, Kind.DEAD_LETTER]
+    wanted = [MomentKind.CHANGE, MomentKind.DECISION, MomentKind.ATTEMPT, MomentKind.DEAD_LETTER]
     for order in permutations(wanted):
         assert [moment.kind for moment in in_order(Moment(1.0, kind) for kind in order)] == wanted
 
 
 def test_time_rules_over_cause() -> None:
     """An old dead letter is told before a new change."""
-    assert kinds(in_order([Moment(2.0, Kind.CHANGE), Moment(1.0, Kind.DEAD_LETTER)])) == [
+    assert kinds(
+        in_order([Moment(2.0, MomentKind.CHANGE), Moment(1.0, MomentKind.DEAD_LETTER)])
+    ) == [
         "dead_letter",
         "change",
     ]

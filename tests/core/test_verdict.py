@@ -148,7 +148,7 @@ def test_a_200_that_shows_the_value_is_done() -> None:
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_the_effect_follows_from_the_status(status: int) -> None:
-    """Below 500 a refusal is definite; 5xx is in doubt; 502, 504 and what is no final answer may
+    """Below 500 a refusal is definite; 5xx is in doubt; 502, 504 and what is not a final answer may
     still come.
     """
     expected = {

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from time import time_ns
 from typing import Any
 
+from hlf_sync.core.decide import Rules
 from hlf_sync.core.lag import Extent
 from hlf_sync.kafka.consumer_thread import Trouble
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.postgres.facts import FactsView
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.monitor import Monitor
@@ -72,6 +75,27 @@ class PlainToken:
     expires_in_s: float = 3000.0
 
 
+@dataclass
+class PlainTopic:
+    """A topic whose newest record and lag are known."""
+
+    newest: int | None = 1_700_000_000_000
+    lags: int = 7
+
+    async def newest_ms(self) -> int | None:
+        return self.newest
+
+    async def partitions(self) -> int:
+        return 1
+
+    async def lag(self, partitions: list[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, self.lags)
+
+
+async def _no_registry() -> None:
+    pass
+
+
 class Overseen:
     """`bench` and who looks at it. Inside a running loop."""
 
@@ -92,14 +116,15 @@ class Overseen:
         )
         self.group = PlainGroup()
         self.standby = Standby(self.group, self.stages.assignment, lambda: None)
+        pool = open_pool("host=127.0.0.1 port=1", size=1)  # nobody asks it
         self.watch = watch or FleetWatch(
-            pool=None,
-            facts=None,
-            rules=None,
-            heartbeats=None,
-            replayed=None,
+            pool=pool,
+            facts=FactsView(pool),
+            rules=Rules(),
+            heartbeats=PlainTopic(),
+            replayed=PlainTopic(),
             connector_status=None,
-            registry=None,
+            registry=_no_registry,
             leads=lambda: False,
             now_ms=lambda: 0,
         )

@@ -10,10 +10,10 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.web.auth.token import RefusedError, Verified
 from hlf_sync.web.models import (
     Counts,
-    Delivery,
     Forced,
     Item,
     MentorItem,
+    PastCall,
     PendingPage,
     RequestStatus,
     SyncAccepted,
@@ -51,7 +51,7 @@ class Books:
 
     items: list[Item] = field(default_factory=list)
     asked: list[Forced] = field(default_factory=list)
-    calls: list[Delivery] = field(default_factory=list)
+    calls: list[PastCall] = field(default_factory=list)
     requests: dict[int, RequestStatus] = field(default_factory=dict)
     verdict: tuple[str, str] = ("ok", "caught_up")
     is_away: bool = False
@@ -71,7 +71,7 @@ class Books:
             counts[one.state] = counts.get(one.state, 0) + 1
         return PendingPage(
             as_of=NOW,
-            verdict=self.verdict[0],  # type: ignore[arg-type]
+            verdict=self.verdict[0],
             verdict_reason=self.verdict[1],
             verdict_message="said by the API",
             counts=Counts(**counts),
@@ -87,7 +87,7 @@ class Books:
             return None
         return MentorItem(**found.model_dump(), last_delivered_at=None)
 
-    async def deliveries(self, mentor_id: UUID, limit: int = 20) -> list[Delivery]:
+    async def deliveries(self, mentor_id: UUID, limit: int = 20) -> list[PastCall]:
         self._reach()
         return self.calls[:limit]
 

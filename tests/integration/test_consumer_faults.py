@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AclOperation, AdminClient, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from hlf_sync_sandbox.parts import kafka
 from hlf_sync_sandbox.stack import Sandbox
 

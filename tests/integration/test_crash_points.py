@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hlf_sync_sandbox.stack import Sandbox
@@ -21,7 +22,7 @@ from tests.fixtures.worker_process import Town, found_town, until
 pytestmark = pytest.mark.stack
 
 _EACH = 3
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "LEASE_S": "2",
     "REQUEST_TIMEOUT_S": "0.9",
     "LATE_EFFECT_S": "1",
@@ -110,7 +111,7 @@ def relay(
 
 
 def test_every_crash_point_has_a_place() -> None:
-    """A point that nobody tests is no point."""
+    """A point that nobody tests is not a point."""
     assert _PLACES.keys() == POINTS.keys()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -37,6 +37,7 @@ from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP
 from hlf_sync.watch.source_watch import ANCHOR_TOPIC
 from hlf_sync_sandbox.stack import Sandbox
 
+from tests.fixtures.acl import ANYTHING
 from tests.kubernetes_files import FOLDER
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -54,10 +55,10 @@ _OPERATIONS = {
 _OF_BROKER = (AclOperation.ALTER, AclOperation.CLUSTER_ACTION, AclOperation.DESCRIBE)
 _EVERYTHING = AclBindingFilter(
     ResourceType.ANY,
-    None,
+    ANYTHING,
     ResourcePatternType.ANY,
-    None,
-    None,
+    ANYTHING,
+    ANYTHING,
     AclOperation.ANY,
     AclPermissionType.ANY,
 )
@@ -158,7 +159,7 @@ def _consume(options: dict[str, Any]) -> None:
         if message is None or message.error() is not None:
             raise DependencyError("Kafka", "no change")
         # The first again, for the next time.
-        where = TopicPartition(CHANGES, message.partition(), 0)
+        where = TopicPartition(CHANGES, message.partition() or 0, 0)
         consumer.commit(offsets=[where], asynchronous=False)
     finally:
         consumer.close()
@@ -220,3 +221,34 @@ def test_an_operators_tools_read_and_compare_with_their_rights(
         assert {report.differences for report in inspect_topics(kafka, _TOPICS)} == {()}
         assert keep_offsets(kafka, LETTERS, REPLAY_GROUP) == 1
         assert _said_of_writing(kafka, LETTERS) == ["TOPIC_AUTHORIZATION_FAILED"]
+
+
+@pytest.mark.requirement("R83")
+def test_another_organisations_worker_on_the_same_cluster_reaches_nothing_of_ours(
+    kafka: dict[str, Any],
+) -> None:
+    """Its deployment has the same manifests under its own name."""
+    rights = _rights("hlf-sync-worker")
+    theirs = [(kind, name.replace("hlf", "nto"), may) for kind, name, may in rights]
+    assert not set(theirs) & {one for one in rights if one[0] != "cluster"}
+    with _only(kafka, theirs):
+        for topic in (CHANGES, LETTERS, ANCHOR_TOPIC):
+            assert _said_of_writing(kafka, topic) == ["TOPIC_AUTHORIZATION_FAILED"]
+            assert _said_of_reading(kafka, topic, "nto-sync") == "TOPIC_AUTHORIZATION_FAILED"
+        assert _said_of_reading(kafka, "nto.mentor.changes", GROUP) == "GROUP_AUTHORIZATION_FAILED"
+        with pytest.raises((DependencyError, KafkaException)):
+            keep_offsets(kafka, LETTERS, REPLAY_GROUP)
+
+
+def _said_of_reading(options: dict[str, Any], topic: str, group: str) -> str:
+    """The first error that a member of this group meets."""
+    consumer = Consumer({**options, "group.id": group, "group.protocol": "consumer"})
+    try:
+        consumer.subscribe([topic])
+        message = consumer.poll(15)
+        error = message.error() if message is not None else None
+        return error.name() if error is not None else ""
+    except KafkaException as refused:
+        return str(refused.args[0].name())
+    finally:
+        consumer.close()

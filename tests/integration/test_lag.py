@@ -138,7 +138,7 @@ def _now_s(town: Town) -> float:
 
 def _one(town: Town, statement: str, *values: object) -> float:
     with town.side.admin() as connection:
-        row = connection.execute(statement, values).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(statement, values).fetchone()
     assert row is not None
     return float(row[0])
 

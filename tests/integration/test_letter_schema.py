@@ -3,6 +3,8 @@ nothing else may change.
 """
 
 import json
+from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,14 +26,15 @@ async def test_the_registry_takes_an_optional_field_and_refuses_what_breaks_a_re
         assert await client.guard(subject)
         first = await register_guarded(client, subject, schema_text())
         assert first == await register_guarded(client, subject, schema_text())
-        for change in (
+        changes: tuple[Callable[[list[Any]], list[Any]], ...] = (
             lambda fields: [*fields, {"name": "colour", "type": "string"}],
             lambda fields: [field for field in fields if field["name"] != "reason"],
             lambda fields: [
                 field | {"type": "string"} if field["name"] == "attempt_count" else field
                 for field in fields
             ],
-        ):
+        )
+        for change in changes:
             broken = json.loads(schema_text())
             broken["fields"] = change(broken["fields"])
             assert not await client.is_compatible(subject, json.dumps(broken))

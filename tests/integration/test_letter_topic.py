@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync_sandbox.stack import Sandbox
 
-from tests.fixtures.acl import ALL_TOPICS, CLUSTER, without
+from tests.fixtures.acl import ALL_TOPICS, ANYTHING, CLUSTER, without
 from tests.fixtures.replay_town import ReplayTown, found_replay_town
 from tests.fixtures.source_side import SourceSide
 from tests.fixtures.worker_process import WorkerProcess, until
@@ -166,8 +166,8 @@ def _allow(town: ReplayTown) -> None:
         ResourceType.TOPIC,
         town.topic,
         ResourcePatternType.LITERAL,
-        None,
-        None,
+        ANYTHING,
+        ANYTHING,
         AclOperation.ANY,
         AclPermissionType.ANY,
     )

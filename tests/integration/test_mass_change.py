@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hlf_sync_sandbox.stack import Sandbox
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.stack
 _ALLOWED = 3
 _MENTORS = 12
 # So small a part that the minimum decides, however many mentors other tests have left listed.
-_SETTINGS = {"MASS_REMOVAL_RATIO": "0.000001", "MASS_REMOVAL_MIN": str(_ALLOWED)}
+_SETTINGS: dict[str, Any] = {"MASS_REMOVAL_RATIO": "0.000001", "MASS_REMOVAL_MIN": str(_ALLOWED)}
 
 
 @pytest.fixture

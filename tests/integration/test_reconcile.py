@@ -3,6 +3,7 @@ mended; what is under way is left alone.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -151,6 +152,10 @@ def test_beside_a_busy_worker_nobody_differs(town: Town) -> None:
     assert (quiet.code, quiet.content["verified"]) == (0, 40)
 
 
+def _has_a_letter(town: Town, mentor: str) -> bool:
+    return town.ledger(mentor) == ("visible", "dead_lettered")
+
+
 @pytest.mark.requirement("R63")
 def test_an_outage_is_motion_and_a_dead_letter_has_its_own_word(town: Town) -> None:
     """While the circuit is open nothing is read and nobody differs; what was rejected waits for a
@@ -164,9 +169,9 @@ def test_an_outage_is_motion_and_a_dead_letter_has_its_own_word(town: Town) -> N
     town.set_status([rejected, unmapped], "paused")
     for mentor in (rejected, unmapped):
         until(
-            lambda mentor=mentor: town.ledger(mentor) == ("visible", "dead_lettered"),
+            partial(_has_a_letter, town, mentor),
             "its letter is written",
-        )  # type: ignore[misc]
+        )
     town.settle()
     lettered = reconcile(town, mentors, "--repair")
     assert (lettered.code, kinds(lettered)) == (1, {rejected: "dead_letter", unmapped: "unmapped"})

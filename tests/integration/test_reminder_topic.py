@@ -37,7 +37,7 @@ def until(source: SourceSide, since: dict[tuple[str, int], int], mentor_id: str)
 def test_only_ours_are_published_under_the_mentors_id_as_the_schema_says(
     source_side: SourceSide,
 ) -> None:
-    """One record for each row; what is pruned later is no record, and none of it is a change."""
+    """One record for each row; what is pruned later is not a record, and none of it is a change."""
     changes, since = source_side.now(), source_side.ends(REMINDERS)
     foreign, first = write(source_side, "XYZ"), write(source_side)
     source_side.sql(

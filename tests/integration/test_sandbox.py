@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, and not in its __all__
+from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
     ResourceType,

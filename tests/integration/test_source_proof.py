@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]
+from confluent_kafka.admin import AclOperation
 from hlf_sync.core.source_proof import SourceProof
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.watch.fleet_watch import SLOT

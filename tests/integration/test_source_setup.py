@@ -14,15 +14,15 @@ from confluent_kafka.admin import AdminClient
 from hlf_sync.commands.app import app
 from hlf_sync.connect.connector import (
     Connector,
-    Report,
-    Standing,
+    ConnectorReport,
+    ConnectorStanding,
     apply_connector,
     places,
     read_connector,
     revive,
 )
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.topics import Outcome, Topic, ensure_topics, inspect_topics, read_topics
+from hlf_sync.kafka.topics import Topic, TopicOutcome, ensure_topics, inspect_topics, read_topics
 from hlf_sync.packaged import packaged, read
 from hlf_sync_sandbox.stack import Sandbox
 from typer.testing import CliRunner
@@ -58,7 +58,7 @@ def _connector(source: SourceSide) -> Connector:
     return read_connector(None, values)
 
 
-def _apply(source: SourceSide, *, dry_run: bool = False) -> Report:
+def _apply(source: SourceSide, *, dry_run: bool = False) -> ConnectorReport:
     return apply_connector(
         source.env["HLF_SYNC_CONNECT_URL"],
         _connector(source),
@@ -81,18 +81,22 @@ def test_the_sandboxs_topics_are_as_the_file_wants_them(options: dict[str, str])
     topics = read_topics(
         changes_topic=CHANGES, dead_letters_topic="hlf.mentor.dead-letters", replicas=1
     )
-    assert {report.outcome for report in inspect_topics(options, topics)} == {Outcome.UNCHANGED}
-    assert {report.outcome for report in ensure_topics(options, topics)} == {Outcome.UNCHANGED}
+    assert {report.outcome for report in inspect_topics(options, topics)} == {
+        TopicOutcome.UNCHANGED
+    }
+    assert {report.outcome for report in ensure_topics(options, topics)} == {TopicOutcome.UNCHANGED}
 
 
 def test_a_missing_topic_is_reported_and_then_created(
     options: dict[str, str], topic: Topic
 ) -> None:
     """Looking changes nothing."""
-    assert [report.outcome for report in inspect_topics(options, [topic])] == [Outcome.MISSING]
-    assert [report.outcome for report in inspect_topics(options, [topic])] == [Outcome.MISSING]
-    assert [report.outcome for report in ensure_topics(options, [topic])] == [Outcome.CREATED]
-    assert [report.outcome for report in ensure_topics(options, [topic])] == [Outcome.UNCHANGED]
+    assert [report.outcome for report in inspect_topics(options, [topic])] == [TopicOutcome.MISSING]
+    assert [report.outcome for report in inspect_topics(options, [topic])] == [TopicOutcome.MISSING]
+    assert [report.outcome for report in ensure_topics(options, [topic])] == [TopicOutcome.CREATED]
+    assert [report.outcome for report in ensure_topics(options, [topic])] == [
+        TopicOutcome.UNCHANGED
+    ]
 
 
 def test_runs_at_once_create_a_topic_once(options: dict[str, str], topic: Topic) -> None:
@@ -104,10 +108,10 @@ def test_runs_at_once_create_a_topic_once(options: dict[str, str], topic: Topic)
             for report in reports
         ]
     assert sorted(outcomes) == [
-        Outcome.CREATED,
-        Outcome.UNCHANGED,
-        Outcome.UNCHANGED,
-        Outcome.UNCHANGED,
+        TopicOutcome.CREATED,
+        TopicOutcome.UNCHANGED,
+        TopicOutcome.UNCHANGED,
+        TopicOutcome.UNCHANGED,
     ]
 
 
@@ -117,12 +121,12 @@ def test_settings_are_altered_and_partitions_are_not(options: dict[str, str], to
     (report,) = ensure_topics(
         options, [Topic(topic.name, 6, 1, {**topic.config, "retention.ms": "2000000"})]
     )
-    assert report.outcome is Outcome.DIFFERS
+    assert report.outcome is TopicOutcome.DIFFERS
     assert len(report.differences) == 2
     (report,) = inspect_topics(
         options, [Topic(topic.name, 3, 1, {**topic.config, "retention.ms": "2000000"})]
     )
-    assert report.outcome is Outcome.UNCHANGED
+    assert report.outcome is TopicOutcome.UNCHANGED
 
 
 def test_more_replicas_than_brokers_are_refused_with_a_reason(
@@ -138,7 +142,7 @@ def test_the_running_connector_is_as_the_file_wants_it(source_side: SourceSide) 
     report = _apply(source_side)
     assert (report.action, report.standing, report.differences) == (
         "unchanged",
-        Standing.RUNNING,
+        ConnectorStanding.RUNNING,
         (),
     )
 
@@ -201,7 +205,7 @@ def test_a_failing_task_is_told_with_its_cause_and_restarted_when_that_is_repair
         ) as connection:
             connection.execute(read("sql/02_source.sql").encode())
         report = _apply(source_side)
-    assert report.standing is Standing.RUNNING
+    assert report.standing is ConnectorStanding.RUNNING
     source_side.settle()
 
 
@@ -229,10 +233,10 @@ def test_a_task_that_failed_without_a_registry_is_revived(
             "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by) VALUES (gen_random_uuid(),"
             " 'expiry')"
         )
-        source_side.await_standing(Standing.FAILED)
+        source_side.await_standing(ConnectorStanding.FAILED)
     finally:
         stack.restart("registry")
-    assert revive(source_side.env["HLF_SYNC_CONNECT_URL"], CONNECTOR) is Standing.FAILED
+    assert revive(source_side.env["HLF_SYNC_CONNECT_URL"], CONNECTOR) is ConnectorStanding.FAILED
     source_side.await_running()
     source_side.settle()
 

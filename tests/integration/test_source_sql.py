@@ -33,7 +33,7 @@ pytestmark = pytest.mark.postgres
     ],
 )
 def test_a_role_may_do_its_work(cluster: Cluster, database: str, role: str, statement: str) -> None:
-    """The counterpart of the next test: its refusals are no accident."""
+    """The counterpart of the next test: it does not refuse by accident."""
     with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
         connection.execute(f"SET ROLE {role}")
         connection.execute(statement)

@@ -4,11 +4,13 @@ database; and what is told when a part is away.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from hlf_sync.core.model import MentorId
 from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.partitioner import partition_of
 from hlf_sync_sandbox.stack import Sandbox
@@ -100,7 +102,7 @@ def test_why_tells_a_mentors_whole_story_and_nothing_personal(town: Town) -> Non
 
 
 def test_a_change_that_nobody_has_handled_is_told_as_such(town: Town) -> None:
-    """Without a worker: what waits, and that none is running is no guess but asked of
+    """Without a worker: what waits, and that none is running is not a guess but asked of
     PostgreSQL.
     """
     (mentor,) = town.mentors(1)
@@ -133,10 +135,11 @@ def test_what_is_away_is_named_and_the_rest_is_told(town: Town) -> None:
 
 def test_after_partitions_were_added_the_older_records_are_found_too(town: Town) -> None:
     """They stay where the smaller number put them."""
-    mentor = str(uuid4())
+    mentor = MentorId(str(uuid4()))
     while partition_of(mentor, 12) == partition_of(mentor, 24):
-        mentor = str(uuid4())
-    topic, options = f"grown-{mentor}", {"bootstrap.servers": town.stack.env[BOOTSTRAP]}
+        mentor = MentorId(str(uuid4()))
+    topic = f"grown-{mentor}"
+    options: dict[str, Any] = {"bootstrap.servers": town.stack.env[BOOTSTRAP]}
     admin = AdminClient(options)
     admin.create_topics([NewTopic(topic, 12, 1)])[topic].result(30)
     _write(options, topic, mentor, partition_of(mentor, 12))
@@ -148,7 +151,7 @@ def test_after_partitions_were_added_the_older_records_are_found_too(town: Town)
     assert sorted(found) == sorted(partition_of(mentor, count) for count in (12, 24))
 
 
-def _write(options: dict[str, str], topic: str, mentor: str, partition: int) -> None:
+def _write(options: dict[str, Any], topic: str, mentor: str, partition: int) -> None:
     producer = Producer(options)
     producer.produce(topic, key=mentor, value=b"of no schema", partition=partition)
     assert producer.flush(30) == 0

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +27,10 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
     yield from found_town(stack, source_side, tmp_path)
 
 
+def _is_shown(town: Town, mentor: str, is_shown: bool) -> bool:
+    return town.shown([mentor]) == {mentor: is_shown}
+
+
 @pytest.mark.requirement("R03")
 @pytest.mark.requirement("R04")
 def test_a_paused_mentor_leaves_the_listing_and_a_reinstated_one_returns(town: Town) -> None:
@@ -36,9 +41,9 @@ def test_a_paused_mentor_leaves_the_listing_and_a_reinstated_one_returns(town: T
     for status, is_shown, applied in (("paused", False, "hidden"), ("reinstated", True, "visible")):
         town.set_status([mentor], status)
         until(
-            lambda is_shown=is_shown: town.shown([mentor]) == {mentor: is_shown},
+            partial(_is_shown, town, mentor, is_shown),
             f"the CRM after {status}",
-        )  # type: ignore[misc]
+        )
         town.settle()
         assert town.ledger(mentor) == (applied, "in_sync")
     assert worker.metric("hlf_sync_dead_letters_total") == 0

@@ -23,7 +23,7 @@ first byte (a stall), and dies before it records (docs/delivery.md).
 
 from collections.abc import Iterator
 
-from tests.model.state import DEAD, Entry, Phase, State, Worker
+from tests.model.state import DEAD, Entry, Mentor, Phase, Row, State, Worker
 
 Step = tuple[str, State]
 Bugs = frozenset[str]
@@ -475,9 +475,9 @@ def _with_worker(state: State, number: int, worker: Worker) -> State:
     )
 
 
-def _with_row(state: State, mentor: int, row: object) -> State:
+def _with_row(state: State, mentor: int, row: Row) -> State:
     return state._replace(rows=(*state.rows[:mentor], row, *state.rows[mentor + 1 :]))
 
 
-def _with_mentor(state: State, mentor: int, known: object) -> State:
+def _with_mentor(state: State, mentor: int, known: Mentor) -> State:
     return state._replace(mentors=(*state.mentors[:mentor], known, *state.mentors[mentor + 1 :]))

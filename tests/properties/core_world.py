@@ -239,7 +239,8 @@ class Hand:
 
     def _is_next_probe(self, mentor_id: MentorId) -> bool:
         """Whose turn it is of those that wait here, and whether its time has come."""
-        circuit, waiting = self.database.circuit, sorted({*self.jobs, mentor_id}, key=self.ages.get)
+        circuit = self.database.circuit
+        waiting = sorted({*self.jobs, mentor_id}, key=lambda one: self.ages.get(one, 0))
         return mentor_id == breaker.choose(circuit, waiting) and self.now_s >= breaker.probe_at_s(
             circuit, BREAKER, mentor_id
         )

@@ -76,7 +76,7 @@ def _at(datum: Any, path: tuple[str, ...], field: Field) -> object:
     expected = int if field in {Field.COMMITTED_MS, Field.TRANSACTION_ID} else str
     is_symbol = isinstance(datum, str) and datum.startswith(
         "SYMBOL_"
-    )  # an enum is no string, though fastavro makes it one
+    )  # an enum is not a string, though fastavro makes it one
     return datum if type(datum) is expected and not is_symbol else None
 
 
@@ -312,7 +312,7 @@ def test_any_json_is_a_schema_or_is_refused(document: Any) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_schema_or_is_refused(schema: str) -> None:
-    """Also what is no JSON."""
+    """Also what is not JSON."""
     added = SchemaCache().add(1, schema)
     assert isinstance(added, WriterSchema) or added.error_code == "unusable_schema"
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from hlf_sync.core import breaker, outcome
 from hlf_sync.core.answer import Response
-from hlf_sync.core.decide import has_valid_certificate
+from hlf_sync.core.decide import decide, has_valid_certificate
 from hlf_sync.core.mentor_queue import Entry, MentorQueue
 from hlf_sync.core.model import Facts, LedgerState, MentorId, Visibility
 from hlf_sync.core.offsets import Offsets
@@ -419,7 +419,7 @@ def _greedy(self: MentorQueue, entry: Entry, now_s: float) -> object:
     return _FINISH(self, entry, now_s)
 
 
-_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, core_world.decide, Entry.absorb
+_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, decide, Entry.absorb
 
 _BUGS: dict[str, tuple[object, str, object]] = {
     "no visibility guard": (Snapshot, "shows", lambda _self, _xid: True),

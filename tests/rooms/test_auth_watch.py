@@ -47,6 +47,28 @@ class MemoryFleet:
             accepted_at_s=self.accepted_at_s,
         )
 
+    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
+        return await self.read()
+
+    async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
+        return await self.read()
+
+    async def failed(
+        self,
+        owner: str | None,
+        started_s: float,
+        error_code: str,
+        retry_after_s: float | None,
+        mentor_id: MentorId,
+    ) -> Fleet:
+        return await self.read()
+
+    async def abandoned(self, owner: str) -> Fleet:
+        return await self.read()
+
+    async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
+        return await self.read()
+
     async def accepted(self) -> Fleet:
         self.accepted_at_s = time.monotonic()
         return await self.lift(HaltReason.AUTH)
@@ -84,9 +106,10 @@ class Room:
 
     def __post_init__(self) -> None:
         self.credentials = RenewingCredentials(self.source, auth_retry_s=RETRY_S)
-        self.gate = Gate(  # type: ignore[arg-type]
-            self.fleet, BreakerPolicy(), Dependencies(), auth_retry_s=RETRY_S
-        )
+        self.gate = Gate(self.fleet, BreakerPolicy(), Dependencies(), auth_retry_s=RETRY_S)
+
+    def is_aside(self) -> bool:
+        return self.gate.is_aside
 
     def start(self, check_s: float) -> None:
         sign_in = _SignIn(self.credentials)
@@ -247,7 +270,7 @@ async def test_a_worker_whose_credentials_alone_are_refused_stands_aside(room: R
     await room.fleet.accepted()  # by another worker
     await room.gate.refresh()
     await room.until(lambda: aside == [True])
-    assert room.gate.is_aside
+    assert room.is_aside()
     assert room.gate.admission() is None
     refused = judge(RefusedCredentials(30.0))
     await room.gate.note(
@@ -256,7 +279,7 @@ async def test_a_worker_whose_credentials_alone_are_refused_stands_aside(room: R
     assert room.fleet.halts == {}
     room.source.error = None
     await room.until(lambda: aside == [True, False])
-    assert not room.gate.is_aside
+    assert not room.is_aside()
     assert room.fleet.halts == {}
 
 

@@ -464,7 +464,7 @@ async def test_a_contact_id_that_is_no_uuid_never_becomes_an_address(contact_id:
 async def test_reading_asks_for_the_one_column(
     value: object, visibility: Visibility | None
 ) -> None:
-    """A GET with $select, nothing in its body; a value outside the contract is no reading."""
+    """A GET with $select, nothing in its body; a value outside the contract is not a reading."""
     dynamics = Dynamics(
         httpx.Response(200, json={"@odata.etag": 'W/"1"', COLUMN: value, "contactid": CONTACT})
     )

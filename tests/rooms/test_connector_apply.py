@@ -10,8 +10,8 @@ import httpx
 import pytest
 from hlf_sync.connect.connector import (
     Connector,
-    Report,
-    Standing,
+    ConnectorReport,
+    ConnectorStanding,
     apply_connector,
     compare,
     judge,
@@ -83,7 +83,7 @@ def _apply(
     deadline_s: float = 5,
     settle_s: float = 0,
     say: Say = print,
-) -> Report:
+) -> ConnectorReport:
     return apply_connector(
         "http://connect",
         Connector("c", _WANTED),
@@ -100,7 +100,7 @@ def test_a_missing_connector_is_created_and_waited_for() -> None:
     connect = FakeConnect()
     connect.after_put = ["UNASSIGNED", "RUNNING"]
     report = _apply(connect)
-    assert (report.action, report.standing) == ("created", Standing.RUNNING)
+    assert (report.action, report.standing) == ("created", ConnectorStanding.RUNNING)
     assert connect.asked[0] == "PUT /connector-plugins/Demo/config/validate"
 
 
@@ -161,7 +161,7 @@ def test_a_failed_task_is_reported_with_its_cause_and_advice() -> None:
         " mentor\n\tat e.F"
     )
     report = _apply(connect, settle_s=0.3)
-    assert report.standing is Standing.FAILED
+    assert report.standing is ConnectorStanding.FAILED
     assert report.trace == ("Boom: x", "Caused by: ERROR: permission denied for table mentor")
     assert "02_source.sql" in report.advice
 
@@ -171,7 +171,7 @@ def test_a_task_that_had_failed_is_restarted_although_nothing_differs() -> None:
     connect = FakeConnect(dict(_WANTED), state="FAILED")
     connect.after_restart = ["FAILED", "UNASSIGNED", "RUNNING"]
     report = _apply(connect, settle_s=0.3)
-    assert (report.action, report.standing) == ("restarted", Standing.RUNNING)
+    assert (report.action, report.standing) == ("restarted", ConnectorStanding.RUNNING)
     assert "POST /connectors/c/restart" in connect.asked
 
 
@@ -181,7 +181,7 @@ def test_a_rebalance_or_a_starting_worker_is_waited_for(refusal: int) -> None:
     connect = FakeConnect()
     connect.refusals = [refusal, refusal]
     said: list[str] = []
-    assert _apply(connect, say=said.append).standing is Standing.RUNNING
+    assert _apply(connect, say=said.append).standing is ConnectorStanding.RUNNING
     assert len(said) == 1
 
 
@@ -200,27 +200,38 @@ def test_a_connector_that_never_gets_a_task_is_reported_as_starting() -> None:
     connect = FakeConnect()
     connect.after_put = ["UNASSIGNED"]
     report = _apply(connect, deadline_s=0.4)
-    assert report.standing is Standing.STARTING
+    assert report.standing is ConnectorStanding.STARTING
     assert report.advice
 
 
 @pytest.mark.parametrize(
     ("status", "standing"),
     [
-        (None, Standing.STARTING),
-        ({"connector": {"state": "RUNNING"}, "tasks": []}, Standing.STARTING),
-        ({"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}, Standing.RUNNING),
+        (None, ConnectorStanding.STARTING),
+        ({"connector": {"state": "RUNNING"}, "tasks": []}, ConnectorStanding.STARTING),
+        (
+            {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]},
+            ConnectorStanding.RUNNING,
+        ),
         (
             {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RESTARTING"}]},
-            Standing.STARTING,
+            ConnectorStanding.STARTING,
         ),
-        ({"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED"}]}, Standing.FAILED),
-        ({"connector": {"state": "FAILED"}, "tasks": []}, Standing.FAILED),
-        ({"connector": {"state": "PAUSED"}, "tasks": [{"state": "PAUSED"}]}, Standing.PAUSED),
-        ({"connector": {"state": "STOPPED"}, "tasks": []}, Standing.PAUSED),
+        (
+            {"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED"}]},
+            ConnectorStanding.FAILED,
+        ),
+        ({"connector": {"state": "FAILED"}, "tasks": []}, ConnectorStanding.FAILED),
+        (
+            {"connector": {"state": "PAUSED"}, "tasks": [{"state": "PAUSED"}]},
+            ConnectorStanding.PAUSED,
+        ),
+        ({"connector": {"state": "STOPPED"}, "tasks": []}, ConnectorStanding.PAUSED),
     ],
 )
-def test_states_come_to_one_standing(status: dict[str, object] | None, standing: Standing) -> None:
+def test_states_come_to_one_standing(
+    status: dict[str, object] | None, standing: ConnectorStanding
+) -> None:
     """RUNNING needs the connector and every task."""
     assert judge(status) is standing
 
@@ -315,12 +326,18 @@ def test_a_task_that_failed_in_an_outage_is_revived_and_no_other(
     """Connect itself restarts no failed task."""
     connect = FakeConnect(dict(_WANTED), state="FAILED")
     connect.trace = trace
-    assert revive("http://connect", "c", transport=httpx.MockTransport(connect)) is Standing.FAILED
+    assert (
+        revive("http://connect", "c", transport=httpx.MockTransport(connect))
+        is ConnectorStanding.FAILED
+    )
     assert ("POST /connectors/c/restart" in connect.asked) is restarted
 
 
 def test_a_running_connector_is_left_alone() -> None:
     """Looking costs one request."""
     connect = FakeConnect(dict(_WANTED))
-    assert revive("http://connect", "c", transport=httpx.MockTransport(connect)) is Standing.RUNNING
+    assert (
+        revive("http://connect", "c", transport=httpx.MockTransport(connect))
+        is ConnectorStanding.RUNNING
+    )
     assert connect.asked == ["GET /connectors/c/status"]

@@ -124,7 +124,7 @@ def test_a_commit_time_that_cannot_be_is_replaced_by_the_records_own(
 def test_a_transaction_id_is_32_bits_of_something(
     transaction: int | None, expected: int | None
 ) -> None:
-    """What lies above is the epoch; 0 is no transaction."""
+    """What lies above is the epoch; 0 is not a transaction."""
     decoded = decode(decoder(), "app.mentor", txId=transaction)
     assert isinstance(decoded, Change)
     assert expected == decoded.transaction_id

@@ -1,4 +1,4 @@
-"""Schemas that are no schemas, or meant to hurt: refused, or read at a bounded cost."""
+"""Schemas that are not schemas, or meant to hurt: refused, or read at a bounded cost."""
 
 import json
 import time

@@ -19,7 +19,7 @@ from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, aside, examine_all
 from hlf_sync.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.topics import Found, Topic, compare, read_topics
+from hlf_sync.kafka.topics import FoundTopic, Topic, compare, read_topics
 from typer.testing import CliRunner
 
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -128,7 +128,7 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
 def test_the_exit_code_says_what_is_to_blame(
     findings: list[Finding], is_away: bool, verdict: Verdict, code: int
 ) -> None:
-    """Settings before a part that is away, before anything else; a warning is no failure."""
+    """Settings before a part that is away, before anything else; a warning is not a failure."""
     checkup = Checkup(tuple(findings), is_away)
     assert (checkup.verdict, checkup.exit_code) == (verdict, code)
 
@@ -158,7 +158,9 @@ def test_a_slip_of_the_pen_is_a_warning() -> None:
     complete = Settings(
         kafka_bootstrap_servers="b", schema_registry_url="http://r", postgres_dsn="host=x", dynamics_base_url="https://d", delivery="shadow"
     )  # fmt: skip
-    assert preparation.look_at(complete, ["HLF_SYNC_LEESE_S is no setting"]).verdict is Verdict.WARN
+    assert (
+        preparation.look_at(complete, ["HLF_SYNC_LEESE_S is not a setting"]).verdict is Verdict.WARN
+    )
     assert preparation.look_at(complete, []).verdict is Verdict.OK
     live = complete.model_copy(update={"delivery": "live"})
     assert preparation.look_at(live, []).text.startswith("HLF_SYNC_DYNAMICS_TENANT_ID is not set")
@@ -258,14 +260,14 @@ def test_a_topic_s_setting_fails_where_records_would_be_lost(
 ) -> None:
     """What merely differs is a warning."""
     _, sentences = compare(
-        CHANGES, Found(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change})
+        CHANGES, FoundTopic(CHANGES.partitions, CHANGES.replicas, {**CHANGES.config, **change})
     )
     assert kafka.judged("kafka.changes", CHANGES, sentences).verdict is verdict
 
 
 def test_other_partitions_or_no_topic_fail() -> None:
     """Mentors would move, or nothing would flow."""
-    _, more = compare(CHANGES, Found(24, CHANGES.replicas, CHANGES.config))
+    _, more = compare(CHANGES, FoundTopic(24, CHANGES.replicas, CHANGES.config))
     _, none = compare(CHANGES, None)
     assert kafka.judged("kafka.changes", CHANGES, more).verdict is Verdict.FAIL
     assert "create it" in kafka.judged("kafka.changes", CHANGES, none).fix

@@ -43,7 +43,7 @@ class Patient:
 
     def sql(self, statement: str, *values: Any) -> None:
         with psycopg.connect(self.cluster.dsn(self.database), autocommit=True) as connection:
-            connection.execute(statement, values)  # type: ignore[call-overload]
+            connection.execute(statement, values)
 
     async def found(self, *, organization: str = "HLF") -> dict[str, Finding]:
         checkup = await check_up(

@@ -69,7 +69,7 @@ def test_the_last_line_of_a_row_counts_and_a_deletion_deletes() -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 40))
 def test_any_bytes_in_a_log_are_survived(noise: bytes, cut: int) -> None:
-    """What is no line of ours is left out; what is before it stays."""
+    """What is not a line of ours is left out; what is before it stays."""
     good = b'["a",1,0,0,{}]\n'
     assert isinstance(replay(noise), list)
     assert len(replay(good + good[: cut % len(good)])) == 1

@@ -50,7 +50,7 @@ def test_no_window_ever_holds_more_than_the_limit(gaps: list[float], limit: int)
 
 @given(st.integers(1, 50))
 def test_a_steady_pace_below_the_limit_is_never_refused(limit: int) -> None:
-    """At 99 % of the rate, for ten windows: the slots are no trap."""
+    """At 99 % of the rate, for ten windows: the slots are not a trap."""
     throttle = Throttle(Limits(requests=limit * 20, window_s=3, execution_s=None, concurrency=None))
     step_s = 3 / (limit * 20 * 0.99)
     assert all(admitted(throttle, [index * step_s for index in range(limit * 200)]))

@@ -4,7 +4,6 @@ Kafka and Connect are plain values.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -15,7 +14,7 @@ from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.watch.fleet_watch import SLOT, FleetWatch, Sight
 
-from tests.fakes.overseen import Overseen
+from tests.fakes.overseen import Overseen, PlainTopic
 from tests.fakes.worker import Options, ScriptedDynamics, TestBench
 from tests.fixtures.cluster import Cluster
 
@@ -23,23 +22,6 @@ pytestmark = pytest.mark.postgres
 
 MENTOR = "6f1a1f3c-0000-4000-8000-00000000000{}"
 RUNNING = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
-
-
-@dataclass
-class PlainTopic:
-    """A topic whose newest record and lag are known."""
-
-    newest: int | None = 1_700_000_000_000
-    lags: int = 7
-
-    async def newest_ms(self) -> int | None:
-        return self.newest
-
-    async def partitions(self) -> int:
-        return 1
-
-    async def lag(self, partitions: list[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, self.lags)
 
 
 class Seen:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from hlf_sync.core.answer import RefusedCredentials, Response
 from hlf_sync.core.model import HaltReason, LetterKind
+from hlf_sync.pipeline.gate import Gate
 
 from tests.fakes.worker import Options
 from tests.rooms.test_pipeline import World, until, world
@@ -87,10 +88,10 @@ async def test_a_token_lifts_no_halt_that_dynamics_itself_brought_about(world: W
     gate = bench.worker.stages.gate
     await until(lambda: gate.fleet is not None)
     await gate.halt(HaltReason.AUTH, "token")
-    assert not gate.auth_needs_probe
+    assert not _needs_probe(gate)
     await gate.halt(HaltReason.AUTH, "dynamics", needs_probe=True)
     await gate.halt(HaltReason.AUTH, "token")
-    assert gate.auth_needs_probe
+    assert _needs_probe(gate)
     assert world.execute("SELECT detail FROM hlf_sync.halt") == [("dynamics",)]
 
 
@@ -119,3 +120,7 @@ async def test_an_accepted_token_lifts_the_token_services_halt_only(world: World
     assert _halts(world) == ["auth"]
     await gate.proved()
     assert (_halts(world), gate.was_proved_since(since_s)) == ([], True)
+
+
+def _needs_probe(gate: Gate) -> bool:
+    return gate.auth_needs_probe

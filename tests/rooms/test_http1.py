@@ -5,7 +5,7 @@ it comes in.
 import time
 
 import pytest
-from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, Head, ResponseError, ResponseReader
+from hlf_sync.dynamics.http.http1 import MAX_HEAD_BYTES, AnswerHead, ResponseError, ResponseReader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ def read(data: bytes, *, is_closed: bool = False) -> tuple[ResponseReader, bytes
     return reader, reader.take()
 
 
-def head_of(reader: ResponseReader) -> Head:
+def head_of(reader: ResponseReader) -> AnswerHead:
     """The head, which must be there."""
     assert reader.head is not None
     return reader.head

@@ -149,7 +149,7 @@ def test_every_variable_is_a_setting_and_every_secret_is_a_file() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_settings_of_each_overlay_are_valid(overlay: str) -> None:
-    """All that is no secret, through the model."""
+    """All that is not a secret, through the model."""
     base = FOLDER / "base"
     values = {
         **_env_file(base / "settings.env"),

@@ -111,7 +111,9 @@ def _fields_of(module: ast.Module, spread: set[ast.expr]) -> set[str]:
     dicts = [
         node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)
     ]
-    return {key.value for found in dicts for key in found.keys if isinstance(key, ast.Constant)}
+    return {
+        str(key.value) for found in dicts for key in found.keys if isinstance(key, ast.Constant)
+    }
 
 
 @pytest.mark.parametrize("reader", ["stuck", "gone", "absent"])

@@ -7,7 +7,7 @@ from hlf_sync.core.model import Position, Record
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.pipeline.schemas import Denied, Schemas
+from hlf_sync.pipeline.schemas import SchemaDenied, Schemas
 
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
 
@@ -20,13 +20,13 @@ class DenyingRegistry:
     def __init__(self) -> None:
         self.asking, self.most = 0, 0
 
-    async def fetch(self, _schema_id: int) -> Denied:
+    async def fetch(self, _schema_id: int) -> SchemaDenied:
         """As the real one answers for an id it does not have."""
         self.asking += 1
         self.most = max(self.most, self.asking)
         await asyncio.sleep(0)
         self.asking -= 1
-        return Denied()
+        return SchemaDenied()
 
 
 async def test_records_of_many_unknown_schemas_end_and_ask_a_few_at_once() -> None:

@@ -16,7 +16,7 @@ from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import MentorId, Operation
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
-from hlf_sync.reconcile.difference import Kind, Patience, Remedy
+from hlf_sync.reconcile.difference import FindingKind, Patience, Remedy
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.why.story import tell
@@ -73,7 +73,7 @@ class Town:
             mentor_ids,
         )
 
-    async def reconciled(self) -> list[tuple[str, Kind, str, Remedy]]:
+    async def reconciled(self) -> list[tuple[str, FindingKind, str, Remedy]]:
         wish = Wish([], is_repair=False, days=30, settle_s=0.0, patience=Patience())
         report = await Inspection(
             Settings.model_validate({}), self.pool, wish, None, lambda _count: None
@@ -116,7 +116,7 @@ async def test_a_former_contact_that_is_still_shown_is_seen_by_everybody(town: T
         story.decision["former_contact_id"],
     ) == ("remove", "contact_replaced", someone)
     assert await town.reconciled() == [
-        (someone, Kind.NOT_DELIVERED, "contact_replaced", Remedy.LOOK)
+        (someone, FindingKind.NOT_DELIVERED, "contact_replaced", Remedy.LOOK)
     ]
     with psycopg.connect(town.dsn, autocommit=True, row_factory=dict_row) as connection:
         assert operate.is_removal_due(connection, someone, Rules())
@@ -128,7 +128,7 @@ async def _wrong(town: Town) -> int:
     watch = FleetWatch.__new__(FleetWatch)
     watch._pool, watch._facts, watch._rules = town.pool, FactsView(town.pool), Rules()
     watch._wrong_since_s = {}
-    return (await watch._ledger())["wrong"]["hidden"].mentors
+    return int((await watch._ledger())["wrong"]["hidden"].mentors)
 
 
 @pytest.mark.requirement("R11")

@@ -1,4 +1,4 @@
-"""`hlf-sync pending`: everybody who is not at rest, by cause, from one look at the database."""
+"""`hlf-sync pending`: every mentor that is not at rest, by cause, from one look at the database."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ class Desk:
 
     def sql(self, statement: str, *values: object) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(statement, values)  # type: ignore[call-overload]
+            connection.execute(statement, values)
 
     def mentor(self, status: str = "paused", **row: object) -> str:
         """One whom the application shows as `status`, with a certificate, a contact, and this

@@ -90,7 +90,7 @@ async def test_two_contacts_that_always_fail_keep_nobody_else_waiting(
 
 
 async def test_in_an_outage_the_probes_go_round(world: World) -> None:
-    """Everybody fails: no mentor is the probe twice in a row, nobody's attempts are burnt."""
+    """Everybody fails: no mentor is the probe twice in a row, no attempt is consumed."""
     mentors = [world.mentor("paused") for _ in range(4)]
     world.dynamics.default = _DOWN
     bench = world.worker(Options(breaker=BreakerPolicy(cool_down_s=1.2, probe_s=5)))

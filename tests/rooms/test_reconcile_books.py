@@ -134,9 +134,10 @@ def shows(*, is_shown: bool) -> Answering:
 
 def drawn(report: Report) -> str:
     """The page as text."""
-    console = Console(file=io.StringIO(), width=120)
+    written = io.StringIO()
+    console = Console(file=written, width=120)
     show(console, report)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written.getvalue()
 
 
 @pytest.mark.requirement("R63")
@@ -263,7 +264,7 @@ async def test_reads_that_fail_again_and_again_end_the_reading_and_open_no_circu
 
 
 async def test_a_read_that_fails_once_is_repeated(books: Books) -> None:
-    """One 503 is no finding."""
+    """One 503 is not a finding."""
     wish = replace(WISH, only=books.mentors(1))
     answers = [httpx.Response(503), httpx.Response(200, json={COLUMN: True})]
     report = await books.inspect(wish, books.column(lambda _request: answers.pop(0)))

@@ -263,7 +263,8 @@ def populate(town: Town, count: int) -> None:
 
 def truth(town: Town) -> set[tuple[object, ...]]:
     """Who is due, told by the rules of `core` and by Python's calendar."""
-    now, found = town.clock.now, set()
+    now = town.clock.now
+    found: set[tuple[object, ...]] = set()
     today = now.astimezone(ZoneInfo(OSLO)).date()
     in_step = LedgerRow(applied=Visibility.VISIBLE)
     for mentor_id, organization, status, end in town.admin.execute(

@@ -13,7 +13,7 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.replay.applying import Applying, ReplayStoppedError, Tally, Wish
+from hlf_sync.replay.applying import Applying, ApplyWish, ReplayStoppedError, Tally
 from hlf_sync.replay.desk import Desk, ReplayHeldError
 from hlf_sync.replay.judgement import Letter, ReplayVerdict
 from hlf_sync.replay.rollout import RolloutPolicy
@@ -65,7 +65,7 @@ class Office:
         async with self.desk() as desk:
             letters = [letter(mentor_id) for mentor_id in mentor_ids]
             await Applying(
-                desk, self.standings, Wish(letters, reason), policy, self.notes, self.tally
+                desk, self.standings, ApplyWish(letters, reason), policy, self.notes, self.tally
             ).run()
         return self.tally
 

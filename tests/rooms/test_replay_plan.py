@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import SettingsError
+from hlf_sync.kafka.letter_log import LetterExtent
 from hlf_sync.replay import plan_file
 from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict
-from hlf_sync.replay.letter_log import Extent
 from hlf_sync.replay.letter_page import moment
 from hlf_sync.replay.plan_file import Plan, PlanError, PlannedLetter
 from hlf_sync.replay.plan_page import PlanPage
@@ -173,21 +173,21 @@ def test_a_filter_takes_what_it_names(filters: Filters, is_meant: bool) -> None:
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(), Extent(40, 100)),
-        (Filters(first_offset=0), Extent(10, 100)),
-        (Filters(first_offset=50, end_offset=60), Extent(50, 60)),
-        (Filters(end_offset=20), Extent(20, 20)),
-        (Filters(first_offset=500), Extent(100, 100)),
-        (Filters(end_offset=5), Extent(10, 10)),
-        (Filters(partitions=frozenset({3})), Extent(100, 100)),
-        (Filters(partitions=frozenset({2})), Extent(40, 100)),
+        (Filters(), LetterExtent(40, 100)),
+        (Filters(first_offset=0), LetterExtent(10, 100)),
+        (Filters(first_offset=50, end_offset=60), LetterExtent(50, 60)),
+        (Filters(end_offset=20), LetterExtent(20, 20)),
+        (Filters(first_offset=500), LetterExtent(100, 100)),
+        (Filters(end_offset=5), LetterExtent(10, 10)),
+        (Filters(partitions=frozenset({3})), LetterExtent(100, 100)),
+        (Filters(partitions=frozenset({2})), LetterExtent(40, 100)),
     ],
 )
 def test_what_is_read_begins_at_the_groups_offset_unless_said_otherwise(
-    filters: Filters, expected: Extent
+    filters: Filters, expected: LetterExtent
 ) -> None:
     """Never outside of what the topic has: 10 to 100, 40 committed."""
-    assert filters.extent(2, Extent(10, 100), 40) == expected
+    assert filters.extent(2, LetterExtent(10, 100), 40) == expected
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_is_read_begins_at_the_groups_offset_unless_said_otherwise(
 )
 def test_an_offset_beyond_the_end_is_an_older_topics(committed: int | None, expected: int) -> None:
     """Then everything is read; and nothing that retention has taken."""
-    assert start_of(Extent(10, 100), committed) == expected
+    assert start_of(LetterExtent(10, 100), committed) == expected
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -13,12 +13,12 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError, SettingsError
+from hlf_sync.kafka.letter_log import Layout, LetterExtent
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
 from hlf_sync.replay.judgement import Letter
-from hlf_sync.replay.letter_log import Extent, Layout
 from hlf_sync.replay.planning import Filters, make_plan
 from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.session import close
@@ -51,7 +51,10 @@ class ListedLog:
     async def layout(self) -> Layout:
         return Layout(
             self.topic_id,
-            {number: Extent(0, len(letters)) for number, letters in enumerate(self.partitions)},
+            {
+                number: LetterExtent(0, len(letters))
+                for number, letters in enumerate(self.partitions)
+            },
         )
 
     async def committed(self, partitions: list[int]) -> dict[int, int]:
@@ -65,12 +68,12 @@ class ListedLog:
         self.offsets |= positions
 
     async def find(
-        self, ids: set[str], _extents: Mapping[int, Extent]
+        self, ids: set[str], _extents: Mapping[int, LetterExtent]
     ) -> dict[str, tuple[Letter, None]]:
         letters = [letter for partition in self.partitions for letter in partition]
         return {letter.id: (letter, None) for letter in letters if letter.id in ids}
 
-    async def letters(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Letter]]:
+    async def letters(self, extents: Mapping[int, LetterExtent]) -> AsyncIterator[list[Letter]]:
         for partition, extent in extents.items():
             yield self.partitions[partition][extent.first : extent.end]
 

@@ -52,7 +52,7 @@ class Room:
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -121,7 +121,7 @@ async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
     monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
     dsn = cluster.dsn(database, "hlf_sync")
     with psycopg.connect(dsn, autocommit=True) as frozen:
-        frozen.execute(leadership._LOCK)  # type: ignore[call-overload]
+        frozen.execute(leadership._LOCK)
         room.lead()
         await room.until(lambda: room.scheduler.is_leader)
         with pytest.raises(psycopg.OperationalError):

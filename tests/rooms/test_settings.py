@@ -82,8 +82,8 @@ def test_the_process_environment_is_the_default_source(monkeypatch: pytest.Monke
         ("DYNAMICS_ENTITY_SET", "contacts/../x", ("pattern", "'contacts'")),
         ("DYNAMICS_VISIBILITY_COLUMN", "a b", ("pattern", "'new_showonwebsite'")),
         ("DYNAMICS_MANAGED_IDENTITY", "perhaps", ("boolean", "")),
-        ("KAFKA_OPTIONS", "security.protocol=SSL", ("is not a JSON object", "security.protocol")),
-        ("KAFKA_OPTIONS", "[1]", ("is not a JSON object", "security.protocol")),
+        ("KAFKA_OPTIONS", "security.protocol=SSL", ("is not JSON object", "security.protocol")),
+        ("KAFKA_OPTIONS", "[1]", ("is not JSON object", "security.protocol")),
         (
             "DYNAMICS_BASE_URL",
             "http://contoso.crm.dynamics.com",
@@ -371,7 +371,7 @@ def test_a_slip_of_the_pen_is_named_with_what_was_meant() -> None:
         }
     )  # fmt: skip
     assert (
-        lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is no setting of hlf-sync; did you mean"
+        lines[0] == "HLF_SYNC_RETRY_MAX_ATEMPTS is not a setting of hlf-sync; did you mean"
         " HLF_SYNC_RETRY_MAX_ATTEMPTS?"
     )
     assert [line.split()[0] for line in lines] == ["HLF_SYNC_RETRY_MAX_ATEMPTS", "HLF_SYNC_ZZZ"]
@@ -485,7 +485,7 @@ def test_what_no_secret_begins_or_ends_with_is_left_out_and_said(
 
 @pytest.mark.requirement("R23")
 def test_an_ordinary_secret_file_is_not_remarked_upon(tmp_path: Path) -> None:
-    """The final line break is no mistake; UTF-16 is one that needs a person."""
+    """The final line break is not a mistake; UTF-16 is one that needs a person."""
     file = env_file(tmp_path, "s3cr3t\r\n")
     assert unknown(environ={"HLF_SYNC_CONNECT_PASSWORD_FILE": str(file)}) == []
     with pytest.raises(SettingsError, match="UTF-16"):
@@ -511,7 +511,7 @@ def test_kafka_options_show_no_password_and_may_lie_in_a_file(tmp_path: Path) ->
     assert {**settings.kafka_options}["sasl.password"] == "rotated"
     with pytest.raises(SettingsError) as caught:
         load(environ={"HLF_SYNC_KAFKA_OPTIONS_FILE": str(file)})
-    assert str(caught.value).startswith("HLF_SYNC_KAFKA_OPTIONS: is not a JSON object")
+    assert str(caught.value).startswith("HLF_SYNC_KAFKA_OPTIONS: is not JSON object")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ class Source:
         self.sql(read("sql/02_source.sql"))
 
     def owed(self) -> str | None:
-        return self.sql("SELECT sweep_owed FROM hlf_sync.source_watch")[0][0]
+        found: str | None = self.sql("SELECT sweep_owed FROM hlf_sync.source_watch")[0][0]
+        return found
 
     async def wrong(self) -> list[str]:
         """What the leader and `doctor` find."""

@@ -14,6 +14,7 @@ import hlf_sync
 import orjson
 import psycopg
 import pytest
+import structlog
 from hlf_sync.__main__ import main
 from hlf_sync.commands.options import said
 from hlf_sync.commands.terminal import Terminal, echo
@@ -116,7 +117,7 @@ def test_status_doctor_and_plan_show_as_written_what_others_said() -> None:
     }
     assert is_harmless(drawn(lambda terminal: terminal.print(render(found))))
     checkup = Checkup(
-        [Finding("x", Verdict.FAIL, EVIL.replace("\n", " "), EVIL.replace("\n", " "))]
+        (Finding("x", Verdict.FAIL, EVIL.replace("\n", " "), EVIL.replace("\n", " ")),)
     )
     assert is_harmless(drawn(lambda terminal: terminal.print(doctor_report.table(checkup))))
     assert is_harmless(plain(doctor_report.line(checkup.findings[0])))
@@ -130,7 +131,7 @@ def test_a_log_line_is_plain(monkeypatch: pytest.MonkeyPatch, is_terminal: bool)
     monkeypatch.setattr(out, "isatty", lambda: is_terminal, raising=False)
     writer = logs.configure("info", out)
     try:
-        logs.structlog.get_logger().warning("no_call", reason=EVIL, mentor_id=EVIL)
+        structlog.get_logger().warning("no_call", reason=EVIL, mentor_id=EVIL)
     finally:
         writer.close()
     line = out.getvalue()

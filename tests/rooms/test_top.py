@@ -180,10 +180,10 @@ def test_with_no_worker_at_all_it_says_what_to_do_and_exits_4(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("said", "metrics_page", "trouble"),
     [
-        ("<html>hello</html>", "", "is no worker of hlf-sync"),
-        ({"verdict": "ok"}, "", "is no worker of hlf-sync"),
-        (status(), "no metrics here {", "is no worker of hlf-sync"),
-        (None, "", "is no worker of hlf-sync"),
+        ("<html>hello</html>", "", "is not a worker of hlf-sync"),
+        ({"verdict": "ok"}, "", "is not a worker of hlf-sync"),
+        (status(), "no metrics here {", "is not a worker of hlf-sync"),
+        (None, "", "is not a worker of hlf-sync"),
     ],
 )
 def test_something_else_that_listens_there_is_told_apart(

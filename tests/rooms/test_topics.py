@@ -1,28 +1,30 @@
-"""What a topic lacks (tests/integration/test_topics.py asks a real cluster)."""
+"""What a topic lacks (tests/integration/test_letter_topic.py asks a real cluster)."""
 
 import pytest
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.topics import Found, Topic, compare, inspect_topics, read_topics
+from hlf_sync.kafka.topics import FoundTopic, Topic, compare, inspect_topics, read_topics
 
 _TOPIC = Topic("t", 12, 3, {"cleanup.policy": "delete", "retention.ms": "1"})
 
 
 def test_a_topic_as_wanted_has_no_difference() -> None:
     """Settings beyond the wanted ones are the cluster's."""
-    assert compare(_TOPIC, Found(12, 3, {**_TOPIC.config, "segment.ms": "9"})) == ({}, ())
+    assert compare(_TOPIC, FoundTopic(12, 3, {**_TOPIC.config, "segment.ms": "9"})) == ({}, ())
 
 
 def test_only_what_differs_is_altered() -> None:
     """The sentence says both values."""
     settings, sentences = compare(
-        _TOPIC, Found(12, 3, {"cleanup.policy": "compact", "retention.ms": "1"})
+        _TOPIC, FoundTopic(12, 3, {"cleanup.policy": "compact", "retention.ms": "1"})
     )
     assert settings == {"cleanup.policy": "delete"}
     assert sentences == ("cleanup.policy is compact, should be delete",)
 
 
-@pytest.mark.parametrize("found", [Found(6, 3, _TOPIC.config), Found(12, 1, _TOPIC.config)])
-def test_partitions_and_replicas_are_told_and_not_altered(found: Found) -> None:
+@pytest.mark.parametrize(
+    "found", [FoundTopic(6, 3, _TOPIC.config), FoundTopic(12, 1, _TOPIC.config)]
+)
+def test_partitions_and_replicas_are_told_and_not_altered(found: FoundTopic) -> None:
     """Other partitions would move mentors."""
     settings, sentences = compare(_TOPIC, found)
     assert settings == {}

@@ -480,7 +480,7 @@ async def test_a_certificate_of_the_given_ca_is_trusted_and_no_other(authority: 
 
 @pytest.mark.requirement("R81")
 async def test_tls_below_1_2_is_refused(authority: Path) -> None:
-    """A server that offers 1.1 at most is no partner."""
+    """A server that offers 1.1 at most is not a partner."""
     context = leaf(authority)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -661,7 +661,7 @@ async def test_a_packed_refusal_is_judged_by_its_code(
     status: int, encoding: str | None, body: bytes
 ) -> None:
     """We ask for no compression, and front ends compress all the same, some without saying so: a
-    throttled call is no trouble of the server.
+    throttled call is not a trouble of the server.
     """
     said = f"Content-Encoding: {encoding}\r\n" if encoding else ""
     head = f"HTTP/1.1 {status} x\r\nRetry-After: 7\r\n{said}Content-Length: {len(body)}\r\n\r\n"
@@ -681,7 +681,7 @@ async def test_a_packed_refusal_is_judged_by_its_code(
     ids=["bomb", "broken", "none"],
 )
 async def test_a_packed_refusal_that_cannot_be_read_leaves_the_status(body: bytes) -> None:
-    """A bomb, a broken one, and what is no compression at all."""
+    """A bomb, a broken one, and what is not a compression at all."""
     head = f"HTTP/1.1 429 x\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
     outcome = await ask(answering(head.encode() + body))
     assert isinstance(outcome, Exchange)

@@ -280,12 +280,12 @@ def test_the_list_comes_in_pages_the_oldest_first(books: Connection, kari: Calle
             (days + 1, mentor_id),
         )
     until(lambda: len(kari.open()) == 7)
-    seen, cursor = [], ""
-    while cursor is not None:
+    seen: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"next_cursor": ""}
+    while (cursor := page["next_cursor"]) is not None:
         page = kari.get(f"/api/v1/pending?limit=3&cursor={cursor}" if cursor else
                         "/api/v1/pending?limit=3").json()  # fmt: skip
         seen += page["items"]
-        cursor = page["next_cursor"]
     assert len(seen) == 7
     assert [item["since"] for item in seen] == sorted(item["since"] for item in seen)
     assert page["counts"]["pending"] == 7
@@ -433,16 +433,19 @@ def test_a_session_lets_in_like_its_token_and_ends_for_good(
     assert service.client.get("/api/v1/pending", headers=other).status_code == 200
 
 
-def test_elsewhere_than_on_this_machine_the_cookie_needs_tls(
+def test_elsewhere_than_on_this_machine_the_cookie_needs_tls_and_this_very_host(
     service: Service, issuer: Issuer
 ) -> None:
-    answer = service.client.post(
-        "/session",
-        json={"token": issuer.token(sub="secure")},
-        headers={"Host": "sync.example.org"},
-    )
-    assert "Secure" in answer.headers["set-cookie"]
+    token, elsewhere = issuer.token(sub="secure"), {"Host": "sync.example.org"}
+    answer = service.client.post("/session", json={"token": token}, headers=elsewhere)
+    kept = answer.headers["set-cookie"]
     service.client.cookies.clear()
+    assert kept.startswith("__Host-hlf_sync_session=")
+    assert {"Secure", "Path=/"} <= set(kept.split("; "))
+    assert "Domain" not in kept
+    for name, status in (("__Host-hlf_sync_session", 200), ("hlf_sync_session", 401)):
+        sent = {**elsewhere, "Cookie": f"{name}={token}"}
+        assert service.client.get("/api/v1/pending", headers=sent).status_code == status
 
 
 def test_a_refused_sign_in_is_told_to_programs_and_to_people(

@@ -8,7 +8,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hlf_sync.clock import epoch_ms
 from hlf_sync.web import board as board_module
 from hlf_sync.web import watching as watching_module
 from hlf_sync.web.board import Board
+from hlf_sync.web.events import MOST_OF_ONE
 from psycopg import Connection
 
 from tests.fixtures.cluster import Cluster, run_cluster
@@ -216,6 +217,25 @@ def test_a_stream_ends_with_its_token(service: Service, issuer: Issuer) -> None:
             events.until("pending", "nobody")
 
 
+def test_one_person_s_open_pages_leave_room_for_the_others(
+    service: Service, issuer: Issuer
+) -> None:
+    with ExitStack() as pages:
+        for _ in range(MOST_OF_ONE):
+            pages.enter_context(streaming(service, issuer, sub="many"))
+        one_more = service.client.get("/api/v1/events", headers=issuer.bearer(sub="many"))
+        assert one_more.status_code == 429
+        assert one_more.headers["retry-after"] == "5"
+        pages.enter_context(streaming(service, issuer, sub="other"))
+    until(lambda: _is_let_in(service, issuer))
+
+
+def _is_let_in(service: Service, issuer: Issuer) -> bool:
+    headers = issuer.bearer(sub="many")
+    with service.client.stream("GET", "/api/v1/events", headers=headers) as answer:
+        return answer.status_code == 200
+
+
 def test_a_reader_that_takes_nothing_is_cut_off(
     service: Service, issuer: Issuer, books: Connection
 ) -> None:
@@ -258,10 +278,11 @@ def test_a_stream_too_far_behind_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(board_module, "KEPT", 10)
     board = Board(JUDGING)
-    board.look_all([], around())
-    begin = board.last
+    board.keep_only((), around())
+    begin, paused_row = board.last, row("paused")
     for _ in range(12):
-        board.look_all([row("paused")] if board.last % 2 else [], around())
+        rows = [paused_row] if board.last % 2 else []
+        board.look_some([paused_row.mentor_id], rows, around())
     assert board.after(begin) is None
     assert board.number(board.event_id(begin)) is None
     assert board.number(board.event_id(board.last)) == board.last
@@ -348,7 +369,7 @@ async def test_a_watch_that_stumbles_says_so_and_looks_again(
     monkeypatch.setattr(watching_module, "_AGAIN_S", 0.01)
     view, board = Stumbles(), Seen()
     dsn = cluster.dsn(books.info.dbname, "hlf_web")
-    watching = watching_module.Watching(view, board, dsn)  # type: ignore[arg-type]
+    watching = watching_module.BoardWatching(view, board, dsn)  # type: ignore[arg-type]
     task = asyncio.create_task(watching.run())
     async with asyncio.timeout(20):
         while view.looks < 2 and not task.done():

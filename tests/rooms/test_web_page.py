@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from hlf_sync.web.models import Delivery, Forced, RequestStatus
+from hlf_sync.web.models import Forced, PastCall, RequestStatus
 from hlf_sync.web.problems import ProblemError
 from starlette.exceptions import HTTPException
 
@@ -153,7 +153,7 @@ async def test_a_delivery_is_told_in_words(
 ) -> None:
     books.items = [item()]
     books.calls = [
-        Delivery(
+        PastCall(
             at=NOW,
             operation="remove",
             triggered_by="status_change",
@@ -188,7 +188,7 @@ async def test_a_requests_outcome_is_told_in_words(
         mentor_id=MENTOR,
         created_at=NOW,
         requested_by="coordinator-1",
-        state=state,  # type: ignore[arg-type]
+        state=state,
         outcome=outcome,
     )
     part = await browser.get("/asked/7")

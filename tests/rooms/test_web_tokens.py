@@ -167,7 +167,7 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
     "no token at all": lambda _: "abc",
     "a header that is a list": lambda i: _forged(["alg"], i.claims(), "AAAA"),
     "a payload that is a list": lambda i: _payload(i, b"[1]"),
-    "a payload that is no JSON": lambda i: _payload(i, b"{"),
+    "a payload that is not JSON": lambda i: _payload(i, b"{"),
     "letters that are not ASCII": lambda i: i.token()[:-3] + "æøå",
 }
 
@@ -188,8 +188,8 @@ OTHERS: dict[str, Callable[[Issuer], str]] = {
     "a claim that users may set themselves": lambda i: i.token(
         app_metadata=..., user_metadata={"organization": "HLF"}
     ),
-    "a claim with the path as its name": lambda i: i.token(
-        **{"app_metadata": ..., "app_metadata.organization": "HLF"}
+    "a claim with the path as its name": lambda i: _signed(
+        i, {"app_metadata": ..., "app_metadata.organization": "HLF"}
     ),
     "metadata as a list": lambda i: i.token(app_metadata=[{"organization": "HLF"}]),
 }
@@ -316,7 +316,7 @@ def test_a_list_counts_only_where_the_setting_says_so(
             ("HLF", 403),
             ([["HLF"]], 403),
         ]:
-            answer = _get(service, issuer.token(**{name: value}))
+            answer = _get(service, _signed(issuer, {name: value}))
             assert answer.status_code in {status, 503 if status == 200 else status}, value
 
 

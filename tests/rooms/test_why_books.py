@@ -68,9 +68,10 @@ def paused(books: Books, state: str = "in_sync") -> None:
 
 def drawn(story: Story, width: int = 160, most: int | None = 60) -> str:
     """The page as text."""
-    console = Console(file=io.StringIO(), width=width)
+    written = io.StringIO()
+    console = Console(file=written, width=width)
     show(console, story, most=most)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written.getvalue()
 
 
 async def test_every_table_tells_its_part_in_order(books: Books) -> None:

@@ -11,9 +11,9 @@ from random import random
 from typing import assert_never
 
 from hlf_sync.break_glass.journal import Called, Journal
-from hlf_sync.break_glass.plan import Item, standing_of
+from hlf_sync.break_glass.plan import PlanItem, standing_of
 from hlf_sync.clock import epoch_ms
-from hlf_sync.core.break_glass import Standing
+from hlf_sync.core.break_glass import JournalStanding
 from hlf_sync.core.model import ContactId
 from hlf_sync.core.pacing import Pacing, PacingPolicy
 from hlf_sync.core.retry import RetryPolicy, next_delay
@@ -36,12 +36,12 @@ class ApplyPolicy:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ApplyOutcome:
     """What came of it. `trouble` says why it stopped before its end."""
 
     done: int = 0
-    refused: list[Item] = field(default_factory=list)
-    failed: list[Item] = field(default_factory=list)
+    refused: list[PlanItem] = field(default_factory=list)
+    failed: list[PlanItem] = field(default_factory=list)
     trouble: str | None = None
 
     @property
@@ -54,7 +54,7 @@ class Outcome:
 class _Work:
     """One contact on its way. `spent_s` is what its calls and waits took."""
 
-    item: Item
+    item: PlanItem
     called: Called
     attempts: int = 0
     token_tries: int = 0
@@ -80,9 +80,9 @@ class Apply:
         self._open = 0
         self._in_a_row = 0
         self._changed = asyncio.Event()
-        self.outcome = Outcome()
+        self.outcome = ApplyOutcome()
 
-    async def run(self, due: Sequence[Item]) -> Outcome:
+    async def run(self, due: Sequence[PlanItem]) -> ApplyOutcome:
         """Call until nothing is left, or something stands in the way of all."""
         for item in due:
             self._put(_Work(item, self._called(item)), 0.0)
@@ -153,7 +153,7 @@ class Apply:
         """It took effect; asserted once more where an older call may still undo it."""
         called = self._journal.account.called[work.item.entry.contact_id]
         left = standing_of(called, work.item.wanted, self._policy.late_effect_s)
-        if left.standing is Standing.DONE:
+        if left.standing is JournalStanding.DONE:
             self.outcome.done += 1
             self._tell(self.outcome.done, 0.0)
             return
@@ -187,7 +187,7 @@ class Apply:
         heappush(self._queue, (due_s, self._order, work))
         self._changed.set()
 
-    def _called(self, item: Item) -> Called:
+    def _called(self, item: PlanItem) -> Called:
         entry, called = item.entry, self._journal.account.called
         contact_id: ContactId = entry.contact_id
         return called.get(contact_id) or Called(entry.mentor_id, contact_id, entry.is_former)

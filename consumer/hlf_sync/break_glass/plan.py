@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hlf_sync.break_glass.journal import Account, Called
-from hlf_sync.break_glass.roster import Entry, Roster
-from hlf_sync.core.break_glass import Left, Standing, left_to_do
+from hlf_sync.break_glass.roster import Roster, RosterEntry
+from hlf_sync.core.break_glass import JournalStanding, Left, left_to_do
 from hlf_sync.core.model import ContactId, Operation, Visibility
 from hlf_sync.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlanWish:
     """What an operator asks for. Orders (mentor or contact id → value) go against the roster;
     with orders and without `only`, nobody else is touched.
     """
@@ -25,10 +25,10 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PlanItem:
     """One contact to call."""
 
-    entry: Entry
+    entry: RosterEntry
     wanted: Visibility
 
     @property
@@ -38,12 +38,12 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CallPlan:
     """Removals come first: who should not be seen matters most. `orders` are by contact."""
 
-    due: Sequence[Item]
+    due: Sequence[PlanItem]
     done: int
-    refused: Sequence[Item]
+    refused: Sequence[PlanItem]
     orders: Mapping[ContactId, Visibility]
     lapsed: int
 
@@ -61,30 +61,30 @@ class Plan:
 
 
 def make_plan(
-    roster: Roster, account: Account, wish: Wish, now_ms: int, *, late_effect_s: float
-) -> Plan:
+    roster: Roster, account: Account, wish: PlanWish, now_ms: int, *, late_effect_s: float
+) -> CallPlan:
     """Compare. Raises `SettingsError` for somebody whom the roster does not know."""
     new = _resolved(roster, wish.orders or {})
     orders = {**account.orders, **new}
     chosen = _chosen(roster, wish, frozenset(new))
-    due: list[Item] = []
-    refused: list[Item] = []
+    due: list[PlanItem] = []
+    refused: list[PlanItem] = []
     done = lapsed = 0
     for entry in chosen:
         wanted = orders.get(entry.contact_id, entry.wanted(now_ms))
         if wish.removals_only and wanted is Visibility.VISIBLE:
             continue
-        item = Item(entry, wanted)
+        item = PlanItem(entry, wanted)
         lapsed += wanted is not entry.shown and entry.contact_id not in orders
         standing = standing_of(account.called.get(entry.contact_id), wanted, late_effect_s).standing
-        if standing is Standing.DONE:
+        if standing is JournalStanding.DONE:
             done += 1
-        elif standing is Standing.REFUSED and not wish.asks_refused_again:
+        elif standing is JournalStanding.REFUSED and not wish.asks_refused_again:
             refused.append(item)
         else:
             due.append(item)
     due.sort(key=lambda item: item.wanted is Visibility.VISIBLE)
-    return Plan(due, done, refused, new, lapsed)
+    return CallPlan(due, done, refused, new, lapsed)
 
 
 def standing_of(called: Called | None, wanted: Visibility, late_effect_s: float) -> Left:
@@ -102,16 +102,16 @@ def _resolved(roster: Roster, orders: Mapping[str, Visibility]) -> dict[ContactI
     return found
 
 
-def _chosen(roster: Roster, wish: Wish, ordered: frozenset[ContactId]) -> Iterable[Entry]:
+def _chosen(roster: Roster, wish: PlanWish, ordered: frozenset[ContactId]) -> Iterable[RosterEntry]:
     if not wish.only and not ordered:
         return roster.entries
     named = {entry.contact_id for entry in _named(roster, wish.only)} | ordered
     return [entry for entry in roster.entries if entry.contact_id in named]
 
 
-def _named(roster: Roster, names: Iterable[str]) -> list[Entry]:
+def _named(roster: Roster, names: Iterable[str]) -> list[RosterEntry]:
     """The entries of these mentors or contacts."""
-    found: list[Entry] = []
+    found: list[RosterEntry] = []
     for name in sorted(names):
         entries = [entry for entry in roster.entries if name in {entry.mentor_id, entry.contact_id}]
         if not entries:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 
 from hlf_sync.break_glass.file import write_private
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, next_look_s, should_be
 from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import SettingsError
 from hlf_sync.ports import Known
+from hlf_sync.postgres.one_connection import reading_connection
 from hlf_sync.postgres.population import read_everybody
 
 FORMAT = "hlf-sync-roster"
@@ -43,11 +43,11 @@ _ENVIRONMENT = (
 
 
 class RosterError(SettingsError):
-    """The file is no roster that may be applied."""
+    """The file is not a roster that may be applied."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RosterEntry:
     """One contact. `until_ms`: when its mentor's certificate ends and it must be hidden. A former
     contact belongs to a mentor who has another one now.
     """
@@ -73,7 +73,7 @@ class Roster:
     as_of_ms: int
     organization: str
     environment: Mapping[str, str]
-    entries: tuple[Entry, ...]
+    entries: tuple[RosterEntry, ...]
     skipped: int
     sha256: str = ""
 
@@ -107,13 +107,8 @@ def export_roster(settings: Settings, path: Path) -> Roster:
     cannot be written.
     """
     settings.require("postgres_dsn")
-    try:
-        with psycopg.connect(
-            settings.secret("postgres_dsn"), connect_timeout=5, application_name="hlf-sync-roster"
-        ) as connection:
-            now_s, everybody = read_everybody(connection)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise DependencyError("PostgreSQL", type(error).__name__) from error
+    with reading_connection(settings.secret("postgres_dsn"), "hlf-sync-roster") as connection:
+        now_s, everybody = read_everybody(connection)
     roster = _roster(settings, now_s, everybody)
     lines = ",\n".join(orjson.dumps(row).decode() for row in roster.body()["entries"])
     head = orjson.dumps({**roster.body(), "entries": [], "sha256": _sha256(roster.body())}).decode()
@@ -140,9 +135,9 @@ def read_roster(path: Path) -> Roster:
     except OSError as error:
         raise RosterError(f"{path}: cannot be read ({error.strerror})") from None
     except orjson.JSONDecodeError:
-        raise RosterError(f"{path} is no roster, or was cut short: take an older one") from None
+        raise RosterError(f"{path} is not a roster, or was cut short: take an older one") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or "sha256" not in found:
-        raise RosterError(f"{path} is no roster; `hlf-sync break-glass export FILE` makes one")
+        raise RosterError(f"{path} is not a roster; `hlf-sync break-glass export FILE` makes one")
     sha256 = found.pop("sha256")
     if sha256 != _sha256(found):
         raise RosterError(
@@ -161,27 +156,29 @@ def read_roster(path: Path) -> Roster:
             sha256=sha256,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RosterError(f"{path} is no roster: something is missing") from error
+        raise RosterError(f"{path} is not a roster: something is missing") from error
 
 
 def _roster(
     settings: Settings, now_s: float, everybody: Iterable[tuple[MentorId, Known]]
 ) -> Roster:
     rules = Rules(organization=settings.organization)
-    entries: list[Entry] = []
+    entries: list[RosterEntry] = []
     skipped = 0
     for mentor_id, known in everybody:
         shown = _shown(known, now_s, rules)
         if shown is not None and known.contact_id is not None:
             look_s = next_look_s(known.facts, now_s, rules)
             until_ms = None if look_s is None else int(look_s * 1000)
-            entries.append(Entry(mentor_id, known.contact_id, shown, until_ms))
+            entries.append(RosterEntry(mentor_id, known.contact_id, shown, until_ms))
         elif shown is None:
             skipped += 1
         else:
             skipped += known.former_contact_id is None
         if known.former_contact_id is not None:
-            former = Entry(mentor_id, known.former_contact_id, Visibility.HIDDEN, is_former=True)
+            former = RosterEntry(
+                mentor_id, known.former_contact_id, Visibility.HIDDEN, is_former=True
+            )
             entries.append(former)
     names = {name: getattr(settings, name) for name in _ENVIRONMENT}
     environment = {name: str(value) for name, value in names.items() if value}
@@ -194,7 +191,7 @@ def _shown(known: Known, now_s: float, rules: Rules) -> Visibility | None:
     return None if isinstance(found, Refuse) else found
 
 
-def _row(entry: Entry, as_of_ms: int) -> dict[str, Any]:
+def _row(entry: RosterEntry, as_of_ms: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "mentor_id": entry.mentor_id,
         "contact_id": entry.contact_id,
@@ -206,8 +203,8 @@ def _row(entry: Entry, as_of_ms: int) -> dict[str, Any]:
     return row | ({"former": True} if entry.is_former else {})
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(row: Mapping[str, Any]) -> RosterEntry:
+    return RosterEntry(
         MentorId(row["mentor_id"]),
         ContactId(row["contact_id"]),
         Visibility(row["shown"]),

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Connection
-
 from hlf_sync.break_glass.journal import Account, Called, Journal
 from hlf_sync.core.break_glass import Ask
 from hlf_sync.core.model import MentorId, Visibility
 from hlf_sync.core.verdict import Effect
 from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
+from hlf_sync.postgres.connections import AnySyncConnection
 
 _TOLD_OF = ("contact_id", "mentor_id", "at", "shown", "error_code", "http_status", "correlation_id")
 
@@ -28,7 +27,7 @@ class Settled:
 
 
 def settle(
-    journal: Journal, connection: Connection[Any], *, late_effect_s: float, by: str
+    journal: Journal, connection: AnySyncConnection, *, late_effect_s: float, by: str
 ) -> Settled:
     """Put in doubt, then close the journal's account. Killed in between, it may be run again."""
     account = journal.account

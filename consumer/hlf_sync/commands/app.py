@@ -3,10 +3,10 @@ elsewhere.
 """
 
 import gc
+import json
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
-import httpx
 import typer
 
 from hlf_sync.commands import break_glass as cli_break_glass
@@ -28,6 +28,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from, warn_unknown
 from hlf_sync.commands.terminal import Terminal, echo, echo_json
 from hlf_sync.config.settings import secret_file
 from hlf_sync.errors import DependencyError
+from hlf_sync.http.asking import NoAnswerError, ask_once
 
 app = typer.Typer(
     name="hlf-sync",
@@ -104,8 +105,11 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     settings = settings_from(env_file)
     address = f"http://{settings.http_host}:{settings.http_port}/status"
     try:
-        found = httpx.get(address, timeout=5, trust_env=False).raise_for_status().json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        answer = ask_once(address, timeout_s=5)
+        found = json.loads(answer.body) if answer.is_ok else None
+    except NoAnswerError as error:
+        raise DependencyError(f"the worker at {address}", error.reason) from error
+    except ValueError as error:
         raise DependencyError(f"the worker at {address}", type(error).__name__) from error
     if (
         not isinstance(found, dict)

@@ -19,9 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from hlf_sync import clients, operate
-from hlf_sync.break_glass.apply import Apply, ApplyPolicy, Outcome
+from hlf_sync.break_glass.apply import Apply, ApplyOutcome, ApplyPolicy
 from hlf_sync.break_glass.journal import Journal
-from hlf_sync.break_glass.plan import Plan, Wish, make_plan
+from hlf_sync.break_glass.plan import CallPlan, PlanWish, make_plan
 from hlf_sync.break_glass.roster import OLD_S, Roster, export_roster, read_roster
 from hlf_sync.break_glass.settle import settle as settle_journal
 from hlf_sync.clock import epoch_ms
@@ -133,7 +133,7 @@ def apply(
     """
     roster = read_roster(file)
     settings = _settings(env_file, roster, asks=not dry_run)
-    wish = Wish(
+    wish = PlanWish(
         only=frozenset(map(str.lower, only or [])),
         removals_only=removals_only,
         orders=_orders(hide or [], show or []),
@@ -145,7 +145,7 @@ def apply(
             roster, journal.account, wish, epoch_ms(), late_effect_s=settings.late_effect_s
         )
         _show_plan(file, roster, plan, settings)
-        outcome = Outcome()
+        outcome = ApplyOutcome()
         if plan.due and not dry_run:
             why = reason or _ask_reason(yes=yes)
             if not yes:
@@ -210,7 +210,7 @@ def settle(
         )
 
 
-def _run(settings: Settings, secret: Path | None, journal: Journal, plan: Plan) -> Outcome:
+def _run(settings: Settings, secret: Path | None, journal: Journal, plan: CallPlan) -> ApplyOutcome:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -228,8 +228,8 @@ def _run(settings: Settings, secret: Path | None, journal: Journal, plan: Plan) 
 
 
 async def _apply(
-    settings: Settings, secret: Path | None, journal: Journal, plan: Plan, tell: object
-) -> Outcome:
+    settings: Settings, secret: Path | None, journal: Journal, plan: CallPlan, tell: object
+) -> ApplyOutcome:
     transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
     credentials = clients.dynamics_credentials(settings, secret, transport)
     client = clients.dynamics_client(settings, credentials, transport)
@@ -323,7 +323,7 @@ def _must_fit(journal: Journal, roster: Roster) -> None:
         )
 
 
-def _show_plan(file: Path, roster: Roster, plan: Plan, settings: Settings) -> None:
+def _show_plan(file: Path, roster: Roster, plan: CallPlan, settings: Settings) -> None:
     age_s = roster.age_s(epoch_ms())
     _err.print(
         f"{file}: {len(roster.entries)} contacts of {settings.dynamics_base_url}, as of"
@@ -353,7 +353,7 @@ def _show_plan(file: Path, roster: Roster, plan: Plan, settings: Settings) -> No
 
 
 def _show_outcome(
-    file: Path, roster: Roster, plan: Plan, outcome: Outcome, *, as_json: bool
+    file: Path, roster: Roster, plan: CallPlan, outcome: ApplyOutcome, *, as_json: bool
 ) -> None:
     if as_json:
         answer = {

@@ -12,15 +12,15 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
-from hlf_sync.connect.connector import Standing, judge, trace_of
+from hlf_sync.connect.connector import ConnectorStanding, judge, trace_of
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.core.ending import Exit
 from hlf_sync.waiting import until_reachable
 
 # As connectors/hlf-mentor-cdc.json names it.
 NAME = "hlf-mentor-cdc"
 _ANSWER_S = 30.0
-_NOT_RUNNING = 3
 
 
 def status(env_file: EnvFile = None, as_json: Json = False) -> None:
@@ -41,10 +41,10 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
         echo(f"{NAME}: {word}{at}")
         for line in causes(trace_of(found)):
             echo(f"  {line}")
-        if standing is Standing.FAILED:
+        if standing is ConnectorStanding.FAILED:
             echo(find_cause(trace_of(found)).advice)
-    if standing is not Standing.RUNNING:
-        raise typer.Exit(_NOT_RUNNING)
+    if standing is not ConnectorStanding.RUNNING:
+        raise typer.Exit(Exit.HALTED)
 
 
 def pause(env_file: EnvFile = None) -> None:
@@ -96,7 +96,7 @@ def recover(env_file: EnvFile = None) -> None:
                 " there, and runs connectors/sql/02_source.sql; then this again",
                 is_error=True,
             )
-            raise typer.Exit(_NOT_RUNNING)
+            raise typer.Exit(Exit.HALTED)
         _at_connect(settings, lambda rest: recovery.reset(rest, NAME, _say))
         count, _ = operate.sweep(connection, "connector recover")
     echo(f"{NAME}: recovered; {count} looks asked for")

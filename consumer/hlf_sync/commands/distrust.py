@@ -28,18 +28,14 @@ def distrust(
     settings = settings_from(env_file)
     with operate.connected(settings) as connection:
         if not yes:
-            known = connection.execute(
-                "SELECT count(*) AS n FROM hlf_sync.mentor_ledger"
-            ).fetchone()
+            known = connection.execute(sql.KNOWN).fetchone()
             echo(f"the ledger has {known['n'] if known else 0} mentors", is_error=True)
             must_agree("Deliver all of them once more?")
         with connection.transaction():
             connection.execute(sql.DOUBT)
             connection.execute(sql.DOUBT_UNKNOWN, (settings.organization,))
             asked = connection.execute(sql.SWEEP, (operate.operator(), reason)).rowcount
-            row = connection.execute(
-                "SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL"
-            ).fetchone()
+            row = connection.execute(sql.IN_DOUBT).fetchone()
     found = {"in_doubt": row["n"] if row else 0, "requests": asked}
     if as_json:
         echo_json(found)

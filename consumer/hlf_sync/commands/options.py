@@ -9,6 +9,7 @@ from rich.text import Text
 
 from hlf_sync.commands.terminal import Terminal
 from hlf_sync.config.settings import Settings, load, unknown
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import SettingsError
 
@@ -54,4 +55,4 @@ def must_agree(question: str) -> None:
     except typer.Abort:
         raise KeyboardInterrupt from None
     if not is_wanted:
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.REFUSED)

@@ -16,6 +16,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.settings import Settings, secret_file
+from hlf_sync.core.ending import Exit
 from hlf_sync.postgres.connections import connect, open_pool
 from hlf_sync.reconcile import roll
 from hlf_sync.reconcile.inspection import Inspection, Wish
@@ -27,7 +28,6 @@ from hlf_sync.reconcile.report import Report
 _out = Terminal(highlight=False)
 _aside = Terminal(stderr=True, highlight=False)
 
-_DIFFERS, _INCOMPLETE = 1, 3
 _POOL_SIZE = 2
 
 Verify = Annotated[
@@ -116,9 +116,9 @@ def reconcile(
     else:
         show(_out, report)
     if report.left:
-        raise typer.Exit(_DIFFERS)
+        raise typer.Exit(Exit.DIFFERS)
     if report.unread or report.skipped:
-        raise typer.Exit(_INCOMPLETE)
+        raise typer.Exit(Exit.HALTED)
 
 
 async def _reported(

@@ -15,7 +15,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.mass_removal import removals_allowed
 from hlf_sync.core.model import Visibility
-from hlf_sync.core.rehearsal import Effect, effect_of
+from hlf_sync.core.rehearsal import RuleEffect, effect_of
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.population import read_everybody
 
@@ -23,10 +23,10 @@ _out = Terminal(highlight=False, soft_wrap=True)
 _A_SCREENFUL = 20
 _SETS = ("hidden_statuses", "visible_statuses", "silent_statuses")
 _WORDS = {
-    Effect.REMOVED: "would be taken off the listing",
-    Effect.RESTORED: "would be put on the listing",
-    Effect.REFUSED: "would become dead letters (a status of no known meaning), listed as they are",
-    Effect.ACCEPTED: "are refused now and would be understood, with no call",
+    RuleEffect.REMOVED: "would be taken off the listing",
+    RuleEffect.RESTORED: "would be put on the listing",
+    RuleEffect.REFUSED: "would become dead letters (a status of no known meaning), listed as they are",
+    RuleEffect.ACCEPTED: "are refused now and would be understood, with no call",
 }
 
 
@@ -59,7 +59,7 @@ def rehearse(
     others = _read(rules_file, rules)
     with operate.connected(settings) as connection:
         now_s, everybody = read_everybody(connection)
-    found: dict[Effect, list[str]] = {effect: [] for effect in Effect}
+    found: dict[RuleEffect, list[str]] = {effect: [] for effect in RuleEffect}
     unmapped, listed = 0, 0
     for mentor_id, known in everybody:
         listed += known.ledger.applied is Visibility.VISIBLE
@@ -81,7 +81,7 @@ def rehearse(
         _show(found, answer)
 
 
-def _show(found: dict[Effect, list[str]], answer: dict[str, Any]) -> None:
+def _show(found: dict[RuleEffect, list[str]], answer: dict[str, Any]) -> None:
     if not any(found.values()):
         _out.print(f"nothing would change for any of {answer['mentors']:,} mentors")
     for effect, mentor_ids in found.items():
@@ -92,7 +92,7 @@ def _show(found: dict[Effect, list[str]], answer: dict[str, Any]) -> None:
             if len(mentor_ids) > _A_SCREENFUL:
                 _out.print(f"  … and {len(mentor_ids) - _A_SCREENFUL:,} more (--json has all)")
     allowed = answer["removals_allowed_at_once"]
-    if allowed is not None and len(found[Effect.REMOVED]) > allowed:
+    if allowed is not None and len(found[RuleEffect.REMOVED]) > allowed:
         _out.print(
             Text(
                 f"Of {answer['listed']:,} listed mentors the mass change guard lets {allowed:,}"

@@ -223,7 +223,7 @@ def apply(
         )
     _ask_first(found, yes=yes)
     policy = RolloutPolicy(rate or settings.pace_requests_per_s, failure_ratio)
-    outcome = session.Outcome()
+    outcome = session.SessionOutcome()
     try:
         with run_view.view_for(_error) as view:
             _work(

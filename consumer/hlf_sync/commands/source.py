@@ -16,14 +16,20 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.connect import connector as connectors
 from hlf_sync.connect import source_file
-from hlf_sync.connect.connector import Report, Standing
+from hlf_sync.connect.connector import ConnectorReport, ConnectorStanding
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
-from hlf_sync.kafka.topics import Outcome, TopicReport, ensure_topics, inspect_topics, read_topics
+from hlf_sync.kafka.topics import (
+    TopicOutcome,
+    TopicReport,
+    ensure_topics,
+    inspect_topics,
+    read_topics,
+)
 from hlf_sync.postgres import migrate as migrations
 from hlf_sync.waiting import until_reachable
 
 # "Halted; what halts is said": the connector was applied and does not run.
-_NOT_RUNNING = 3
 
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of connectors/topics.json.")
 connector_app = typer.Typer(
@@ -92,8 +98,8 @@ def apply_topics(
     else:
         for report in reports:
             _print_topic(report)
-    if not dry_run and any(report.outcome is Outcome.DIFFERS for report in reports):
-        raise typer.Exit(_NOT_RUNNING)
+    if not dry_run and any(report.outcome is TopicOutcome.DIFFERS for report in reports):
+        raise typer.Exit(Exit.HALTED)
 
 
 def _print_topic(report: TopicReport) -> None:
@@ -138,11 +144,11 @@ def apply(
         **clients.connect_login(settings),
     )
     echo_json(report.as_json()) if as_json else _print(report)
-    if not dry_run and report.standing is not Standing.RUNNING:
-        raise typer.Exit(_NOT_RUNNING)
+    if not dry_run and report.standing is not ConnectorStanding.RUNNING:
+        raise typer.Exit(Exit.HALTED)
 
 
-def _print(report: Report) -> None:
+def _print(report: ConnectorReport) -> None:
     for difference in report.differences:
         echo(
             f"{difference.key}: {difference.running or '(none)'} → {difference.wanted or '(none)'}"

@@ -12,7 +12,8 @@ from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.model import HaltReason, Trigger
+from hlf_sync.core.halts import HALTS, Ends, stops
+from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
@@ -122,9 +123,9 @@ def resume(
     """Go on after a halt, once its cause is repaired."""
     word = reason.replace("-", "_")
     if word not in set(HaltReason):
-        message = f"{reason!r} is no halt; known: {', '.join(HaltReason)}"
+        message = f"{reason!r} is not a halt; known: {', '.join(HaltReason)}"
         raise SettingsError(message)
-    if word == HaltReason.MASS_REMOVAL:
+    if HALTS[HaltReason(word)].ends is Ends.CONFIRM_REMOVALS:
         message = (
             "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which"
             " shows who waits"
@@ -174,7 +175,7 @@ def _await_rest(
         return [
             plain(f"{row['reason']} ({row['detail']})")
             for row in operate.halts(connection)
-            if row["reason"] != HaltReason.MASS_REMOVAL or needs_removal()
+            if stops(row["reason"], Operation.RESTORE) or needs_removal()
         ]
 
     awaited = Awaited(

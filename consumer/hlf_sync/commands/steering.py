@@ -82,7 +82,7 @@ def unpause(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """End a pause, and ask the workers for everybody who has waited because of it.
+    """End a pause, and ask the workers for every mentor that has waited because of it.
 
     Mentors who were paused one by one stay paused when everybody's pause ends.
 

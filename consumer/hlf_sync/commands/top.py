@@ -1,5 +1,5 @@
 """`hlf-sync top`: a live view of the workers. Thin: reads settings, looks, draws; what it shows is
-decided in `consumer/top`.
+decided in the room `top`.
 """
 
 import signal

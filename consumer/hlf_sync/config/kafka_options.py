@@ -33,7 +33,7 @@ class KafkaOptions(Mapping[str, Option]):
 
 
 def parse(text: str) -> dict[str, Option] | None:
-    """The options in a JSON text; None when it is no object of plain values."""
+    """The options in a JSON text; None when it is not an object of plain values."""
     try:
         found: Any = from_json(text)
     except ValueError:

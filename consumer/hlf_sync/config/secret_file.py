@@ -9,9 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
 from hlf_sync.errors import SettingsError
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -84,14 +81,3 @@ def remark(name: str) -> str:
 
 def _is_edge(char: str) -> bool:
     return char.isspace() or not char.isprintable()
-
-
-def is_dsn(text: str) -> bool:
-    """Whether PostgreSQL's driver can read it. One that it cannot is quoted by its error, password
-    and all, so it must never get that far.
-    """
-    try:
-        conninfo_to_dict(text)
-    except ProgrammingError:
-        return False
-    return True

@@ -30,8 +30,9 @@ from pydantic_core import ErrorDetails
 from hlf_sync.config.env_file import VARIABLE as ENV_FILE
 from hlf_sync.config.env_file import read_env_file
 from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
-from hlf_sync.config.secret_file import SecretFile, is_dsn, remark, without_edges
+from hlf_sync.config.secret_file import SecretFile, remark, without_edges
 from hlf_sync.errors import SettingsError
+from hlf_sync.postgres.dsn import is_dsn
 
 PREFIX = "HLF_SYNC_"
 
@@ -274,7 +275,7 @@ class Settings(BaseModel):
             return KafkaOptions(lambda: parse(file.read()) or {})
         found = parse(value) if isinstance(value, str) else value
         if not isinstance(found, Mapping):
-            message = "is not a JSON object"
+            message = "is not JSON object"
             raise ValueError(message)  # noqa: TRY004 - pydantic expects ValueError
         return found if isinstance(found, KafkaOptions) else KafkaOptions(lambda: found)
 
@@ -324,7 +325,7 @@ class Settings(BaseModel):
     @classmethod
     def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_dsn(value.get_secret_value()):
-            message = "is no connection string"
+            message = "is not a connection string"
             raise ValueError(message)
         return value
 
@@ -347,8 +348,8 @@ class Settings(BaseModel):
     @field_validator("web_jwks_url")
     @classmethod
     def _require_key_source(cls, value: str | None) -> str | None:
-        """Keys that came over an open wire are anybody's keys; a file or this machine is no
-        wire.
+        """Keys that came over an open wire are anybody's keys; a file or this machine is
+        safe.
         """
         if value is None or "://" not in value:
             return value
@@ -570,7 +571,7 @@ def _forms(name: str) -> tuple[str, str]:
 
 
 def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each slip of the pen: a variable with our prefix that is no setting, a secret
+    """One line for each slip of the pen: a variable with our prefix that is not a setting, a secret
     with something around it that cannot be a part of it.
     """
     known = (
@@ -586,7 +587,7 @@ def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = No
     )
     nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
     slips = [
-        f"{name} is no setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
+        f"{name} is not a setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
         for name, near in nearest.items()
     ]
     return slips + [line for name in IN_FILES if (line := _remark(name, values))]

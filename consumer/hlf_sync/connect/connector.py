@@ -16,12 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
+from hlf_sync.http.asking import Auth, Transport
 from hlf_sync.packaged import fill, packaged
 from hlf_sync.waiting import Say, until_reachable
 
@@ -44,7 +43,7 @@ _POLL_S = 0.25
 _SETTLE_S = 2.0
 
 
-class Standing(StrEnum):
+class ConnectorStanding(StrEnum):
     """What a connector's and its tasks' states come to."""
 
     RUNNING = "RUNNING"
@@ -71,13 +70,13 @@ class Connector:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConnectorReport:
     """What a run did: action is created, updated, restarted, unchanged or dry-run."""
 
     name: str
     action: str
     differences: tuple[Difference, ...]
-    standing: Standing | None
+    standing: ConnectorStanding | None
     trace: tuple[str, ...] = ()
     advice: str = ""
 
@@ -117,7 +116,7 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
         raise SettingsError(f"{path} cannot be read: {type(error).__name__}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
-            f'{path} is no connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
+            f'{path} is not a connector: it must be JSON like {{"name": "hlf-mentor-cdc", "config":'
             " {…}}"
         ) from error
     if not isinstance(name, str) or not filled.get("connector.class"):
@@ -126,7 +125,7 @@ def read_connector(file: Path | None, values: Mapping[str, str]) -> Connector:
 
 
 def compare(running: Mapping[str, str] | None, wanted: Mapping[str, str]) -> tuple[Difference, ...]:
-    """What would change, by key. Connect adds the name to a configuration; it is no difference."""
+    """What would change, by key. Connect adds the name to a configuration; it is not a difference."""
     before = running or {}
     keys = sorted((before.keys() | wanted.keys()) - {"name"})
     return tuple(
@@ -170,16 +169,20 @@ def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
     )
 
 
-def judge(status: Mapping[str, Any] | None) -> Standing:
+def judge(status: Mapping[str, Any] | None) -> ConnectorStanding:
     """What the states come to. Without a task nothing runs yet."""
     if status is None:
-        return Standing.STARTING
+        return ConnectorStanding.STARTING
     states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
     if "FAILED" in states:
-        return Standing.FAILED
+        return ConnectorStanding.FAILED
     if states[0] in {"PAUSED", "STOPPED"}:
-        return Standing.PAUSED
-    return Standing.RUNNING if status["tasks"] and set(states) == {"RUNNING"} else Standing.STARTING
+        return ConnectorStanding.PAUSED
+    return (
+        ConnectorStanding.RUNNING
+        if status["tasks"] and set(states) == {"RUNNING"}
+        else ConnectorStanding.STARTING
+    )
 
 
 def trace_of(status: Mapping[str, Any] | None) -> str:
@@ -196,17 +199,17 @@ def apply_connector(
     deadline_s: float = 60,
     settle_s: float = _SETTLE_S,
     say: Say = print,
-    auth: httpx.Auth | tuple[str, str] | None = None,
+    auth: Auth = None,
     tls: ssl.SSLContext | None = None,
-    transport: httpx.BaseTransport | None = None,
-) -> Report:
+    transport: Transport | None = None,
+) -> ConnectorReport:
     """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and
     once for the connector to run.
 
     `auth` and `tls` as ConnectRest takes them.
 
     Raises `SettingsError` for what Connect refuses, `DependencyError` when it stays away; a
-    connector that fails is a `Report` that says so.
+    connector that fails is a `ConnectorReport` that says so.
     """
     with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         until_reachable(lambda: _validate(connect, connector), deadline_s=deadline_s, say=say)
@@ -215,7 +218,7 @@ def apply_connector(
         )
         differences = compare(running, connector.config)
         if dry_run:
-            return Report(
+            return ConnectorReport(
                 connector.name,
                 "dry-run",
                 differences,
@@ -243,10 +246,10 @@ def revive(
     url: str,
     name: str,
     *,
-    auth: httpx.Auth | tuple[str, str] | None = None,
+    auth: Auth = None,
     tls: ssl.SSLContext | None = None,
-    transport: httpx.BaseTransport | None = None,
-) -> Standing:
+    transport: Transport | None = None,
+) -> ConnectorStanding:
     """Restart what failed for a cause that passes by itself (the registry was away, say); the
     standing before.
 
@@ -256,7 +259,7 @@ def revive(
     with ConnectRest(url, auth=auth, tls=tls, transport=transport) as connect:
         status = connect.status(name)
         standing = judge(status)
-        if standing is Standing.FAILED and find_cause(trace_of(status)).passes:
+        if standing is ConnectorStanding.FAILED and find_cause(trace_of(status)).passes:
             connect.restart_failed(name)
         return standing
 
@@ -270,7 +273,7 @@ def _bring(connect: ConnectRest, connector: Connector, *, is_new: bool, is_diffe
     """PUT what differs and restart what had failed; says which. Safe to repeat after a refusal in
     between.
     """
-    had_failed = not is_new and judge(connect.status(connector.name)) is Standing.FAILED
+    had_failed = not is_new and judge(connect.status(connector.name)) is ConnectorStanding.FAILED
     if is_different or is_new:
         connect.put_config(connector.name, connector.config)
     if had_failed:
@@ -296,25 +299,27 @@ def _await_running(
     deadline_s: float,
     settle_s: float,
     say: Say,
-) -> Report:
+) -> ConnectorReport:
     """Wait until the standing has been a final one for `settle_s`, or the deadline."""
     give_up_at = time.monotonic() + deadline_s
-    standing, since = Standing.STARTING, time.monotonic()
+    standing, since = ConnectorStanding.STARTING, time.monotonic()
     while True:
         status = until_reachable(lambda: connect.status(name), deadline_s=deadline_s, say=say)
         now = time.monotonic()
         if judge(status) is not standing:
             standing, since = judge(status), now
-        if (standing is not Standing.STARTING and now - since >= settle_s) or now > give_up_at:
+        if (
+            standing is not ConnectorStanding.STARTING and now - since >= settle_s
+        ) or now > give_up_at:
             return _report(name, action, differences, standing, trace_of(status))
         time.sleep(_POLL_S)
 
 
 _ADVICE = {
-    Standing.STARTING: (
+    ConnectorStanding.STARTING: (
         "It does not run yet. Look again with `hlf-sync doctor`, and into the Connect worker's log."
     ),
-    Standing.PAUSED: (
+    ConnectorStanding.PAUSED: (
         "Somebody paused or stopped it. When that is over: PUT /connectors/{name}/resume at"
         " Connect."
     ),
@@ -322,10 +327,16 @@ _ADVICE = {
 
 
 def _report(
-    name: str, action: str, differences: tuple[Difference, ...], standing: Standing, trace: str
-) -> Report:
-    if standing is Standing.FAILED:
-        return Report(name, action, differences, standing, causes(trace), find_cause(trace).advice)
-    return Report(
+    name: str,
+    action: str,
+    differences: tuple[Difference, ...],
+    standing: ConnectorStanding,
+    trace: str,
+) -> ConnectorReport:
+    if standing is ConnectorStanding.FAILED:
+        return ConnectorReport(
+            name, action, differences, standing, causes(trace), find_cause(trace).advice
+        )
+    return ConnectorReport(
         name, action, differences, standing, (), _ADVICE.get(standing, "").format(name=name)
     )

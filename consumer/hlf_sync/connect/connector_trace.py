@@ -25,7 +25,7 @@ _HIDDEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class TraceCause:
     """What a trace says, what to do about it, and whether it passes by itself: then a restart is
     all that is needed.
     """
@@ -35,57 +35,57 @@ class Cause:
     passes: bool = False
 
 
-_UNKNOWN = Cause("", "Look into the log of the Connect worker that runs the task.")
+_UNKNOWN = TraceCause("", "Look into the log of the Connect worker that runs the task.")
 # The first that fits; the order is from the special to the general.
 _CAUSES = (
-    Cause(
+    TraceCause(
         r"replication slot .*(does not exist|invalidat)|no longer available on the server|trying to"
         r" read change stream",
         "The replication slot does not fit what was read; changes in between are lost to the"
         " stream. See 'The slot is lost' in connectors/README.md.",
     ),
-    Cause(
+    TraceCause(
         r"replication slot .* is active",
         "Another connector, or the old task, still reads the slot: stop it, or wait a minute.",
         passes=True,
     ),
-    Cause(
+    TraceCause(
         r"publication",
         "The publication is missing or wrong: run connectors/sql/02_source.sql as an"
         " administrator.",
     ),
-    Cause(r"wal_level", "PostgreSQL must run with wal_level=logical."),
-    Cause(
+    TraceCause(r"wal_level", "PostgreSQL must run with wal_level=logical."),
+    TraceCause(
         r"password authentication failed|no password|pg_hba",
         "PostgreSQL refuses hlf_cdc: look at the source file and pg_hba.conf.",
     ),
-    Cause(
+    TraceCause(
         r"permission denied|must be superuser|row-level security",
         "hlf_cdc lacks a right: run connectors/sql/02_source.sql as an administrator.",
     ),
-    Cause(
+    TraceCause(
         r"guardrail",
         "More tables would be captured than should be: compare table.include.list with the packaged"
         " file.",
     ),
     # The bare class without a text is the converter's word for 'no answer'.
-    Cause(
+    TraceCause(
         r"RestClientException\s*$",
         "The schema registry cannot be reached from Connect: look at registry_url in the source"
         " file.",
         passes=True,
     ),
-    Cause(
+    TraceCause(
         r"apicurio|registry",
         "The schema registry refuses the schema: look at its log, and at registry_url in the source"
         " file.",
     ),
-    Cause(
+    TraceCause(
         r"not present in metadata|UnknownTopicOrPartition",
         "A topic is missing: create all of connectors/topics.json.",
         passes=True,
     ),
-    Cause(
+    TraceCause(
         r"connection .*refused|could not connect|UnknownHost|connection attempt failed|starting"
         r" up|shutting down|I/O error",
         "PostgreSQL cannot be reached from Connect.",
@@ -107,7 +107,7 @@ def redacted(line: str) -> str:
     return line
 
 
-def find_cause(trace: str) -> Cause:
+def find_cause(trace: str) -> TraceCause:
     """The known cause that a trace speaks of."""
     return next(
         (

@@ -10,16 +10,14 @@ Answers are never quoted in errors: a validation echoes the configuration with i
 
 import json
 import ssl
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
-
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.http.asking import TOO_LARGE, Asker, Auth, Limits, NoAnswerError, Transport
 
 _WHO = "Kafka Connect"
 # Validating makes Connect load the plug-in and Debezium ask the database; Connect itself gives up
@@ -39,22 +37,18 @@ class ConnectRest:
         self,
         url: str,
         *,
-        auth: httpx.Auth | tuple[str, str] | None = None,
+        auth: Auth = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = _TIMEOUT_S,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
-        self._client = httpx.Client(
-            base_url=url,
-            auth=auth,
-            verify=True if tls is None else tls,
-            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
-            trust_env=False,
-            follow_redirects=False,
-            transport=transport,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        self._url = url.rstrip("/")
+        limits = Limits(
+            timeout_s=timeout_s,
+            within_s=timeout_s + _CONNECT_TIMEOUT_S,
+            max_bytes=_LARGEST_ANSWER,
         )
+        self._asker = Asker(limits, auth=auth, tls=tls, transport=transport)
 
     def __enter__(self) -> Self:
         """Open for as long as the `with` block lasts."""
@@ -67,7 +61,7 @@ class ConnectRest:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        self._client.close()
+        self._asker.close()
 
     def ping(self) -> None:
         """Raise unless it is Connect that answers: `DependencyError`, or `SettingsError` when
@@ -154,15 +148,15 @@ class ConnectRest:
         self._ask("POST", f"/connectors/{quote(name, safe='')}/restart?includeTasks=true")
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
-        give_up_at = time.monotonic() + self._timeout_s + _CONNECT_TIMEOUT_S
-        content = None if body is None else dict(body)
+        content = None if body is None else json.dumps(dict(body))
         try:
-            with self._client.stream(method, path, json=content) as response:
-                status, answer = response.status_code, _bounded(response, give_up_at)
-        except (httpx.TransportError, OSError) as error:
-            raise DependencyError(_WHO, type(error).__name__) from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise _stranger(type(error).__name__) from error
+            answer = self._asker.ask(method, self._url + path, content, "application/json")
+        except NoAnswerError as error:
+            if error.may_pass:
+                raise DependencyError(_WHO, error.reason) from error
+            is_large = error.reason == TOO_LARGE
+            raise _stranger("its answer is too large" if is_large else error.reason) from error
+        status = answer.status
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status == HTTPStatus.CONFLICT:
@@ -178,25 +172,14 @@ class ConnectRest:
             raise SettingsError(
                 f"{_WHO} refused {method} {path.partition('?')[0]} with status {status}"
             )
-        return _json(answer)
-
-
-def _bounded(response: httpx.Response, give_up_at: float) -> bytes:
-    body = bytearray()
-    for part in response.iter_bytes():
-        body += part
-        if len(body) > _LARGEST_ANSWER:
-            raise _stranger("its answer is too large")
-        if time.monotonic() > give_up_at:
-            raise DependencyError(_WHO, "ReadTimeout")
-    return bytes(body)
+        return _json(answer.body)
 
 
 def _json(answer: bytes) -> Any:
     try:
         found = json.loads(answer) if answer else {}
     except (ValueError, RecursionError) as error:
-        raise _stranger("its answer is no JSON") from error
+        raise _stranger("its answer is not JSON") from error
     if found is None:
         raise _stranger()
     return found

@@ -22,7 +22,7 @@ def problems(text: str) -> tuple[str, ...]:
             continue
         match = _LINE.match(line)
         if match is None:
-            found.append(f"line {number} is no name=value")
+            found.append(f"line {number} is not a name=value")
             continue
         names.add(match["name"])
         if "\\" in _ESCAPE.sub("", match["value"]):

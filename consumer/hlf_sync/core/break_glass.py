@@ -31,7 +31,7 @@ class Ask:
         return self.effect in {None, Effect.MAY_COME_LATE}
 
 
-class Standing(StrEnum):
+class JournalStanding(StrEnum):
     """Where a contact stands."""
 
     DONE = "done"
@@ -45,12 +45,12 @@ class Left:
     needed.
     """
 
-    standing: Standing
+    standing: JournalStanding
     due_ms: float = inf
 
 
-_DONE, _REFUSED = Left(Standing.DONE), Left(Standing.REFUSED)
-_NOW = Left(Standing.DUE, 0)
+_DONE, _REFUSED = Left(JournalStanding.DONE), Left(JournalStanding.REFUSED)
+_NOW = Left(JournalStanding.DUE, 0)
 
 
 def left_to_do(asks: Sequence[Ask], wanted: Visibility, *, late_effect_s: float) -> Left:
@@ -70,4 +70,4 @@ def left_to_do(asks: Sequence[Ask], wanted: Visibility, *, late_effect_s: float)
         ),
         default=-inf,
     )
-    return _DONE if last.began_ms >= over_ms else Left(Standing.DUE, over_ms)
+    return _DONE if last.began_ms >= over_ms else Left(JournalStanding.DUE, over_ms)

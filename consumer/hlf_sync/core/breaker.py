@@ -18,8 +18,8 @@ to get wrong:
   opened it, and those who were a probe since, are suspects: a probe is taken for somebody else while anybody else waits
   (`choose`), by the suspects in their turn (who was the probe last comes last), and by a suspect only `yield_s` later than by
   others, whom another worker may have. One success clears all of them.
-- A 429 pauses everybody and is no failure; neither is a 401. A 503's Retry-After is a lower bound for the cool-down.
-- An outage burns nobody's attempts: a failure counts as an attempt only where `counts_attempt` says so.
+- A 429 pauses everybody and is not a failure; neither is a 401. A 503's Retry-After is a lower bound for the cool-down.
+- An outage does not consume attempts: a failure counts as an attempt only where `counts_attempt` says so.
 """
 
 from collections.abc import Iterable
@@ -107,7 +107,7 @@ def admit(circuit: Circuit, policy: BreakerPolicy, now_s: float) -> Admission:
 
 
 def choose(circuit: Circuit, waiting: Iterable[MentorId]) -> MentorId | None:
-    """Who is to be the probe, of those who wait (oldest first): the oldest who is no suspect, else
+    """Who is to be the probe, of those who wait (oldest first): the oldest who is not a suspect, else
     the suspect whose turn is longest ago.
     """
     turns = {mentor_id: turn for turn, mentor_id in enumerate(circuit.suspects, 1)}

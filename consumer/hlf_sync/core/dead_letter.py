@@ -67,5 +67,5 @@ def mentor_letter_id(mentor_id: MentorId, generation: int) -> str:
 
 
 def record_letter_id(topic: str, partition: int, offset: int) -> str:
-    """The id of a letter about a record that is no change."""
+    """The id of a letter about a record that is not a change."""
     return f"{topic}-{partition}-{offset}"

@@ -1,5 +1,5 @@
 """The dead-letter limiter: a misconfiguration must not empty the changes topic into the dead
-letters (design §5).
+letters (docs/design.md, section 5).
 
 Pure; the pipeline feeds it every outcome and halts when it says so.
 """

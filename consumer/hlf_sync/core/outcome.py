@@ -138,7 +138,7 @@ def conclude(
 
 
 def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:
-    """Nobody's fault: no attempt is counted. What all wait for (a pause, a halt, the circuit)
+    """The mentor is not at fault: no attempt is counted. What all wait for (a pause, a halt, the circuit)
     stands at the gate; this is the least of it.
     """
     retry_in_s = verdict.retry_after_s

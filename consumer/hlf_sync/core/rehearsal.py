@@ -6,7 +6,7 @@ from hlf_sync.core.decide import Rules, should_be
 from hlf_sync.core.model import Facts, LedgerRow, Refuse, Visibility
 
 
-class Effect(StrEnum):
+class RuleEffect(StrEnum):
     """What would happen."""
 
     REMOVED = "removed"
@@ -17,17 +17,17 @@ class Effect(StrEnum):
 
 def effect_of(
     facts: Facts | None, ledger: LedgerRow, now_s: float, *, rules: Rules, others: Rules
-) -> Effect | None:
+) -> RuleEffect | None:
     """None where the other rules change nothing."""
     now, then = (should_be(facts, ledger, now_s, r) for r in (rules, others))
     shown = None if ledger.is_in_doubt else ledger.applied
     if isinstance(then, Refuse):
-        return None if isinstance(now, Refuse) else Effect.REFUSED
+        return None if isinstance(now, Refuse) else RuleEffect.REFUSED
     if then is now:
         return None
     listed = shown if isinstance(now, Refuse) else now
     if then is Visibility.VISIBLE and listed is not Visibility.VISIBLE:
-        return Effect.RESTORED
+        return RuleEffect.RESTORED
     if then is Visibility.HIDDEN and listed is Visibility.VISIBLE:
-        return Effect.REMOVED
-    return Effect.ACCEPTED if isinstance(now, Refuse) else None
+        return RuleEffect.REMOVED
+    return RuleEffect.ACCEPTED if isinstance(now, Refuse) else None

@@ -42,7 +42,7 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SourceTable:
     """A table of that name, now. `kind` is pg_class.relkind, `identity` pg_class.relreplident;
     `identified_by` are the columns of the index that really serves as identity.
     """
@@ -68,7 +68,7 @@ class Shape:
     """What the catalogue says at one moment. None: there is no such thing."""
 
     publication: Publication | None
-    tables: Mapping[str, Table]
+    tables: Mapping[str, SourceTable]
     view: View | None
 
     @property
@@ -227,7 +227,7 @@ def _tables(shape: Shape) -> list[Fault]:
                 )
             )
         elif table.kind != "r":
-            what = "partitioned" if table.kind == "p" else f"no ordinary table ({table.kind})"
+            what = "partitioned" if table.kind == "p" else f"not an ordinary table ({table.kind})"
             found.append(
                 Fault(Part.TABLES, f"{name} is {what}: it cannot be captured so", _TYPE_CHANGE)
             )
@@ -244,7 +244,7 @@ def _tables(shape: Shape) -> list[Fault]:
     return found
 
 
-def _types_wrong(name: str, table: Table) -> list[Fault]:
+def _types_wrong(name: str, table: SourceTable) -> list[Fault]:
     return [
         Fault(
             Part.TABLES,

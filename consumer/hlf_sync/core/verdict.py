@@ -2,8 +2,8 @@
 error code, then status.
 
 Called by the Dynamics client. Pure; docs/errors.md is printed from these tables
-(`hlf_sync.pages.errors`). Sources: Microsoft's error and service-protection pages as read in
-reference/dynamics-web-api.md section 4, and requirements R26–R28. Two rules stand above the tables:
+(`hlf_sync.pages.errors`). Sources: Microsoft's pages about Web API errors and service protection
+limits, and requirements R26–R28. Two rules stand above the tables:
 
 - Only a 204, or a 200 that shows the value we asked for, is a success. Anything else that looks friendly (a portal's HTML, a truncated
   body) proves nothing: in doubt, and tried again.

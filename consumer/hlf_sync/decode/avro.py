@@ -1,7 +1,7 @@
 """An Avro schema's JSON → a small tree of types, names resolved. Called once for each schema that
 the registry gives us.
 
-Refuses (`SchemaError`) whatever is no Avro schema, or larger than any honest one: a schema comes
+Refuses (`SchemaError`) whatever is not an Avro schema, or larger than any honest one: a schema comes
 from outside too. Logical types and other attributes do not change the bytes, so they are dropped
 here. https://avro.apache.org/docs/1.12.0/specification/
 """
@@ -87,7 +87,7 @@ def parse(text: str) -> Type:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        message = "the schema is no JSON"
+        message = "the schema is not JSON"
         raise SchemaError(message) from None
     return _Parsing().type(document, "", 0)
 
@@ -115,7 +115,7 @@ class _Parsing:
             case {"type": dict() | list() as inner}:
                 return self.type(inner, namespace, depth + 1)
             case _:
-                raise _refuse("holds something that is no type")
+                raise _refuse("holds something that is not a type")
 
     def _reference(self, name: str, namespace: str) -> Type:
         if name in _PRIMITIVES:

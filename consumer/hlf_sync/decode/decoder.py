@@ -136,7 +136,7 @@ class Decoder:
         if schema.ignored is not None:
             return Ignored(schema.ignored)
         if not schema.is_envelope:
-            return Undecodable("decode_error", "the record is no envelope of a row's change")
+            return Undecodable("decode_error", "the record is not an envelope of a row's change")
         table = self._envelopes.table(found)
         if not isinstance(table, Table):
             return table

@@ -223,8 +223,8 @@ class Envelopes:
 
 
 def row_of(table: Table, found: Row) -> Row:
-    """What `Envelopes.change` wants of the fields that were found. A certification's id that is no
-    UUID is left out.
+    """What `Envelopes.change` wants of the fields that were found. A certification's id that is not
+    a UUID is left out.
     """
     row = tuple(found[field] for field in ROW_FIELDS[table])
     return (*row[:5], *map(_uuid_or_none, row[5:])) if table is Table.CERTIFICATION else row
@@ -249,7 +249,7 @@ def _mentor_id(key: bytes | None, before: Encoded, after: Encoded) -> MentorId |
         return Undecodable("null_key", "a row's change without a key")
     mentor_id = mentor_of(key)
     if mentor_id is None:
-        return Undecodable("bad_key", "the key is no UUID as text")
+        return Undecodable("bad_key", "the key is not a UUID as text")
     for row in (before, after):
         # A column outside the replica identity comes as its type's default: an empty string says
         # nothing.
@@ -291,5 +291,5 @@ def _committed_ms(field: Encoded, timestamp_ms: int) -> int:
 
 
 def _transaction_id(field: Encoded) -> int | None:
-    """The 32-bit id; a wider one carries the epoch above it, and 0 is no transaction."""
+    """The 32-bit id; a wider one carries the epoch above it, and 0 is not a transaction."""
     return None if field is None else number(field) & _TRANSACTION_BITS or None

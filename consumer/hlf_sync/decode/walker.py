@@ -3,7 +3,7 @@ that the record ends where its bytes end.
 
 One small function per type, put together once for a schema. Used by schema.py for whatever the
 pattern of the usual shape does not match, so it is exact rather than fast. Every byte is checked: a
-number longer than 64 bits, a string that is no UTF-8, an index out of range, a byte too many or too
+number longer than 64 bits, a string that is not UTF-8, an index out of range, a byte too many or too
 few is `Malformed`, and nothing else is ever raised. Time and memory are bounded by the record's
 length: a claimed length or count allocates nothing, and items without bytes are not counted one by
 one.
@@ -112,7 +112,7 @@ def _skip_string(walk: _Walk, start: int) -> int:
     try:
         walk.value[content : content + length].decode()
     except UnicodeDecodeError:
-        message = "a string is no UTF-8"
+        message = "a string is not UTF-8"
         raise Malformed(message) from None
     return end
 
@@ -227,7 +227,7 @@ class _Assembly:
     """Puts the steps of one schema together; a named record that comes again, or contains itself,
     is one step.
 
-    What takes no bytes is no step. So each step moves on by a byte at least, and a schema that
+    What takes no bytes is not a step. So each step moves on by a byte at least, and a schema that
     folds billions of nulls into a few names costs nothing to read.
     """
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.ending import Exit
 from hlf_sync.doctor import (
     connect,
     database,
@@ -70,15 +71,15 @@ class Checkup:
         )
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> Exit:
         """2: the settings are to blame. 4: PostgreSQL, Kafka or the registry does not answer. 1:
         something else is wrong. 0: nothing is.
         """
         if self.findings[0].verdict is Verdict.FAIL:
-            return 2
+            return Exit.REFUSED
         if self.is_needed_one_away:
-            return 4
-        return 1 if self.verdict is Verdict.FAIL else 0
+            return Exit.UNREACHABLE
+        return Exit.DIFFERS if self.verdict is Verdict.FAIL else Exit.DONE
 
 
 def without_settings(problem: str) -> Checkup:

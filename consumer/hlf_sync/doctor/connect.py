@@ -5,15 +5,13 @@ connectors/hlf-mentor-cdc.json says?
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from psycopg import Error
-
 from hlf_sync import clients
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
 from hlf_sync.connect.connector import (
     Connector,
+    ConnectorStanding,
     Difference,
-    Standing,
     compare,
     judge,
     places,
@@ -26,6 +24,7 @@ from hlf_sync.doctor.database import connected, rows
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.postgres.connections import DatabaseError
 
 REACH, RUNS, CONFIG, POSITION = (
     "connect",
@@ -86,21 +85,21 @@ def runs(name: str, status: Mapping[str, Any] | None) -> Finding:
     if status is None:
         return fail(RUNS, f"{name} does not exist: no change is streamed", _APPLY)
     match judge(status):
-        case Standing.RUNNING:
+        case ConnectorStanding.RUNNING:
             return ok(RUNS, f"{name} and its task run")
-        case Standing.STARTING:
+        case ConnectorStanding.STARTING:
             return warn(
                 RUNS,
                 f"{name} is starting",
                 "look again in a few seconds; then into the Connect worker's log",
             )
-        case Standing.PAUSED:
+        case ConnectorStanding.PAUSED:
             return fail(
                 RUNS,
                 f"{name} is paused or stopped: no change is streamed",
                 f"when that is over: PUT /connectors/{name}/resume at Connect",
             )
-        case Standing.FAILED:
+        case ConnectorStanding.FAILED:
             trace = trace_of(status)
             last = causes(trace)[-1:]
             return fail(
@@ -142,7 +141,7 @@ async def _log_end(settings: Settings) -> int | None:
     try:
         async with connected(settings.postgres_dsn.get_secret_value()) as connection:
             found = await rows(connection, _LOG_END)
-    except (DependencyError, SettingsError, Error):  # its own checks say it
+    except (DependencyError, SettingsError, DatabaseError):  # its own checks say it
         return None
     return int(found[0]["position"]) if found else None
 

@@ -5,23 +5,20 @@ Asks with the sync role's own connection; every question is a SELECT. Names of a
 may be shown, values never.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
-
-import psycopg
-from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, assert_never
 
 from hlf_sync.clock import epoch_ms
 from hlf_sync.core.source_health import VIEW_COLUMNS
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import suitability
+from hlf_sync.postgres.connections import DatabaseError, NamedRow
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
+from hlf_sync.postgres.one_connection import Questions, Refusal, questions, refusal_of
 
 REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres",
@@ -34,7 +31,7 @@ REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres.view",
 )
 
-Connection = AsyncConnection[DictRow]
+Connection = Questions
 Check = Callable[[Connection], Awaitable[Finding]]
 
 _OLDEST = 150000
@@ -81,32 +78,11 @@ SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type FROM pg_attribut
 """
 
 
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    """One connection for some questions; raises `DependencyError` or `SettingsError`, never with
-    libpq's text, which may quote the DSN.
-    """
-    try:
-        conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise SettingsError("HLF_SYNC_POSTGRES_DSN is no connection string") from None
-    options = f"-c statement_timeout={ASK_S:g}s -c default_transaction_read_only=on"
-    try:
-        connection = await AsyncConnection.connect(
-            dsn,
-            autocommit=True,
-            options=options,
-            application_name="hlf-sync doctor",
-            client_encoding="UTF8",
-            connect_timeout=int(ASK_S),
-            row_factory=dict_row,
-        )
-    except psycopg.OperationalError as error:
-        raise DependencyError("PostgreSQL", _reason(error)) from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
+def connected(
+    dsn: str, name: str = "HLF_SYNC_POSTGRES_DSN"
+) -> AbstractAsyncContextManager[Connection]:
+    """One connection for some questions; raises `DependencyError` or `SettingsError`."""
+    return questions(dsn, name, ASK_S)
 
 
 async def ask(connection: Connection, check: str, look: Check) -> Finding:
@@ -115,26 +91,10 @@ async def ask(connection: Connection, check: str, look: Check) -> Finding:
     """
     try:
         return await look(connection)
-    except (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.InvalidSchemaName,
-        psycopg.errors.UndefinedObject,
-        psycopg.errors.UndefinedFunction,
-    ):
-        return fail(
-            check,
-            "a table or role of ours is missing",
-            "connectors/sql/01_roles.sql, then `hlf-sync migrate`, then 02_source.sql",
-        )
-    except psycopg.errors.InsufficientPrivilege:
-        return fail(check, "our role may not look at it", _SOURCE_SQL)
-    except psycopg.errors.QueryCanceled:
-        return warn(
-            check,
-            f"no answer within {ASK_S:g} s",
-            "PostgreSQL is busy or something is locked: look at pg_stat_activity",
-        )
-    except psycopg.Error as error:
+    except DatabaseError as error:
+        refusal = refusal_of(error)
+        if refusal is not None:
+            return _refused(check, refusal)
         if connection.broken:
             raise DependencyError("PostgreSQL", type(error).__name__) from error
         raise
@@ -322,7 +282,7 @@ async def view(connection: Connection) -> Finding:
     return ok(VIEW, "hlf_sync.mentor_facts has its six columns and can be read")
 
 
-async def rows(connection: Connection, statement: str, *values: object) -> Sequence[DictRow]:
+async def rows(connection: Connection, statement: str, *values: object) -> Sequence[NamedRow]:
     """The answer's rows."""
     return await (await connection.execute(statement.encode(), values or None)).fetchall()
 
@@ -332,32 +292,25 @@ async def one(connection: Connection, statement: str, *values: object) -> Mappin
     return (await rows(connection, statement, *values))[0]
 
 
+def _refused(check: str, refusal: Refusal) -> Finding:
+    match refusal:
+        case Refusal.MISSING:
+            return fail(
+                check,
+                "a table or role of ours is missing",
+                "connectors/sql/01_roles.sql, then `hlf-sync migrate`, then 02_source.sql",
+            )
+        case Refusal.FORBIDDEN:
+            return fail(check, "our role may not look at it", _SOURCE_SQL)
+        case Refusal.TOO_SLOW:
+            return warn(
+                check,
+                f"no answer within {ASK_S:g} s",
+                "PostgreSQL is busy or something is locked: look at pg_stat_activity",
+            )
+        case _:
+            assert_never(refusal)
+
+
 def _strong(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [name.removeprefix("rol") for name in names if row[name]]
-
-
-_REASONS = {
-    "unsupported startup parameter": (
-        "a pooler refuses our options: pool_mode = session, ignore_startup_parameters = options"
-    ),
-    "authentication failed": "authentication failed",
-    "no password supplied": "no password supplied",
-    "no pg_hba.conf entry": "no pg_hba.conf entry for us",
-    "does not exist": "no such database or role",
-    "starting up": "starting up",
-    "refused": "connection refused",
-    "timeout": "no answer in time",
-    "resolve host": "no such host",
-    "translate host name": "no such host",
-    "closed the connection": "the connection was closed: is that PostgreSQL?",
-    "SSL": "TLS failed: see sslmode and sslrootcert",
-    "certificate": "TLS failed: see sslmode and sslrootcert",
-}
-
-
-def _reason(error: psycopg.OperationalError) -> str:
-    """What a person can act upon, without libpq's text."""
-    text = str(error)
-    return next(
-        (reason for phrase, reason in _REASONS.items() if phrase in text), type(error).__name__
-    )

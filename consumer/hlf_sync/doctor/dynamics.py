@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
-
 from hlf_sync import clients
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
@@ -18,6 +16,7 @@ from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, warn
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials, TokenUnavailableError
+from hlf_sync.dynamics.http.dated import DatedTransport
 from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.errors import AuthError, SettingsError
 from hlf_sync.ports import CallResult
@@ -79,7 +78,7 @@ async def _look(
     brief = settings.model_copy(update={"request_timeout_s": ASK_S})
     async with AsyncExitStack() as stack:
         pooled = clients.open_dynamics_transport(brief, 1)
-        transport = _Dated(pooled, clocks)
+        transport = DatedTransport(pooled, lambda told: _note(clocks, told))
         credentials = clients.dynamics_credentials(brief, secret_file, transport)
         client = clients.dynamics_client(brief, credentials, transport)
         stack.push_async_callback(client.aclose)
@@ -145,20 +144,8 @@ def _judged(result: CallResult) -> Finding:
     return (warn if code is ErrorCode.RATE_LIMITED else fail)(WHO_AM_I, text, _FIXES[code])
 
 
-class _Dated(httpx.AsyncBaseTransport):
-    """Notes the Date of each answer beside our own clock."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, clocks: Clocks) -> None:
-        self._inner, self._clocks = inner, clocks
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass it on."""
-        response = await self._inner.handle_async_request(request)
-        told_s = parse_http_date(response.headers.get("date", ""))
-        if told_s is not None:
-            self._clocks.dynamics_s = told_s + 0.5 - epoch_ms() / 1000  # it tells whole seconds
-        return response
-
-    async def aclose(self) -> None:
-        """Close."""
-        await self._inner.aclose()
+def _note(clocks: Clocks, told: str) -> None:
+    """Dynamics' clock beside our own."""
+    told_s = parse_http_date(told)
+    if told_s is not None:
+        clocks.dynamics_s = told_s + 0.5 - epoch_ms() / 1000  # it tells whole seconds

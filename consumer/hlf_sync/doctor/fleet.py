@@ -2,6 +2,7 @@
 with the sync role's connection.
 """
 
+from hlf_sync.core import halts as table
 from hlf_sync.core.model import HaltReason
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, some, warn
@@ -32,16 +33,6 @@ _LETTERS = """
 SELECT count(DISTINCT mentor_id) AS open, coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8 AS oldest_s
   FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
 """
-
-_FIXES = {
-    HaltReason.AUTH.value: "repair Dynamics' credentials or privileges; it lifts itself",
-    HaltReason.DEAD_LETTER_LIMIT.value: (
-        "find out why so much is refused, then `hlf-sync resume dead-letter-limit`"
-    ),
-    HaltReason.MASS_REMOVAL.value: (
-        "if they are really to go: `hlf-sync confirm-removals --reason TEXT`"
-    ),
-}
 
 
 async def circuit(connection: Connection, organization: str) -> Finding:
@@ -75,8 +66,15 @@ async def halts(connection: Connection) -> Finding:
     if not found:
         return ok(HALTS, "none")
     text = some([f"{row['reason']} for {row['for_s']:.0f} s" for row in found])
-    return fail(
-        HALTS, text, "; ".join(_FIXES.get(row["reason"], "see docs/runbook.md") for row in found)
+    return fail(HALTS, text, "; ".join(_advice(row["reason"]) for row in found))
+
+
+def _advice(reason: str) -> str:
+    """A newer worker may have halted for a reason that we do not know."""
+    return (
+        table.HALTS[HaltReason(reason)].advice
+        if reason in set(HaltReason)
+        else "see docs/runbook.md"
     )
 
 

@@ -1,19 +1,14 @@
 """Whether the brokers let a worker join as it wants to: the group protocol, and its name in the
-group. Asks for the brokers' settings; joins nothing.
+group. Judges what the brokers' settings say; asks nobody.
 """
 
 from collections.abc import Mapping
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
-
-from hlf_sync.doctor.examination import ASK_S
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, warn
-from hlf_sync.errors import DependencyError
-from hlf_sync.kafka.faults import code_of, fault_of, meaning
+from hlf_sync.kafka.cluster_reader import GROUP_PROTOCOLS
+from hlf_sync.kafka.faults import meaning
 
 PROTOCOL = "kafka.protocol"
-_SETTING = "group.coordinator.rebalance.protocols"
 _NEW, _CLASSIC = "consumer", "classic"
 
 
@@ -36,19 +31,4 @@ def judged(options: Mapping[str, object], offered: str | None) -> Finding:
     if wanted == _CLASSIC and not offered:
         return ok(PROTOCOL, "the brokers know the classic group protocol only, and it is asked for")
     text = meaning("UNSUPPORTED_VERSION") if wanted == _NEW else f"they do not offer {wanted!r}"
-    return fail(PROTOCOL, text, f"see {_SETTING}; docs/runbook.md, consumer failed")
-
-
-def offered(admin: AdminClient) -> str | None:
-    """What one broker says it offers."""
-    try:
-        broker = next(iter(admin.list_topics(timeout=ASK_S).brokers))
-        resource = ConfigResource(ResourceType.BROKER, str(broker))
-        found = admin.describe_configs([resource], request_timeout=ASK_S)[resource].result(ASK_S)
-    except KafkaException as error:
-        fault = fault_of(error)
-        code = type(error).__name__ if fault is None else code_of(fault)
-        if code == "CLUSTER_AUTHORIZATION_FAILED":
-            return None
-        raise DependencyError("Kafka", code) from error
-    return found[_SETTING].value or "" if _SETTING in found else ""
+    return fail(PROTOCOL, text, f"see {GROUP_PROTOCOLS}; docs/runbook.md, consumer failed")

@@ -3,17 +3,12 @@ the changes? Reads no record.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
-
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor import group_protocol
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some, warn
-from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.lag_reader import LagReader
+from hlf_sync.kafka.cluster_reader import ClusterReader
 from hlf_sync.kafka.topics import Topic, inspect_topics, read_topics
 
 REACH, GROUP = "kafka", "kafka.group"
@@ -64,8 +59,8 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
         **settings.kafka_options,
         "log_level": 0,
     }
-    admin = _admin(options)
-    brokers = await aside(lambda: _brokers(admin))
+    cluster = ClusterReader(options, ASK_S)
+    brokers = await aside(cluster.brokers)
     yield reached(brokers)
     wanted = read_topics(
         reminders_topic=settings.reminders_topic,
@@ -76,16 +71,16 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
     reports = await aside(lambda: inspect_topics(options, wanted))
     for check, topic, report in zip(TOPICS, wanted, reports, strict=True):
         yield judged(check, topic, report.differences)
-    offered = await aside(lambda: group_protocol.offered(admin))
+    offered = await aside(cluster.group_protocols)
     yield group_protocol.judged(settings.kafka_options, offered)
-    members = await aside(lambda: _members(admin, settings.kafka_group_id))
-    reader = LagReader(options, settings.changes_topic, settings.kafka_group_id, admin=admin)
+    members = await aside(lambda: cluster.members(settings.kafka_group_id))
+    reader = cluster.lag_reader(settings.changes_topic, settings.kafka_group_id)
     lag = await reader.lag(list(range(await reader.partitions())))
     yield worked(settings.kafka_group_id, members, sum(lag.values()))
 
 
 def reached(brokers: int) -> Finding:
-    """One broker is no cluster."""
+    """One broker is not a cluster."""
     if brokers < _COPIES:
         return warn(
             REACH,
@@ -125,38 +120,6 @@ def _is_dangerous(difference: str, *, is_changes: bool) -> bool:
     return difference.startswith("retention.bytes")
 
 
-def _brokers(admin: AdminClient) -> int:
-    try:
-        return len(admin.list_topics(timeout=ASK_S).brokers)
-    except KafkaException as error:
-        raise DependencyError("Kafka", _code(error)) from error
-
-
-def _admin(options: dict[str, Any]) -> AdminClient:
-    """Kept for all questions: one that is thrown away before its answer came never answers."""
-    try:
-        silent: dict[str, Any] = {**options, "error_cb": lambda _error: None}
-        return AdminClient(silent)
-    except KafkaException as error:
-        raise SettingsError(
-            f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"
-        ) from error
-
-
-def _members(admin: AdminClient, name: str) -> int:
-    """How many workers the group has."""
-    try:
-        return len(
-            admin.describe_consumer_groups([name], request_timeout=ASK_S)[name]
-            .result(ASK_S)
-            .members
-        )
-    except KafkaException as error:
-        if _code(error) == "GROUP_ID_NOT_FOUND":
-            return 0
-        raise DependencyError("Kafka", _code(error)) from error
-
-
 def worked(name: str, members: int, lag: int) -> Finding:
     """No member: nobody works."""
     if not members:
@@ -166,11 +129,3 @@ def worked(name: str, members: int, lag: int) -> Finding:
             "start a worker: `hlf-sync run`",
         )
     return ok(GROUP, f"{counted(members, 'worker')} in {name}, {counted(lag, 'record')} behind")
-
-
-def _code(error: KafkaException) -> str:
-    return (
-        str(error.args[0].name())
-        if error.args and isinstance(error.args[0], KafkaError)
-        else type(error).__name__
-    )

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor import database
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, counted, fail, ok, skipped, some
+from hlf_sync.http.asking import NoAnswerError, ask_once
 
 REACH, ROLE, KEYS = "web", "web.role", "web.keys"
 
@@ -46,7 +45,9 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
         yield skipped(REACH, "HLF_SYNC_WEB_POSTGRES_DSN is not set: no web service")
         return
     settings.require_web()
-    async with database.connected(settings.secret("web_postgres_dsn")) as connection:
+    async with database.connected(
+        settings.secret("web_postgres_dsn"), "HLF_SYNC_WEB_POSTGRES_DSN"
+    ) as connection:
         yield ok(REACH, "settings are whole; PostgreSQL lets the role in")
         yield await database.ask(connection, ROLE, _role)
     yield await _keys(settings)
@@ -76,7 +77,9 @@ async def _keys(settings: Settings) -> Finding:
     fix = "look at HLF_SYNC_WEB_JWKS_URL; without keys the service answers 503"
     try:
         listed = json.loads(await _read(source)).get("keys", [])
-    except (httpx.HTTPError, OSError, ValueError, AttributeError) as error:
+    except NoAnswerError as error:
+        return fail(KEYS, f"the issuer's keys cannot be read ({error.reason})", fix)
+    except (OSError, ValueError, AttributeError) as error:
         return fail(KEYS, f"the issuer's keys cannot be read ({type(error).__name__})", fix)
     found = [key for key in listed if isinstance(key, dict) and key.get("kty") != "oct"]
     if not found:
@@ -87,7 +90,9 @@ async def _keys(settings: Settings) -> Finding:
 async def _read(source: str) -> bytes:
     parts = urlsplit(source)
     if parts.scheme in {"http", "https"}:
-        async with httpx.AsyncClient(timeout=ASK_S, trust_env=False) as client:
-            return (await client.get(source)).raise_for_status().content
+        answer = await asyncio.to_thread(lambda: ask_once(source, timeout_s=ASK_S))
+        if not answer.is_ok:
+            raise NoAnswerError(f"status_{answer.status}", may_pass=True)
+        return answer.body
     path = Path(parts.path if parts.scheme == "file" else source)
     return await asyncio.to_thread(path.read_bytes)

@@ -34,7 +34,7 @@ from hlf_sync.dynamics.http.plain import PlainRequest
 from hlf_sync.dynamics.listing import (
     MAX_PAGE_BYTES,
     PREFER,
-    Page,
+    ListingPage,
     definition_address,
     first_address,
     is_ours,
@@ -80,7 +80,7 @@ class ListingReading:
     """One page of the listing. `page` is None unless the verdict is DONE."""
 
     result: CallResult
-    page: Page | None
+    page: ListingPage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class DynamicsClient:
         if address is not None and not is_ours(address, contract):
             message = "the next page of the listing is elsewhere"
             raise InvariantError(message)
-        found: list[Page] = []
+        found: list[ListingPage] = []
 
         def holds_rows(body: Mapping[str, object]) -> bool:
             page = page_of(body, contract, primary_id)

@@ -60,7 +60,7 @@ class DynamicsContract:
         return f"{self.base_url.rstrip('/')}/api/data/{self.api_version}/"
 
     def contact_address(self, contact_id: ContactId) -> str:
-        """The record's address. A contact id that is no UUID would be part of a path, so it never
+        """The record's address. A contact id that is not a UUID would be part of a path, so it never
         gets there.
         """
         if _CONTACT_ID.fullmatch(contact_id) is None:

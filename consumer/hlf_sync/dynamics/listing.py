@@ -26,7 +26,7 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """The contacts of one page that are shown, where the next one is, and how many Dynamics counts
     in all (only the first page says so, and Dataverse counts no further than 5,000).
     """
@@ -62,7 +62,9 @@ def primary_id_of(body: Mapping[str, object], contract: DynamicsContract) -> str
     return None
 
 
-def page_of(body: Mapping[str, object], contract: DynamicsContract, primary_id: str) -> Page | None:
+def page_of(
+    body: Mapping[str, object], contract: DynamicsContract, primary_id: str
+) -> ListingPage | None:
     """The page; None when it is not what was asked for: no rows, a row without its id, a column of
     another type or value.
     """
@@ -77,7 +79,7 @@ def page_of(body: Mapping[str, object], contract: DynamicsContract, primary_id: 
         if contract.visibility_of(row.get(contract.visibility_column)) is not Visibility.VISIBLE:
             return None
         contacts.append(ContactId(contact.lower()))
-    return Page(tuple(contacts), link, count if isinstance(count, int) else None)
+    return ListingPage(tuple(contacts), link, count if isinstance(count, int) else None)
 
 
 def is_ours(address: str, contract: DynamicsContract) -> bool:

@@ -167,7 +167,7 @@ class ConsumerLife:
         yield records
 
     def _heed(self, error: KafkaError, partition: int | None, restarted: set[int | None]) -> None:
-        """Deal with an event that is no record."""
+        """Deal with an event that is not a record."""
         if ends_the_client(error):
             raise ClientFaultError(code_of(error))
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - how confluent_kafka spells it
@@ -304,7 +304,7 @@ class ConsumerLife:
 
 
 def _must_be_answers(committed: list[TopicPartition]) -> None:
-    """An error of one partition is no answer: without it, it would look as if nothing had ever been
+    """An error of one partition is not an answer: without it, it would look as if nothing had ever been
     committed.
     """
     for where in committed:

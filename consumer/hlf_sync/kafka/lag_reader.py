@@ -53,7 +53,7 @@ class LagReader:
 
     @cached_property
     def _group(self) -> Consumer:
-        """Asks for committed offsets. It never subscribes, so it is no member of the group.
+        """Asks for committed offsets. It never subscribes, so it is not a member of the group.
 
         The admin client's own request for them aborts the process when it times out while no broker
         is there (librdkafka 2.16, `rd_kafka_enq_once_del_source_return`).

@@ -1,5 +1,5 @@
 """The changes topic as `why` and `reconcile` read it: by partition, between positions, without a
-group. Owns Kafka for both.
+group.
 
 Partitions are assigned by hand and nothing is committed, so the workers never notice. Raises
 `DependencyError` while Kafka cannot be reached. Knows nothing of what the records say.

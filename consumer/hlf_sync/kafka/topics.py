@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its classes are public and not in its __all__
+from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -32,7 +32,7 @@ _WARNINGS = 4
 _POLL_S = 0.05
 
 
-class Outcome(StrEnum):
+class TopicOutcome(StrEnum):
     """What was found of a topic, or done about it."""
 
     UNCHANGED = "unchanged"
@@ -53,7 +53,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTopic:
     """A topic as the cluster has it."""
 
     partitions: int
@@ -66,7 +66,7 @@ class TopicReport:
     """`differences` are sentences: what is there and what should be."""
 
     name: str
-    outcome: Outcome
+    outcome: TopicOutcome
     differences: tuple[str, ...] = ()
 
 
@@ -99,7 +99,7 @@ def _resized(topic: Topic, replicas: int) -> Topic:
     )
 
 
-def compare(topic: Topic, found: Found | None) -> tuple[dict[str, str], tuple[str, ...]]:
+def compare(topic: Topic, found: FoundTopic | None) -> tuple[dict[str, str], tuple[str, ...]]:
     """The settings to alter, and every difference as a sentence."""
     if found is None:
         return {}, ("it does not exist",)
@@ -141,26 +141,28 @@ def ensure_topics(options: Options, topics: Iterable[Topic]) -> tuple[TopicRepor
     )
 
 
-def _inspected(topic: Topic, found: Found | None) -> TopicReport:
+def _inspected(topic: Topic, found: FoundTopic | None) -> TopicReport:
     if found is None:
-        return TopicReport(topic.name, Outcome.MISSING, ("it does not exist",))
+        return TopicReport(topic.name, TopicOutcome.MISSING, ("it does not exist",))
     _, sentences = compare(topic, found)
-    return TopicReport(topic.name, Outcome.DIFFERS if sentences else Outcome.UNCHANGED, sentences)
+    return TopicReport(
+        topic.name, TopicOutcome.DIFFERS if sentences else TopicOutcome.UNCHANGED, sentences
+    )
 
 
-def _ensured(admin: AdminClient, topic: Topic, found: Found, *, is_new: bool) -> TopicReport:
+def _ensured(admin: AdminClient, topic: Topic, found: FoundTopic, *, is_new: bool) -> TopicReport:
     settings, sentences = compare(topic, found)
     if settings:
         _alter(admin, topic.name, settings)
     stays = found.partitions != topic.partitions or found.replicas != topic.replicas
     outcome = (
-        Outcome.CREATED
+        TopicOutcome.CREATED
         if is_new
-        else Outcome.DIFFERS
+        else TopicOutcome.DIFFERS
         if stays
-        else Outcome.ALTERED
+        else TopicOutcome.ALTERED
         if settings
-        else Outcome.UNCHANGED
+        else TopicOutcome.UNCHANGED
     )
     return TopicReport(topic.name, outcome, sentences)
 
@@ -179,7 +181,7 @@ def _code(error: KafkaException) -> str:
     return str(first.name()) if isinstance(first, KafkaError) else type(error).__name__
 
 
-def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
+def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, FoundTopic]:
     """Those of the topics that exist and can be used."""
     try:
         known = admin.list_topics(timeout=_TIMEOUT_S).topics
@@ -200,7 +202,7 @@ def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
     except KafkaException as error:
         raise DependencyError("Kafka", _code(error)) from error
     return {
-        name: Found(
+        name: FoundTopic(
             len(meta.partitions),
             min(len(partition.replicas) for partition in meta.partitions.values()),
             {key: entry.value for key, entry in configs[name].items()},
@@ -209,7 +211,7 @@ def _find(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, Found]:
     }
 
 
-def _find_all(admin: AdminClient, topics: tuple[Topic, ...]) -> dict[str, Found]:
+def _find_all(admin: AdminClient, topics: tuple[Topic, ...]) -> dict[str, FoundTopic]:
     """Wait until the cluster shows all of them: creating is acknowledged before every broker
     knows.
     """

@@ -1,4 +1,4 @@
-"""One mentor delivered now, by a process that is no worker: the same claim, second look, breaker,
+"""One mentor delivered now, by a process that is not a worker: the same claim, second look, breaker,
 halts and record as a worker's delivery.
 
 Called by the library. It decides nothing: `decide` does, from facts and ledger, and what the facts
@@ -24,6 +24,7 @@ import structlog
 from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.breaker import Go, Probe
 from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.halts import stops
 from hlf_sync.core.model import (
     Command,
     ErrorCode,
@@ -40,7 +41,7 @@ from hlf_sync.core.pacing import Pacing
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import Course, judge
 from hlf_sync.errors import ContractError, DynamicsError, MentorMappingError
-from hlf_sync.library.ledger import DirectLedger, Held, answering
+from hlf_sync.library.ledger import DirectClaim, DirectLedger, answering
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.ports import CallResult, Delivered, DynamicsPort, FactsPort, Known
 
@@ -52,7 +53,7 @@ _TURN_S = 5.0
 _OTHERS_S, _LOOK_S = 2.0, 0.05
 
 
-class Kind(StrEnum):
+class DirectOutcome(StrEnum):
     """How a direct call ends without an error."""
 
     APPLIED = "applied"
@@ -65,7 +66,7 @@ class Kind(StrEnum):
 class Ended:
     """How it ended. `result` is the call's, None where nothing was called."""
 
-    kind: Kind
+    kind: DirectOutcome
     reason: str
     attempt_number: int | None = None
     result: CallResult | None = None
@@ -145,13 +146,13 @@ class DirectCall:
         decision = due(known, known.ledger, now_s, self._policy.rules)
         match decision:
             case Command(_, reason, former) if former is not None:
-                return Ended(Kind.POSTPONED, reason)  # the workers hide that one first
+                return Ended(DirectOutcome.POSTPONED, reason)  # the workers hide that one first
             case Command(asked) if asked is operation:
                 return None
             case Refuse(error_code):
                 raise ContractError(error_code, "the mentor's facts lie outside the contract")
             case NoCall(reason) if known.ledger.applied is operation.wanted:
-                return Ended(Kind.UNCHANGED, reason)
+                return Ended(DirectOutcome.UNCHANGED, reason)
             case NoCall(reason) | Command(_, reason, _):
                 _log.warning(
                     "against_facts",
@@ -159,7 +160,7 @@ class DirectCall:
                     operation_type=operation.value,
                     reason=reason,
                 )
-                return Ended(Kind.AGAINST_FACTS, reason)
+                return Ended(DirectOutcome.AGAINST_FACTS, reason)
             case _ as never:
                 assert_never(never)
 
@@ -195,13 +196,13 @@ class DirectCall:
         async with answering():
             await self._gate.refresh()
         for reason in HaltReason:
-            if self._gate.is_halted(reason) and (
-                reason is not HaltReason.MASS_REMOVAL or operation is Operation.REMOVE
-            ):
+            if self._gate.is_halted(reason) and stops(reason, operation):
                 return reason.value
         return None if isinstance(self._gate.admission(), Go | Probe) else "circuit"
 
-    async def _claim(self, mentor_id: MentorId, operation: Operation, known: Known) -> Held | None:
+    async def _claim(
+        self, mentor_id: MentorId, operation: Operation, known: Known
+    ) -> DirectClaim | None:
         """A half-open circuit admits only its one probe."""
         probe = str(uuid4()) if isinstance(self._gate.admission(), Probe) else None
         async with answering():
@@ -221,7 +222,7 @@ class DirectCall:
             return HaltReason.MASS_REMOVAL.value
         return "busy" if isinstance(self._gate.admission(), Go) else "circuit"
 
-    async def _deliver(self, held: Held) -> Ended:
+    async def _deliver(self, held: DirectClaim) -> Ended:
         """The look that counts, under the claim; then the call."""
         mentor_id, operation = held.claimed.mentor_id, held.operation
         reading = await self._facts.read([mentor_id])
@@ -253,10 +254,12 @@ class DirectCall:
             duration_ms=result.duration_ms,
         )
         if conclusion.ending is Ending.APPLIED and is_ours:
-            return Ended(Kind.APPLIED, decision.reason, held.claimed.attempt_number, result)
+            return Ended(
+                DirectOutcome.APPLIED, decision.reason, held.claimed.attempt_number, result
+            )
         return await self._hand_over(held, result, conclusion)
 
-    async def _call(self, held: Held, known: Known) -> CallResult:
+    async def _call(self, held: DirectClaim, known: Known) -> CallResult:
         """Ask, never longer than the lease holds; the pace's slot is free afterwards."""
         contact_id, loop = known.contact_id, asyncio.get_running_loop()
         assert contact_id is not None  # noqa: S101 - the look that counts lets nothing else through
@@ -274,7 +277,7 @@ class DirectCall:
             self._pacing.throttled(loop.time(), result.verdict.retry_after_s, result.verdict.code)
         return result
 
-    async def _conclude(self, held: Held, known: Known, result: CallResult) -> Conclusion:
+    async def _conclude(self, held: DirectClaim, known: Known, result: CallResult) -> Conclusion:
         """What the answer means for the mentor, and for the fleet. What would be a letter stays
         open: the workers write it.
         """
@@ -303,8 +306,8 @@ class DirectCall:
             Ending.UNKNOWN,
             Ending.LATE,
         }
-        # A refusal costs a worker's call once more; exhausted attempts stay counted, and are no
-        # call for the worker.
+        # A refusal costs a worker's call once more; exhausted attempts stay counted, and
+        # the worker makes no call for them.
         counts = result.verdict.course is not Course.REJECTED
         return replace(
             conclusion,
@@ -315,7 +318,12 @@ class DirectCall:
         )
 
     def _delivered(
-        self, held: Held, known: Known, result: CallResult, conclusion: Conclusion, now_s: float
+        self,
+        held: DirectClaim,
+        known: Known,
+        result: CallResult,
+        conclusion: Conclusion,
+        now_s: float,
     ) -> Delivered:
         return Delivered(
             held.claimed,
@@ -331,7 +339,9 @@ class DirectCall:
             contact_id=known.contact_id,
         )
 
-    async def _hand_over(self, held: Held, result: CallResult, conclusion: Conclusion) -> Ended:
+    async def _hand_over(
+        self, held: DirectClaim, result: CallResult, conclusion: Conclusion
+    ) -> Ended:
         """The workers go on: when the wait is over, or at once for the letter."""
         await self._ledger.look_again(held, conclusion.retry_in_s or 0.0)
         code = (
@@ -344,4 +354,4 @@ class DirectCall:
     async def _leave(self, mentor_id: MentorId, reason: str) -> Ended:
         """Nothing was called: the workers do it."""
         await self._ledger.ask(mentor_id)
-        return Ended(Kind.POSTPONED, reason)
+        return Ended(DirectOutcome.POSTPONED, reason)

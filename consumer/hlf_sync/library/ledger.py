@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from typing import cast
 from uuid import uuid4
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
 from hlf_sync.core.mass_removal import takes_off_listing
 from hlf_sync.core.model import Command, MentorId, Operation, Trigger
 from hlf_sync.core.outcome import RELEASED, Claim, Claimed
 from hlf_sync.errors import DependencyError
 from hlf_sync.ports import Delivered, Known
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import Connection, Pool, reaching
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
 # The gate waits for PostgreSQL for ever, as a worker must; whoever called us wants to know.
@@ -37,7 +34,7 @@ UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + m
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class DirectClaim:
     """A claimed mentor. `before` is what the first look knew; `deadline_s` is when the lease ends,
     monotonic; `ledger` owns the lease.
     """
@@ -61,7 +58,7 @@ class DirectLedger:
 
     async def claim(
         self, mentor_id: MentorId, operation: Operation, known: Known, probe: str | None
-    ) -> Held | None:
+    ) -> DirectClaim | None:
         """The claim, and who looks again should this process end, in one transaction; None when the
         mentor is not to be had.
         """
@@ -77,9 +74,9 @@ class DirectLedger:
                 if claimed is None:
                     return None
                 await connection.execute(_WATCH, (mentor_id, claimed.generation))
-        return Held(known, claimed, operation, Ledger(self._pool, policy), probe, deadline_s)
+        return DirectClaim(known, claimed, operation, Ledger(self._pool, policy), probe, deadline_s)
 
-    async def give_back(self, held: Held) -> None:
+    async def give_back(self, held: DirectClaim) -> None:
         """No call was made: as if never claimed."""
         async with answering():
             await held.ledger.record(
@@ -90,7 +87,7 @@ class DirectLedger:
                 ]
             )
 
-    async def look_again(self, held: Held, delay_s: float) -> None:
+    async def look_again(self, held: DirectClaim, delay_s: float) -> None:
         """Let the workers look at a recorded mentor when the wait is over."""
         with reaching("PostgreSQL"):
             async with answering(), self._pool.connection() as connection:
@@ -107,11 +104,11 @@ class DirectLedger:
 class _One:
     """One connection in a pool's place, so that what the ledger writes joins our transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """Give the connection."""
         yield self._connection
 

@@ -36,7 +36,7 @@ from hlf_sync.errors import (
     SettingsError,
 )
 from hlf_sync.library.direct_delivery import DirectCall, DirectPolicy, Ended
-from hlf_sync.library.direct_delivery import Kind as Outcome
+from hlf_sync.library.direct_delivery import DirectOutcome as Outcome
 from hlf_sync.library.ledger import DirectLedger
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.patience import Dependencies
@@ -44,6 +44,7 @@ from hlf_sync.postgres.connections import Pool, connect, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
 
+# The public names of the library, as `hlf_sync` has them.
 __all__ = [
     "CircuitState",
     "ContractError",
@@ -130,7 +131,7 @@ class PortalVisibility:
         """Bring the listing to this, if the facts ask for it: one attempt now, and if that fails
         the workers go on.
 
-        Raises ValueError for what is no UUID, `MentorMappingError` for a mentor without a contact,
+        Raises ValueError for what is not a UUID, `MentorMappingError` for a mentor without a contact,
         `ContractError` for facts outside the contract, `DynamicsError` with its `code` when the
         call was not a success, `DependencyError` when PostgreSQL does not answer.
         """

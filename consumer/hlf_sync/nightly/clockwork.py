@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from datetime import time
 from pathlib import Path
 
-import psycopg
 import structlog
 
 from hlf_sync.config.settings import Settings
@@ -20,7 +19,7 @@ from hlf_sync.nightly.night import work
 from hlf_sync.nightly.step import Step, Workplace
 from hlf_sync.nightly.steps import STEPS
 from hlf_sync.postgres import nightly as nights
-from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.connections import DatabaseError, Dsn, connect, reaching
 
 _log = structlog.get_logger()
 
@@ -65,7 +64,7 @@ class Clockwork:
                         await self._turn(place, at)
                         self._said = None
                         await asyncio.sleep(TURN_S)
-        except (DependencyError, psycopg.Error) as error:
+        except (DependencyError, DatabaseError) as error:
             self._say(error.detail if isinstance(error, DependencyError) else type(error).__name__)
 
     async def _turn(self, place: Workplace, at: time) -> None:

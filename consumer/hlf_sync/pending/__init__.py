@@ -1,1 +1,1 @@
-"""Whom, not how many: everybody who is not at rest. Shown by `hlf-sync pending`."""
+"""Whom, not how many: every mentor that is not at rest. Shown by `hlf-sync pending`."""

@@ -1,16 +1,14 @@
-"""Everybody who is not at rest. One snapshot of all mentors, judged by core/open_update as the web
+"""Every mentor that is not at rest. One snapshot of all mentors, judged by core/open_update as the web
 service does; on a connection that a command has opened.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg import Connection
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, MentorId
 from hlf_sync.core.open_update import Case, Conditions, OpenUpdate, judge
 from hlf_sync.core.retry import RetryPolicy
+from hlf_sync.postgres.connections import AnySyncConnection
 from hlf_sync.postgres.open_rows import BLANK, read_conditions, read_open_rows
 from hlf_sync.postgres.population import read_everybody
 
@@ -28,7 +26,7 @@ class OpenMentor:
 
 
 def read_open(
-    connection: Connection[Any],
+    connection: AnySyncConnection,
     rules: Rules,
     retry: RetryPolicy,
     *,

@@ -182,7 +182,7 @@ class Call:
         return False
 
     async def _ask(self, held: Held, left_s: float) -> CallResult:
-        """Never longer than the lease holds: an answer later than that is no answer."""
+        """Never longer than the lease holds: an answer later than that is not an answer."""
         contact_id = held.contact_id
         assert contact_id is not None  # noqa: S101 - delivery lets nothing else through
         try:

@@ -20,6 +20,7 @@ from hlf_sync.core.breaker import (
     counts_attempt,
     probe_at_s,
 )
+from hlf_sync.core.halts import STOP_ALL
 from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.core.verdict import Course, Verdict
 from hlf_sync.pipeline.patience import Dependencies, patiently
@@ -32,8 +33,7 @@ _PAUSE_S = 5.0
 # How long a closed gate is looked at at least once, whatever was or was not heard.
 _LOOK_S = 5.0
 
-_STOPS_ALL = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
-# A reading that much older than the last is no straggler: the database's clock was set back.
+# A reading that much older than the last is not a straggler: the database's clock was set back.
 _OUT_OF_ORDER_S = 5.0
 
 
@@ -82,7 +82,7 @@ class Gate:
         """What the breaker says to a call now; None while a halt stops all calls or the state is
         not known yet.
         """
-        if self._last is None or self._last.halts & _STOPS_ALL or self.is_aside:
+        if self._last is None or self._last.halts & STOP_ALL or self.is_aside:
             return None
         return admit(self._last.circuit, self._policy, self.database_now_s)
 
@@ -94,7 +94,7 @@ class Gate:
         return (
             fleet is not None
             and not self.is_aside
-            and fleet.halts & _STOPS_ALL == {HaltReason.AUTH}
+            and fleet.halts & STOP_ALL == {HaltReason.AUTH}
             and fleet.auth_probe_after_s is not None
             and not isinstance(admit(fleet.circuit, self._policy, self.database_now_s), Wait)
         )
@@ -136,9 +136,7 @@ class Gate:
         fleet = self._last
         return fleet is not None and (
             self.needs_proof()
-            or (
-                fleet.halts & _STOPS_ALL == {HaltReason.AUTH} and fleet.circuit.probe_owner == probe
-            )
+            or (fleet.halts & STOP_ALL == {HaltReason.AUTH} and fleet.circuit.probe_owner == probe)
         )
 
     @property

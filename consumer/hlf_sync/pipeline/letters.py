@@ -93,7 +93,7 @@ class Letters:
         return len(self._waiting) + len(self._errands)
 
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
-        """A record that is no change."""
+        """A record that is not a change."""
         now_ms = _now_ms(self._gate)
         letter = undecodable_letter(
             record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms

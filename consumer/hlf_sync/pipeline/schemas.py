@@ -27,12 +27,12 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class SchemaDenied:
     """The registry answers, and knows no such schema."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unreachable:
+class SchemaUnreachable:
     """The registry does not answer as one; `reason` for the log."""
 
     reason: str
@@ -41,7 +41,7 @@ class Unreachable:
 class SchemaPort(Protocol):
     """Puts schemas where the decoder finds them."""
 
-    async def fetch(self, schema_id: int) -> Fetched | Denied | Unreachable:
+    async def fetch(self, schema_id: int) -> Fetched | SchemaDenied | SchemaUnreachable:
         """Fetch one schema from the registry into the decoder's cache."""
         ...
 
@@ -76,10 +76,10 @@ class Schemas:
                     self._dependencies.answered("schema registry", loop.time())
                     self._intake.unpark(schema_id, loop.time())
                     break
-                case Unreachable(reason):
+                case SchemaUnreachable(reason):
                     self._dependencies.failed("schema registry", reason, loop.time())
                     denied_since_s = None
-                case Denied():
+                case SchemaDenied():
                     self._dependencies.answered("schema registry", loop.time())
                     denied_since_s = denied_since_s or loop.time()
                     if loop.time() - denied_since_s >= self._patience_s:
@@ -90,6 +90,6 @@ class Schemas:
             wait_s = min(_LONGEST_S, wait_s * 2)
         self._wanted.discard(schema_id)
 
-    async def _asked(self, schema_id: int) -> Fetched | Denied | Unreachable:
+    async def _asked(self, schema_id: int) -> Fetched | SchemaDenied | SchemaUnreachable:
         async with self._room:
             return await self._port.fetch(schema_id)

@@ -28,7 +28,7 @@ _RESUME_AT = 35_000
 _TURN_S = 0.05
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """The consumer thread."""
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class Worker:
         self.stages = stages
         self._revocation_s = revocation_s
         self._is_paused = False
-        self._source: Source | None = None
+        self._source: RecordSource | None = None
         self._errands = Errands()
         stages.intake.on_undecodable = stages.letters.undecodable
         stages.intake.on_truncated = self._on_truncated
@@ -87,7 +87,7 @@ class Worker:
 
     async def run(
         self,
-        source: Source,
+        source: RecordSource,
         services: Mapping[str, Callable[[], Awaitable[None]]],
         stop: asyncio.Event,
     ) -> None:
@@ -173,7 +173,7 @@ class Worker:
     def _share(self) -> None:
         self.stages.pacing.share(self.stages.assignment.share, asyncio.get_running_loop().time())
 
-    def _mind_backlog(self, source: Source) -> None:
+    def _mind_backlog(self, source: RecordSource) -> None:
         wanted = self.backlog >= (_RESUME_AT if self._is_paused else _PAUSE_AT)
         if wanted is not self._is_paused:
             self._is_paused = wanted

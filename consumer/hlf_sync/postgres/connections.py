@@ -7,16 +7,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor, errors
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
+from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from hlf_sync.errors import DependencyError, SettingsError
 
+# What the other rooms know of the driver: its types and its error under names of ours.
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+Connection = AsyncConnection[TupleRow]
+AnyConnection = AsyncConnection[Any]
+AnySyncConnection = psycopg.Connection[Any]
+Row = TupleRow
+NamedRow = DictRow
+DatabaseError = psycopg.Error
 # Where a process lives long, what gives the DSN as it is now: the file that it lies in may have
-# been replaced (consumer/secret_file).
+# been replaced (config/secret_file.py).
 Dsn = str | Callable[[], str]
 
 # synchronous_commit stays what the operator has set: claims, intents, outcomes and letters that a
@@ -94,6 +101,8 @@ NOT_READY = (
     errors.UndefinedFunction,
     errors.UndefinedTable,
 )
+# The migrations or the roles of connectors/sql were not applied.
+NOT_SET_UP = (errors.InsufficientPrivilege, errors.InvalidSchemaName, errors.UndefinedTable)
 # A process that stood still in the middle of a transaction wakes up on a connection that the server
 # has closed.
 _CUT_OFF = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
@@ -126,6 +135,18 @@ async def connect(dsn: Dsn) -> AsyncConnection[TupleRow]:
         raise DependencyError("PostgreSQL", "the DSN's file cannot be read") from error
     with reaching("PostgreSQL"):
         return await Connected.connect(address, **_CONNECTION)
+
+
+async def named_rows(connection: AnyConnection, statement: str, *values: object) -> list[NamedRow]:
+    """The rows of one statement of ours, each with its columns' names."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement.encode(), values)
+        return await cursor.fetchall()
+
+
+def named_rows_in_parts(connection: AnyConnection, name: str) -> AsyncServerCursor[NamedRow]:
+    """A cursor that the server keeps, for more rows than should lie in memory at once."""
+    return AsyncServerCursor[NamedRow](connection, name, row_factory=dict_row)
 
 
 def array(values: Iterable[object]) -> str:

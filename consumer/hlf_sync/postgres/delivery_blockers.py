@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
-from hlf_sync.core.model import HaltReason
+from hlf_sync.core.halts import stops
+from hlf_sync.core.model import Operation
 from hlf_sync.postgres.connections import Pool, reaching
 
 # Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is
@@ -67,7 +68,7 @@ class Surroundings:
         lines = [
             f"halted: {h.reason}"
             for h in self.halts
-            if is_removal or h.reason != HaltReason.MASS_REMOVAL
+            if stops(h.reason, Operation.REMOVE if is_removal else Operation.RESTORE)
         ]
         if self.circuit != "closed":
             lines.append(

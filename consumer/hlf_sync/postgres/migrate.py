@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import reaching
+from hlf_sync.postgres.dsn import is_dsn
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
@@ -59,7 +59,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class MigrationReport:
     """What a run did: file names. `ahead` are versions that a newer program has applied and this
     one does not know.
     """
@@ -104,7 +104,7 @@ def due(
     return tuple(pending)
 
 
-def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> Report:
+def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> MigrationReport:
     """Apply what is due and say what was done; `lock_wait_s` is how long another run is waited for.
 
     Raises `DependencyError` while PostgreSQL cannot be reached, else `MigrationError`; then nothing
@@ -118,7 +118,7 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
         for migration in pending:
             _apply(connection, migration)
     names = {migration.version: migration.name for migration in migrations}
-    return Report(
+    return MigrationReport(
         applied=tuple(migration.name for migration in pending),
         present=tuple(names[version] for version in sorted(recorded) if version in names),
         ahead=tuple(recorded[version][0] for version in sorted(recorded) if version not in names),
@@ -128,7 +128,9 @@ def migrate(dsn: str, *, folder: Path = MIGRATIONS, lock_wait_s: float = 60) -> 
 def _read(path: Path) -> Migration:
     named = _NAME.fullmatch(path.name)
     if not named:
-        raise MigrationError(f"{path.name} is no name of a migration (example: 0002_reminders.sql)")
+        raise MigrationError(
+            f"{path.name} is not a name of a migration (example: 0002_reminders.sql)"
+        )
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     return Migration(int(named["version"]), path.name, text, sha256(text.encode()).hexdigest())
 
@@ -143,13 +145,11 @@ def _compare(migration: Migration, name: str, digest: str) -> None:
 
 
 def _connect(dsn: str) -> Connection[TupleRow]:
-    try:
-        conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
+    if not is_dsn(dsn):
         raise MigrationError(
-            "HLF_SYNC_POSTGRES_DSN is no connection string (example:"
+            "HLF_SYNC_POSTGRES_DSN is not a connection string (example:"
             " postgresql://hlf_sync@db.example.org/mentors?sslmode=verify-full)"
-        ) from None  # libpq's text would quote it, password and all
+        )
     try:
         return psycopg.connect(
             dsn,

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import scalar_row
 
-from hlf_sync.core.source_health import IDENTIFIED_BY, Publication, Shape, Table, View
+from hlf_sync.core.source_health import IDENTIFIED_BY, Publication, Shape, SourceTable, View
 
 # Names are compared as text: to_regclass needs USAGE of the application's schema, which our role
 # has not. The identity's columns come from the index that serves as one (indisreplident):
@@ -59,7 +59,7 @@ def _shape(found: Mapping[str, Any]) -> Shape:
     }
     there = found["publication"]
     tables = {
-        name: Table(
+        name: SourceTable(
             oid=oid,
             kind=kind,
             identity=identity,

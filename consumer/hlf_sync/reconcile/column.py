@@ -53,7 +53,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ColumnReading:
     """What one read gave: what is shown, or that there is no such contact, or why it is not known.
     Skipped: nothing was asked.
     """
@@ -97,11 +97,11 @@ class Column:
 
     async def read(
         self, wanted: Sequence[tuple[Key, ContactId]], progress: Callable[[int], None]
-    ) -> dict[Key, Reading]:
+    ) -> dict[Key, ColumnReading]:
         """Read them all, one by one, or say of each why not."""
         room = asyncio.Semaphore(self.policy.pace.concurrency)
 
-        async def one(contact_id: ContactId) -> Reading:
+        async def one(contact_id: ContactId) -> ColumnReading:
             async with room:
                 reading = await self._one(contact_id)
             progress(1)
@@ -134,14 +134,14 @@ class Column:
                 break
         return answer, code
 
-    async def _one(self, contact_id: ContactId) -> Reading:
+    async def _one(self, contact_id: ContactId) -> ColumnReading:
         answer, code = await self.attempt(lambda: self.client.read_visibility(contact_id))
         if answer is None:
-            return Reading(error_code=code, is_skipped=code == self.stopped)
+            return ColumnReading(error_code=code, is_skipped=code == self.stopped)
         if answer.visibility is not None:
-            return Reading(shown=answer.visibility)
+            return ColumnReading(shown=answer.visibility)
         is_missing = answer.result.verdict.error_code is ErrorCode.NOT_FOUND
-        return Reading(is_missing=is_missing, error_code=code)
+        return ColumnReading(is_missing=is_missing, error_code=code)
 
     async def _judge(self, verdict: Verdict) -> str:
         """Note what the answer means for the reading; its code."""

@@ -1,7 +1,7 @@
 """How a mentor's ledger row differs from what would be decided now, and what helps. Pure; used by
 `reconcile`.
 
-The same `due` as the worker's, so the two cannot disagree. What is under way is no difference:
+The same `due` as the worker's, so the two cannot disagree. What is under way is not a difference:
 it is `Motion`, and looked at once more. A finding is only told after a second look (`again`),
 because between a commit in PostgreSQL and its delivery every mentor differs for a moment.
 """
@@ -24,7 +24,7 @@ from hlf_sync.core.model import (
 )
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is found."""
 
     NOT_DELIVERED = (  # the ledger is at rest with another value than the facts ask for
@@ -52,12 +52,12 @@ class Remedy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReconcileFinding:
     """A mentor that is not as it should be. `reason` is a decision's, an error's or a date's word;
     `wanted` what should be shown, if it is known.
     """
 
-    kind: Kind
+    kind: FindingKind
     reason: str
     remedy: Remedy
     wanted: Visibility | None = None
@@ -66,7 +66,7 @@ class Finding:
     @property
     def is_difference(self) -> bool:
         """Whether it counts: what was refused is known, has its letter, and asks for no value."""
-        return self.kind is not Kind.REFUSED
+        return self.kind is not FindingKind.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class Motion:
     reason: str
 
 
-Standing = Finding | Motion | None
+Standing = ReconcileFinding | Motion | None
 """None: ledger and facts agree."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class BookSight:
     """One mentor as one statement showed it; `now_s` is PostgreSQL's clock then."""
 
     known: Known
@@ -135,14 +135,14 @@ _MAPPING = "mentor_mapping"
 _ROUNDING_S = 0.001
 
 
-def compare(sight: Sight, patience: Patience) -> Standing:
+def compare(sight: BookSight, patience: Patience) -> Standing:
     """What a first look finds."""
     ledger, now_s = sight.ledger, sight.now_s
     if ledger.lease_until_s is not None and ledger.lease_owner is not None:
         if now_s < ledger.lease_until_s + patience.take_over_s:
             return Motion("being_delivered" if now_s < ledger.lease_until_s else "taken_over")
-        return Finding(
-            Kind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK, _wanted(sight, patience.rules)
+        return ReconcileFinding(
+            FindingKind.LEASE_EXPIRED, "worker_gone", Remedy.LOOK, _wanted(sight, patience.rules)
         )
     if ledger.state in _WAITING:
         return Motion("asserted_again" if _is_asserted_again(ledger, now_s, patience) else "waits")
@@ -156,21 +156,21 @@ def again(standing: Standing, around: Around, patience: Patience) -> Standing:
     match standing:
         case None:
             return None
-        case Finding() as found:
+        case ReconcileFinding() as found:
             return (
                 Motion("change_under_way") if around.is_under_way and found.is_difference else found
             )
         case Motion("waits") if (
             around.is_clear and around.is_under_way is False and around.still_s > patience.stall_s
         ):
-            return Finding(Kind.STALLED, f"for {around.still_s:.0f} s", Remedy.LOOK)
+            return ReconcileFinding(FindingKind.STALLED, f"for {around.still_s:.0f} s", Remedy.LOOK)
         case Motion():
             return standing
         case _ as never:
             assert_never(never)
 
 
-def drift(sight: Sight, shown: Visibility, rules: Rules) -> Finding | None:
+def drift(sight: BookSight, shown: Visibility, rules: Rules) -> ReconcileFinding | None:
     """What Dynamics shows of a mentor that is in step, against what it should show: what would be
     decided if the ledger knew it. So it tells also of whom the ledger knows nothing.
     """
@@ -180,10 +180,12 @@ def drift(sight: Sight, shown: Visibility, rules: Rules) -> Finding | None:
     if not isinstance(decision, Command):
         return None
     reason = f"dynamics_shows_{shown.value}"
-    return Finding(Kind.DRIFT, reason, Remedy.DELIVER, decision.operation.wanted, shown)
+    return ReconcileFinding(
+        FindingKind.DRIFT, reason, Remedy.DELIVER, decision.operation.wanted, shown
+    )
 
 
-def may_be_read(sight: Sight, rules: Rules) -> bool:
+def may_be_read(sight: BookSight, rules: Rules) -> bool:
     """Whether the column of a mentor that is in step says something: it is ours, or was when it
     went. What was never delivered is read as well: nobody else would see it.
     """
@@ -203,36 +205,44 @@ def _is_asserted_again(ledger: LedgerRow, now_s: float, patience: Patience) -> b
     return is_for_doubt and now_s < (look_s or 0.0) + patience.due_s
 
 
-def _wanted(sight: Sight, rules: Rules) -> Visibility | None:
+def _wanted(sight: BookSight, rules: Rules) -> Visibility | None:
     decision = due(sight.known, sight.ledger, sight.now_s, rules)
     return decision.operation.wanted if isinstance(decision, Command) else None
 
 
-def _at_rest(sight: Sight, patience: Patience) -> Standing:
+def _at_rest(sight: BookSight, patience: Patience) -> Standing:
     ledger = sight.ledger
     is_lettered = ledger.state is LedgerState.DEAD_LETTERED
     decision = due(sight.known, ledger, sight.now_s, patience.rules)
     match decision:
         case Refuse(error_code):
-            return Finding(
-                Kind.REFUSED if is_lettered else Kind.NOT_REFUSED,
+            return ReconcileFinding(
+                FindingKind.REFUSED if is_lettered else FindingKind.NOT_REFUSED,
                 error_code,
                 Remedy.PERSON if is_lettered else Remedy.LOOK,
             )
         case Command(operation, reason, former) if former is not None:
             # Its row and the mapping say it all: a look is enough, and doubt would be about the
             # contact that is mapped now.
-            return Finding(Kind.NOT_DELIVERED, reason, Remedy.LOOK, operation.wanted)
+            return ReconcileFinding(
+                FindingKind.NOT_DELIVERED, reason, Remedy.LOOK, operation.wanted
+            )
         case Command(operation, reason, _):
-            found = Finding(Kind.NOT_DELIVERED, reason, Remedy.DELIVER, operation.wanted)
+            found = ReconcileFinding(
+                FindingKind.NOT_DELIVERED, reason, Remedy.DELIVER, operation.wanted
+            )
             if is_lettered:
                 return _lettered(found, sight)
             return (
-                found if sight.is_mapped else replace(found, kind=Kind.UNMAPPED, remedy=Remedy.LOOK)
+                found
+                if sight.is_mapped
+                else replace(found, kind=FindingKind.UNMAPPED, remedy=Remedy.LOOK)
             )
         case NoCall():
             return (
-                Finding(Kind.STALE_LETTER, decision.reason, Remedy.LOOK, ledger.applied)
+                ReconcileFinding(
+                    FindingKind.STALE_LETTER, decision.reason, Remedy.LOOK, ledger.applied
+                )
                 if is_lettered
                 else _timing(sight, patience)
             )
@@ -240,25 +250,27 @@ def _at_rest(sight: Sight, patience: Patience) -> Standing:
             assert_never(never)
 
 
-def _lettered(found: Finding, sight: Sight) -> Finding:
+def _lettered(found: ReconcileFinding, sight: BookSight) -> ReconcileFinding:
     """An exhausted delivery can simply be tried again, and so can one whose mapping has come; the
     others would fail the same way.
     """
     code = sight.ledger.last_error_code or "unknown"
     if code == _MAPPING:
         kind, remedy = (
-            (Kind.DEAD_LETTER, Remedy.LOOK) if sight.is_mapped else (Kind.UNMAPPED, Remedy.PERSON)
+            (FindingKind.DEAD_LETTER, Remedy.LOOK)
+            if sight.is_mapped
+            else (FindingKind.UNMAPPED, Remedy.PERSON)
         )
         return replace(found, kind=kind, reason=code, remedy=remedy)
     return replace(
         found,
-        kind=Kind.DEAD_LETTER,
+        kind=FindingKind.DEAD_LETTER,
         reason=code,
         remedy=Remedy.DELIVER if code in _EXHAUSTED else Remedy.PERSON,
     )
 
 
-def _timing(sight: Sight, patience: Patience) -> Standing:
+def _timing(sight: BookSight, patience: Patience) -> Standing:
     """A mentor that is as it should be: will its certificate's end be noticed?"""
     if sight.ledger.state is None:
         return None
@@ -267,9 +279,14 @@ def _timing(sight: Sight, patience: Patience) -> Standing:
         next_look_s(sight.facts, sight.now_s, patience.rules),
     )
     if due_s is not None and due_s + patience.due_s < sight.now_s:
-        return Finding(
-            Kind.OVERDUE, f"for {sight.now_s - due_s:.0f} s", Remedy.LOOK, sight.ledger.applied
+        return ReconcileFinding(
+            FindingKind.OVERDUE,
+            f"for {sight.now_s - due_s:.0f} s",
+            Remedy.LOOK,
+            sight.ledger.applied,
         )
     if wanted_s is not None and (due_s is None or due_s > wanted_s + _ROUNDING_S):
-        return Finding(Kind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, sight.ledger.applied)
+        return ReconcileFinding(
+            FindingKind.NO_NEXT_LOOK, "certificate_end", Remedy.LOOK, sight.ledger.applied
+        )
     return None

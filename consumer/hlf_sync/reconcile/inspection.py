@@ -21,21 +21,21 @@ from hlf_sync.postgres.delivery_blockers import Surroundings
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.reminders import repeated
 from hlf_sync.reconcile import roll
-from hlf_sync.reconcile.column import Column, Reading
+from hlf_sync.reconcile.column import Column, ColumnReading
 from hlf_sync.reconcile.difference import (
     Around,
-    Finding,
+    BookSight,
+    FindingKind,
     Motion,
     Patience,
+    ReconcileFinding,
     Remedy,
-    Sight,
     Standing,
     again,
     compare,
     drift,
     may_be_read,
 )
-from hlf_sync.reconcile.difference import Kind as FindingKind
 from hlf_sync.reconcile.listing import Listing, read_listing, strangers
 from hlf_sync.reconcile.repair import Order, repair
 from hlf_sync.reconcile.repeated_calls import repeated_calls
@@ -141,7 +141,7 @@ class Inspection:
         self.report.checked += len(reading.mentors)
         in_step: Mapped = {}
         for mentor_id, known in reading.mentors.items():
-            sight = Sight(known, reading.now_s)
+            sight = BookSight(known, reading.now_s)
             standing = compare(sight, self.wish.patience)
             if standing is not None:
                 self._suspects[mentor_id] = _mark(standing, known.ledger)
@@ -182,7 +182,7 @@ class Inspection:
         }
 
     def _agrees(self, mentor_id: MentorId, shown: Visibility, reading: FactsReading) -> bool:
-        sight = Sight(reading.mentors[mentor_id], reading.now_s)
+        sight = BookSight(reading.mentors[mentor_id], reading.now_s)
         return drift(sight, shown, self.wish.patience.rules) is None
 
     async def _look_again(
@@ -209,11 +209,11 @@ class Inspection:
         self._note_backlog(backlog.trouble, backlog.unhandled, around)
         to_read: Mapped = {}
         for mentor_id, known in reading.mentors.items():
-            sight = Sight(known, reading.now_s)
+            sight = BookSight(known, reading.now_s)
             seen = Around(still.get(mentor_id, 0.0), around.is_clear, backlog.is_named(mentor_id))
             found = compare(sight, patience)
             standing, mark = again(found, seen, patience), _mark(found, known.ledger)
-            if isinstance(standing, Finding) and mark != suspects[mentor_id]:
+            if isinstance(standing, ReconcileFinding) and mark != suspects[mentor_id]:
                 left[mentor_id] = mark
                 continue
             if standing is None and mentor_id in self._drifted and known.contact_id is not None:
@@ -235,18 +235,18 @@ class Inspection:
             else:
                 self._tell_read(
                     mentor_id,
-                    Sight(known, rows.now_s),
+                    BookSight(known, rows.now_s),
                     column,
                     rows,
                 )
 
     def _tell_read(
-        self, mentor_id: MentorId, sight: Sight, column: Reading, reading: FactsReading
+        self, mentor_id: MentorId, sight: BookSight, column: ColumnReading, reading: FactsReading
     ) -> None:
         if column.is_missing:
             self._tell(
                 mentor_id,
-                Finding(
+                ReconcileFinding(
                     FindingKind.CONTACT_MISSING, "not_found", Remedy.PERSON, sight.ledger.applied
                 ),
                 reading,
@@ -259,7 +259,7 @@ class Inspection:
 
     def _tell(self, mentor_id: MentorId, standing: Standing, reading: FactsReading) -> None:
         match standing:
-            case Finding():
+            case ReconcileFinding():
                 self.report.found.append(
                     Found(mentor_id, standing, reading.mentors[mentor_id].ledger)
                 )
@@ -284,7 +284,9 @@ class Inspection:
 
 
 def _mark(standing: Standing, ledger: LedgerRow) -> Mark:
-    return (standing.kind, standing.wanted, ledger) if isinstance(standing, Finding) else None
+    return (
+        (standing.kind, standing.wanted, ledger) if isinstance(standing, ReconcileFinding) else None
+    )
 
 
 def _order(one: Found) -> Order:

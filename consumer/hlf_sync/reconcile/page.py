@@ -10,45 +10,45 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
-from hlf_sync.reconcile.difference import Kind, Remedy
+from hlf_sync.reconcile.difference import FindingKind, Remedy
 from hlf_sync.reconcile.duplicate import Explanation
 from hlf_sync.reconcile.report import Found, Report
 from hlf_sync.why.words import because
 
 _WHAT = {
-    Kind.NOT_DELIVERED: "not delivered",
-    Kind.NOT_REFUSED: "outside the contract, without a dead letter",
-    Kind.REFUSED: "outside the contract, its dead letter is open",
-    Kind.DEAD_LETTER: "dead letter",
-    Kind.STALE_LETTER: "dead letter open, though nothing is due",
-    Kind.UNMAPPED: "no contact is mapped",
-    Kind.LEASE_EXPIRED: "lease expired, nobody took over",
-    Kind.STALLED: "due, and nobody delivers",
-    Kind.OVERDUE: "its next look is overdue",
-    Kind.NO_NEXT_LOOK: "nobody would notice the certificate's end",
-    Kind.DRIFT: "Dynamics shows another value",
-    Kind.CONTACT_MISSING: "Dynamics knows no such contact",
+    FindingKind.NOT_DELIVERED: "not delivered",
+    FindingKind.NOT_REFUSED: "outside the contract, without a dead letter",
+    FindingKind.REFUSED: "outside the contract, its dead letter is open",
+    FindingKind.DEAD_LETTER: "dead letter",
+    FindingKind.STALE_LETTER: "dead letter open, though nothing is due",
+    FindingKind.UNMAPPED: "no contact is mapped",
+    FindingKind.LEASE_EXPIRED: "lease expired, nobody took over",
+    FindingKind.STALLED: "due, and nobody delivers",
+    FindingKind.OVERDUE: "its next look is overdue",
+    FindingKind.NO_NEXT_LOOK: "nobody would notice the certificate's end",
+    FindingKind.DRIFT: "Dynamics shows another value",
+    FindingKind.CONTACT_MISSING: "Dynamics knows no such contact",
 }
 _HINTS = {
-    Kind.REFUSED: "correct the mentor's status or certificate in the application",
-    Kind.UNMAPPED: (
+    FindingKind.REFUSED: "correct the mentor's status or certificate in the application",
+    FindingKind.UNMAPPED: (
         "insert the mapping into hlf_sync.contact_mapping; it is delivered by itself then"
     ),
-    Kind.CONTACT_MISSING: "correct the mapping in hlf_sync.contact_mapping, or restore the contact",
-    Kind.DEAD_LETTER: (
+    FindingKind.CONTACT_MISSING: "correct the mapping in hlf_sync.contact_mapping, or restore the contact",
+    FindingKind.DEAD_LETTER: (
         "see why: `hlf-sync why MENTOR`; after the cause is gone `hlf-sync replay plan`"
     ),
 }
 # The others say it all.
 _WITH_REASON = frozenset(
     {
-        Kind.NOT_DELIVERED,
-        Kind.NOT_REFUSED,
-        Kind.REFUSED,
-        Kind.DEAD_LETTER,
-        Kind.STALE_LETTER,
-        Kind.OVERDUE,
-        Kind.STALLED,
+        FindingKind.NOT_DELIVERED,
+        FindingKind.NOT_REFUSED,
+        FindingKind.REFUSED,
+        FindingKind.DEAD_LETTER,
+        FindingKind.STALE_LETTER,
+        FindingKind.OVERDUE,
+        FindingKind.STALLED,
     }
 )
 _MOTIONS = {
@@ -91,7 +91,7 @@ def _table(report: Report) -> Table:
     table.add_column("mentor", no_wrap=True)
     table.add_column("what", overflow="fold")
     table.add_column("ledger → wanted", overflow="fold")
-    order = list(Kind)
+    order = list(FindingKind)
     rows = sorted(report.found, key=lambda one: (order.index(one.finding.kind), one.mentor_id))
     for one in rows[:MOST]:
         finding = one.finding
@@ -130,7 +130,9 @@ def _style(one: Found, report: Report) -> str:
 
 def _hints(report: Report) -> list[str]:
     kinds = {one.finding.kind for one in report.found if one.finding.remedy is Remedy.PERSON}
-    return [f"{_WHAT[kind]}: {_HINTS[kind]}" for kind in Kind if kind in kinds and kind in _HINTS]
+    return [
+        f"{_WHAT[kind]}: {_HINTS[kind]}" for kind in FindingKind if kind in kinds and kind in _HINTS
+    ]
 
 
 def _motions(report: Report) -> list[str]:

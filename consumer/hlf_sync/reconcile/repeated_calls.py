@@ -8,11 +8,8 @@ from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
-from psycopg import AsyncServerCursor
-from psycopg.rows import DictRow, dict_row
-
 from hlf_sync.core.model import MentorId
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import Pool, named_rows_in_parts, reaching
 from hlf_sync.reconcile.duplicate import Duplicate, duplicates
 from hlf_sync.why.timeline import Attempt
 
@@ -35,7 +32,7 @@ async def repeated_calls(pool: Pool, days: int, only: list[MentorId]) -> AsyncIt
     with reaching("PostgreSQL"):
         async with pool.connection() as connection, connection.transaction():
             name = f"repeated_calls_{next(_names)}"
-            async with AsyncServerCursor[DictRow](connection, name, row_factory=dict_row) as cursor:
+            async with named_rows_in_parts(connection, name) as cursor:
                 cursor.itersize = _FETCH
                 await cursor.execute(_ATTEMPTS, {"days": days, "only": only or None})
                 mentor_id, attempts = MentorId(""), list[Attempt]()

@@ -8,7 +8,7 @@ from typing import Any
 
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId
 from hlf_sync.postgres.reminders import RepeatedReminder
-from hlf_sync.reconcile.difference import Finding, Remedy
+from hlf_sync.reconcile.difference import ReconcileFinding, Remedy
 from hlf_sync.reconcile.duplicate import Duplicate, Explanation
 from hlf_sync.why.story import iso
 
@@ -18,7 +18,7 @@ class Found:
     """A mentor with a finding, and the ledger row that it was found on."""
 
     mentor_id: MentorId
-    finding: Finding
+    finding: ReconcileFinding
     ledger: LedgerRow
 
     def content(self, *, is_repaired: bool) -> dict[str, Any]:

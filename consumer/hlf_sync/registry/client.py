@@ -1,12 +1,11 @@
 """The schema registry's client: Confluent's REST API, as Confluent, Apicurio (`/apis/ccompat/v7`)
-and others speak it. Owns httpx in this room.
+and others speak it.
 
 Asks once and says what came of it; waiting, repeating and patience are the pipeline's. Follows no
 redirect, takes no proxy from the environment, reads no more than a schema can be long, and quotes
 nothing of an answer. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
 
-import asyncio
 import json
 import ssl
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
-
 from hlf_sync.errors import DeadLetterError, DependencyError, SettingsError
+from hlf_sync.http.asking import Answer, AsyncAsker, AsyncTransport, Auth, Limits, NoAnswerError
 
 _WHAT = "schema registry"
 _TIMEOUT_S = 5.0
@@ -87,21 +85,18 @@ class Registry:
         self,
         url: str,
         *,
-        auth: httpx.Auth | tuple[str, str] | None = None,
+        auth: Auth = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = _TIMEOUT_S,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: AsyncTransport | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
+        self._asker = AsyncAsker(
+            Limits(timeout_s=timeout_s, within_s=2 * timeout_s, max_bytes=_LARGEST_ANSWER),
             auth=auth,
-            verify=True if tls is None else tls,
-            timeout=timeout_s,
+            tls=tls,
+            accept=f"{_CONTENT_TYPE}, application/json",
             transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            headers={"Accept": f"{_CONTENT_TYPE}, application/json", "Accept-Encoding": "identity"},
         )
 
     async def __aenter__(self) -> Self:
@@ -117,7 +112,7 @@ class Registry:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._asker.aclose()
 
     async def fetch(self, schema_id: int) -> SchemaText | Unusable | Denied | Unreachable:
         """Ask for one schema, once. Never raises for what the network or the registry does."""
@@ -209,40 +204,20 @@ class Registry:
         comes back.
         """
         content = None if body is None else json.dumps(body)
-        headers = {} if body is None else {"Content-Type": _CONTENT_TYPE}
         try:
-            async with asyncio.timeout(
-                2 * self._timeout_s
-            ):  # the client's own limits each part: connecting, one read
-                request = self._client.stream(
-                    method, self._url + path, content=content, headers=headers
-                )
-                async with request as response:
-                    return _Answer(response.status_code, _json(response, await _bounded(response)))
+            answer = await self._asker.ask(method, self._url + path, content, _CONTENT_TYPE)
         except SettingsError as error:  # the file of its password is away, or cannot be read
             raise DependencyError(_WHAT, "secret_unreadable") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            raise DependencyError(_WHAT, type(error).__name__) from error
+        except NoAnswerError as error:
+            raise DependencyError(_WHAT, error.reason) from error
+        return _Answer(answer.status, _json(answer))
 
 
-async def _bounded(response: httpx.Response) -> bytes:
-    if (
-        response.headers.get("Content-Encoding", "identity") != "identity"
-    ):  # we asked for none; unpacked, it could be any size
-        raise DependencyError(_WHAT, "answer_encoded")
-    body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > _LARGEST_ANSWER:
-            raise DependencyError(_WHAT, "answer_too_large")
-    return bytes(body)
-
-
-def _json(response: httpx.Response, body: bytes) -> Any:
+def _json(answer: Answer) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise DependencyError(_WHAT, f"no_json_{response.status_code}") from None
+        raise DependencyError(_WHAT, f"no_json_{answer.status}") from None
 
 
 def _reason(answer: _Answer) -> str:

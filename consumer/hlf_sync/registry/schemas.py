@@ -7,7 +7,7 @@ The wiring builds from it, so that neither the pipeline nor the two rooms know o
 import structlog
 
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
-from hlf_sync.pipeline.schemas import Denied, Fetched, Unreachable
+from hlf_sync.pipeline.schemas import Fetched, SchemaDenied, SchemaUnreachable
 from hlf_sync.registry import client as registry
 
 _log = structlog.get_logger()
@@ -34,7 +34,7 @@ class RegistrySchemas:
         self._client = client
         self._cache = cache
 
-    async def fetch(self, schema_id: int) -> Fetched | Denied | Unreachable:
+    async def fetch(self, schema_id: int) -> Fetched | SchemaDenied | SchemaUnreachable:
         """Fetch one schema. One that can never be used is 'fetched' too: its records become dead
         letters.
         """
@@ -52,6 +52,6 @@ class RegistrySchemas:
                 self._cache.refuse(schema_id, reason)
                 return Fetched()
             case registry.Denied():
-                return Denied()
+                return SchemaDenied()
             case registry.Unreachable(reason):
-                return Unreachable(reason)
+                return SchemaUnreachable(reason)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hlf_sync.errors import HaltError
 from hlf_sync.replay.desk import Desk, Obstacles
-from hlf_sync.replay.judgement import Fate, Judgement, Letter, ReplayVerdict, fate
+from hlf_sync.replay.judgement import Judgement, Letter, LetterFate, ReplayVerdict, fate
 from hlf_sync.replay.rollout import Rollout, RolloutPolicy
 from hlf_sync.replay.standings import Standings
 
@@ -29,7 +29,7 @@ class ReplayStoppedError(HaltError):
     """Too many letters failed again."""
 
 
-class View(Protocol):
+class RunViewer(Protocol):
     """What a person sees of a run."""
 
     def begin(self, total: int, ended_before: int) -> None:
@@ -46,7 +46,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ApplyWish:
     """What is to be replayed and why. `is_repaired` as in the plan."""
 
     letters: Sequence[Letter]
@@ -82,9 +82,9 @@ class Applying:
         self,
         desk: Desk,
         standings: Standings,
-        wish: Wish,
+        wish: ApplyWish,
         policy: RolloutPolicy,
-        view: View,
+        view: RunViewer,
         tally: Tally,
     ) -> None:
         self._desk = desk
@@ -179,13 +179,13 @@ class Applying:
         for asked in list(self._asked.values()):
             standing = standings[asked.letter.mentor_id] if asked.letter.mentor_id else None
             came = (
-                Fate.RETURNED
+                LetterFate.RETURNED
                 if standing is None
                 else fate(asked.letter, standing, asked_on=asked.generation)
             )
-            if came is not Fate.WAITING:
+            if came is not LetterFate.WAITING:
                 del self._asked[asked.letter.id]
-                self._end(asked.letter, came.value, is_failure=came is Fate.FAILED)
+                self._end(asked.letter, came.value, is_failure=came is LetterFate.FAILED)
 
     def _note_silence(self, now_s: float) -> None:
         if self._asked and now_s - self._moved_at_s > _QUIET_S:
@@ -203,7 +203,7 @@ class Applying:
 
 def _word(judgement: Judgement) -> str:
     return (
-        Fate.RETURNED.value
+        LetterFate.RETURNED.value
         if judgement.verdict is ReplayVerdict.INVESTIGATE
         else judgement.verdict.value
     )

@@ -9,8 +9,8 @@ killed replay leaves nothing behind: the next one finds the same.
 from collections import Counter
 from dataclasses import dataclass
 
+from hlf_sync.kafka.letter_log import Layout, LetterExtent
 from hlf_sync.replay.judgement import Letter, resolved_up_to
-from hlf_sync.replay.letter_log import Extent, Layout
 from hlf_sync.replay.planning import start_of
 from hlf_sync.replay.standings import Judged
 from hlf_sync.replay.workplace import Workplace
@@ -42,7 +42,7 @@ class Backlog:
         if layout.topic_id != self._topic_id:
             await self._begin(layout)
         extents = {
-            partition: Extent(
+            partition: LetterExtent(
                 max(self._read_to.get(partition, found.first), found.first), found.end
             )
             for partition, found in layout.extents.items()

@@ -15,12 +15,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
 from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
-from hlf_sync.postgres.connections import connect, reaching
+from hlf_sync.postgres.connections import Connection, Row, connect, reaching
 from hlf_sync.replay.judgement import Letter
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.replay'))"
@@ -98,7 +95,7 @@ class Desk:
                 :_LONGEST_NAME
             ]
         )
-        self._connection: AsyncConnection[TupleRow] | None = None
+        self._connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
         """Take the lock; raises `ReplayHeldError`, or `DependencyError`."""
@@ -156,7 +153,7 @@ class Desk:
                     [letter for letter in letters if letter.mentor_id], f"closed: {reason}"
                 )
 
-    async def _lock(self, connection: AsyncConnection[TupleRow]) -> str | None:
+    async def _lock(self, connection: Connection) -> str | None:
         """Take the lock; who has it when it is taken. A replay that was just killed may hold it for
         a moment longer.
         """
@@ -172,20 +169,18 @@ class Desk:
         return None
 
     @property
-    def _held(self) -> AsyncConnection[TupleRow]:
+    def _held(self) -> Connection:
         if self._connection is None:
             raise RuntimeError("the desk is not open")
         return self._connection
 
 
-async def _holder(connection: AsyncConnection[TupleRow]) -> str:
+async def _holder(connection: Connection) -> str:
     row = await (await connection.execute(_HOLDER, {"lock": "hlf_sync.replay"})).fetchone()
     return f"{row[0]}, since {row[1]}" if row else "it has just ended; run this again"
 
 
-async def _one(
-    connection: AsyncConnection[TupleRow], statement: str, values: Mapping[str, object]
-) -> TupleRow:
+async def _one(connection: Connection, statement: str, values: Mapping[str, object]) -> Row:
     row = await (await connection.execute(statement.encode(), values)).fetchone()
     if row is None:
         raise RuntimeError("one row was asked for")

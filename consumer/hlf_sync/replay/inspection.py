@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from psycopg.rows import dict_row
-
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import Change, LetterKind, Position, Record, Undecodable, UnknownSchema
 from hlf_sync.decode.avro import Record as AvroRecord
@@ -19,10 +17,10 @@ from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.framing import schema_id_of
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import SettingsError
-from hlf_sync.postgres.connections import reaching
+from hlf_sync.kafka.letter_log import fetch
+from hlf_sync.postgres.connections import named_rows, reaching
 from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable
 from hlf_sync.replay.judgement import Letter
-from hlf_sync.replay.letter_log import fetch
 from hlf_sync.replay.standings import Judged
 from hlf_sync.replay.workplace import Workplace
 
@@ -55,7 +53,7 @@ async def explain(place: Workplace, letter_id: str) -> Explained:
     found = (await place.reader.find({letter_id}, layout.extents)).get(letter_id)
     if found is None:
         raise SettingsError(
-            f"{letter_id!r} is no letter in {place.log.topic} (any more); `hlf-sync replay plan"
+            f"{letter_id!r} is not a letter in {place.log.topic} (any more); `hlf-sync replay plan"
             " --json` lists their ids"
         )
     letter, whole = found
@@ -155,9 +153,5 @@ async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str
 
 async def _rows(place: Workplace, statement: str, letter_id: str) -> list[dict[str, Any]]:
     with reaching("PostgreSQL"):
-        async with (
-            place.pool.connection() as connection,
-            connection.cursor(row_factory=dict_row) as cursor,
-        ):
-            await cursor.execute(statement.encode(), (letter_id,))
-            return await cursor.fetchall()
+        async with place.pool.connection() as connection:
+            return await named_rows(connection, statement, letter_id)

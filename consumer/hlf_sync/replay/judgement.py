@@ -23,7 +23,7 @@ from hlf_sync.core.model import (
 )
 
 UNREADABLE = "unreadable"
-"""The kind of what lies in the topic and is no letter."""
+"""The kind of what lies in the topic and is not a letter."""
 
 _ROUND_TRIP_S = 1.0
 """From a request to its outcome in the ledger, when nothing else waits."""
@@ -42,7 +42,7 @@ class ReplayVerdict(StrEnum):
 
 class Letter(NamedTuple):
     """As much of a letter as a verdict needs, and where it lies in the dead-letter topic. `kind` is
-    None where the bytes are no letter.
+    None where the bytes are not a letter.
     """
 
     partition: int
@@ -62,7 +62,7 @@ class Letter(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LetterStanding:
     """Where a letter's mentor stands now, all of it from one snapshot. `delivered_at_s`: when the
     mentor's last successful call began.
     """
@@ -97,7 +97,7 @@ class Judgement:
         return self.verdict is ReplayVerdict.SUPERSEDED
 
 
-class Fate(StrEnum):
+class LetterFate(StrEnum):
     """What came of a letter that was asked for."""
 
     DELIVERED = "delivered"
@@ -122,7 +122,11 @@ def letter_of(found: DeadLetter, partition: int, offset: int) -> Letter:
 
 
 def judge(
-    letter: Letter, standing: Standing | None, closing: Closing | None, *, is_repaired: bool = False
+    letter: Letter,
+    standing: LetterStanding | None,
+    closing: Closing | None,
+    *,
+    is_repaired: bool = False,
 ) -> Judgement:
     """Judge one letter by itself. `standing` is None for a letter without a mentor.
 
@@ -131,7 +135,7 @@ def judge(
     if closing is not None:
         return _superseded(f"closed by {closing.closed_by}: {closing.reason}")
     if letter.kind is None:
-        return _investigate("this is no letter: somebody else wrote to the topic")
+        return _investigate("this is not a letter: somebody else wrote to the topic")
     if standing is None or letter.generation is None:
         return _judge_record(letter, standing)
     if not is_open(letter, standing.ledger):
@@ -155,7 +159,7 @@ def is_open(letter: Letter, ledger: LedgerRow) -> bool:
     return is_unsettled and ledger.generation == generation
 
 
-def fate(letter: Letter, standing: Standing, *, asked_on: int) -> Fate:
+def fate(letter: Letter, standing: LetterStanding, *, asked_on: int) -> LetterFate:
     """What came of a letter that was asked for. `asked_on` is the ledger's generation at that time.
 
     A letter that ran ahead of the ledger can fail under its own id again: then the ledger names it,
@@ -165,13 +169,17 @@ def fate(letter: Letter, standing: Standing, *, asked_on: int) -> Fate:
     ledger = standing.ledger
     is_at_rest = ledger.state is LedgerState.DEAD_LETTERED
     if not is_open(letter, ledger):
-        return Fate.FAILED if is_at_rest else Fate.DELIVERED
+        return LetterFate.FAILED if is_at_rest else LetterFate.DELIVERED
     if is_at_rest and ledger.dead_letter_id == letter.id and asked_on < (letter.generation or 0):
-        return Fate.FAILED
+        return LetterFate.FAILED
     verdict = judge(letter, standing, None, is_repaired=True).verdict
     if verdict is ReplayVerdict.SUPERSEDED:
-        return Fate.DELIVERED
-    return Fate.RETURNED if verdict is ReplayVerdict.INVESTIGATE and is_at_rest else Fate.WAITING
+        return LetterFate.DELIVERED
+    return (
+        LetterFate.RETURNED
+        if verdict is ReplayVerdict.INVESTIGATE and is_at_rest
+        else LetterFate.WAITING
+    )
 
 
 def resolved_up_to(start: int, end: int, unresolved: int | None) -> int:
@@ -197,7 +205,7 @@ def retry_at_s(created_at_s: float, replays: int, *, settle_s: float, longest_s:
     return created_at_s + wait_s
 
 
-def _judge_record(letter: Letter, standing: Standing | None) -> Judgement:
+def _judge_record(letter: Letter, standing: LetterStanding | None) -> Judgement:
     """A record that could not be read; its key may have named a mentor."""
     if standing is None:
         return _investigate(
@@ -214,7 +222,7 @@ def _judge_record(letter: Letter, standing: Standing | None) -> Judgement:
 
 
 def _judge_open(
-    letter: Letter, kind: LetterKind, standing: Standing, *, is_repaired: bool
+    letter: Letter, kind: LetterKind, standing: LetterStanding, *, is_repaired: bool
 ) -> Judgement:
     decision = standing.decision
     match decision:
@@ -273,7 +281,7 @@ def _judge_command(
             assert_never(never)
 
 
-def _why_superseded(letter: Letter, standing: Standing) -> str:
+def _why_superseded(letter: Letter, standing: LetterStanding) -> str:
     ledger = standing.ledger
     if ledger.state is LedgerState.DEAD_LETTERED:
         return f"a newer letter of the mentor stands for it ({ledger.dead_letter_id})"

@@ -2,7 +2,7 @@
 plan`, read by `replay apply`.
 
 A plan says what was found and what would be asked for; applying judges every letter again, so an
-old plan is harmless. The hash is no signature: it tells that somebody edited the file, so that what
+old plan is harmless. The hash is not a signature: it tells that somebody edited the file, so that what
 is applied is what was shown.
 """
 
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class PlanError(SettingsError):
-    """The file is no plan that may be applied."""
+    """The file is not a plan that may be applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,10 @@ def read(path: Path) -> Plan:
         ) from None
     except orjson.JSONDecodeError:
         raise PlanError(
-            f"{path} is no plan, or was cut short; `hlf-sync replay plan` makes one"
+            f"{path} is not a plan, or was cut short; `hlf-sync replay plan` makes one"
         ) from None
     if not isinstance(found, dict) or "hash" not in found or "letters" not in found:
-        raise PlanError(f"{path} is no plan; `hlf-sync replay plan` makes one")
+        raise PlanError(f"{path} is not a plan; `hlf-sync replay plan` makes one")
     if found.pop("hash") != _hash(found):
         raise PlanError(
             f"{path} was edited after it had been made; make a new one with `hlf-sync replay plan`"
@@ -141,7 +141,7 @@ def read(path: Path) -> Plan:
         return _plan(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PlanError(
-            f"{path} is no plan: something is missing, or of another kind; `hlf-sync replay plan`"
+            f"{path} is not a plan: something is missing, or of another kind; `hlf-sync replay plan`"
             " makes one"
         ) from error
 

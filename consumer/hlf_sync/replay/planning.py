@@ -11,8 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from hlf_sync.clock import epoch_ms
+from hlf_sync.kafka.letter_log import Layout, LetterExtent
 from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict, seconds_needed
-from hlf_sync.replay.letter_log import Extent, Layout
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 from hlf_sync.replay.workplace import Workplace
 
@@ -48,15 +48,15 @@ class Filters:
             and (self.until_ms is None or letter.created_at_ms < self.until_ms)
         )
 
-    def extent(self, partition: int, found: Extent, committed: int) -> Extent:
+    def extent(self, partition: int, found: LetterExtent, committed: int) -> LetterExtent:
         """What to read of a partition: from the group's offset, unless a first offset says
         otherwise.
         """
         if self.partitions and partition not in self.partitions:
-            return Extent(found.end, found.end)
+            return LetterExtent(found.end, found.end)
         first = max(found.first, committed if self.first_offset is None else self.first_offset)
         end = found.end if self.end_offset is None else min(found.end, self.end_offset)
-        return Extent(min(first, max(end, found.first)), max(end, found.first))
+        return LetterExtent(min(first, max(end, found.first)), max(end, found.first))
 
     @property
     def are_empty(self) -> bool:
@@ -110,7 +110,9 @@ async def make_plan(
     )
 
 
-async def _extents(place: Workplace, layout: Layout, filters: Filters) -> Mapping[int, Extent]:
+async def _extents(
+    place: Workplace, layout: Layout, filters: Filters
+) -> Mapping[int, LetterExtent]:
     committed = await place.log.committed(sorted(layout.extents))
     return {
         partition: filters.extent(partition, found, start_of(found, committed.get(partition)))
@@ -118,7 +120,7 @@ async def _extents(place: Workplace, layout: Layout, filters: Filters) -> Mappin
     }
 
 
-def start_of(found: Extent, committed: int | None) -> int:
+def start_of(found: LetterExtent, committed: int | None) -> int:
     """Where the group goes on; an offset beyond the end is an older topic's of the same name."""
     return (
         found.first if committed is None or committed > found.end else max(found.first, committed)

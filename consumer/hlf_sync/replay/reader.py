@@ -1,7 +1,7 @@
 """Records of the dead-letter topic → letters, by the schemas that they were written with. Called by
 planning, the backlog and `show`.
 
-What is no letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its
+What is not a letter (garbage, a schema that nobody knows) becomes a letter of no kind, named by its
 position: it can neither be lost nor stop the rest.
 """
 
@@ -12,9 +12,9 @@ from hlf_sync.core.dead_letter import DeadLetter, record_letter_id
 from hlf_sync.core.model import Record
 from hlf_sync.decode.dead_letter_codec import decode, schema_id_of
 from hlf_sync.errors import DecodeError, DependencyError
+from hlf_sync.kafka.letter_log import LetterExtent, LetterLog
 from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.replay.judgement import UNREADABLE, Letter, letter_of
-from hlf_sync.replay.letter_log import Extent, LetterLog
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -28,7 +28,7 @@ class LetterReader:
         self._registry = registry
         self._schemas: dict[int, str | None] = {}
 
-    async def letters(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Letter]]:
+    async def letters(self, extents: Mapping[int, LetterExtent]) -> AsyncIterator[list[Letter]]:
         """The letters of these extents, in batches."""
         async for records in self._log.read(extents):
             yield [await self.letter(record) for record in records if record.value is not None]
@@ -53,7 +53,7 @@ class LetterReader:
             return None
 
     async def find(
-        self, ids: set[str], extents: Mapping[int, Extent]
+        self, ids: set[str], extents: Mapping[int, LetterExtent]
     ) -> dict[str, tuple[Letter, DeadLetter | None]]:
         """The first letter of each id. Looks for the ids' bytes before it decodes, so that a full
         topic is searched quickly.

@@ -8,10 +8,10 @@ from typing import Any
 
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import HaltError, SettingsError
-from hlf_sync.replay.applying import Applying, Tally, View, Wish
+from hlf_sync.replay.applying import Applying, ApplyWish, RunViewer, Tally
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
-from hlf_sync.replay.judgement import Fate, ReplayVerdict
+from hlf_sync.replay.judgement import LetterFate, ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlanError
 from hlf_sync.replay.rollout import RolloutPolicy
 from hlf_sync.replay.watching import Watching, WatchPolicy
@@ -19,7 +19,7 @@ from hlf_sync.replay.workplace import Workplace
 
 
 @dataclass(slots=True)
-class Outcome:
+class SessionOutcome:
     """What a run did. `trouble` says why it stopped early; `standstill` is None when it never got
     to the offsets.
     """
@@ -35,7 +35,7 @@ class Outcome:
             "requests": self.tally.requests,
             **{
                 fate.value: counts[fate.value]
-                for fate in (Fate.DELIVERED, Fate.FAILED, Fate.RETURNED)
+                for fate in (LetterFate.DELIVERED, LetterFate.FAILED, LetterFate.RETURNED)
             },
             "superseded": counts[ReplayVerdict.SUPERSEDED.value],
             "lag": None if self.standstill is None else self.standstill.lag,
@@ -73,8 +73,8 @@ async def apply(
     place: Workplace,
     plan: Plan,
     policy: RolloutPolicy,
-    view: View,
-    outcome: Outcome,
+    view: RunViewer,
+    outcome: SessionOutcome,
     *,
     reason: str | None,
 ) -> None:
@@ -84,7 +84,7 @@ async def apply(
     await _compare(place, plan)
     why = f"replay plan {plan.plan_id}" + (f": {reason}" if reason else "")
     async with place.desk("apply") as desk:
-        wish = Wish(plan.due, why, is_repaired=plan.is_repaired)
+        wish = ApplyWish(plan.due, why, is_repaired=plan.is_repaired)
         try:
             await Applying(desk, place.standings, wish, policy, view, outcome.tally).run()
         except HaltError as halt:
@@ -92,17 +92,19 @@ async def apply(
         outcome.standstill = await _move_offsets(place)
 
 
-async def watch(place: Workplace, policy: WatchPolicy, view: View, *, is_once: bool) -> Outcome:
+async def watch(
+    place: Workplace, policy: WatchPolicy, view: RunViewer, *, is_once: bool
+) -> SessionOutcome:
     """Watch for ever, or take one turn."""
     watching = Watching(place, policy, view)
     if not is_once:
         await watching.run()
     standstill = await watching.turn()
-    return Outcome(watching.tally, standstill)
+    return SessionOutcome(watching.tally, standstill)
 
 
 async def close(place: Workplace, letter_ids: Sequence[str], reason: str) -> Closed:
-    """Close investigated letters; all or none. Raises `SettingsError` for ids that are no letters,
+    """Close investigated letters; all or none. Raises `SettingsError` for ids that are not letters,
     or letters that are due.
     """
     if not reason.strip():

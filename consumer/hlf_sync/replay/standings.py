@@ -13,7 +13,7 @@ from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.facts import FactsView
-from hlf_sync.replay.judgement import Closing, Judgement, Letter, Standing, judge
+from hlf_sync.replay.judgement import Closing, Judgement, Letter, LetterStanding, judge
 
 _BATCH = 2_000
 
@@ -54,7 +54,7 @@ class Judged:
 
     letter: Letter
     judgement: Judgement
-    standing: Standing | None
+    standing: LetterStanding | None
 
 
 class Standings:
@@ -85,7 +85,7 @@ class Standings:
                 )
         return judged
 
-    async def of(self, letters: Iterable[Letter]) -> dict[MentorId, Standing]:
+    async def of(self, letters: Iterable[Letter]) -> dict[MentorId, LetterStanding]:
         """Where the letters' mentors stand."""
         mentor_ids = sorted({letter.mentor_id for letter in letters if letter.mentor_id})
         if not mentor_ids:
@@ -94,7 +94,7 @@ class Standings:
         reading = await self._facts.read(mentor_ids)
         self.now_s = reading.now_s
         return {
-            mentor_id: Standing(
+            mentor_id: LetterStanding(
                 known.ledger,
                 due(known, known.ledger, reading.now_s, self._rules),
                 known.contact_id is not None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hlf_sync.core.model import LetterKind
 from hlf_sync.errors import DependencyError, HaltError
-from hlf_sync.replay.applying import Applying, Tally, View, Wish
+from hlf_sync.replay.applying import Applying, ApplyWish, RunViewer, Tally
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk, ReplayHeldError
 from hlf_sync.replay.judgement import Letter, ReplayVerdict, retry_at_s
@@ -37,7 +37,7 @@ class WatchPolicy:
 class Watching:
     """One watch; `tally` is what came of its last replay."""
 
-    def __init__(self, place: Workplace, policy: WatchPolicy, view: View) -> None:
+    def __init__(self, place: Workplace, policy: WatchPolicy, view: RunViewer) -> None:
         self._place = place
         self._policy = policy
         self._view = view
@@ -74,7 +74,7 @@ class Watching:
             await Applying(
                 desk,
                 self._place.standings,
-                Wish(letters, REASON),
+                ApplyWish(letters, REASON),
                 self._policy.rollout,
                 self._view,
                 tally,

@@ -14,18 +14,15 @@ from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedTable
-
 from hlf_sync import clients
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.kafka.letter_log import LetterLog
+from hlf_sync.postgres.connections import NOT_SET_UP, Pool, open_pool
+from hlf_sync.postgres.dsn import is_dsn
 from hlf_sync.registry.client import Registry
 from hlf_sync.replay.desk import Desk
-from hlf_sync.replay.letter_log import LetterLog
 from hlf_sync.replay.reader import LetterReader
 from hlf_sync.replay.standings import Standings
 
@@ -66,12 +63,8 @@ async def opened(settings: Settings) -> AsyncIterator[Workplace]:
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         **settings.kafka_options,
     }
-    try:
-        conninfo_to_dict(dsn_of(settings))
-    except ProgrammingError:
-        raise SettingsError(
-            "HLF_SYNC_POSTGRES_DSN is no connection string"
-        ) from None  # libpq's text would quote it, password and all
+    if not is_dsn(dsn_of(settings)):
+        raise SettingsError("HLF_SYNC_POSTGRES_DSN is not a connection string")
     log = LetterLog(kafka, settings.dead_letters_topic)
     pool = open_pool(partial(dsn_of, settings), size=1)
     logging.getLogger("psycopg.pool").setLevel(
@@ -90,7 +83,7 @@ async def opened(settings: Settings) -> AsyncIterator[Workplace]:
                 reader,
                 Standings(pool, Rules(organization=settings.organization)),
             )
-    except (UndefinedTable, InvalidSchemaName, InsufficientPrivilege) as error:
+    except NOT_SET_UP as error:
         raise SettingsError(
             f"the database is not ready for hlf-sync ({type(error).__name__}): run `hlf-sync"
             " migrate`, then connectors/sql"

@@ -13,7 +13,7 @@ _SAMPLED = 0x01
 
 
 def parts_of(text: str | None) -> tuple[int, int, bool] | None:
-    """Trace id, span id and whether it is sampled; None for what is no traceparent."""
+    """Trace id, span id and whether it is sampled; None for what is not a traceparent."""
     found = _SHAPE.fullmatch(text) if text is not None and len(text) <= _MOST else None
     if (
         text is None

@@ -6,19 +6,17 @@ empty, as an older worker may not have it.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client.parser import text_string_to_metric_families
-
-Labels = Mapping[str, str]
+from hlf_sync.telemetry.exposition import Samples, read_samples
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """All samples of one scrape."""
 
-    samples: Mapping[str, Sequence[tuple[Labels, float]]] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
 
     def total(self, name: str, **labels: str) -> float:
         """The sum over all samples with these labels."""
@@ -53,11 +51,7 @@ class Page:
 
 def parse(text: str) -> Page:
     """Read a page; raises ValueError when it is none."""
-    samples: dict[str, list[tuple[Labels, float]]] = defaultdict(list)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            samples[sample.name].append((sample.labels, sample.value))
-    return Page(samples)
+    return Page(read_samples(text))
 
 
 def quantile(buckets: Mapping[float, float], part: float) -> float | None:

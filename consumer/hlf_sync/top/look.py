@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.errors import SettingsError
+from hlf_sync.http.asking import TOO_LARGE, Asker, Limits, NoAnswerError
 from hlf_sync.top.exposition import Page, parse
 
 # A worker answers from memory; who takes longer is stuck, or far away.
 _TIMEOUT_S = 3.0
 _MOST_WORKERS = 64
+# Far more than a /metrics page has.
+_LIMITS = Limits(timeout_s=_TIMEOUT_S, within_s=2 * _TIMEOUT_S, max_bytes=16 << 20)
 
 
 class _Said(BaseModel):
@@ -103,7 +105,9 @@ def _root(text: str) -> str:
     except ValueError:
         is_address = False
     if not is_address or "@" in full:
-        message = f"--worker {text!r} is no address of a worker (example: --worker 127.0.0.1:8080)"
+        message = (
+            f"--worker {text!r} is not an address of a worker (example: --worker 127.0.0.1:8080)"
+        )
         raise SettingsError(message)
     return full.rstrip("/")
 
@@ -111,8 +115,8 @@ def _root(text: str) -> str:
 class Looker:
     """Asks workers over connections that it keeps."""
 
-    def __init__(self, client: httpx.Client, threads: ThreadPoolExecutor) -> None:
-        self._client = client
+    def __init__(self, asker: Asker, threads: ThreadPoolExecutor) -> None:
+        self._asker = asker
         self._threads = threads
 
     def look(self, addresses: Sequence[str], now_s: float) -> list[Look]:
@@ -123,24 +127,33 @@ class Looker:
         try:
             said = Said.model_validate_json(self._body(f"{address}/status"))
             return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
-        except httpx.HTTPStatusError as error:
-            return Look(
-                address, now_s, trouble=f"answers {error.response.status_code}: is that a worker?"
-            )
-        except httpx.HTTPError as error:
-            return Look(address, now_s, trouble=_TROUBLES.get(type(error), type(error).__name__))
+        except _StatusError as error:
+            return Look(address, now_s, trouble=f"answers {error.status}: is that a worker?")
+        except NoAnswerError as error:
+            return Look(address, now_s, trouble=_TROUBLES.get(error.reason, error.reason))
         except (ValidationError, ValueError):
-            return Look(address, now_s, trouble="answers, but is no worker of hlf-sync")
+            return Look(address, now_s, trouble=_NOT_A_WORKER)
 
     def _body(self, address: str) -> bytes:
-        return self._client.get(address).raise_for_status().content
+        answer = self._asker.ask("GET", address)
+        if not answer.is_ok:
+            raise _StatusError(answer.status)
+        return answer.body
 
 
-_TROUBLES: dict[type[httpx.HTTPError], str] = {
-    httpx.ConnectError: "refuses connections: is it running?",
-    httpx.ConnectTimeout: "does not answer: is it running?",
-    httpx.ReadTimeout: "accepts and says nothing: is it stuck?",
-    httpx.RemoteProtocolError: "answers, but is no worker of hlf-sync",
+class _StatusError(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+_NOT_A_WORKER = "answers, but is not a worker of hlf-sync"
+_TROUBLES = {
+    "ConnectError": "refuses connections: is it running?",
+    "ConnectTimeout": "does not answer: is it running?",
+    "ReadTimeout": "accepts and says nothing: is it stuck?",
+    "RemoteProtocolError": _NOT_A_WORKER,
+    TOO_LARGE: _NOT_A_WORKER,
 }
 
 
@@ -148,7 +161,7 @@ _TROUBLES: dict[type[httpx.HTTPError], str] = {
 def looker() -> Iterator[Looker]:
     """A `Looker`, closed afterwards."""
     with (
-        httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client,
+        Asker(_LIMITS, accept="*/*") as asker,
         ThreadPoolExecutor(_MOST_WORKERS, thread_name_prefix="look") as threads,
     ):
-        yield Looker(client, threads)
+        yield Looker(asker, threads)

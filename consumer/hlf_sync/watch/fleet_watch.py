@@ -11,14 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from psycopg import Error
-
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.ports import FactsPort
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
+from hlf_sync.watch.parts import LagSource
 from hlf_sync.watch.source_watch import SourceSight
 
 # As connectors/hlf-mentor-cdc.json and Debezium name them.
@@ -126,8 +124,8 @@ class FleetWatch:
         pool: Pool,
         facts: FactsPort,
         rules: Rules,
-        heartbeats: LagReader,
-        replayed: LagReader,
+        heartbeats: LagSource,
+        replayed: LagSource,
         connector_status: Callable[[], Mapping[str, Any] | None] | None,
         registry: Callable[[], Awaitable[None]],
         leads: Callable[[], bool],
@@ -175,7 +173,7 @@ class FleetWatch:
         """Take what the look gives; `DependencyError` and a missing right mean: not seen."""
         try:
             found = await look()
-        except (DependencyError, SettingsError, Error):
+        except (DependencyError, SettingsError, DatabaseError):
             found = _UNSEEN[what]
             seen = {kind: at_s for kind, at_s in self.sight.seen_at_s.items() if kind != what}
         else:

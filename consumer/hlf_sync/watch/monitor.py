@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from hlf_sync.core.lag import Extent, LagHistory
 from hlf_sync.errors import DependencyError
-from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.watch.parts import ExtentSource
 
 _EVERY_S = 1.0
 _LOOK_S = 0.1
@@ -23,7 +23,7 @@ class Monitor:
 
     def __init__(
         self,
-        lag: LagReader,
+        lag: ExtentSource,
         assignment: Assignment,
         dependencies: Dependencies,
         leads: Callable[[], bool],

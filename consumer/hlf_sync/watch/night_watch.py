@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from datetime import time
 from typing import Any
 
-from psycopg import Error
-
 from hlf_sync.core.nightly import Outcome, overdue_s
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import nightly as nights
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
 from hlf_sync.telemetry import metric_table as table
 from hlf_sync.telemetry.metrics import Metrics
 
@@ -53,7 +51,7 @@ class NightWatch:
                 async with self._pool.connection() as connection:
                     _, local = await nights.clock(connection, self._zone)
                     found = await nights.newest(connection)
-        except (DependencyError, Error):
+        except (DependencyError, DatabaseError):
             return None
         if found is None:
             return NightSight()

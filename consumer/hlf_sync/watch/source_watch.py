@@ -20,13 +20,12 @@ from typing import Protocol
 from uuid import uuid4
 
 import structlog
-from psycopg import Error
 
 from hlf_sync.core.source_health import Fault, Part, faults
 from hlf_sync.core.source_identity import Anchor, Break, compare, decode
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres import clock_step, source_position
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
 from hlf_sync.postgres.source_position import SourceState
 from hlf_sync.postgres.source_shape import read_shape
 
@@ -55,7 +54,7 @@ class Anchors(Protocol):
         ...
 
 
-class Stream(Protocol):
+class StreamPort(Protocol):
     """The connector, as far as this watch needs it."""
 
     async def position(self) -> int | None:
@@ -67,7 +66,7 @@ class Stream(Protocol):
         ...
 
 
-class Counts(Protocol):
+class SourceCounts(Protocol):
     """What is counted."""
 
     def swept(self, reason: str) -> None:
@@ -104,8 +103,8 @@ class SourceWatch:
         *,
         pool: Pool,
         anchors: Anchors,
-        stream: Stream,
-        counts: Counts,
+        stream: StreamPort,
+        counts: SourceCounts,
         organization: str,
         lease_s: float,
         late_effect_s: float,
@@ -150,7 +149,7 @@ class SourceWatch:
         try:
             with reaching("PostgreSQL"):
                 await look()
-        except (DependencyError, SettingsError, Error) as error:
+        except (DependencyError, SettingsError, DatabaseError) as error:
             detail = error.detail if isinstance(error, DependencyError) else type(error).__name__
             _log.warning("source_not_seen", subject=what, error_code=detail)
             if what == "shape":

@@ -14,13 +14,13 @@ import structlog
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
-from hlf_sync.core.model import HaltReason
-from hlf_sync.kafka.consumer_thread import KafkaSource
+from hlf_sync.core.halts import NOT_READY
 from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
+from hlf_sync.watch.parts import ConsumerSigns
 from hlf_sync.watch.standby import Standby
 
 _log = structlog.get_logger()
@@ -29,7 +29,6 @@ _log = structlog.get_logger()
 # assignment ten more.
 STUCK_S = 60.0
 _VERDICT_S = 2.0
-_NOT_READY = frozenset({HaltReason.AUTH, HaltReason.DEAD_LETTER_LIMIT})
 _CONNECTOR_DOWN = frozenset({"failed", "paused", "stopped", "missing"})
 
 
@@ -59,7 +58,7 @@ class Status:
         *,
         stages: Stages,
         scheduler: Leading,
-        source: KafkaSource,
+        source: ConsumerSigns,
         monitor: Monitor,
         standby: Standby,
         watch: FleetWatch,
@@ -125,7 +124,7 @@ class Status:
         down = self.stages.dependencies.reasons
         reasons = [f"{name} does not answer ({meaning(down[name])})" for name in sorted(down)]
         reasons += (
-            [f"halted: {reason.value}" for reason in sorted(fleet.halts & _NOT_READY)]
+            [f"halted: {reason.value}" for reason in sorted(fleet.halts & NOT_READY)]
             if fleet
             else ["circuit not read yet"]
         )

@@ -124,7 +124,7 @@ def _wrong(wrong: dict[str, Any]) -> str:
         for wanted, text in words.items()
         if wrong.get(wanted, {}).get("mentors")
     ]
-    return "; ".join(parts) or ("nobody stands wrong" if wrong else "not seen yet")
+    return "; ".join(parts) or ("no mentor is shown wrongly" if wrong else "not seen yet")
 
 
 def _source(source: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from hlf_sync.clock import epoch_ms
 from hlf_sync.web.auth.caller import caller
-from hlf_sync.web.events import MOST, Stream, begin_of
+from hlf_sync.web.events import MOST, MOST_OF_ONE, Stream, begin_of
 from hlf_sync.web.forcing import NO_MENTOR
 from hlf_sync.web.models import SyncOrder
 from hlf_sync.web.openapi import document
@@ -71,6 +71,8 @@ async def stream_events(request: Request) -> Stream:
     """`GET /api/v1/events`."""
     who = await caller(request)
     state = request.app.state
+    if state.numbers.open_streams(who.subject) >= MOST_OF_ONE:
+        raise ProblemError(429, "too many open pages of yours: close some", {"Retry-After": "5"})
     if state.numbers.open_streams() >= MOST:
         raise ProblemError(503, "too many open pages: try again in a moment", {"Retry-After": "5"})
     return Stream(
@@ -92,7 +94,7 @@ async def healthz(_request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """`GET /metrics`."""
     state = request.app.state
-    state.numbers.saw(is_away=state.board.is_away, counts=state.board.counts())
+    state.numbers.saw(is_away=state.board.is_away, counts=state.board.counts().model_dump())
     return Response(state.numbers.page(), media_type="text/plain; version=0.0.4")
 
 

@@ -16,18 +16,18 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.coordinator_view import CoordinatorView
+from hlf_sync.telemetry.web_metrics import Numbers
 from hlf_sync.web import api, session
 from hlf_sync.web.auth.caller import Sessions
 from hlf_sync.web.auth.keys import KeySet, KeySource, SharedSecret
 from hlf_sync.web.auth.token import Expected, Verifier
 from hlf_sync.web.board import Board
-from hlf_sync.web.counting import Numbers
 from hlf_sync.web.forcing import Forcing
 from hlf_sync.web.headers import Layer
 from hlf_sync.web.items import Judging
 from hlf_sync.web.pending import Pending
 from hlf_sync.web.problems import HANDLERS
-from hlf_sync.web.watching import Watching
+from hlf_sync.web.watching import BoardWatching
 
 _CONNECTIONS = 8
 
@@ -67,7 +67,7 @@ class Web:
         )
         board, numbers = Board(judging), Numbers()
         pending = Pending(view, board)
-        watching = Watching(view, board, dsn)
+        watching = BoardWatching(view, board, dsn)
 
         @asynccontextmanager
         async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -28,7 +28,7 @@ _MOST_CLOSED = 1_000
 
 
 @dataclass(slots=True)
-class Entry:
+class BoardEntry:
     """One open mentor."""
 
     row: MentorRow
@@ -44,8 +44,8 @@ class Board:
         self.judging = judging
         self.around: Conditions | None = None
         self.is_away = False
-        self._entries: dict[UUID, Entry] = {}
-        self._sorted: list[Entry] | None = None
+        self._entries: dict[UUID, BoardEntry] = {}
+        self._sorted: list[BoardEntry] | None = None
         self._counts: Counts | None = None
         self._mark = secrets.token_hex(4)
         self._frames: deque[bytes] = deque(maxlen=KEPT)
@@ -121,13 +121,13 @@ class Board:
             self._counts = Counts(**found)
         return self._counts
 
-    def sorted(self) -> list[Entry]:
+    def sorted(self) -> list[BoardEntry]:
         """The oldest first."""
         if self._sorted is None:
             self._sorted = sorted(self._entries.values(), key=_place)
         return self._sorted
 
-    def page(self, after: tuple[float, str] | None, limit: int) -> tuple[list[Entry], bool]:
+    def page(self, after: tuple[float, str] | None, limit: int) -> tuple[list[BoardEntry], bool]:
         """Entries after a place, and whether there are more."""
         entries = self.sorted()
         begin = bisect_right(entries, after, key=_place) if after else 0
@@ -138,20 +138,25 @@ class Board:
         entry = self._entries.get(mentor_id)
         return entry.since_s if entry else None
 
-    def look_all(self, rows: Iterable[MentorRow], around: Conditions) -> None:
-        """All that may be open; whoever is not among them is not."""
-        rows = list(rows)
-        self._begin(around)
-        gone = self._entries.keys() - {row.mentor_id for row in rows}
-        self._take(rows, gone)
-
     def look_some(
         self, asked: Collection[UUID], rows: Iterable[MentorRow], around: Conditions
     ) -> None:
-        """Only these mentors were read."""
-        rows = list(rows)
+        """These mentors were read; who was asked for and is not there is not open."""
+        gone = set(asked)
         self._begin(around)
-        self._take(rows, set(asked) - {row.mentor_id for row in rows})
+        for row in rows:
+            gone.discard(row.mentor_id)
+            self._put(row, around, is_said=True, is_new=False)
+        for mentor_id in gone:
+            self._drop(mentor_id)
+        self._wake()
+
+    def keep_only(self, mentor_ids: Collection[UUID], around: Conditions) -> None:
+        """Nobody else is open."""
+        self._begin(around)
+        for mentor_id in self._entries.keys() - mentor_ids:
+            self._drop(mentor_id)
+        self._wake()
 
     def away(self) -> None:
         """PostgreSQL does not answer: what is held is no longer what is."""
@@ -179,14 +184,6 @@ class Board:
         for entry in list(self._entries.values()):
             self._put(entry.row, around, is_said=is_said, is_new=True)
 
-    def _take(self, rows: Iterable[MentorRow], gone: Collection[UUID]) -> None:
-        assert self.around is not None  # noqa: S101 - `_begin` has set it
-        for row in rows:
-            self._put(row, self.around, is_said=True, is_new=False)
-        for mentor_id in gone:
-            self._drop(mentor_id)
-        self._wake()
-
     def _put(self, row: MentorRow, around: Conditions, *, is_said: bool, is_new: bool) -> None:
         judging, before = self.judging, self._entries.get(row.mentor_id)
         # A lease ends without the row's changing; all else that a judgement looks at is in the row.
@@ -204,7 +201,7 @@ class Board:
             return
         since_s = since(update, around, before.since_s if before else None)
         item = make_item(row, update, since_s, judging.mentor_url)
-        self._entries[row.mentor_id] = Entry(row, update, item, since_s)
+        self._entries[row.mentor_id] = BoardEntry(row, update, item, since_s)
         self._sorted = self._counts = None
         if is_said and (before is None or before.item != item):
             self._say("pending", _json(item))
@@ -223,7 +220,7 @@ class Board:
         news.set()
 
 
-def _place(entry: Entry) -> tuple[float, str]:
+def _place(entry: BoardEntry) -> tuple[float, str]:
     return entry.since_s, str(entry.row.mentor_id)
 
 

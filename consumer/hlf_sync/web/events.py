@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from hlf_sync.telemetry.web_metrics import Numbers
 from hlf_sync.web.auth.caller import Caller
 from hlf_sync.web.auth.token import LEEWAY_S
 from hlf_sync.web.board import Board
-from hlf_sync.web.counting import Numbers
 from hlf_sync.web.headers import SECURITY
 
 # contract.md: a comment every 15 s, so that a proxy does not take silence for an end.
@@ -24,6 +24,8 @@ _LAST_WORD_S = 1.0
 # Where `serve` puts the connection, in the scope's state.
 TRANSPORT = "hlf_transport"
 MOST = 2_000
+# A person's tabs; more are a program that went wrong, which must not take the others' places.
+MOST_OF_ONE = 50
 
 
 class Stream:
@@ -35,11 +37,12 @@ class Stream:
         self._board = board
         self._numbers = numbers
         self._place = begin
+        self._subject = caller.subject
         self._left_s = caller.expires_s + LEEWAY_S - now_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the reader leaves, is too slow, or its token ends."""
-        self._numbers.streams(1)
+        self._numbers.streams(self._subject, 1)
         gone = asyncio.ensure_future(_until_gone(receive))
         sending = asyncio.ensure_future(self._run(send))
         try:
@@ -50,7 +53,7 @@ class Stream:
             for task in (gone, sending):
                 task.cancel()
             found = await asyncio.gather(gone, sending, return_exceptions=True)
-            self._numbers.streams(-1)
+            self._numbers.streams(self._subject, -1)
         await self._end(scope, send, is_slow=isinstance(found[1], TimeoutError | _TooSlowError))
 
     async def _end(self, scope: Scope, send: Send, *, is_slow: bool) -> None:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hlf_sync.web.counting import Numbers
+from hlf_sync.telemetry.web_metrics import Numbers
 from hlf_sync.web.problems import ProblemError, problem
 
 # No inline script, nothing from anybody else, in nobody's frame, kept by nobody.
@@ -89,7 +89,7 @@ class Layer:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """A body without a length is no way around the limit."""
+    """A body without a length is not a way around the limit."""
     taken = 0
 
     async def receiving() -> Message:

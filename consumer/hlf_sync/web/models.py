@@ -106,7 +106,7 @@ class Problem(BaseModel):
     detail: str
 
 
-class Delivery(_Model):
+class PastCall(_Model):
     """One call of a mentor's history, for the mentor's page."""
 
     at: datetime

@@ -127,7 +127,7 @@ def _paths() -> dict[str, Any]:
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }}  # fmt: skip
     events = _operation(
-        "streamEvents", "What changes, as it happens", stream,
+        "streamEvents", "What changes, as it happens", stream, 429,
         parameters=(
             _header("Last-Event-ID", "go on after this one", {"type": "string"}),
             _query("last_event_id", "the same, for a first connection", {"type": "string"}),

@@ -13,7 +13,7 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.coordinator_view import CoordinatorView, MentorRow
 from hlf_sync.web.board import Board
 from hlf_sync.web.items import make_mentor
-from hlf_sync.web.models import Delivery, Forced, MentorItem, PendingPage, RequestStatus
+from hlf_sync.web.models import Forced, MentorItem, PastCall, PendingPage, RequestStatus
 
 _LONGEST_CURSOR = 200
 
@@ -50,11 +50,11 @@ class Pending:
             return None
         return make_mentor(row, update, around, judging, self._board.since_of(mentor_id))
 
-    async def deliveries(self, mentor_id: UUID, limit: int = 20) -> list[Delivery]:
+    async def deliveries(self, mentor_id: UUID, limit: int = 20) -> list[PastCall]:
         """The newest first."""
         rows = await self._view.attempts(mentor_id, limit)
         return [
-            Delivery(
+            PastCall(
                 at=row["at"],
                 operation=row["content"]["operation"],
                 triggered_by=row["triggered_by"],

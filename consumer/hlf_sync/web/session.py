@@ -14,13 +14,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hlf_sync.clock import epoch_ms
-from hlf_sync.web.auth.caller import COOKIE, must_be_own_page, token_of
+from hlf_sync.web.auth.caller import cookie_of, is_loopback, must_be_own_page, token_of
 from hlf_sync.web.auth.token import RefusedError
 from hlf_sync.web.problems import ProblemError
 
 # RFC 6265, 6.1: what a browser keeps at least of one cookie, and most keep no more.
 _LONGEST_COOKIE = 4_000
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 async def begin(request: Request) -> Response:
@@ -39,12 +38,12 @@ async def begin(request: Request) -> Response:
     left_s = floor(verified.expires_s - epoch_ms() / 1000)
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
-        COOKIE,
+        cookie_of(request),
         token,
         max_age=max(1, left_s),
         httponly=True,
         samesite="strict",
-        secure=_is_secure(request),
+        secure=not is_loopback(request),
     )
     return answer
 
@@ -57,7 +56,9 @@ async def end(request: Request) -> Response:
         await request.app.state.sessions.end(token)
     is_form = request.method == "POST"
     answer = RedirectResponse("/", 303) if is_form else Response(status_code=204)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=_is_secure(request))
+    answer.delete_cookie(
+        cookie_of(request), httponly=True, samesite="strict", secure=not is_loopback(request)
+    )
     return answer
 
 
@@ -82,11 +83,6 @@ async def _token(request: Request) -> str:
 
 def _is_form_of_a_person(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
-
-
-def _is_secure(request: Request) -> bool:
-    """TLS may end before us, so the address says nothing; the browser's own machine needs none."""
-    return request.url.hostname not in _LOOPBACK
 
 
 routes: list[BaseRoute] = [

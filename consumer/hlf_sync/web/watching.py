@@ -6,14 +6,12 @@ A lost connection is opened again; the look at all that follows finds whatever w
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection
 
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.connections import AnyConnection, Dsn, connect, reaching
 from hlf_sync.postgres.coordinator_view import LEDGER_CHANNEL, CoordinatorView, listen
 from hlf_sync.web.board import Board
 
@@ -28,7 +26,7 @@ GATHER_S = 0.1
 _AGAIN_S = 0.5
 
 
-class Watching:
+class BoardWatching:
     """One task."""
 
     def __init__(self, view: CoordinatorView, board: Board, dsn: Dsn) -> None:
@@ -58,7 +56,7 @@ class Watching:
         self._board.away()
         await asyncio.sleep(_AGAIN_S)
 
-    async def _follow(self, connection: AsyncConnection[Any]) -> None:
+    async def _follow(self, connection: AnyConnection) -> None:
         self._next_look_s = 0.0
         loop = asyncio.get_running_loop()
         heard: set[UUID] = set()
@@ -70,7 +68,7 @@ class Watching:
                 await self._look_some(heard)
             heard, is_all = await self._hear(connection)
 
-    async def _hear(self, connection: AsyncConnection[Any]) -> tuple[set[UUID], bool]:
+    async def _hear(self, connection: AnyConnection) -> tuple[set[UUID], bool]:
         """Whom the news are about, once some have come and been gathered; or that all are to be
         looked at.
         """
@@ -91,7 +89,11 @@ class Watching:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         around = await self._view.conditions()
-        self._board.look_all(await self._view.maybe_open(self._board.closed), around)
+        found: set[UUID] = set()
+        async for rows in self._view.maybe_open(self._board.closed):
+            self._board.look_some((), rows, around)
+            found.update(row.mentor_id for row in rows)
+        self._board.keep_only(found, around)
         self._next_look_s = began_s + max(LOOK_S, (loop.time() - began_s) / _SHARE)
 
     async def _look_some(self, mentor_ids: set[UUID]) -> None:

@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-
 from hlf_sync.core.model import MentorId
-from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.connections import NamedRow, Pool, named_rows, reaching
 from hlf_sync.telemetry.trace_parent import trace_id_of
-from hlf_sync.why.timeline import Attempt, Kind, Moment, deliveries
+from hlf_sync.why.timeline import Attempt, Moment, MomentKind, deliveries
 
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
 MOST = 500
@@ -72,34 +69,28 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
         async with pool.connection() as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             attempts = [
-                Attempt(**row) for row in await _rows(connection, _ATTEMPTS, mentor_id, MOST)
+                Attempt(**row) for row in await named_rows(connection, _ATTEMPTS, mentor_id, MOST)
             ]
-            failures = await _rows(connection, _FAILURES, mentor_id, MOST)
-            requests = await _rows(connection, _REQUESTS, mentor_id, MOST)
-            held = await _rows(connection, _HELD, mentor_id)
-            closed = await _rows(connection, _CLOSED, mentor_id, MOST)
-            pauses = await _rows(connection, _PAUSES, mentor_id, MOST)
-            glass = await _rows(connection, _BREAK_GLASS, mentor_id, MOST)
-            ledger = await _rows(connection, _LEDGER, mentor_id)
+            failures = await named_rows(connection, _FAILURES, mentor_id, MOST)
+            requests = await named_rows(connection, _REQUESTS, mentor_id, MOST)
+            held = await named_rows(connection, _HELD, mentor_id)
+            closed = await named_rows(connection, _CLOSED, mentor_id, MOST)
+            pauses = await named_rows(connection, _PAUSES, mentor_id, MOST)
+            glass = await named_rows(connection, _BREAK_GLASS, mentor_id, MOST)
+            ledger = await named_rows(connection, _LEDGER, mentor_id)
     moments = [
         *deliveries(attempts),
         *_letters(failures),
         *_asked(requests),
         *_guarded(held),
-        *_moments(Kind.CLOSED, closed),
+        *_moments(MomentKind.CLOSED, closed),
         *_paused(pauses),
-        *_moments(Kind.BREAK_GLASS, glass),
+        *_moments(MomentKind.BREAK_GLASS, glass),
     ]
     return Books(_row(ledger[0]) if ledger else None, moments)
 
 
-async def _rows(connection: AsyncConnection[Any], statement: str, *values: object) -> list[DictRow]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement.encode(), values)
-        return await cursor.fetchall()
-
-
-def _row(found: DictRow) -> dict[str, Any]:
+def _row(found: NamedRow) -> dict[str, Any]:
     """Where the open delivery is traced, with its trace's id: what one pastes into the tracing
     tool.
     """
@@ -109,16 +100,16 @@ def _row(found: DictRow) -> dict[str, Any]:
     }
 
 
-def _moments(kind: Kind, rows: list[DictRow]) -> Iterator[Moment]:
+def _moments(kind: MomentKind, rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
         yield Moment(
             row["at_s"], kind, {name: value for name, value in row.items() if name != "at_s"}
         )
 
 
-def _asked(rows: list[DictRow]) -> Iterator[Moment]:
+def _asked(rows: list[NamedRow]) -> Iterator[Moment]:
     """A request without a requester came from the application."""
-    for moment in _moments(Kind.REQUEST, rows):
+    for moment in _moments(MomentKind.REQUEST, rows):
         yield Moment(
             moment.at_s,
             moment.kind,
@@ -126,17 +117,17 @@ def _asked(rows: list[DictRow]) -> Iterator[Moment]:
         )
 
 
-def _letters(rows: list[DictRow]) -> Iterator[Moment]:
+def _letters(rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
         if row["attempt_count"] == 0:  # no call was made, so the attempts tell of no decision
             yield Moment(
                 row["at_s"],
-                Kind.DECISION,
+                MomentKind.DECISION,
                 {"decision": "refuse", "reason": row["error_code"], "triggered_by": None},
             )
         yield Moment(
             row["at_s"],
-            Kind.DEAD_LETTER,
+            MomentKind.DEAD_LETTER,
             {
                 name: row[name]
                 for name in ("dead_letter_id", "error_code", "attempt_count", "certification_id")
@@ -144,24 +135,24 @@ def _letters(rows: list[DictRow]) -> Iterator[Moment]:
         )
         if row["resolved_s"] is not None:
             yield Moment(
-                row["resolved_s"], Kind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]}
+                row["resolved_s"], MomentKind.RESOLVED, {"dead_letter_id": row["dead_letter_id"]}
             )
 
 
-def _guarded(rows: list[DictRow]) -> Iterator[Moment]:
+def _guarded(rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
-        yield Moment(row["at_s"], Kind.HELD, {})
+        yield Moment(row["at_s"], MomentKind.HELD, {})
         if row["confirmed_s"] is not None:
             yield Moment(
                 row["confirmed_s"],
-                Kind.CONFIRMED,
+                MomentKind.CONFIRMED,
                 {"confirmed_by": row["confirmed_by"], "reason": row["reason"]},
             )
 
 
-def _paused(rows: list[DictRow]) -> Iterator[Moment]:
+def _paused(rows: list[NamedRow]) -> Iterator[Moment]:
     for row in rows:
-        yield Moment(row["at_s"], Kind.PAUSED, {"by": row["began_by"], "reason": row["why"]})
+        yield Moment(row["at_s"], MomentKind.PAUSED, {"by": row["began_by"], "reason": row["why"]})
         if row["ended_s"] is not None:
             told = {"by": row["ended_by"], "reason": row["ended_why"] or ""}
-            yield Moment(row["ended_s"], Kind.UNPAUSED, told)
+            yield Moment(row["ended_s"], MomentKind.UNPAUSED, told)

@@ -24,7 +24,7 @@ from hlf_sync.kafka.partitioner import partition_of
 from hlf_sync.kafka.topic_reader import ChangesLog, Stretch, kafka_options
 from hlf_sync.kafka.topics import read_topics
 from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
-from hlf_sync.why.timeline import Kind, Moment
+from hlf_sync.why.timeline import Moment, MomentKind
 
 _CLIENT = "hlf-sync-why"
 _OPS = {"c": "insert", "u": "update", "d": "delete", "r": "snapshot", "t": "truncate"}
@@ -43,7 +43,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundChanges:
     """What was found. `changes` counts all of the mentor's; `committed` is the workers' next
     position, None when Kafka did not say.
     """
@@ -61,7 +61,7 @@ Progress = Callable[[int, int], None]
 
 async def search(
     settings: Settings, mentor_id: MentorId, window: Window, now_s: float, progress: Progress
-) -> list[Found]:
+) -> list[FoundChanges]:
     """Look for them, partition by partition; raises `DependencyError` while Kafka cannot be reached.
     Without the registry, positions and times are told all the same.
     """
@@ -97,7 +97,7 @@ async def _search_in(
     window: Window,
     now_s: float,
     progress: Progress,
-) -> Found:
+) -> FoundChanges:
     whole = await log.stretch(partition, int((now_s - window.days * 86_400) * _MS))
     stretch = Stretch(partition, max(whole.first, whole.end - window.most), whole.end)
     found, count = await _of(mentor_id, log, stretch, window.newest_changes, progress)
@@ -108,9 +108,9 @@ async def _search_in(
     moments = [teller.tell(record) for record in found]
     if trouble is not None:
         moments.append(
-            Moment(now_s, Kind.MISSING, {"part": "tables and ops of changes", "why": trouble})
+            Moment(now_s, MomentKind.MISSING, {"part": "tables and ops of changes", "why": trouble})
         )
-    return Found(stretch, stretch.first > whole.first, committed, count, moments)
+    return FoundChanges(stretch, stretch.first > whole.first, committed, count, moments)
 
 
 async def _of(
@@ -203,7 +203,9 @@ class _Teller:
             case _:
                 content["ignored_as"] = _word(decoded)
         return Moment(
-            at_s, Kind.CHANGE, {name: value for name, value in content.items() if value is not None}
+            at_s,
+            MomentKind.CHANGE,
+            {name: value for name, value in content.items() if value is not None},
         )
 
     def _origin(self, record: Record) -> tuple[str | None, str | None]:

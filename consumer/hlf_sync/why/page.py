@@ -12,23 +12,23 @@ from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
 from hlf_sync.why.story import Story, iso
-from hlf_sync.why.timeline import Kind, Moment
+from hlf_sync.why.timeline import Moment, MomentKind
 from hlf_sync.why.words import DECISIONS, STATES, because, sentence
 
 _COLOURS = {
-    Kind.MISSING: "yellow",
-    Kind.SEARCHED: "dim",
-    Kind.CIRCUIT: "red",
-    Kind.HALT: "red",
-    Kind.HELD: "yellow",
-    Kind.PAUSED: "yellow",
-    Kind.BREAK_GLASS: "red",
-    Kind.DECISION: "bold",
-    Kind.DEAD_LETTER: "red",
-    Kind.RESOLVED: "green",
+    MomentKind.MISSING: "yellow",
+    MomentKind.SEARCHED: "dim",
+    MomentKind.CIRCUIT: "red",
+    MomentKind.HALT: "red",
+    MomentKind.HELD: "yellow",
+    MomentKind.PAUSED: "yellow",
+    MomentKind.BREAK_GLASS: "red",
+    MomentKind.DECISION: "bold",
+    MomentKind.DEAD_LETTER: "red",
+    MomentKind.RESOLVED: "green",
 }
-_LABELS = {Kind.DEAD_LETTER: "dead letter", Kind.BREAK_GLASS: "break-glass"}
-_BESIDE = frozenset({Kind.SEARCHED, Kind.MISSING})
+_LABELS = {MomentKind.DEAD_LETTER: "dead letter", MomentKind.BREAK_GLASS: "break-glass"}
+_BESIDE = frozenset({MomentKind.SEARCHED, MomentKind.MISSING})
 # Moments on a page; older ones are counted. `--all` and `--json` have them all.
 MOST = 60
 
@@ -43,7 +43,7 @@ def show(console: Console, story: Story, *, most: int | None = MOST) -> None:
         console.print(_timeline(story.timeline, most))
     for moment in story.timeline:
         if moment.kind in _BESIDE:
-            label = "not told: " if moment.kind is Kind.MISSING else ""
+            label = "not told: " if moment.kind is MomentKind.MISSING else ""
             console.print(
                 Text(
                     label + plain(sentence(moment.kind, moment.content)),

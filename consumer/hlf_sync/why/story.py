@@ -29,7 +29,7 @@ from hlf_sync.postgres.delivery_blockers import read as read_surroundings
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.why import books, changes
 from hlf_sync.why.changes import Progress, Window
-from hlf_sync.why.timeline import Kind, Moment, in_order
+from hlf_sync.why.timeline import Moment, MomentKind, in_order
 
 _LEDGER_TIMES = ("lease_until", "doubt_until", "reevaluate_at", "updated_at")
 
@@ -52,7 +52,8 @@ class Story:
         happened = [
             moment
             for moment in self.timeline
-            if moment.kind not in {Kind.SEARCHED, Kind.MISSING, Kind.CIRCUIT, Kind.HALT}
+            if moment.kind
+            not in {MomentKind.SEARCHED, MomentKind.MISSING, MomentKind.CIRCUIT, MomentKind.HALT}
         ]
         return (
             self.facts is None
@@ -130,10 +131,10 @@ async def _changes(
     ]
 
 
-def _searched(found: changes.Found, window: Window, now_s: float) -> Moment:
+def _searched(found: changes.FoundChanges, window: Window, now_s: float) -> Moment:
     return Moment(
         now_s - window.days * 86_400,
-        Kind.SEARCHED,
+        MomentKind.SEARCHED,
         {
             **asdict(found.stretch),
             "records": found.stretch.length,
@@ -147,12 +148,12 @@ def _searched(found: changes.Found, window: Window, now_s: float) -> Moment:
 
 
 def _missing(now_s: float, part: str, why: str) -> Moment:
-    return Moment(now_s, Kind.MISSING, {"part": part, "why": why})
+    return Moment(now_s, MomentKind.MISSING, {"part": part, "why": why})
 
 
 def _fleet(around: Surroundings) -> list[Moment]:
     moments = [
-        Moment(halt.since_s, Kind.HALT, {"reason": halt.reason, "detail": halt.detail})
+        Moment(halt.since_s, MomentKind.HALT, {"reason": halt.reason, "detail": halt.detail})
         for halt in around.halts
     ]
     if around.circuit != "closed":
@@ -160,7 +161,7 @@ def _fleet(around: Surroundings) -> list[Moment]:
         moments.append(
             Moment(
                 opened_s,
-                Kind.CIRCUIT,
+                MomentKind.CIRCUIT,
                 {"state": around.circuit, "error_code": around.last_error_code},
             )
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class MomentKind(StrEnum):
     """What can happen to a mentor, in the order in which one thing leads to the next."""
 
     MISSING = "missing"  # a part of the story that could not be read
@@ -32,7 +32,7 @@ class Kind(StrEnum):
     CLOSED = "closed"  # a person closed the dead letter
 
 
-_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+_RANK = {kind: rank for rank, kind in enumerate(MomentKind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Moment:
     """
 
     at_s: float
-    kind: Kind
+    kind: MomentKind
     content: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -80,11 +80,11 @@ def deliveries(attempts: Sequence[Attempt]) -> list[Moment]:
     for attempt in attempts:
         waited_s = None
         if before is None or not _is_retry(before, attempt):
-            moments.append(Moment(attempt.started_s, Kind.DECISION, _decision(attempt)))
+            moments.append(Moment(attempt.started_s, MomentKind.DECISION, _decision(attempt)))
         else:
             waited_s = round(attempt.started_s - before.started_s - before.duration_ms / 1000, 3)
         moments.append(
-            Moment(attempt.started_s, Kind.ATTEMPT, {**_call(attempt), "waited_s": waited_s})
+            Moment(attempt.started_s, MomentKind.ATTEMPT, {**_call(attempt), "waited_s": waited_s})
         )
         before = attempt
     return moments

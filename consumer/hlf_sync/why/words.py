@@ -4,7 +4,7 @@ so that scripts get words and people sentences.
 
 from collections.abc import Callable, Mapping
 
-from hlf_sync.why.timeline import Kind
+from hlf_sync.why.timeline import MomentKind
 
 Content = Mapping[str, object]
 
@@ -54,7 +54,7 @@ def because(reason: object) -> str:
     return REASONS.get(str(reason), str(reason).replace("_", " "))
 
 
-def sentence(kind: Kind, content: Content) -> str:
+def sentence(kind: MomentKind, content: Content) -> str:
     """What one moment says."""
     return _SENTENCES[kind](content)
 
@@ -136,32 +136,32 @@ def _searched(content: Content) -> str:
     )
 
 
-_SENTENCES: dict[Kind, Callable[[Content], str]] = {
-    Kind.MISSING: lambda content: f"{content['part']}: {content['why']}",
-    Kind.SEARCHED: _searched,
-    Kind.CIRCUIT: lambda content: (
+_SENTENCES: dict[MomentKind, Callable[[Content], str]] = {
+    MomentKind.MISSING: lambda content: f"{content['part']}: {content['why']}",
+    MomentKind.SEARCHED: _searched,
+    MomentKind.CIRCUIT: lambda content: (
         f"the circuit is {str(content['state']).replace('_', '-')} since then"
         f" ({content['error_code']})"
     ),
-    Kind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
-    Kind.CHANGE: _change,
-    Kind.REQUEST: _request,
-    Kind.PAUSED: lambda content: f'{content["by"]} paused the mentor: "{content["reason"]}"',
-    Kind.UNPAUSED: lambda content: f'{content["by"]} ended the pause: "{content["reason"]}"',
-    Kind.BREAK_GLASS: _glass,
-    Kind.HELD: lambda _content: (
+    MomentKind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
+    MomentKind.CHANGE: _change,
+    MomentKind.REQUEST: _request,
+    MomentKind.PAUSED: lambda content: f'{content["by"]} paused the mentor: "{content["reason"]}"',
+    MomentKind.UNPAUSED: lambda content: f'{content["by"]} ended the pause: "{content["reason"]}"',
+    MomentKind.BREAK_GLASS: _glass,
+    MomentKind.HELD: lambda _content: (
         "the mass change guard holds the removal back: `hlf-sync confirm-removals`"
     ),
-    Kind.CONFIRMED: lambda content: (
+    MomentKind.CONFIRMED: lambda content: (
         f'{content["confirmed_by"]} let the removal through: "{content["reason"]}"'
     ),
-    Kind.DECISION: _decided,
-    Kind.ATTEMPT: _attempt,
-    Kind.DEAD_LETTER: _letter,
-    Kind.RESOLVED: lambda content: (
+    MomentKind.DECISION: _decided,
+    MomentKind.ATTEMPT: _attempt,
+    MomentKind.DEAD_LETTER: _letter,
+    MomentKind.RESOLVED: lambda content: (
         f"{content['dead_letter_id']} is settled: the mentor is as it should be"
     ),
-    Kind.CLOSED: lambda content: (
+    MomentKind.CLOSED: lambda content: (
         f'{content["closed_by"]} closed {content["dead_letter_id"]}: "{content["reason"]}"'
     ),
 }

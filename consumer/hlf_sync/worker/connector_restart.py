@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from hlf_sync.clients import ConnectLogin
-from hlf_sync.connect.connector import Standing, revive
+from hlf_sync.connect.connector import ConnectorStanding, revive
 from hlf_sync.errors import DependencyError, SettingsError
 
 _log = structlog.get_logger()
@@ -38,5 +38,5 @@ async def revive_connector(url: str, login: ConnectLogin, leads: Callable[[], bo
                 error_code=error.detail if isinstance(error, DependencyError) else "refused",
             )
         else:
-            if standing is Standing.FAILED:
+            if standing is ConnectorStanding.FAILED:
                 _log.error("connector_failed")

@@ -9,11 +9,10 @@ request and the mark that it was made are one transaction.
 import asyncio
 
 import structlog
-from psycopg import AsyncConnection
 
 from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.connections import Connection, Dsn, connect, reaching
 from hlf_sync.worker.leadership import is_elected
 
 _log = structlog.get_logger()
@@ -115,7 +114,7 @@ class Scheduler:
                 self.is_leader = False
             await asyncio.sleep(TURN_S)
 
-    async def _stand(self, connection: AsyncConnection) -> None:
+    async def _stand(self, connection: Connection) -> None:
         while not await is_elected(connection):  # noqa: ASYNC110 - the other leader is in another process
             await asyncio.sleep(TURN_S)
         self.is_leader = True
@@ -140,21 +139,21 @@ class Scheduler:
                 owed_at_s = now_s
             await asyncio.sleep(TURN_S)
 
-    async def _prune_attempts(self, connection: AsyncConnection) -> bool:
+    async def _prune_attempts(self, connection: Connection) -> bool:
         """Delete one batch of old attempts; whether it was the last one."""
         cursor = await connection.execute(
             _PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
         )
         return cursor.rowcount < _ATTEMPTS_AT_ONCE
 
-    async def _ask_for_queue(self, connection: AsyncConnection) -> None:
+    async def _ask_for_queue(self, connection: Connection) -> None:
         """Ask how full PostgreSQL's queue of notifications is: the asking itself frees it."""
         row = await (await connection.execute(_NOTIFICATIONS)).fetchone()
         before, self.notification_queue = self.notification_queue, row[0] if row else 0.0
         if before < _QUEUE_IS_FILLING <= self.notification_queue:
             _log.warning("notifications_pile_up", detail=f"{self.notification_queue:.0%}")
 
-    async def _count_letters(self, connection: AsyncConnection) -> None:
+    async def _count_letters(self, connection: Connection) -> None:
         row = await (await connection.execute(_LETTERS)).fetchone()
         if row is not None:
             self.open_letters, self.oldest_letter_s = row

@@ -8,7 +8,8 @@ fails, so it does nothing more as a leader. Called by the scheduler.
 """
 
 import structlog
-from psycopg import AsyncConnection
+
+from hlf_sync.postgres.connections import Connection
 
 _log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ SELECT a.pid, pg_terminate_backend(a.pid), extract(epoch FROM clock_timestamp() 
 """
 
 
-async def is_elected(connection: AsyncConnection) -> bool:
+async def is_elected(connection: Connection) -> bool:
     """Whether this session leads now; if not, a leader that is frozen is deposed."""
     row = await (await connection.execute(_LOCK)).fetchone()
     if row and row[0]:

@@ -15,12 +15,11 @@ from collections.abc import Awaitable
 
 import structlog
 
+from hlf_sync.core.ending import Exit
 from hlf_sync.telemetry.logs import writer_in_use
 
 _log = structlog.get_logger()
 
-# contract.md, exit codes
-EXIT_DONE, EXIT_UNREACHABLE, EXIT_CUT_SHORT = 0, 4, 5
 # After the deadline, for closing connections in good order.
 _CLOSE_S = 1.0
 _LAST_LINES_S = 0.2
@@ -60,10 +59,10 @@ async def bounded(work: Awaitable[None], stop: asyncio.Event, deadline_s: float)
     if done:
         task.result()
         _log.info("stopped")
-        return EXIT_DONE
+        return Exit.DONE
     _log.error("cut_short", duration_s=deadline_s)
     task.cancel()
-    return EXIT_CUT_SHORT
+    return Exit.CUT_SHORT
 
 
 def _leave_late(heard: threading.Event, seconds: float) -> None:
@@ -77,4 +76,4 @@ def _leave() -> None:
     writer = writer_in_use()
     if writer is not None:
         writer.close(_LAST_LINES_S)
-    os._exit(EXIT_CUT_SHORT)
+    os._exit(Exit.CUT_SHORT)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from hlf_sync.clients import ConnectLogin
-from hlf_sync.connect.connector import Standing, judge
+from hlf_sync.connect.connector import ConnectorStanding, judge
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.core.source_proof import SourceProof
 from hlf_sync.errors import DependencyError, SettingsError
@@ -68,7 +68,7 @@ async def _look(pool: Pool, url: str, login: ConnectLogin, slot: str, proof: Sou
 
 def _restart(url: str, login: ConnectLogin, proof: SourceProof) -> None:
     with ConnectRest(url, **login) as connect:
-        if judge(connect.status(CONNECTOR)) is not Standing.RUNNING:
+        if judge(connect.status(CONNECTOR)) is not ConnectorStanding.RUNNING:
             proof.forget()  # paused, stopped, or failed and said so
             return
         connect.restart_all(CONNECTOR)

@@ -19,6 +19,7 @@ from hlf_sync.clock import epoch_ms
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.ending import Exit
 from hlf_sync.core.model import ContactId, Operation
 from hlf_sync.core.verdict import Course
 from hlf_sync.decode.decoder import Decoder
@@ -66,7 +67,7 @@ from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
 from hlf_sync.worker.replay_offsets import keep_replay_offsets
-from hlf_sync.worker.shutdown import EXIT_DONE, EXIT_UNREACHABLE, bounded, stop_on_signals
+from hlf_sync.worker.shutdown import bounded, stop_on_signals
 from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
 
@@ -79,7 +80,7 @@ _REVOCATION_S = 8.0
 
 
 async def run_worker(settings: Settings, secret_file: Path | None = None) -> int:
-    """Run one worker until a signal. The exit code is contract.md's."""
+    """Run one worker until a signal. The exit code is core/ending.py's."""
     stop = stop_on_signals(settings.shutdown_deadline_s)
     worker = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     tracing = open_tracing(settings, worker)
@@ -98,7 +99,7 @@ async def run_worker(settings: Settings, secret_file: Path | None = None) -> int
             "schema registry": registry.ping,
         }
         if not await reach_all(checks, stop, settings.startup_deadline_s):
-            return EXIT_UNREACHABLE if not stop.is_set() else EXIT_DONE
+            return Exit.UNREACHABLE if not stop.is_set() else Exit.DONE
         return await _Assembly(
             settings, worker, secret_file, pool, registry, lag, stack, tracing
         ).run(stop)

@@ -59,7 +59,7 @@ _CROWD = 1000
 
 
 def population() -> list[Mentor]:
-    """Everybody who is there when the story begins: 1,000 mentors, one in ten of another
+    """All mentors when the story begins: 1,000 mentors, one in ten of another
     organisation.
     """
     known = [mentor for mentor in (*PROTAGONISTS, *BUSY[1:]) if mentor is not UNMAPPED]

@@ -79,7 +79,7 @@ def _folder(sandbox: Sandbox, *, keep: bool) -> Iterator[None]:
     mark = root / _MARK
     if root.is_dir() and any(root.iterdir()) and not mark.exists():
         raise ArgumentError(
-            f"{root} holds something that is no demo", "choose another folder for --state"
+            f"{root} holds something that is not a demo", "choose another folder for --state"
         )
     with locked(mark, lambda: _refuse(root)):
         sandbox.down(wipe=True)

@@ -25,7 +25,7 @@ from hlf_sync_sandbox.dynamics.routing import (
 )
 
 UNREADABLE: Final = object()
-"""The payload of a body that is no JSON."""
+"""The payload of a body that is not JSON."""
 _NESTED = "(nested)"
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 

@@ -287,7 +287,7 @@ def parse_distribution(text: str) -> dict[str, Any]:
             return {"kind": "constant", "seconds": _duration_s(constant)}
         case _:
             raise typer.BadParameter(
-                f"{text!r} is no distribution; for example 20ms, uniform:10ms:80ms,"
+                f"{text!r} is not a distribution; for example 20ms, uniform:10ms:80ms,"
                 " lognormal:100ms:0.5"
             )
 
@@ -295,7 +295,7 @@ def parse_distribution(text: str) -> dict[str, Any]:
 def _duration_s(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no duration; for example 20ms or 1.5s")
+        raise typer.BadParameter(f"{text!r} is not a duration; for example 20ms or 1.5s")
     number, unit = found.groups()
     return float(number) / (1000 if unit == "ms" else 1)
 

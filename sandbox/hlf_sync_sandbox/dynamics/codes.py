@@ -1,7 +1,7 @@
 """The error codes of Dataverse that the emulator answers or can be told to answer: one table.
 
-Read by `dataverse`, `contacts` and `faults`. Source: reference/dynamics-web-api.md, section 3. A
-row marked unverified rests on a capture or on inference, not on Microsoft's documentation.
+Read by `dataverse`, `contacts` and `faults`. Source: Microsoft's page about Web API errors,
+and captures of real answers. A row marked unverified rests on a capture or on inference, not on Microsoft's documentation.
 """
 
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = transport  # type: ignore[assignment]  # uvloop's transport is no subclass of asyncio's
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transport is not a subclass of asyncio's
         self.last_used_s = asyncio.get_running_loop().time()
         self._opened.add(self)
 

@@ -75,7 +75,7 @@ class ContactLog:
 
 
 def replay(content: bytes) -> list[Contact]:
-    """Fold the lines of a log; a torn last line, and anything else that is no line of ours, is left
+    """Fold the lines of a log; a torn last line, and anything else that is not a line of ours, is left
     out.
     """
     rows: dict[str, Contact] = {}

@@ -24,7 +24,7 @@ _MOST_KNOWN_NAMES = 1000
 
 
 class BadRequest(Exception):  # noqa: N818 - named for the HTTP status line that answers it
-    """The bytes are no HTTP/1.1 request; `status` answers them and the connection must close."""
+    """The bytes are not an HTTP/1.1 request; `status` answers them and the connection must close."""
 
     def __init__(self, status: int, reason: str) -> None:
         """Keep the status to answer with."""

@@ -17,7 +17,7 @@ _SERVICE_ROOT = "/api/data/v9.2/"
 
 
 class Malformed(Exception):  # noqa: N818 - the whole batch is answered with it
-    """The body is no batch."""
+    """The body is not a batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def read_contact_id(text: str) -> str:
     """Read an id, in lower case."""
     contact_id = guid(text)
     if contact_id is None:
-        msg = f"{text!r} is no GUID"
+        msg = f"{text!r} is not a GUID"
         raise Refused(msg)
     return contact_id
 

@@ -46,7 +46,7 @@ class Reply:
     headers: Mapping[str, str]
 
     def raise_for_status(self) -> None:
-        """Do nothing: what is no success never gets here."""
+        """Do nothing: what is not a success never gets here."""
 
 
 class TokenEndpoint:

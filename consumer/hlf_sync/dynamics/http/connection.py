@@ -11,7 +11,7 @@ from typing import cast
 
 import httpx
 
-from hlf_sync.dynamics.http.http1 import Head, ResponseError, ResponseReader
+from hlf_sync.dynamics.http.http1 import AnswerHead, ResponseError, ResponseReader
 
 _HOLD_BACK_BYTES = 64 * 1024
 
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         )
         return is_open and self._reader is None and self._failure is None
 
-    async def ask(self, request: bytes) -> Head:
+    async def ask(self, request: bytes) -> AnswerHead:
         """Send, and wait for the head."""
         assert self._transport is not None  # noqa: S101 - connections are handed out when they stand
         reader = self._reader = ResponseReader()
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     # ---- what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands (uvloop's transport is no asyncio.Transport by class)."""
+        """The connection stands (uvloop's transport is not an asyncio.Transport by class)."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

@@ -36,7 +36,7 @@ class ResponseError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class AnswerHead:
     """Status and header lines as they came; few callers look at fields."""
 
     status: int
@@ -80,7 +80,7 @@ class ResponseReader:
     )
 
     def __init__(self) -> None:
-        self.head: Head | None = None
+        self.head: AnswerHead | None = None
         self.is_complete = False
         self.is_reusable = (
             False  # may the connection serve another request once this one is complete
@@ -144,7 +144,7 @@ class ResponseReader:
             if self._interim > _MAX_INTERIM_HEADS:
                 raise ResponseError("interim responses without end")
             return True
-        self.head = Head(status, lines)
+        self.head = AnswerHead(status, lines)
         self._frame(status, lines, is_1_1=line[1] == b"1")
         return False
 

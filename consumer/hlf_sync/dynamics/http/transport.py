@@ -46,7 +46,7 @@ def open_transport(
 
 
 @dataclass(slots=True)
-class Origin:
+class HttpOrigin:
     """Scheme, host and port, with the connections to it that wait for a request, the
     newest last.
     """
@@ -67,7 +67,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._tls, self._connect_timeout_s = tls, connect_timeout_s
         self.certificate_trouble: str | None = None
         self._slots = asyncio.Semaphore(connections)
-        self._origins: dict[str, Origin] = {}
+        self._origins: dict[str, HttpOrigin] = {}
         self._open: set[Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -97,7 +97,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         if open_ones:
             await asyncio.wait([connection.closed for connection in open_ones], timeout=_CLOSING_S)
 
-    def give_back(self, origin: Origin, connection: Connection) -> None:
+    def give_back(self, origin: HttpOrigin, connection: Connection) -> None:
         """A response has been read; its slot is free, and the connection waits for the next request
         if it can.
         """
@@ -119,7 +119,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise httpx.PoolTimeout("no connection became free") from error
 
-    def _idle_of(self, origin: Origin) -> Connection | None:
+    def _idle_of(self, origin: HttpOrigin) -> Connection | None:
         oldest_s = asyncio.get_running_loop().time() - _KEEP_ALIVE_S
         while origin.idle:
             connection = origin.idle.pop()
@@ -128,7 +128,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             connection.abort()
         return None
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: HttpOrigin) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
@@ -152,13 +152,13 @@ class PooledTransport(httpx.AsyncBaseTransport):
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
 
-    def _note_untrusted(self, origin: Origin, error: ssl.SSLCertVerificationError) -> None:
+    def _note_untrusted(self, origin: HttpOrigin, error: ssl.SSLCertVerificationError) -> None:
         """Not the credentials' fault, and the error code alone would not say so."""
         self._tls.forget()
         self.certificate_trouble = f"{origin.host}: {error.verify_message}"
         _log.error("certificate_untrusted", detail=self.certificate_trouble)
 
-    def _message(self, request: httpx.Request) -> tuple[Origin, bytes]:
+    def _message(self, request: httpx.Request) -> tuple[HttpOrigin, bytes]:
         """Where the request goes, and its bytes."""
         plain = request if isinstance(request, PlainRequest) else PlainRequest.of(request)
         split = plain.address.find("/", len("https://"))
@@ -173,7 +173,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         try:
             head = "\r\n".join((*lines, "", "")).encode("latin-1")
         except UnicodeEncodeError as error:
-            raise httpx.LocalProtocolError("a header that is no Latin-1") from error
+            raise httpx.LocalProtocolError("a header that is not Latin-1") from error
         if (
             head.count(b"\n") != len(lines) + 1
             or head.count(b"\r") != len(lines) + 1
@@ -182,11 +182,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
             raise httpx.LocalProtocolError("a line break or a blank where none may be")
         return origin, head + plain.body
 
-    def _origin(self, prefix: str) -> Origin:
+    def _origin(self, prefix: str) -> HttpOrigin:
         url = httpx.URL(prefix)
         if url.scheme not in {"http", "https"} or not url.host:
             raise httpx.UnsupportedProtocol("not an http address")
-        origin = Origin(
+        origin = HttpOrigin(
             url.raw_host.decode("ascii"),
             url.port or (443 if url.scheme == "https" else 80),
             url.netloc.decode("ascii"),
@@ -199,7 +199,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The rest of an answer, as it came. Closing it before its end closes the connection."""
 
-    def __init__(self, transport: PooledTransport, origin: Origin, connection: Connection) -> None:
+    def __init__(
+        self, transport: PooledTransport, origin: HttpOrigin, connection: Connection
+    ) -> None:
         self._transport, self._origin, self._connection = transport, origin, connection
         self._is_released = False
 

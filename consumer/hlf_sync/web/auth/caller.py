@@ -13,9 +13,18 @@ from starlette.requests import Request
 
 from hlf_sync.web.auth.token import LEEWAY_S, RefusedError, Verified, Verifier, refused
 
-__all__ = ["COOKIE", "Caller", "RefusedError", "Sessions", "caller", "must_be_own_page"]
+__all__ = [
+    "Caller",
+    "RefusedError",
+    "Sessions",
+    "caller",
+    "cookie_of",
+    "is_loopback",
+    "must_be_own_page",
+]
 
-COOKIE = "hlf_sync_session"
+_COOKIE = "hlf_sync_session"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _MOST_ENDED = 100_000
 
@@ -64,7 +73,7 @@ async def caller(request: Request) -> Caller:
     token = _bearer(request)
     by_cookie = token is None
     if token is None:
-        token = request.cookies.get(COOKIE) or None
+        token = request.cookies.get(cookie_of(request)) or None
     if token is None:
         raise refused("missing")
     if by_cookie and request.method not in _SAFE:
@@ -83,7 +92,21 @@ def must_be_own_page(request: Request) -> None:
 
 def token_of(request: Request) -> str | None:
     """The token that the request carries, if any."""
-    return _bearer(request) or request.cookies.get(COOKIE) or None
+    return _bearer(request) or request.cookies.get(cookie_of(request)) or None
+
+
+def cookie_of(request: Request) -> str:
+    """The session cookie's name. `__Host-` keeps other hosts of our domain from setting it (RFC
+    6265bis, 4.1.3.2); a browser takes that only with `Secure`.
+    """
+    return _COOKIE if is_loopback(request) else f"__Host-{_COOKIE}"
+
+
+def is_loopback(request: Request) -> bool:
+    """The browser's own machine needs no TLS. Elsewhere TLS may end before us, so the address's
+    scheme says nothing.
+    """
+    return request.url.hostname in _LOOPBACK
 
 
 def _bearer(request: Request) -> str | None:

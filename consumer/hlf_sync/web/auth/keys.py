@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import httpx
 import jwt
 import orjson
 import structlog
 
 from hlf_sync.errors import SettingsError
+from hlf_sync.http.asking import AsyncAsker, Limits, NoAnswerError
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ _SHORTEST_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class VerifyingKey:
     """One key and the algorithms that it may verify."""
 
     key: Any
@@ -65,7 +65,7 @@ class KeySource(Protocol):
     async def close(self) -> None:
         """Close what was opened."""
 
-    async def find(self, kid: str | None) -> Key | None:
+    async def find(self, kid: str | None) -> VerifyingKey | None:
         """The key of this `kid`; None when the issuer has none. Raises `NoKeysError`."""
 
 
@@ -86,21 +86,22 @@ class SharedSecret:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def find(self, kid: str | None) -> Key | None:  # noqa: ARG002 - `KeySource`
+    async def find(self, kid: str | None) -> VerifyingKey | None:  # noqa: ARG002 - `KeySource`
         """The secret as it is now."""
-        return Key(self._secret().encode(), ("HS256",))
+        return VerifyingKey(self._secret().encode(), ("HS256",))
 
 
 class KeySet:
     """The keys of a JWKS address or file."""
 
-    def __init__(self, source: str, *, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
         self._path = _path(source)
-        self._client = client or httpx.AsyncClient(
-            timeout=_PATIENCE_S, trust_env=False, follow_redirects=False
+        self._asker = AsyncAsker(
+            Limits(timeout_s=_PATIENCE_S, within_s=2 * _PATIENCE_S, max_bytes=_MOST_BYTES),
+            accept="*/*",
         )
-        self._keys: dict[str | None, Key] | None = None
+        self._keys: dict[str | None, VerifyingKey] | None = None
         self._asked_at_s = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -120,9 +121,9 @@ class KeySet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._asker.aclose()
 
-    async def find(self, kid: str | None) -> Key | None:
+    async def find(self, kid: str | None) -> VerifyingKey | None:
         """The key of this `kid`; None when the issuer has none. Raises `NoKeysError`."""
         key = self._look(kid)
         if key is None and self._is_due():
@@ -134,7 +135,7 @@ class KeySet:
             raise NoKeysError
         return key
 
-    def _look(self, kid: str | None) -> Key | None:
+    def _look(self, kid: str | None) -> VerifyingKey | None:
         keys = self._keys or {}
         if kid is None:  # allowed where there is only one key to choose
             return next(iter(keys.values())) if len(keys) == 1 else None
@@ -148,7 +149,10 @@ class KeySet:
         self._asked_at_s = asyncio.get_running_loop().time()
         try:
             found = parse(await self._read())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
+        except NoAnswerError as error:
+            _log.warning("web_keys_unreadable", reason=error.reason)
+            return
+        except (OSError, ValueError, TypeError) as error:
             _log.warning("web_keys_unreadable", reason=type(error).__name__)
             return
         self._keys = found
@@ -157,24 +161,19 @@ class KeySet:
     async def _read(self) -> bytes:
         if self._path is not None:
             return await asyncio.to_thread(self._path.read_bytes)
-        async with self._client.stream("GET", self._source) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError("status")
-            content = b""
-            async for part in answer.aiter_bytes():
-                content += part
-                if len(content) > _MOST_BYTES:
-                    raise ValueError("size")
-            return content
+        answer = await self._asker.ask("GET", self._source)
+        if not answer.is_ok:
+            raise ValueError("status")
+        return answer.body
 
 
-def parse(content: bytes) -> dict[str | None, Key]:
+def parse(content: bytes) -> dict[str | None, VerifyingKey]:
     """The usable keys of a JWKS by their `kid`. Raises `ValueError` when there is none."""
     entries = orjson.loads(content)
     listed = entries.get("keys") if isinstance(entries, dict) else None
     if not isinstance(listed, list):
         raise ValueError("no key set")  # noqa: TRY004 - what every wrong key set raises
-    found: dict[str | None, Key] = {}
+    found: dict[str | None, VerifyingKey] = {}
     for entry in listed[:_MOST_KEYS]:
         key = _key(entry)
         if key is not None:
@@ -184,7 +183,7 @@ def parse(content: bytes) -> dict[str | None, Key]:
     return found
 
 
-def _key(entry: Any) -> Key | None:
+def _key(entry: Any) -> VerifyingKey | None:
     """A signature key of a kind we take; symmetric and encryption keys are passed over."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
@@ -202,7 +201,7 @@ def _key(entry: Any) -> Key | None:
         return None
     if entry["kty"] == "RSA" and key.key_size < _SHORTEST_RSA_BITS:
         return None
-    return Key(key, algorithms)
+    return VerifyingKey(key, algorithms)
 
 
 def _path(source: str) -> Path | None:

@@ -10,10 +10,10 @@ import jwt
 import orjson
 from jwt.utils import base64url_decode
 
-from hlf_sync.web.auth.keys import Key, KeySource, NoKeysError
+from hlf_sync.web.auth.keys import KeySource, NoKeysError, VerifyingKey
 
 LEEWAY_S = 60
-# A token of thousands of groups has eight; more is no token.
+# A token of thousands of groups has eight; more is not a token.
 LONGEST = 16_384
 _LONGEST_SUBJECT = 255
 _LONGEST_KID = 512
@@ -94,7 +94,7 @@ class Verifier:
             )
         return Verified(subject, expires_s)
 
-    async def _key(self, header: dict[str, Any]) -> Key:
+    async def _key(self, header: dict[str, Any]) -> VerifyingKey:
         try:
             key = await self._keys.find(header.get("kid"))
         except NoKeysError:
@@ -107,7 +107,7 @@ class Verifier:
             raise refused("algorithm")
         return key
 
-    def _claims(self, token: str, algorithm: str, key: Key) -> dict[str, Any]:
+    def _claims(self, token: str, algorithm: str, key: VerifyingKey) -> dict[str, Any]:
         try:
             return jwt.decode(
                 token,
@@ -170,7 +170,7 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:
-    """A time must be a number: `exp: "9999999999"` or `true` is no time."""
+    """A time must be a number: `exp: "9999999999"` or `true` is not a time."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise refused("claims")

@@ -9,7 +9,7 @@ from hashlib import blake2s
 from uuid import UUID
 
 from hlf_sync.core.open_update import Cause
-from hlf_sync.web.models import Delivery, Forced, Item, MentorItem, PendingPage, RequestStatus
+from hlf_sync.web.models import Forced, Item, MentorItem, PastCall, PendingPage, RequestStatus
 from hlf_sync.web.page.words import Words
 
 # A request is news beside its mentor for this long.
@@ -40,7 +40,7 @@ _VERDICT_TONES = {"ok": "good", "lagging": "wait"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class PageMoment:
     """A time for a `<time>`: for machines, on the wall, and from now."""
 
     iso: str
@@ -61,14 +61,14 @@ class Row:
     state: str
     should_be: str
     shown: str
-    since: Moment | None
+    since: PageMoment | None
     why: str
-    next_try: Moment | None
+    next_try: PageMoment | None
     next_words: str
     tries: int
     url: str | None
     asked: str | None
-    last_delivered: Moment | None
+    last_delivered: PageMoment | None
     is_open: bool
     version: str
 
@@ -82,10 +82,10 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class PageEvent:
     """A line of a history: a delivery or a request."""
 
-    at: Moment
+    at: PageMoment
     mentor_id: str
     text: str
     detail: str
@@ -99,9 +99,9 @@ class Teller:
     subject: str
     now: datetime
 
-    def moment(self, at: datetime) -> Moment:
+    def moment(self, at: datetime) -> PageMoment:
         """A time in words."""
-        return Moment(
+        return PageMoment(
             iso=at.isoformat(timespec="seconds"),
             clock=self.words.clock(at, self.now),
             ago=self.words.ago(at, self.now),
@@ -185,15 +185,15 @@ class Teller:
         """How many of each state, those that there are."""
         return [self.words(f"count-{name}", count=n) for name, n in counts.items() if n]
 
-    def deliveries(self, deliveries: Iterable[Delivery], mentor_id: UUID) -> list[Event]:
+    def deliveries(self, deliveries: Iterable[PastCall], mentor_id: UUID) -> list[PageEvent]:
         """A mentor's last deliveries."""
         return [self._delivery(one, mentor_id) for one in deliveries]
 
-    def _delivery(self, one: Delivery, mentor_id: UUID) -> Event:
+    def _delivery(self, one: PastCall, mentor_id: UUID) -> PageEvent:
         outcome = "unknown" if one.outcome == "late" else one.outcome
         key = f"delivery-{one.operation}-{outcome}"
         trigger = self.words.first(f"trigger-{one.triggered_by}", "trigger-other")
-        return Event(
+        return PageEvent(
             at=self.moment(one.at),
             mentor_id=str(mentor_id),
             text=self.words.first(
@@ -202,10 +202,10 @@ class Teller:
             detail=self.words("delivery-because", trigger=trigger),
         )
 
-    def requests(self, forced: Iterable[Forced]) -> list[Event]:
+    def requests(self, forced: Iterable[Forced]) -> list[PageEvent]:
         """What was asked for: `text` is why, `detail` who."""
         return [
-            Event(
+            PageEvent(
                 at=self.moment(one.created_at),
                 mentor_id=str(one.mentor_id),
                 text=one.reason or self.words("no-reason"),

@@ -1,12 +1,15 @@
-"""The service's own metrics, `hlf_sync_web_…`, at its /metrics; what they mean is the table's word
+"""The web service's own metrics, `hlf_sync_web_…`, at its /metrics; what they mean is the table's word
 (telemetry/web_metric_table). No subject, mentor or path of a caller's making is ever a label.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections import Counter
+from collections.abc import Mapping
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
 from hlf_sync.telemetry import web_metric_table as table
 from hlf_sync.telemetry.metric_table import Metric
-from hlf_sync.web.models import Counts
 
 
 class Numbers:
@@ -26,7 +29,7 @@ class Numbers:
             buckets=table.SECONDS.buckets,
             registry=self._registry,
         )
-        self._open_streams = 0
+        self._open_streams: Counter[str] = Counter()
 
     def refused(self, reason: str) -> None:
         """A caller was not let in."""
@@ -37,19 +40,23 @@ class Numbers:
         self._requests.labels(route, str(status)).inc()
         self._seconds.observe(seconds)
 
-    def streams(self, change: int) -> None:
-        """A stream began or ended."""
-        self._open_streams += change
-        self._streams.set(self._open_streams)
+    def streams(self, subject: str, change: int) -> None:
+        """A stream of this caller began or ended."""
+        self._open_streams[subject] += change
+        if not self._open_streams[subject]:
+            del self._open_streams[subject]
+        self._streams.set(self._open_streams.total())
 
-    def open_streams(self) -> int:
-        """How many are open."""
-        return self._open_streams
+    def open_streams(self, subject: str | None = None) -> int:
+        """How many are open, of all or of one caller."""
+        if subject is None:
+            return self._open_streams.total()
+        return self._open_streams[subject]
 
-    def saw(self, *, is_away: bool, counts: Counts) -> None:
+    def saw(self, *, is_away: bool, counts: Mapping[str, int]) -> None:
         """What the board says at the moment of the scrape."""
         self._away.set(is_away)
-        for state, count in counts.model_dump().items():
+        for state, count in counts.items():
             self._open.labels(state).set(count)
 
     def cut(self) -> None:
@@ -60,8 +67,10 @@ class Numbers:
         """What Prometheus reads."""
         return generate_latest(self._registry)
 
-    def _counter(self, metric: Metric) -> Counter:
-        made = Counter(metric.full_name, metric.meaning, metric.labels, registry=self._registry)
+    def _counter(self, metric: Metric) -> prometheus_client.Counter:
+        made = prometheus_client.Counter(
+            metric.full_name, metric.meaning, metric.labels, registry=self._registry
+        )
         for values in metric.combinations() if metric.labels else ():
             made.labels(*values)
         return made

@@ -1,5 +1,5 @@
 """The dead-letter topic as the replay reads it: raw records between positions, and the offsets of
-the group `hlf-sync-replay`. Owns Kafka here.
+the group `hlf-sync-replay`.
 
 The group is a name for offsets only: nobody joins it, partitions are assigned by hand, and that one
 replay runs at a time is PostgreSQL's advisory lock to see to. Knows nothing of letters; called by
@@ -23,7 +23,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.core.model import Record
-from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.faults import fault_of, making_a_client
 
 GROUP = "hlf-sync-replay"
 _WHAT = "Kafka"
@@ -35,7 +36,7 @@ _SILENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class LetterExtent:
     """Positions of one partition: from the first record up to `end`, exclusive."""
 
     first: int
@@ -49,7 +50,7 @@ class Layout:
     """
 
     topic_id: str
-    extents: Mapping[int, Extent]
+    extents: Mapping[int, LetterExtent]
 
 
 class LetterLog:
@@ -58,12 +59,8 @@ class LetterLog:
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._config = {**config, "error_cb": lambda _error: None, "logger": _Silent()}
         self.topic = topic
-        try:
+        with making_a_client():
             self._consumer = Consumer(_reading(self._config))
-        except KafkaException as error:
-            raise SettingsError(
-                f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_name(error)})"
-            ) from error
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -81,7 +78,7 @@ class LetterLog:
         """Set the group's offsets."""
         await asyncio.to_thread(self._commit, positions)
 
-    async def read(self, extents: Mapping[int, Extent]) -> AsyncIterator[list[Record]]:
+    async def read(self, extents: Mapping[int, LetterExtent]) -> AsyncIterator[list[Record]]:
         """The records of these extents in batches, each partition in its order."""
         missing = {
             partition: extent for partition, extent in extents.items() if extent.end > extent.first
@@ -110,11 +107,11 @@ class LetterLog:
             }
         return Layout(str(described.topic_id), extents)
 
-    def _extent(self, partition: int) -> Extent:
+    def _extent(self, partition: int) -> LetterExtent:
         first, end = self._consumer.get_watermark_offsets(
             TopicPartition(self.topic, partition), timeout=_TIMEOUT_S
         )
-        return Extent(first, end)
+        return LetterExtent(first, end)
 
     def _committed(self, partitions: list[int]) -> dict[int, int]:
         with _reaching():
@@ -133,7 +130,7 @@ class LetterLog:
                 if where.error is not None:
                     raise DependencyError(_WHAT, where.error.name())
 
-    def _assign(self, extents: Mapping[int, Extent]) -> None:
+    def _assign(self, extents: Mapping[int, LetterExtent]) -> None:
         self._consumer.assign(
             [
                 TopicPartition(self.topic, partition, extent.first)
@@ -177,7 +174,7 @@ def _reading(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _within(messages: list[Message], missing: dict[int, Extent]) -> Iterator[Record]:
+def _within(messages: list[Message], missing: dict[int, LetterExtent]) -> Iterator[Record]:
     """The records that were asked for; strikes partitions off `missing` as they end (the last
     offset may be a transaction's marker).
     """
@@ -220,8 +217,8 @@ def _reaching(what: str = _WHAT) -> Iterator[None]:
 
 
 def _name(error: KafkaException) -> str:
-    first = error.args[0] if error.args else None
-    return str(first.name()) if isinstance(first, KafkaError) else type(error).__name__
+    fault = fault_of(error)
+    return type(error).__name__ if fault is None else str(fault.name())
 
 
 class _Silent:
