@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import psycopg
@@ -174,7 +175,7 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def measure(found: Bench, mentors: list[str], way: str) -> dict[str, object]:
+def measure(found: Bench, mentors: list[str], way: str) -> dict[str, Any]:
     """One quiet stretch and one restart of all."""
     found.connection.execute("UPDATE app.mentor SET status = 'active' WHERE status <> 'active'")
     fleet = Fleet(found, is_static=way == "static")

