@@ -47,6 +47,6 @@ def test_the_contract_names_the_topics_of_the_settings() -> None:
         assert f"| `{fields[name].default}` |" in _CONTRACT
 
 
-def test_the_rules_page_is_what_decide_answers() -> None:
+def test_the_rules_page_is_what_due_answers() -> None:
     """Print it again after a change: `make docs`."""
     assert (_ROOT / "docs/rules.md").read_text(encoding="utf-8") == rules_page.render()

@@ -1,16 +1,17 @@
 """docs/rules.md, printed from `core/decide.py`: `python -m hlf_sync.pages.rules > docs/rules.md`.
-Every cell of the table is what `decide` answers. A test compares the two.
+Every cell of the table is what `due` answers. A test compares the two.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from hlf_sync.core.decide import Rules, decide
+from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import (
     Command,
     Decision,
     Facts,
+    Known,
     LedgerRow,
     LedgerState,
     NoCall,
@@ -26,7 +27,7 @@ _RULES = Rules()
 _HEAD = """\
 # HLF's rules
 
-Printed by `python -m hlf_sync.pages.rules` from `consumer/hlf_sync/core/decide.py`; do not edit. Every cell is what `decide` answers.
+Printed by `python -m hlf_sync.pages.rules` from `consumer/hlf_sync/core/decide.py`; do not edit. Every cell is what `due` answers.
 
 A mentor of HLF is listed when the status is `{visible}` and the certificate is valid. The certificate is the mentor's most recent certification that
 is not revoked, and it is valid while it ends later than PostgreSQL's `now()`. A status of `{hidden}` takes the mentor off. What is called depends on
@@ -101,8 +102,13 @@ def _with(facts: Facts, organization: str, status: str) -> Facts:
 
 
 def _row(mentor: str, certificate: str, facts: Facts | None) -> Sequence[str]:
-    answers = [_told(decide(facts, ledger, _NOW_S, _RULES)) for ledger in _LEDGERS.values()]
+    answers = [_told(_due(facts, ledger)) for ledger in _LEDGERS.values()]
     return [mentor, certificate, *answers]
+
+
+def _due(facts: Facts | None, ledger: LedgerRow) -> Decision:
+    known = Known(facts, ledger, has_ledger=True, contact_id=None)
+    return due(known, ledger, _NOW_S, _RULES)
 
 
 def _told(decision: Decision) -> str:
