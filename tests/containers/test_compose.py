@@ -30,9 +30,12 @@ def _status(container: str) -> dict[str, Any]:
 def _until_all_owned(deadline_s: float = 90) -> list[dict[str, Any]]:
     end_s = time.monotonic() + deadline_s
     while True:
-        found = [_status(container) for container in _workers()]
+        try:
+            found = [_status(container) for container in _workers()]
+        except AssertionError:  # one is starting again
+            found = []
         owned = sum(len(status["assignment"]) for status in found)
-        if owned == 12 and all(status["assignment"] for status in found):
+        if owned == 12 and found and all(status["assignment"] for status in found):
             return found
         assert time.monotonic() < end_s, f"{owned} of 12 partitions are owned"
         time.sleep(0.5)
