@@ -21,10 +21,13 @@ COPY pyproject.toml README.md LICENSE ./
 COPY consumer consumer
 COPY connectors connectors
 COPY schemas schemas
+COPY deploy/sbom deploy/sbom
 # Without a network: the build tools are there already.
 RUN PYTHONPATH=/opt/tools python3 -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && python3 -m pip install --no-cache-dir --no-compile --no-deps --no-index --target /opt/hlf-sync dist/*.whl \
  && rm -rf /opt/hlf-sync/bin \
+# The page speaks English and Norwegian (hlf_sync/web/page/words.py); the other locales weigh 30 MB.
+ && find /opt/hlf-sync/babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en.dat' ! -name 'en_*.dat' ! -name 'n[bo].dat' ! -name 'n[bo]_*.dat' -delete \
  && python3 -m compileall -q -j 0 /opt/hlf-sync
 
 # ── worker ───────────────────────────────────────────────────────────────────────────────────────

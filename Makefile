@@ -7,13 +7,13 @@ TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 
 # What the demo and the sandbox need; and the tools of tests and checks on top of it.
 RUNS := $(VENV)/.runs-$(TAG)
 STAMP := $(VENV)/.ready-$(TAG)
-BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean
+BENCHES := decode http_client scrape freshness throughput backlog observed dead_letters replay_plan replay_kills drain limits web reminders nightly lean rolling
 PURE := tests/core tests/properties tests/model tests/simulation tests/rooms tests/contracts tests/chaos tests/behaviour/alone
 # Each of two processes has a stack of its own: most of the time is waiting.
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite lint check bench soak behaviour simulate chaos alerts containers foreign findings docs lock format clean
+.PHONY: help setup demo test suite lint check bench soak behaviour simulate chaos alerts containers matrix release foreign findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -78,7 +78,13 @@ alerts: $(STAMP) ## twenty-one faults before a real Prometheus (a quarter of an 
 	HLF_SYNC_TEST_ALERTS=1 $(BIN)/pytest -q tests/integration/test_monitoring_alerts.py
 
 containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it (needs a Docker engine; base images are made where no hub answers)
-	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q tests/containers
+	HLF_SYNC_TEST_CONTAINERS=1 $(BIN)/pytest -q -s -p no:randomly tests/containers
+
+matrix: $(STAMP) ## the demo's story over other PostgreSQL, Kafka, Debezium, Python (half an hour; needs mvn; CELLS='kafka-4.4.0 …')
+	$(BIN)/python -m tests.matrix $(CELLS)
+
+release: $(STAMP) ## wheels, source archives, bill of materials and checksums of the last commit, in dist/
+	.ci/release dist
 
 foreign: $(STAMP) ## Microsoft's own clients against the emulator (downloads them into an environment of their own)
 	HLF_SYNC_TEST_FOREIGN=1 $(BIN)/pytest -q tests/contracts/test_foreign_clients.py
@@ -91,6 +97,8 @@ docs: $(STAMP) ## print the generated pages anew
 	$(BIN)/python -m hlf_sync.pages.metrics > docs/metrics.md
 	$(BIN)/python -m hlf_sync.pages.rules > docs/rules.md
 	$(BIN)/python -m hlf_sync.pages.settings > docs/settings.md
+	$(BIN)/python -m hlf_sync.pages.asyncapi > docs/asyncapi.json
+	$(BIN)/python -m hlf_sync.pages.data_contract > docs/data-contract.json
 	$(BIN)/python -m hlf_sync.web.openapi > docs/openapi.json
 	$(BIN)/python -m tests.requirements_page > docs/requirements.md
 	$(BIN)/python -m tests.kubernetes_files
@@ -100,6 +108,7 @@ lock: ## renew requirements/*.txt (hashes, no addresses)
 	printf '%s\n' hatchling editables | $(BIN)/uv pip compile - pyproject.toml sandbox/pyproject.toml --no-emit-package hlf-sync --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/demo.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
 	printf '%s\n' hatchling jgo psutil | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/dev.txt -o requirements/images.txt
+	$(BIN)/python -m tests.sbom
 
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format consumer sandbox tests

