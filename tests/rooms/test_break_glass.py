@@ -375,7 +375,7 @@ def test_a_secret_that_is_typed_in_reaches_neither_disk_nor_environment_nor_scre
     answers = {
         b"client secret": secret,
         b"Why": "the others are down",
-        b"Call Dynamics for 1 contacts?": "y",
+        b"Call Dynamics for 1 contact?": "y",
     }
     seen = b""
     while process.poll() is None or select.select([ours], [], [], 0)[0]:
