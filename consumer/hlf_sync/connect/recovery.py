@@ -87,11 +87,21 @@ def reset_noted(
     """`reset`, alone and noted; `only_owed`: only where one was begun and has not ended. Whether it
     was done. `connection` is in autocommit.
     """
+    begun: list[str] = []
+
+    def begin(step: str) -> None:
+        if not connector_reset.is_ours(connection):
+            if begun:  # our stop may have come after another one's last step
+                rest.resume(name)
+            raise DependencyError("PostgreSQL", "the session of the reset has ended")
+        begun.append(step)
+        say(step)
+
     with connector_reset.alone(connection):
         if only_owed and connector_reset.owed(connection, name) is None:
             return False
         connector_reset.note(connection, name, by)
-        reset(rest, name, say)
+        reset(rest, name, begin)
         connector_reset.strike(connection, name)
     return True
 

@@ -1,7 +1,9 @@
 """That a connector is being reset, noted in PostgreSQL: so that one that was killed in the middle is
 finished by whoever looks next, and two are never at it at once. Called by connect/recovery.
 
-Knows nothing of Kafka Connect. Needs a session of its own (an advisory lock), in autocommit.
+Knows nothing of Kafka Connect. Needs a session of its own (an advisory lock), in autocommit. The
+lock must not outlive whoever took it: the server gives up a machine that vanished within seconds,
+and a session whose process is frozen is ended by the next one that wants the lock.
 """
 
 from collections.abc import Iterator
@@ -10,13 +12,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection
+import structlog
+from psycopg import Connection, OperationalError
 from psycopg.rows import tuple_row
 
 from hlf_sync.errors import DependencyError
+from hlf_sync.postgres.silent_holder import end_silent_now
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.connector_reset'))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtext('hlf_sync.connector_reset'))"
+_log = structlog.get_logger()
+
+# Before each step of a reset `is_ours` is asked; a step lasts 65 s at most: 30 s for the task to stop, 35 s for
+# one answer of Kafka Connect's.
+SILENT_S = 120.0
+
+_RESET = "hlf_sync.connector_reset"
+_LOCK = f"SELECT pg_try_advisory_lock(hashtext('{_RESET}'))"
+_UNLOCK = f"SELECT pg_advisory_unlock(hashtext('{_RESET}'))"
+# As a worker's connections have them from their start (postgres/connections.py); a pooler in front
+# of an operator's may refuse them there.
+_SOON_GIVEN_UP = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+    " SET tcp_user_timeout = 10000"
+)
 _OWED = "SELECT begun_at, begun_by FROM hlf_sync.connector_reset WHERE connector = %s"
 _NOTE = (
     "INSERT INTO hlf_sync.connector_reset (connector, begun_by) VALUES (%s, %s)"
@@ -36,15 +53,29 @@ class Owed:
 @contextmanager
 def alone(connection: Connection[Any]) -> Iterator[None]:
     """While nobody else resets. Raises `DependencyError` when somebody does: try again."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(_LOCK).fetchone()
-    if not row or not row[0]:
+    connection.execute(_SOON_GIVEN_UP)
+    if not _is_locked(connection):
+        for ended in end_silent_now(connection, _RESET, SILENT_S):
+            _log.error(
+                "connector_reset_taken_over", pid=ended.pid, duration_s=round(ended.silent_s)
+            )
         raise DependencyError("Kafka Connect", "another reset is under way")
     try:
         yield
     finally:
         if not connection.closed:
             connection.execute(_UNLOCK)
+
+
+def is_ours(connection: Connection[Any]) -> bool:
+    """Whether the reset is still this session's: asked before each step, which also shows that its
+    process is not frozen. False: another one may be at it by now.
+    """
+    try:
+        connection.execute("SELECT")
+    except OperationalError:
+        return False
+    return True
 
 
 def owed(connection: Connection[Any], connector: str) -> Owed | None:
@@ -62,3 +93,9 @@ def note(connection: Connection[Any], connector: str, by: str) -> None:
 def strike(connection: Connection[Any], connector: str) -> None:
     """After the last one."""
     connection.execute(_STRIKE, (connector,))
+
+
+def _is_locked(connection: Connection[Any]) -> bool:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_LOCK).fetchone()
+    return bool(row and row[0])
