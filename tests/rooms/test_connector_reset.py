@@ -192,3 +192,50 @@ def test_the_server_soon_gives_up_a_reset_on_a_machine_that_vanished(
             ).fetchone()
     assert row is not None
     assert row["found"] == ["3", "5", "2", "10000"]
+
+
+async def test_a_reset_that_fails_hides_no_failed_task_and_is_not_tried_at_each_look(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """Each attempt stops the connector; and what failed by itself is revived all the same."""
+    connector_reset.note(session(), NAME, "ann")
+    connect.refuses = "DELETE offsets"
+    looks = 0
+
+    async def finish() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # as a person's `connector resume`, then a fault
+            connect.state, connect.trace = "FAILED", 'replication slot "s" is active'
+        return await leader.finish()
+
+    leader = stream(cluster, database, connect)
+    service = asyncio.create_task(
+        revive_connector(
+            connect.address, {"auth": None, "tls": None}, lambda: True, finish, every_s=0.05
+        )
+    )
+    try:
+        async with asyncio.timeout(30):
+            while looks < 4 or not any(one.startswith("POST") for one in connect.steps):
+                await asyncio.sleep(0.05)
+    finally:
+        service.cancel()
+    assert connect.steps.count("PUT stop") == 1
+    connector_reset.abandon(session(), NAME)
+    assert not await leader.finish()
+
+
+async def test_who_finishes_a_killed_recovery_owes_its_sweep(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """Or those who left while the slot was lost stay on the public listing for ever."""
+    connection = session()
+    with ConnectRest(connect.address) as rest, pytest.raises(KilledError):
+        recovery.reset_noted(
+            connection, rest, NAME, by="ann", say=kill_after("letting"), sweep="connector recover"
+        )
+    connection.close()
+    assert await stream(cluster, database, connect).finish()
+    row = session().execute("SELECT sweep_owed FROM hlf_sync.source_watch").fetchone()
+    assert row == {"sweep_owed": "connector recover"}

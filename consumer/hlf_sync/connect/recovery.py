@@ -83,9 +83,12 @@ def reset_noted(
     by: str,
     say: Callable[[str], object] = lambda _line: None,
     only_owed: bool = False,
+    sweep: str | None = None,
+    look_at_all: Callable[[OperatorConnection, str], object] = connector_reset.owe_sweep,
 ) -> bool:
     """`reset`, alone and noted; `only_owed`: only where one was begun and has not ended. Whether it
-    was done. `connection` is in autocommit.
+    was done. `connection` is in autocommit. `sweep`: why everybody must be looked at afterwards,
+    which `look_at_all` sees to, whoever ends the reset.
     """
     begun: list[str] = []
 
@@ -100,9 +103,12 @@ def reset_noted(
     with connector_reset.alone(connection):
         if only_owed and connector_reset.owed(connection, name) is None:
             return False
-        connector_reset.note(connection, name, by)
+        connector_reset.note(connection, name, by, sweep)
         reset(rest, name, begin)
-        connector_reset.strike(connection, name)
+        with connection.transaction():
+            why = connector_reset.strike(connection, name) or sweep
+            if why is not None:
+                look_at_all(connection, why)
     return True
 
 

@@ -36,10 +36,11 @@ _SOON_GIVEN_UP = (
 )
 _OWED = "SELECT begun_at, begun_by FROM hlf_sync.connector_reset WHERE connector = %s"
 _NOTE = (
-    "INSERT INTO hlf_sync.connector_reset (connector, begun_by) VALUES (%s, %s)"
-    " ON CONFLICT (connector) DO NOTHING"
+    "INSERT INTO hlf_sync.connector_reset AS r (connector, begun_by, sweep) VALUES (%s, %s, %s)"
+    " ON CONFLICT (connector) DO UPDATE SET sweep = coalesce(r.sweep, excluded.sweep)"
 )
-_STRIKE = "DELETE FROM hlf_sync.connector_reset WHERE connector = %s"
+_STRIKE = "DELETE FROM hlf_sync.connector_reset WHERE connector = %s RETURNING sweep"
+_OWE_SWEEP = "UPDATE hlf_sync.source_watch SET sweep_owed = %s WHERE sweep_owed IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,23 @@ class Owed:
     begun_by: str
 
 
+class UnderWayError(DependencyError):
+    """Another one is at it: try again."""
+
+    def __init__(self) -> None:
+        super().__init__("Kafka Connect", "another reset is under way")
+
+
 @contextmanager
 def alone(connection: Connection[Any]) -> Iterator[None]:
-    """While nobody else resets. Raises `DependencyError` when somebody does: try again."""
+    """While nobody else resets. Raises `UnderWayError` when somebody does."""
     connection.execute(_SOON_GIVEN_UP)
     if not _is_locked(connection):
         for ended in end_silent_now(connection, _RESET, SILENT_S):
             _log.error(
                 "connector_reset_taken_over", pid=ended.pid, duration_s=round(ended.silent_s)
             )
-        raise DependencyError("Kafka Connect", "another reset is under way")
+        raise UnderWayError
     try:
         yield
     finally:
@@ -85,14 +93,33 @@ def owed(connection: Connection[Any], connector: str) -> Owed | None:
     return Owed(*row) if row else None
 
 
-def note(connection: Connection[Any], connector: str, by: str) -> None:
-    """Before the first step; what is noted already stays."""
-    connection.execute(_NOTE, (connector, by))
+def note(connection: Connection[Any], connector: str, by: str, sweep: str | None = None) -> None:
+    """Before the first step; what is noted already stays. `sweep`: why everybody must be looked at
+    afterwards.
+    """
+    connection.execute(_NOTE, (connector, by, sweep))
 
 
-def strike(connection: Connection[Any], connector: str) -> None:
-    """After the last one."""
-    connection.execute(_STRIKE, (connector,))
+def strike(connection: Connection[Any], connector: str) -> str | None:
+    """After the last step; why everybody must be looked at now."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_STRIKE, (connector,)).fetchone()
+    return row[0] if row else None
+
+
+def owe_sweep(connection: Connection[Any], why: str) -> None:
+    """Let the leader's watch of the source ask for everybody."""
+    connection.execute(_OWE_SWEEP, (why,))
+
+
+def abandon(connection: Connection[Any], connector: str) -> Owed | None:
+    """Somebody decides otherwise: nobody finishes the reset; the sweep stays owed. What was owed."""
+    with connection.transaction():
+        found = owed(connection, connector)
+        why = strike(connection, connector)
+        if why is not None:
+            owe_sweep(connection, why)
+    return found
 
 
 def _is_locked(connection: Connection[Any]) -> bool:
