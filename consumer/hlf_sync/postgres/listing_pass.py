@@ -7,7 +7,7 @@ Every step moves the bookmark by compare-and-set: of two processes that believe 
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from hlf_sync.core.listing_pass import Noted, is_outdated
 from hlf_sync.core.model import ContactId, MentorId
 from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres.silent_holder import held
 
 _COLUMNS = """pass_id, extract(epoch FROM started_at)::float8, extract(epoch FROM finished_at)::float8, pages, next_address, is_read, counted,
        next_mentor::text, counts, extract(epoch FROM now())::float8"""
@@ -78,9 +79,6 @@ UPDATE hlf_sync.listing_pass SET finished_at = now(), counts = %(counts)s::jsonb
 """
 _FORGET_PAGES = "DELETE FROM hlf_sync.listing_page WHERE pass_id = %s"
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.listing_pass'))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtext('hlf_sync.listing_pass'))"
-
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
@@ -140,15 +138,9 @@ async def drop(connection: AsyncConnection[Any]) -> None:
     await connection.execute(_DROP)
 
 
-async def lock(connection: AsyncConnection[Any]) -> bool:
-    """Whether the pass is this connection's, until `unlock` or its end."""
-    row = await (await connection.execute(_LOCK)).fetchone()
-    return bool(row and row[0])
-
-
-async def unlock(connection: AsyncConnection[Any]) -> None:
-    """Let another have it."""
-    await connection.execute(_UNLOCK)
+def locked(connection: AsyncConnection[Any]) -> AbstractAsyncContextManager[bool]:
+    """Whether the pass is this connection's, inside the block."""
+    return held(connection, "hlf_sync.listing_pass")
 
 
 async def turn_page(
