@@ -282,6 +282,42 @@ async def test_an_outage_keeps_the_bookmark(books: Books) -> None:
     assert crm.pages == 2
 
 
+async def test_a_bookmark_that_fails_for_ever_while_the_first_page_can_be_read_begins_anew(
+    books: Books,
+) -> None:
+    """A cookie that the server has forgotten, answered with 5xx; not where all of Dynamics is away."""
+    crm, is_away = Crm(set(books.mentors(4))), True
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        is_next = "skiptoken" in str(request.url)
+        return httpx.Response(503) if is_next or (crm.asked and is_away) else crm(request)
+
+    for _ in range(6):
+        assert isinstance(await run_pass(books, failing), PassStopped)
+        assert unfinished(books) == [(1, False)]
+    is_away = False
+    assert isinstance(await run_pass(books, failing), PassStopped)
+    assert unfinished(books) == []
+    assert found(await run_pass(books, crm))["pages"] == 2
+
+
+async def test_a_page_that_can_be_read_again_is_no_reason_to_begin_anew(books: Books) -> None:
+    """However often it failed before."""
+    crm = Crm(set(books.mentors(6)))
+    is_away = True
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        is_next = "skiptoken" in str(request.url)
+        return httpx.Response(503) if is_next and is_away else crm(request)
+
+    for _ in range(3):
+        await run_pass(books, failing)
+    is_away = False
+    assert found(await run_pass(books, crm))["pages"] == 3
+    failures = books.execute("SELECT failures FROM hlf_sync.listing_pass")
+    assert (crm.pages, failures) == (4, [(0,)])  # the first one twice
+
+
 async def test_a_pass_that_is_older_than_a_day_begins_anew(books: Books) -> None:
     """Its first pages say little of today."""
     crm = Dying(set(books.mentors(4)), dies_at=2)
