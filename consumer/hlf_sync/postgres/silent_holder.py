@@ -42,24 +42,24 @@ SELECT a.pid, extract(epoch FROM clock_timestamp() - a.state_change)::float8, pg
 """
 
 
-class Ended(NamedTuple):
+class EndedSession(NamedTuple):
     """A session that was ended, and how long it had been silent."""
 
     pid: int
     silent_s: float
 
 
-async def end_silent(connection: AnyConnection, lock: str, silent_s: float) -> list[Ended]:
+async def end_silent(connection: AnyConnection, lock: str, silent_s: float) -> list[EndedSession]:
     """End who holds `lock` and has been silent for longer; its lock is free soon afterwards."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_END, (lock, silent_s))
-        return [Ended(*row[:2]) for row in await cursor.fetchall()]
+        return [EndedSession(*row[:2]) for row in await cursor.fetchall()]
 
 
-def end_silent_now(connection: AnySyncConnection, lock: str, silent_s: float) -> list[Ended]:
+def end_silent_now(connection: AnySyncConnection, lock: str, silent_s: float) -> list[EndedSession]:
     """The same, on a command's connection."""
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return [Ended(*row[:2]) for row in cursor.execute(_END, (lock, silent_s))]
+        return [EndedSession(*row[:2]) for row in cursor.execute(_END, (lock, silent_s))]
 
 
 @asynccontextmanager
