@@ -22,6 +22,8 @@ SHOWN = frozenset({"active", "reinstated"})
 _STORM_S = 90.0
 _MOST = 3
 _RESTORE_S = 8.0
+LOOK_S = 4.0
+"""How long at the most it takes until the leader looks."""
 _STATUSES = [
     *["active", "reinstated"] * 3,
     *["paused"] * 4,
@@ -178,12 +180,12 @@ class Storm:
         step_s = self.chance.choice([30.0, 3_600.0])
         self.books.clock_s -= step_s
         self.books.step_s -= step_s
-        if "clock_step_unnoticed" not in self.books.bugs:
-            self._soon(self.books.rebase)
 
     def _soon(self, act: Callable[[], None]) -> None:
         async def look() -> None:
-            await asyncio.sleep(self.chance.uniform(0.0, 4.0))
+            await asyncio.sleep(self.chance.uniform(0.0, LOOK_S))
+            while self.books.is_down:
+                await asyncio.sleep(1.0)
             act()
 
         self._beside.append(asyncio.ensure_future(look()))
