@@ -59,6 +59,15 @@ class Storm:
     async def rage(self) -> None:
         """Until it is over."""
         await asyncio.gather(*map(asyncio.ensure_future, (self._writes(), self._mishaps())))
+        await self._over()
+
+    async def strike_the_quiet(self) -> None:
+        """One mishap more, after which nothing but the leader makes anybody look."""
+        self.chance.choice([_nothing, *_QUIET])(self)
+        await self._over()
+        await asyncio.sleep(2 * LOOK_S)
+
+    async def _over(self) -> None:
         while not all(task.done() for task in self._beside):
             await asyncio.gather(*self._beside)
 
@@ -237,6 +246,10 @@ class Storm:
             await asyncio.sleep(self.chance.uniform(0.0, 2.0))
 
 
+def _nothing(_storm: Storm) -> None: ...
+
+
+_QUIET = [Storm._set_clock_back, Storm._restore_database, Storm._restore_dynamics]
 _MISHAPS: dict[str, Callable[[Storm], None]] = {
     "dynamics": Storm._dynamics,
     "database": Storm._database,
