@@ -45,7 +45,7 @@ def test_bounds_count_and_a_negative_number_needs_to_be_allowed() -> None:
 def test_json_that_holds_no_finite_number_is_no_json(text: str) -> None:
     """Python's own reader takes all of these."""
     json.loads(text)
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         json_of(text)
 
 
@@ -66,7 +66,7 @@ def test_nobody_reads_the_json_of_others_past_that_place() -> None:
     """Files of our own, and orjson, which refuses such numbers itself, may."""
     ours = {
         "core/numbers.py", "connect/connector.py", "decode/dead_letter_codec.py", "decode/avro.py", "kafka/topics.py",
-        "commands/rehearse.py", "commands/app.py",
+        "commands/rehearse.py", "pages/asyncapi.py", "pages/data_contract.py",
     }  # fmt: skip
     package = Path(hlf_sync.__file__).parent
     found = {

@@ -69,7 +69,14 @@ class Page:
         self.settings = folder / "etc/hlf-sync/worker.env"
         self.settings.parent.mkdir(parents=True)
         (folder / "checkout").mkdir()
-        for name in ("requirements", "connectors", "schemas", "consumer", "pyproject.toml"):
+        for name in (
+            "requirements",
+            "connectors",
+            "schemas",
+            "consumer",
+            "deploy",
+            "pyproject.toml",
+        ):
             (folder / "checkout" / name).symlink_to(ROOT / name)
         for name in ("README.md", "LICENSE"):
             (folder / "checkout" / name).symlink_to(ROOT / name)

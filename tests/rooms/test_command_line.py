@@ -63,7 +63,16 @@ def test_a_command_imports_its_own_module_only() -> None:
     found = imported("pause", "--help")
     assert {name for name in found if name.startswith("hlf_sync.commands.")} <= {
         f"hlf_sync.commands.{name}"
-        for name in ("app", "catalogue", "lazy", "options", "steering", "terminal", "times")
+        for name in (
+            "app",
+            "catalogue",
+            "exit_codes",
+            "lazy",
+            "options",
+            "steering",
+            "terminal",
+            "times",
+        )
     } | {"hlf_sync.commands.waiting", "hlf_sync.commands.selection"}
     assert "hlf_sync.worker" not in found
 

@@ -240,8 +240,9 @@ def test_every_command_that_waits_has_a_deadline() -> None:
 
 def every_command(command: Any) -> Iterator[Any]:
     yield command
-    for child in getattr(command, "commands", {}).values():
-        yield from every_command(child)
+    children = getattr(command, "commands", {})
+    for name in children:  # the command itself, not its line in the list
+        yield from every_command(children[name])
 
 
 def test_an_account_without_a_name_may_steer_too(

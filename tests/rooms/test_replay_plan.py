@@ -126,7 +126,7 @@ def test_a_plan_with_a_right_hash_and_wrong_content_is_refused(
     }
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({**body, "hash": plan_file._hash(body)}))
-    with pytest.raises(PlanError, match="no plan"):
+    with pytest.raises(PlanError, match="is not a plan"):
         plan_file.read(path)
 
 

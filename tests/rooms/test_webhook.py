@@ -12,10 +12,10 @@ from hlf_sync.config.settings import load
 from hlf_sync.core.announcement import (
     EXPOSED_S,
     NIGHT_S,
+    AnnouncedSight,
     Announcement,
+    AnnouncementKind,
     Form,
-    Kind,
-    Sight,
     news,
     payload,
 )
@@ -29,8 +29,8 @@ from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.requirement("R48")
 
-HALTED = Sight(halts=frozenset({HaltReason.AUTH}), exposed=0, night_overdue_s=0.0)
-QUIET = Sight(exposed=0, night_overdue_s=0.0)
+HALTED = AnnouncedSight(halts=frozenset({HaltReason.AUTH}), exposed=0, night_overdue_s=0.0)
+QUIET = AnnouncedSight(exposed=0, night_overdue_s=0.0)
 
 
 class Receiver:
@@ -140,20 +140,20 @@ async def test_what_is_over_before_it_could_be_told_is_not_told(receiver: Receiv
 def test_an_exposure_is_told_after_five_minutes_and_ends_when_nobody_is_left() -> None:
     """The count in a right plural; what cannot be seen now is not over."""
     told = {("exposure", "hidden")}
-    assert news(set(), Sight(exposed=1, exposed_s=EXPOSED_S - 1)) == []
-    (begun,) = news(set(), Sight(exposed=1, exposed_s=EXPOSED_S))
+    assert news(set(), AnnouncedSight(exposed=1, exposed_s=EXPOSED_S - 1)) == []
+    (begun,) = news(set(), AnnouncedSight(exposed=1, exposed_s=EXPOSED_S))
     assert begun.text.startswith("1 mentor who should be hidden may be on the public listing")
-    assert news(told, Sight(exposed=3, exposed_s=10.0)) == []
-    assert news(told, Sight(exposed=None)) == []
-    assert [one.is_over for one in news(told, Sight(exposed=0))] == [True]
+    assert news(told, AnnouncedSight(exposed=3, exposed_s=10.0)) == []
+    assert news(told, AnnouncedSight(exposed=None)) == []
+    assert [one.is_over for one in news(told, AnnouncedSight(exposed=0))] == [True]
 
 
 def test_a_missed_night_is_told_when_it_is_six_hours_overdue() -> None:
     """And again when it was made up for."""
-    assert news(set(), Sight(night_overdue_s=NIGHT_S - 1)) == []
-    (begun,) = news(set(), Sight(night_overdue_s=NIGHT_S))
-    assert (begun.kind, "overdue by 6 h" in begun.text) == (Kind.NIGHT, True)
-    assert news({begun.key}, Sight(night_overdue_s=None)) == []
+    assert news(set(), AnnouncedSight(night_overdue_s=NIGHT_S - 1)) == []
+    (begun,) = news(set(), AnnouncedSight(night_overdue_s=NIGHT_S))
+    assert (begun.kind, "overdue by 6 h" in begun.text) == (AnnouncementKind.NIGHT, True)
+    assert news({begun.key}, AnnouncedSight(night_overdue_s=None)) == []
     assert news({begun.key}, QUIET)[0].is_over
 
 

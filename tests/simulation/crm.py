@@ -1,7 +1,7 @@
 """Dynamics in a simulated world: an HTTP server on the simulated network, which answers, throttles,
 fails, falls silent, breaks off or takes effect late, as its mood has it; and the token endpoint.
 
-The client's side is the real one: dynamics/http/transport.py, client.py and auth/credentials.py.
+The client's side is the real one: dynamics/http/transport.py, dynamics/client.py and dynamics/auth/credentials.py.
 """
 
 import asyncio

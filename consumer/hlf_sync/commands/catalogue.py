@@ -98,21 +98,26 @@ ROWS = (
     ),
     CatalogueRow("topics", SET_UP, "source", "The topics of connectors/topics.json."),
     CatalogueRow("connector", SET_UP, "source", "The Debezium connector that streams the changes."),
-    CatalogueRow("force", STEER, "steer", "Look at one mentor now, and deliver what is due."),
+    CatalogueRow(
+        "force",
+        STEER,
+        "steer",
+        "Ask for a look at one mentor, which delivers what is due; and say how it stands, in words.",
+    ),
     CatalogueRow(
         "sweep",
         STEER,
         "steer",
-        "Look at every mentor in the view and in the ledger, or at a selection of them (the nightly"
-        " batch; safe to run many times at once).",
+        "Compare every mentor in the view and in the ledger, and have a worker look at those of"
+        " whom something is due or open (the nightly batch; safe to run many times at once).",
     ),
     CatalogueRow("resume", STEER, "steer", "Go on after a halt, once its cause is repaired."),
     CatalogueRow(
         "confirm-removals",
         STEER,
         "steer",
-        "Let through the removals that the mass change guard holds back: shows how many and whom,"
-        " asks, and confirms exactly those.",
+        "Let through the removals that the mass change guard holds back: shows how many of the"
+        " listing, why and whom, asks, and confirms exactly those.",
     ),
     CatalogueRow(
         "distrust",

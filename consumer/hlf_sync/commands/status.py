@@ -1,11 +1,10 @@
 """`hlf-sync status`: what a running worker says of itself. Thin: asks, prints."""
 
-import json
-
 import typer
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.core.numbers import json_of
 from hlf_sync.errors import DependencyError
 from hlf_sync.http.asking import NoAnswerError, ask_once
 
@@ -18,7 +17,7 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
     address = f"http://{settings.http_host}:{settings.http_port}/status"
     try:
         answer = ask_once(address, timeout_s=5)
-        found = json.loads(answer.body) if answer.is_ok else None
+        found = json_of(answer.body) if answer.is_ok else None
     except NoAnswerError as error:
         raise DependencyError(f"the worker at {address}", error.reason) from error
     except ValueError as error:

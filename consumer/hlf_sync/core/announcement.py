@@ -21,7 +21,7 @@ NIGHT_S = 6 * 3600.0
 Form = Literal["json", "slack", "teams"]
 
 
-class Kind(StrEnum):
+class AnnouncementKind(StrEnum):
     """What it is about."""
 
     HALT = "halt"
@@ -33,7 +33,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class AnnouncedSight:
     """What the leader sees. None: not seen now, which is no news. `exposed`: mentors who should be
     hidden and may be shown, and since when the oldest.
     """
@@ -48,7 +48,7 @@ class Sight:
 class Announcement:
     """One thing to tell; `subject` parts several of a kind."""
 
-    kind: Kind
+    kind: AnnouncementKind
     subject: str
     text: str
     is_over: bool = False
@@ -59,13 +59,13 @@ class Announcement:
         return self.kind.value, self.subject
 
 
-def matters(sight: Sight) -> list[Announcement]:
+def matters(sight: AnnouncedSight) -> list[Announcement]:
     """What should be known to the team now."""
     found = [_halt(reason) for reason in sorted(sight.halts)]
     if sight.exposed and sight.exposed_s >= EXPOSED_S:
         found.append(
             Announcement(
-                kind=Kind.EXPOSURE,
+                kind=AnnouncementKind.EXPOSURE,
                 subject="hidden",
                 text=(
                     f"{counted(sight.exposed, 'mentor')} who should be hidden may be on the public"
@@ -78,18 +78,23 @@ def matters(sight: Sight) -> list[Announcement]:
         text = (
             f"the nightly work is overdue by {hours:.0f} h: `hlf-sync status`, `hlf-sync nightly`"
         )
-        found.append(Announcement(kind=Kind.NIGHT, subject="overdue", text=text))
+        found.append(Announcement(kind=AnnouncementKind.NIGHT, subject="overdue", text=text))
     return found
 
 
-def news(told: Collection[Key], sight: Sight) -> list[Announcement]:
+def news(told: Collection[Key], sight: AnnouncedSight) -> list[Announcement]:
     """What is to be told now, given what has been: beginnings, then ends."""
     now = matters(sight)
     present = {one.key for one in now}
     ended = [
-        Announcement(kind=Kind(kind), subject=subject, text=_OVER[Kind(kind)], is_over=True)
+        Announcement(
+            kind=AnnouncementKind(kind),
+            subject=subject,
+            text=_OVER[AnnouncementKind(kind)],
+            is_over=True,
+        )
         for kind, subject in sorted(told)
-        if (kind, subject) not in present and _is_over(Kind(kind), sight)
+        if (kind, subject) not in present and _is_over(AnnouncementKind(kind), sight)
     ]
     return [one for one in now if one.key not in told] + ended
 
@@ -122,23 +127,23 @@ def payload(form: Form, organization: str, announcement: Announcement) -> dict[s
 
 
 _OVER = {
-    Kind.HALT: "lifted: calls go on",
-    Kind.EXPOSURE: "no mentor is wrongly shown any more, as far as is known",
-    Kind.NIGHT: "the nightly work was done",
+    AnnouncementKind.HALT: "lifted: calls go on",
+    AnnouncementKind.EXPOSURE: "no mentor is wrongly shown any more, as far as is known",
+    AnnouncementKind.NIGHT: "the nightly work was done",
 }
 
 
 def _halt(reason: HaltReason) -> Announcement:
     meaning = MEANINGS[Reason(reason.value)]
     return Announcement(
-        kind=Kind.HALT, subject=reason.value, text=f"{meaning.text}. {meaning.advice}"
+        kind=AnnouncementKind.HALT, subject=reason.value, text=f"{meaning.text}. {meaning.advice}"
     )
 
 
-def _is_over(kind: Kind, sight: Sight) -> bool:
+def _is_over(kind: AnnouncementKind, sight: AnnouncedSight) -> bool:
     """What cannot be seen is not over; an exposure is, when nobody is left."""
-    if kind is Kind.EXPOSURE:
+    if kind is AnnouncementKind.EXPOSURE:
         return sight.exposed == 0
-    if kind is Kind.NIGHT:
+    if kind is AnnouncementKind.NIGHT:
         return sight.night_overdue_s is not None and sight.night_overdue_s < NIGHT_S
     return True

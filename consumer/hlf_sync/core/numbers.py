@@ -1,4 +1,4 @@
-"""Numbers that others wrote, in JSON, in headers, as text: what is no finite number within its
+"""Numbers that others wrote, in JSON, in headers, as text: what is not a finite number within its
 bounds is none. The one place that says so.
 
 Python reads `NaN`, `Infinity` and `1e999` out of JSON without a word; compared, NaN is never too
@@ -33,13 +33,13 @@ def whole(value: object, *, least: int = 0, most: int) -> int | None:
 
 def json_of(content: bytes | str) -> Any:
     """What the JSON says. Raises `ValueError` (or `RecursionError`) for what is none: numbers that
-    are not finite are no JSON (RFC 8259, 6).
+    are not finite are not JSON (RFC 8259, 6).
     """
     return json.loads(content, parse_constant=_refuse, parse_float=_float)
 
 
 def _refuse(word: str) -> Never:
-    message = f"{word} is no number"
+    message = f"{word} is not a number"
     raise ValueError(message)
 
 

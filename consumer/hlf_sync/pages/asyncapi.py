@@ -15,7 +15,7 @@ from typing import Any
 from hlf_sync.config.settings import Settings
 from hlf_sync.kafka.topics import Topic, read_topics
 from hlf_sync.packaged import fill, read, schema
-from hlf_sync.pages.captured_tables import CapturedTable, Column, captured_tables
+from hlf_sync.pages.captured_tables import CapturedTable, PublishedColumn, captured_tables
 
 _AVRO = "application/vnd.apache.avro+json;version=1.9.0"
 _BINDING = "0.5.0"
@@ -147,7 +147,7 @@ def render() -> str:
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _field(column: Column) -> dict[str, Any]:
+def _field(column: PublishedColumn) -> dict[str, Any]:
     kind = _AVRO_TYPES.get(column.types[0], "string")
     if column.is_required:
         return {"name": column.name, "type": kind}

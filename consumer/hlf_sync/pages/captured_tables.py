@@ -28,7 +28,7 @@ _ANY = "text"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
+class PublishedColumn:
     """A published column. `types` are those it may have, the usual one first."""
 
     name: str
@@ -44,7 +44,7 @@ class CapturedTable:
     """
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[PublishedColumn, ...]
     filter_column: str | None
 
 
@@ -65,19 +65,19 @@ def captured_tables() -> dict[str, CapturedTable]:
     }
 
 
-def _chosen(columns: dict[str, Column], names: str | None) -> tuple[Column, ...]:
+def _chosen(columns: dict[str, PublishedColumn], names: str | None) -> tuple[PublishedColumn, ...]:
     """The columns of the publication's list; all of them where it has none."""
     if names is None:
         return tuple(columns.values())
     return tuple(columns[name.strip()] for name in names.split(","))
 
 
-def _of_application(source: str) -> dict[str, dict[str, Column]]:
+def _of_application(source: str) -> dict[str, dict[str, PublishedColumn]]:
     """What 02_source.sql demands of the application's columns."""
-    tables: dict[str, dict[str, Column]] = {}
+    tables: dict[str, dict[str, PublishedColumn]] = {}
     for found in _REQUIRED.finditer(source):
         types = tuple((found["types"] or _ANY).split(","))
-        tables.setdefault(found["table"], {})[found["column"]] = Column(
+        tables.setdefault(found["table"], {})[found["column"]] = PublishedColumn(
             name=found["column"],
             types=types,
             is_required=found["not_null"] == "true",
@@ -86,10 +86,10 @@ def _of_application(source: str) -> dict[str, dict[str, Column]]:
     return tables
 
 
-def _of_migrations() -> dict[str, dict[str, Column]]:
+def _of_migrations() -> dict[str, dict[str, PublishedColumn]]:
     """Our own tables, as the migrations make them."""
     folder = files("hlf_sync.postgres") / "migrations"
-    tables: dict[str, dict[str, Column]] = {}
+    tables: dict[str, dict[str, PublishedColumn]] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if not path.name.endswith(".sql"):
             continue
@@ -98,7 +98,7 @@ def _of_migrations() -> dict[str, dict[str, Column]]:
     return tables
 
 
-def _columns(body: str) -> dict[str, Column]:
+def _columns(body: str) -> dict[str, PublishedColumn]:
     parts = [part.strip() for part in _BETWEEN_COLUMNS.split(body)]
     keys = {
         name.strip()
@@ -108,7 +108,7 @@ def _columns(body: str) -> dict[str, Column]:
     }
     found = [match for part in parts if (match := _COLUMN.match(part))]
     return {
-        match["name"]: Column(
+        match["name"]: PublishedColumn(
             name=match["name"],
             types=(_LONG_NAMES.get(match["type"], match["type"]),),
             is_required="NOT NULL" in match["rest"] or "PRIMARY KEY" in match["rest"],

@@ -16,7 +16,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.kafka.topics import read_topics
 from hlf_sync.packaged import schema
-from hlf_sync.pages.captured_tables import CapturedTable, Column, captured_tables
+from hlf_sync.pages.captured_tables import CapturedTable, PublishedColumn, captured_tables
 
 _SETTINGS = Settings.model_validate({})
 _RULES = Rules()
@@ -134,7 +134,7 @@ def _table(table: CapturedTable, said: str) -> dict[str, Any]:
     }
 
 
-def _column(table: CapturedTable, column: Column) -> dict[str, Any]:
+def _column(table: CapturedTable, column: PublishedColumn) -> dict[str, Any]:
     kind = column.types[0]
     return {
         "name": column.name,

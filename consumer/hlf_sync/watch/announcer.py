@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from hlf_sync.core.announcement import Announcement, Form, Key, Sight, news, payload
+from hlf_sync.core.announcement import AnnouncedSight, Announcement, Form, Key, news, payload
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.http.asking import AsyncAsker, Limits, NoAnswerError
 from hlf_sync.postgres.connections import DatabaseError
@@ -68,7 +68,7 @@ class Announcer:
     """Looks each few seconds. `told` and `note` are the books' (postgres/announced)."""
 
     hook: Hook
-    sight: Callable[[], Sight]
+    sight: Callable[[], AnnouncedSight]
     leads: Callable[[], bool]
     told: Callable[[], Awaitable[set[Key]]]
     note: Callable[[Announcement], Awaitable[None]]

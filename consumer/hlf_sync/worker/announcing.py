@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.announcement import Sight
+from hlf_sync.core.announcement import AnnouncedSight
 from hlf_sync.core.model import HaltReason, Visibility
 from hlf_sync.postgres import announced
 from hlf_sync.postgres.connections import Pool
@@ -39,11 +39,11 @@ def announcing(
     }
 
 
-def sight_of(said: Mapping[str, Any], nights: NightWatch) -> Sight:
+def sight_of(said: Mapping[str, Any], nights: NightWatch) -> AnnouncedSight:
     """What /status says, as far as it is announced. In shadow nobody is exposed by us."""
     wrong = (said.get("wrong") or {}) if said.get("delivery") == "live" else {}
     exposed = wrong.get(Visibility.HIDDEN.value)
-    return Sight(
+    return AnnouncedSight(
         halts=frozenset(map(HaltReason, said["halted"])),
         exposed=None if exposed is None else int(exposed["mentors"]),
         exposed_s=0.0 if exposed is None else float(exposed["oldest_s"]),
