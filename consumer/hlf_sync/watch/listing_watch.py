@@ -7,7 +7,7 @@ Dynamics is away. Called by the fleet's watch; writes nothing but its own memory
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
@@ -15,10 +15,10 @@ from uuid import UUID
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
-from hlf_sync.ports import FactsPort
+from hlf_sync.ports import FactsPort, Reading
 from hlf_sync.postgres import comparison
-from hlf_sync.postgres.connections import NOT_READY, Pool, reaching
-from hlf_sync.postgres.facts import NOT_COMPUTED
+from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.page_with_facts import PageWithFacts, parts, read_page
 
 _FULL_EVERY_S = 600.0
 # After rows were deleted, and where the database cannot tell who has changed.
@@ -80,8 +80,8 @@ class ListingWatch:
             for mentor_id, one in memory.wrong.items()
             if one.again_s is not None and one.again_s <= state.now_s
         ]
-        news = dict.fromkeys([*changed, *due_again])
-        await self._judge(news, at, state, has_changed=True)
+        news = list(dict.fromkeys([*changed, *due_again]))
+        await self._read(news, at, state)
         memory.state = state
         self._plan(before, state, now_s)
         await self._pass(at, state, now_s + _LONGEST_S)
@@ -118,22 +118,19 @@ class ListingWatch:
         """The full pass, as far as the time goes."""
         memory, loop = self._memory, asyncio.get_running_loop()
         while memory.next_id is not None and loop.time() < until_s:
-            found = await self._page(memory.next_id)
-            await self._judge(found.mentor_ids, at, state, keys=found.keys)
+            found, readings = await self._page(memory.next_id)
+            for (mentor_ids, keys), reading in zip(parts(found), readings, strict=True):
+                judged = await self._judge(reading, at, state)
+                self._learn(mentor_ids, keys, judged)
             self._clear(memory.next_id, found)
             memory.next_id = comparison.after(found.last)
             if memory.next_id is None:
                 memory.full_at_s, memory.is_complete = loop.time(), True
 
-    async def _page(self, first: UUID) -> comparison.ComparedPage:
+    async def _page(self, first: UUID) -> PageWithFacts:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                try:
-                    return await comparison.page(connection, first, self._memory.closed)
-                except NOT_READY:
-                    raise
-                except NOT_COMPUTED:
-                    return await comparison.ids(connection, first)
+                return await read_page(connection, first, self._memory.closed, comparison.PAGE)
 
     def _clear(self, first: UUID, found: comparison.ComparedPage) -> None:
         """Who was in the page's range and did not come with it is right, or is no more."""
@@ -142,34 +139,38 @@ class ListingWatch:
             if str(first) <= mentor_id <= last:
                 del self._memory.wrong[mentor_id]
 
+    async def _read(
+        self, mentor_ids: Sequence[MentorId], at: LookTime, state: comparison.DatabaseState
+    ) -> None:
+        """Judge these, who have changed, on their facts of now."""
+        for start in range(0, len(mentor_ids), _AT_ONCE):
+            reading = await self._facts.read(mentor_ids[start : start + _AT_ONCE])
+            await self._judge(reading, at, state, has_changed=True)
+
     async def _judge(
         self,
-        mentor_ids: Iterable[MentorId],
+        reading: Reading,
         at: LookTime,
         state: comparison.DatabaseState,
         *,
-        keys: Sequence[str] = (),
         has_changed: bool = False,
-    ) -> None:
-        """Judge these on their facts of now, and learn what their keys mean."""
-        wanted = list(mentor_ids)
-        for start in range(0, len(wanted), _AT_ONCE):
-            reading = await self._facts.read(wanted[start : start + _AT_ONCE])
-            at_read = at._replace(now_s=reading.now_s)
-            found = {
-                mentor_id: judge(known, Dates(), self._before(mentor_id), at_read, self._rules)
-                for mentor_id, known in reading.mentors.items()
-            }
-            self._learn(wanted[start : start + _AT_ONCE], keys[start : start + _AT_ONCE], found)
-            unsure = [
-                mentor_id
-                for mentor_id, one in found.items()
-                if one is not None and (has_changed or self._is_new(mentor_id, one))
-            ]
-            for mentor_id, dates in (await self._dates(unsure, state)).items():
-                known, before = reading.mentors[mentor_id], self._before(mentor_id)
-                found[mentor_id] = judge(known, dates, before, at_read, self._rules)
-            self._note(found)
+    ) -> Found:
+        """Judge all who were read."""
+        at_read = at._replace(now_s=reading.now_s)
+        found = {
+            mentor_id: judge(known, Dates(), self._before(mentor_id), at_read, self._rules)
+            for mentor_id, known in reading.mentors.items()
+        }
+        unsure = [
+            mentor_id
+            for mentor_id, one in found.items()
+            if one is not None and (has_changed or self._is_new(mentor_id, one))
+        ]
+        for mentor_id, dates in (await self._dates(unsure, state)).items():
+            known, before = reading.mentors[mentor_id], self._before(mentor_id)
+            found[mentor_id] = judge(known, dates, before, at_read, self._rules)
+        self._note(found)
+        return found
 
     def _before(self, mentor_id: MentorId) -> WrongMentor | None:
         return self._memory.wrong.get(mentor_id)
@@ -179,10 +180,10 @@ class ListingWatch:
         return before is None or before.wanted != one.wanted
 
     def _learn(self, mentor_ids: Sequence[MentorId], keys: Sequence[str], found: Found) -> None:
-        """A key whose mentor is right stands for all that are."""
+        """A key whose mentor is right, in the very snapshot that made the key, stands for all."""
         closed = self._memory.closed
         for mentor_id, key in zip(mentor_ids, keys, strict=False):
-            is_right = found.get(mentor_id) is None
+            is_right = found[mentor_id] is None
             if is_right and key != comparison.FORMER and len(closed) < _MOST_CLOSED:
                 closed.add(key)
 
