@@ -38,17 +38,22 @@ Found = Mapping[MentorId, WrongMentor | None]
 @dataclass(slots=True)
 class _Memory:
     """What one leader knows. `next_id`: where the full pass goes on; None between two of them.
-    `closed`: keys that mean that nothing is wrong.
+    `closed`: keys that mean that nothing is wrong. `news`: who is still to be judged, and when it
+    was looked before they changed. `began_s` is when the newest full pass began, `right_s` when
+    those whom it finds were right at the latest, as far as is known; by PostgreSQL's clock.
     """
 
     state: comparison.DatabaseState | None = None
+    news: dict[MentorId, float | None] = field(default_factory=dict)
+    began_s: float | None = None
+    right_s: float | None = None
+    lost_s: float | None = None
     wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
     written: dict[MentorId, WrongMentor] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     next_id: UUID | None = comparison.FIRST
     full_at_s: float = float("-inf")
     is_complete: bool = False
-    has_lost_rows: bool = False
 
 
 class ListingWatch:
@@ -74,17 +79,18 @@ class ListingWatch:
         memory, now_s = self._memory, asyncio.get_running_loop().time()
         before, is_known = memory.state, memory.is_complete
         state, changed = await self._news(before)
-        at = LookTime(state.now_s, before.now_s if before is not None and is_known else None)
+        before_s = before.now_s if before is not None and is_known else None
         due_again = [
             mentor_id
             for mentor_id, one in memory.wrong.items()
             if one.again_s is not None and one.again_s <= state.now_s
         ]
-        news = list(dict.fromkeys([*changed, *due_again]))
-        await self._read(news, at, state)
+        for mentor_id in [*changed, *due_again]:
+            memory.news.setdefault(mentor_id, before_s)
         memory.state = state
+        await self._read_news(state, now_s + _LONGEST_S)
         self._plan(before, state, now_s)
-        await self._pass(at, state, now_s + _LONGEST_S)
+        await self._pass(state, now_s + _LONGEST_S)
         await self._remember(state.now_s)
         return memory.wrong if memory.is_complete else None
 
@@ -108,19 +114,25 @@ class ListingWatch:
     ) -> None:
         """Whether a full pass begins."""
         memory = self._memory
-        memory.has_lost_rows |= before is not None and before.gone != state.gone
-        is_soon = memory.has_lost_rows or not state.can_tell
+        if before is None:
+            memory.began_s = state.now_s
+        elif before.gone != state.gone and memory.lost_s is None:
+            memory.lost_s = before.now_s
+        is_soon = memory.lost_s is not None or not state.can_tell
         every_s = _FULL_SOON_S if is_soon else _FULL_EVERY_S
         if memory.next_id is None and now_s - memory.full_at_s >= every_s:
-            memory.next_id, memory.has_lost_rows = comparison.FIRST, False
+            memory.next_id = comparison.FIRST
+            memory.right_s = memory.began_s if memory.lost_s is None else memory.lost_s
+            memory.began_s, memory.lost_s = state.now_s, None
 
-    async def _pass(self, at: LookTime, state: comparison.DatabaseState, until_s: float) -> None:
+    async def _pass(self, state: comparison.DatabaseState, until_s: float) -> None:
         """The full pass, as far as the time goes."""
         memory, loop = self._memory, asyncio.get_running_loop()
         while memory.next_id is not None and loop.time() < until_s:
             found, readings = await self._page(memory.next_id)
             for (mentor_ids, keys), reading in zip(parts(found), readings, strict=True):
-                judged = await self._judge(reading, at, state)
+                right_s = dict.fromkeys(mentor_ids, memory.right_s)
+                judged = await self._judge(reading, right_s, state)
                 self._learn(mentor_ids, keys, judged)
             self._clear(memory.next_id, found)
             memory.next_id = comparison.after(found.last)
@@ -139,26 +151,28 @@ class ListingWatch:
             if str(first) <= mentor_id <= last:
                 del self._memory.wrong[mentor_id]
 
-    async def _read(
-        self, mentor_ids: Sequence[MentorId], at: LookTime, state: comparison.DatabaseState
-    ) -> None:
-        """Judge these, who have changed, on their facts of now."""
-        for start in range(0, len(mentor_ids), _AT_ONCE):
-            reading = await self._facts.read(mentor_ids[start : start + _AT_ONCE])
-            await self._judge(reading, at, state, has_changed=True)
+    async def _read_news(self, state: comparison.DatabaseState, until_s: float) -> None:
+        """Judge who has changed on their facts of now, as far as the time goes."""
+        news, loop = self._memory.news, asyncio.get_running_loop()
+        while news and loop.time() < until_s:
+            some = dict(islice(news.items(), _AT_ONCE))
+            reading = await self._facts.read(list(some))
+            await self._judge(reading, some, state, has_changed=True)
+            for mentor_id in some:
+                del news[mentor_id]
 
     async def _judge(
         self,
         reading: Reading,
-        at: LookTime,
+        right_s: Mapping[MentorId, float | None],
         state: comparison.DatabaseState,
         *,
         has_changed: bool = False,
     ) -> Found:
-        """Judge all who were read."""
-        at_read = at._replace(now_s=reading.now_s)
+        """Judge all who were read; `right_s`: when they were not wrong yet, as far as is known."""
+        at = {one: LookTime(reading.now_s, right_s[one]) for one in reading.mentors}
         found = {
-            mentor_id: judge(known, Dates(), self._before(mentor_id), at_read, self._rules)
+            mentor_id: judge(known, Dates(), self._before(mentor_id), at[mentor_id], self._rules)
             for mentor_id, known in reading.mentors.items()
         }
         unsure = [
@@ -168,7 +182,7 @@ class ListingWatch:
         ]
         for mentor_id, dates in (await self._dates(unsure, state)).items():
             known, before = reading.mentors[mentor_id], self._before(mentor_id)
-            found[mentor_id] = judge(known, dates, before, at_read, self._rules)
+            found[mentor_id] = judge(known, dates, before, at[mentor_id], self._rules)
         self._note(found)
         return found
 
