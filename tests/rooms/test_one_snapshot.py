@@ -72,7 +72,8 @@ async def test_the_nightly_sweep_asks_for_who_looks_like_one_put_right_meanwhile
 ) -> None:
     first, second = two(town)
     after_the_first_page(monkeypatch, delivers(town, first))
-    sweep, at, asked = Sweep(SweepOrder(Rules(), "test", "test")), comparison.FIRST, []
+    sweep, at = Sweep(SweepOrder(Rules(), "test", "test")), comparison.FIRST
+    asked: list[MentorId] = []
     async with town.pool.connection() as connection:
         while True:
             found = await sweep.compare(connection, at, 1)
@@ -89,7 +90,8 @@ def test_the_command_asks_for_who_looks_like_one_put_right_meanwhile(
     monkeypatch.setattr(comparison, "PAGE", 1)
     first, second = two(town)
     after_the_first_page(monkeypatch, delivers(town, first))
-    sweep, at, asked = Sweep(SweepOrder(Rules(), "test", "test")), comparison.FIRST, []
+    sweep, at = Sweep(SweepOrder(Rules(), "test", "test")), comparison.FIRST
+    asked: list[MentorId] = []
     with psycopg.connect(town.dsn, autocommit=True, row_factory=dict_row) as connection:
         while True:
             with connection.transaction():
