@@ -19,6 +19,9 @@ class Connect:
         self.steps: list[str] = []
         # The state that a step ends in, where it is not the one that was asked for.
         self.becomes: dict[str, str] = {}
+        # The step that is answered with 503.
+        self.refuses = ""
+        self.trace = ""
         self.address = ""
 
     def answer(self, method: str, path: str) -> tuple[int, Any]:
@@ -30,13 +33,19 @@ class Connect:
         step = path.removeprefix(f"/connectors/{NAME}/").partition("?")[0]
         if method == "GET":
             return 200, self._shown(step)
+        if f"{method} {step}" == self.refuses:
+            return 503, {"error_code": 503}
         self._do(method, step)
         self.steps.append(f"{method} {step}")
         return 202, {}
 
     def _shown(self, what: str) -> Any:
         if what == "status":
-            tasks = [{"id": 0, "state": self.state}] if self.state != "STOPPED" else []
+            tasks = (
+                [{"id": 0, "state": self.state, "trace": self.trace}]
+                if self.state != "STOPPED"
+                else []
+            )
             return {"connector": {"state": self.state}, "tasks": tasks}
         noted = [] if self.position is None else [{"lsn_proc": self.position, "lsn": 5}]
         return {"offsets": [{"partition": {}, "offset": one} for one in noted]}

@@ -4,6 +4,7 @@ attempt is counted, no doubt stays, and nobody waits for a lease.
 
 import asyncio
 
+import psycopg
 import pytest
 from hlf_sync.core.pacing import PacingPolicy
 
@@ -46,3 +47,33 @@ async def test_a_revocation_gives_the_partitions_claims_back_at_once(world: Worl
     await bench.worker.revoked(list(range(PARTITIONS)))
     assert asyncio.get_running_loop().time() - began_s < 1.9
     assert world.execute(_OPEN) == [(0, 0, 0)]
+
+
+async def test_a_mentor_whose_partition_goes_while_it_is_read_waits_for_no_call(
+    world: World,
+) -> None:
+    """Without a partition there is no pace, and its job would wait for ever: the oldest change of
+    this worker, and older than any that another has.
+    """
+    bench, someone = world.worker(), world.mentor("paused")
+    stages = bench.worker.stages
+    with psycopg.connect(world.dsn) as connection:
+        connection.execute("LOCK TABLE app.mentor IN ACCESS EXCLUSIVE MODE")
+        bench.change(someone)
+        await until(lambda: stages.queue.counts()["in_progress"], 30)
+        bench.worker.lost(list(range(PARTITIONS)))
+    await until(lambda: not len(stages.queue), 30)
+    assert (stages.delivery.waiting, world.dynamics.calls) == (0, [])
+
+
+async def test_a_claim_that_is_given_back_makes_room_for_another(world: World) -> None:
+    """At once, also where its mentor wants no call any more."""
+    bench = await _waiting(world)
+    delivery = bench.worker.stages.delivery
+    given_back = {held.job.entry.mentor_id for held in delivery._claimed}
+    world.execute(
+        "DELETE FROM hlf_sync.contact_mapping WHERE mentor_id = ANY (%s::uuid[])", list(given_back)
+    )
+    delivery.drop(lambda job: job.entry.mentor_id not in given_back)
+    await until(lambda: delivery._claimed, 15)
+    assert given_back.isdisjoint(held.job.entry.mentor_id for held in delivery._claimed)

@@ -12,7 +12,7 @@ from hlf_sync.connect import recovery
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import connector_reset
-from hlf_sync.postgres.one_connection import OperatorConnection
+from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
 from hlf_sync.worker.connector_restart import revive_connector
 from hlf_sync.worker.connector_stream import ConnectorStream
 from psycopg.rows import dict_row
@@ -136,3 +136,106 @@ async def test_two_resets_at_once_come_one_after_the_other(
     assert await stream(cluster, database, connect).forget()
     assert connect.steps == 2 * ["PUT stop", "DELETE offsets", "PUT resume"]
     assert connector_reset.owed(second, NAME) is None
+
+
+@pytest.mark.parametrize("step", ["stopping", "deleting"])
+def test_a_reset_whose_process_is_frozen_is_taken_over(
+    cluster: Cluster,
+    database: str,
+    connect: Connect,
+    session: Callable[[], OperatorConnection],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    """Its session lives and says nothing. What it still does when it wakes leaves a connector that
+    runs.
+    """
+    monkeypatch.setattr(connector_reset, "SILENT_S", 0.5, raising=False)
+    leader = stream(cluster, database, connect)
+
+    async def take_over() -> None:
+        async with asyncio.timeout(30):
+            while not await finishes(leader):
+                await asyncio.sleep(0.05)
+
+    def freeze(line: str) -> None:
+        if line.startswith(step):
+            asyncio.run(take_over())
+            connect.state = "STOPPED"  # as its own stop finds it, and leaves it
+            assert connector_reset.owed(session(), NAME) is None
+
+    with ConnectRest(connect.address) as rest, pytest.raises(DependencyError, match="has ended"):
+        recovery.reset_noted(session(), rest, NAME, by="leader", say=freeze)
+    assert connect.state == "RUNNING"
+
+
+async def finishes(leader: ConnectorStream) -> bool:
+    """Whether it has; False while another is at it."""
+    try:
+        return await leader.finish()
+    except DependencyError:
+        return False
+
+
+def test_the_server_soon_gives_up_a_reset_on_a_machine_that_vanished(
+    cluster: Cluster, database: str
+) -> None:
+    """And so does the client a server: neither waits for hours."""
+    dsn = cluster.dsn(database, "hlf_sync")
+    with operator_connection(dsn, "test") as connection:
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "10000"
+        assert connection.info.get_parameters()["keepalives_idle"] == "5"
+        with connector_reset.alone(connection):
+            row = connection.execute(
+                "SELECT array_agg(setting ORDER BY name) AS found"
+                " FROM pg_settings WHERE name LIKE 'tcp\\_%' AND source = 'session'"
+            ).fetchone()
+    assert row is not None
+    assert row["found"] == ["3", "5", "2", "10000"]
+
+
+async def test_a_reset_that_fails_hides_no_failed_task_and_is_not_tried_at_each_look(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """Each attempt stops the connector; and what failed by itself is revived all the same."""
+    connector_reset.note(session(), NAME, "ann")
+    connect.refuses = "DELETE offsets"
+    looks = 0
+
+    async def finish() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # as a person's `connector resume`, then a fault
+            connect.state, connect.trace = "FAILED", 'replication slot "s" is active'
+        return await leader.finish()
+
+    leader = stream(cluster, database, connect)
+    service = asyncio.create_task(
+        revive_connector(
+            connect.address, {"auth": None, "tls": None}, lambda: True, finish, every_s=0.05
+        )
+    )
+    try:
+        async with asyncio.timeout(30):
+            while looks < 4 or not any(one.startswith("POST") for one in connect.steps):
+                await asyncio.sleep(0.05)
+    finally:
+        service.cancel()
+    assert connect.steps.count("PUT stop") == 1
+    connector_reset.abandon(session(), NAME)
+    assert not await leader.finish()
+
+
+async def test_who_finishes_a_killed_recovery_owes_its_sweep(
+    cluster: Cluster, database: str, connect: Connect, session: Callable[[], OperatorConnection]
+) -> None:
+    """Or those who left while the slot was lost stay on the public listing for ever."""
+    connection = session()
+    with ConnectRest(connect.address) as rest, pytest.raises(KilledError):
+        recovery.reset_noted(
+            connection, rest, NAME, by="ann", say=kill_after("letting"), sweep="connector recover"
+        )
+    connection.close()
+    assert await stream(cluster, database, connect).finish()
+    row = session().execute("SELECT sweep_owed FROM hlf_sync.source_watch").fetchone()
+    assert row == {"sweep_owed": "connector recover"}

@@ -12,12 +12,15 @@ from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 from hlf_sync.config.settings import Settings
 from hlf_sync.errors import DependencyError
 from hlf_sync.nightly import books as nightly_books
 from hlf_sync.nightly.step import Progress, Workplace
 from hlf_sync.postgres import listing_pass as bookmarks
+from hlf_sync.postgres import nightly as nights
+from hlf_sync.postgres import silent_holder
 from hlf_sync.postgres.connections import Pool, connect, open_pool
 from hlf_sync.postgres.listing_equality import equality
 from hlf_sync.reconcile import listing
@@ -31,6 +34,7 @@ from hlf_sync.reconcile.listing_pass import (
 )
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.verified_listing import VerifiedListing
+from hlf_sync.worker import verification
 from hlf_sync.worker.verification import Verification
 
 from tests.fixtures.cluster import Cluster
@@ -279,6 +283,42 @@ async def test_an_outage_keeps_the_bookmark(books: Books) -> None:
     assert crm.pages == 2
 
 
+async def test_a_bookmark_that_fails_for_ever_while_the_first_page_can_be_read_begins_anew(
+    books: Books,
+) -> None:
+    """A cookie that the server has forgotten, answered with 5xx; not where all of Dynamics is away."""
+    crm, is_away = Crm(set(books.mentors(4))), True
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        is_next = "skiptoken" in str(request.url)
+        return httpx.Response(503) if is_next or (crm.asked and is_away) else crm(request)
+
+    for _ in range(6):
+        assert isinstance(await run_pass(books, failing), PassStopped)
+        assert unfinished(books) == [(1, False)]
+    is_away = False
+    assert isinstance(await run_pass(books, failing), PassStopped)
+    assert unfinished(books) == []
+    assert found(await run_pass(books, crm))["pages"] == 2
+
+
+async def test_a_page_that_can_be_read_again_is_no_reason_to_begin_anew(books: Books) -> None:
+    """However often it failed before."""
+    crm = Crm(set(books.mentors(6)))
+    is_away = True
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        is_next = "skiptoken" in str(request.url)
+        return httpx.Response(503) if is_next and is_away else crm(request)
+
+    for _ in range(3):
+        await run_pass(books, failing)
+    is_away = False
+    assert found(await run_pass(books, crm))["pages"] == 3
+    failures = books.execute("SELECT failures FROM hlf_sync.listing_pass")
+    assert (crm.pages, failures) == (4, [(0,)])  # the first one twice
+
+
 async def test_a_pass_that_is_older_than_a_day_begins_anew(books: Books) -> None:
     """Its first pages say little of today."""
     crm = Dying(set(books.mentors(4)), dies_at=2)
@@ -338,7 +378,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         self.watch = VerifiedListing(every_s=self.every_s, now_s=loop.time)
         settings = Settings.model_validate({"verify_every_s": self.every_s})
-        verification = Verification(
+        service = Verification(
             settings=settings,
             secret_file=None,
             dsn=self.dsn,
@@ -347,7 +387,7 @@ class Desk:
             open_column=lambda _pool: self.books.column(answer, attempts=1),
             settle_s=0.0,
         )
-        self.tasks.append(asyncio.create_task(verification.run()))
+        self.tasks.append(asyncio.create_task(service.run()))
 
     async def stop(self) -> None:
         for task in self.tasks:
@@ -524,14 +564,63 @@ async def test_a_database_that_is_away_is_waited_for(books: Books, desk: Desk) -
 
 async def test_only_one_process_at_a_time_is_at_the_pass(dsn: str) -> None:
     """The lock goes with its connection."""
-    async with await connect(dsn) as first:
-        assert await bookmarks.lock(first)
-        async with await connect(dsn) as second:
-            assert not await bookmarks.lock(second)
-            await bookmarks.unlock(first)
-            assert await bookmarks.lock(second)
+    async with await connect(dsn) as first, await connect(dsn) as second:
+        async with bookmarks.locked(first) as is_ours, bookmarks.locked(second) as is_others:
+            assert (is_ours, is_others) == (True, False)
+        async with bookmarks.locked(second) as is_others:
+            assert is_others
     with pytest.raises(DependencyError):
         await connect("host=127.0.0.1 port=1 dbname=x")
+
+
+@pytest.mark.parametrize("lock", ["hlf_sync.listing_pass", "hlf_sync.nightly"])
+async def test_a_lock_whose_holder_is_frozen_is_taken_over(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    """Its session lives, and says nothing."""
+    monkeypatch.setattr(silent_holder, "SILENT_S", 0.5)
+    async with await connect(dsn) as frozen, await connect(dsn) as other:
+        await frozen.execute("SELECT pg_advisory_lock(hashtext(%s))", (lock,))
+        take = {"hlf_sync.listing_pass": bookmarks.locked, "hlf_sync.nightly": nights.locked}[lock]
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                async with take(other) as is_ours:
+                    if is_ours:
+                        break
+                await asyncio.sleep(0.05)
+        with pytest.raises(psycopg.OperationalError):
+            await frozen.execute("SELECT")
+
+
+async def test_a_long_pass_is_not_taken_for_a_frozen_one(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder speaks while the pass, which has connections of its own, goes on."""
+    monkeypatch.setattr(silent_holder, "SILENT_S", 1.0)
+    monkeypatch.setattr(silent_holder, "_SPEAK_S", 0.05)
+    async with await connect(dsn) as first, await connect(dsn) as second:
+        async with bookmarks.locked(first):
+            until_s = asyncio.get_running_loop().time() + 2.0
+            while asyncio.get_running_loop().time() < until_s:
+                async with bookmarks.locked(second) as is_others:
+                    assert not is_others
+                await asyncio.sleep(0.1)
+        await first.execute("SELECT")
+
+
+async def test_a_pass_that_another_process_holds_for_minutes_is_told_until_it_ends(
+    books: Books, dsn: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another role, say: then the server does not let us end its session."""
+    monkeypatch.setattr(verification, "_OTHER_S", 0.1)
+    monkeypatch.setattr(verification, "_LOOK_S", 0.05)
+    due(books)
+    async with await connect(dsn) as other, bookmarks.locked(other):
+        desk.start(Crm(set(books.mentors(2))))
+        await until(lambda: desk.watch.trouble, "a trouble")
+        assert "another process" in str(desk.watch.trouble)
+        books.execute("UPDATE hlf_sync.listing_pass SET started_at = now(), finished_at = now()")
+        await until(lambda: desk.watch.trouble is None, "none")
 
 
 async def test_the_comparison_hashes_the_listing_once_whatever_the_planner_knows(

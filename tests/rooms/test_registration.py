@@ -1,7 +1,9 @@
 """Workers say that they are there, and `top` finds them without being told where."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -9,6 +11,9 @@ from hlf_sync.commands.top import registered
 from hlf_sync.config.settings import Settings
 from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.top.headline import headlines
+from hlf_sync.top.look import Look, Registered
+from hlf_sync.top.paint import paint
 from hlf_sync.worker.registration import Registration
 
 from tests.fixtures.cluster import Cluster
@@ -56,14 +61,35 @@ async def test_top_finds_all_that_have_registered_and_forgets_who_is_long_gone(
         await workers.write(pool, f"host-{number}", f"http://host-{number}:8080", "1.0", [number])
     dsn = cluster.dsn(database, "hlf_sync")
     settings = Settings.model_validate({"postgres_dsn": dsn})
-    assert registered(settings) == ["http://host-1:8080", "http://host-2:8080"]
+    assert registered(settings).addresses == ["http://host-1:8080", "http://host-2:8080"]
     with psycopg.connect(cluster.dsn(database), autocommit=True) as admin:
         admin.execute(
             "UPDATE hlf_sync.worker SET seen_at = now() - interval '2 hours' WHERE name = 'host-1'"
         )
-    assert registered(settings) == ["http://host-2:8080"]
+    assert registered(settings).addresses == ["http://host-2:8080"]
     nowhere = Settings.model_validate({"postgres_dsn": "host=127.0.0.1 port=1"})
-    assert registered(nowhere) == registered(Settings.model_validate({})) == []
+    assert registered(nowhere) == registered(Settings.model_validate({})) == Registered()
+
+
+async def test_top_does_not_take_another_hosts_loopback_address_for_a_worker_here(
+    pool: Pool, cluster: Cluster, database: str
+) -> None:
+    """Of three workers that listen where only their own host can ask, two are on other hosts."""
+    here = socket.gethostname()
+    for name, address in (
+        (f"{here}-11-0a", "http://127.0.0.1:8080"),
+        ("else-where-12-0b", "http://127.0.0.1:8080"),
+        ("third-13-0c", "http://[::1]:8080"),
+        ("third-14-0d", "http://third:8080"),
+    ):
+        await workers.write(pool, name, address, "1.0", [])
+    settings = Settings.model_validate({"postgres_dsn": cluster.dsn(database, "hlf_sync")})
+    found = registered(settings)
+    assert sorted(found.addresses) == ["http://127.0.0.1:8080", "http://third:8080"]
+    assert found.unreachable == 2
+    picture = replace(paint([Look("http://127.0.0.1:8080")]), unreachable=2)
+    said = [line.why for line in headlines(picture)]
+    assert "2 workers cannot be reached from here: loopback addresses" in said
 
 
 def test_a_worker_that_listens_everywhere_is_found_by_its_hosts_name() -> None:

@@ -187,6 +187,27 @@ def test_a_reset_that_has_not_ended_is_told_by_status_and_ended_by_the_next_one(
 
 @pytest.mark.postgres
 @pytest.mark.requirement("R67")
+@pytest.mark.parametrize("step", ["pause", "resume", "stop"])
+def test_a_person_s_step_abandons_a_reset_that_has_not_ended(
+    cluster: Cluster, database: str, connect: Connect, line: Line, step: str
+) -> None:
+    """The leader would undo the step within seconds. The sweep stays owed."""
+    settings = {"CONNECT_URL": connect.address, "POSTGRES_DSN": cluster.dsn(database, "hlf_sync")}
+    with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
+        connector_reset.note(connection, "hlf-mentor-cdc", "ann", "connector recover")
+        code, _, said = line.run("connector", step, **settings)
+        assert (code, "the reset that ann began at " in said) == (0, True)
+        assert connector_reset.owed(connection, "hlf-mentor-cdc") is None
+        owed = connection.execute("SELECT sweep_owed FROM hlf_sync.source_watch").fetchone()
+        assert owed == ("connector recover",)
+        assert "ann" not in line.run("connector", step, **settings)[2]
+    nowhere = {**settings, "POSTGRES_DSN": "host=127.0.0.1 port=1"}
+    code, _, said = line.run("connector", step, **nowhere)
+    assert (code, "may still be finished by the leader" in said) == (0, True)
+
+
+@pytest.mark.postgres
+@pytest.mark.requirement("R67")
 def test_recover_needs_the_slot_and_ends_with_a_sweep(
     cluster: Cluster, database: str, connect: Connect, line: Line
 ) -> None:

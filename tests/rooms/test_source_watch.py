@@ -322,21 +322,25 @@ async def test_a_clock_that_stepped_back_delays_no_probing_request(
     assert again == 0
 
 
-@pytest.mark.parametrize("step_s", [-3600.0, 0.0])
+@pytest.mark.parametrize(
+    ("minutes", "step_s", "left"), [(61, -3600.0, 1), (59, 0.0, 59), (420, 0.0, 60)]
+)
 async def test_a_pause_that_dynamics_asked_for_moves_with_the_clock(
-    ground: Ground, step_s: float
+    ground: Ground, minutes: int, step_s: float, left: int
 ) -> None:
-    """It has no bound of ours: only a step that was seen tells how far it lies ahead."""
+    """Only a step that was seen tells how far it lies ahead; never longer than an hour, as in a
+    backup from before a step of seven.
+    """
     ground.sql(
         "INSERT INTO hlf_sync.circuit (organization, retry_after_until) VALUES ('HLF', now() +"
-        " interval '61 min')"
+        f" interval '{minutes} min')"
     )
     async with ground.pool.connection() as connection:
         await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=step_s)
     (row,) = ground.sql(
         "SELECT round(extract(epoch FROM retry_after_until - now()) / 60)::int FROM hlf_sync.circuit"
     )
-    assert row == (61 + int(step_s / 60),)
+    assert row == (left,)
 
 
 async def test_only_the_leader_looks(ground: Ground) -> None:

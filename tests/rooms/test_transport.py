@@ -442,6 +442,29 @@ async def test_an_attempt_that_is_given_up_costs_no_slot() -> None:
         assert isinstance(await exchange(transport, patch(port), timeout_s=2.0), Exchange)
 
 
+async def test_an_answer_that_comes_after_its_request_was_given_up_is_nobodys() -> None:
+    """Kept for the next request, the connection would give it the answer of this one."""
+    is_given_up = asyncio.Event()
+    refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        if not is_given_up.is_set():
+            await is_given_up.wait()
+            await read_request(reader)
+            writer.write(OK)
+        writer.write(refusal)
+        await writer.drain()
+
+    async with serving(serve) as port, opened() as transport:
+        first = await exchange(transport, patch(port), timeout_s=0.1)
+        is_given_up.set()
+        second = await exchange(transport, patch(port), timeout_s=2.0)
+    assert first is TransportFailure.READ_TIMEOUT
+    assert isinstance(second, Exchange)
+    assert second.status == 400
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state directory with a CA and a leaf for 127.0.0.1."""

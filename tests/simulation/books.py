@@ -44,6 +44,9 @@ T = TypeVar("T")
 EPOCH_S = 1_700_000_000.0
 AUTH_RETRY_S = 3.0
 RULES = Rules()
+LONGEST_PAUSE_S = 10.0
+"""What Dynamics asks for at the most."""
+_SLACK_S = 1.0
 _OPEN = frozenset({LedgerState.PENDING, LedgerState.IN_DOUBT})
 _DATA = (
     "facts", "rows", "recorded", "versions", "circuit", "halts", "next_xid", "delivered_to", "contacts",
@@ -203,13 +206,19 @@ class Books:
         self.evidence.clear()
         self.is_restored = True
 
-    def rebase(self) -> None:
-        """What the leader does about a clock that stepped back: postgres/clock_step.py."""
-        now_s, lease_s, step_s = self.now_s, self.lease_s, self.step_s
-        for mentor_id in self.facts if "lapsed_by_a_wrong_clock" not in self.bugs else ():
-            self.asked(mentor_id, Trigger.RECONCILIATION)
-        self.step_s, late_s, circuit = 0.0, lease_s + self.late_effect_s, self.circuit
-        until_s = circuit.retry_after_until_s
+    def look_at_clock(self) -> None:
+        """What the leader does with every look: watch/source_watch.py, postgres/clock_step.py."""
+        if "clock_step_unnoticed" in self.bugs:
+            return
+        step_s, self.step_s = self.step_s, 0.0
+        if step_s < 0.0 and "lapsed_by_a_wrong_clock" not in self.bugs:
+            for mentor_id in self.facts:
+                self.asked(mentor_id, Trigger.RECONCILIATION)
+        self._rebase(step_s)
+
+    def _rebase(self, step_s: float) -> None:
+        now_s, lease_s, circuit = self.now_s, self.lease_s, self.circuit
+        late_s, until_s = lease_s + self.late_effect_s, circuit.retry_after_until_s
         if step_s < 0 and until_s is not None and until_s > now_s:
             until_s = max(now_s, until_s + step_s)
         self.circuit = replace(
@@ -217,10 +226,10 @@ class Books:
             opened_at_s=_least(circuit.opened_at_s, now_s),
             closed_at_s=_least(circuit.closed_at_s, now_s),
             probe_until_s=_least(circuit.probe_until_s, now_s + lease_s),
-            retry_after_until_s=until_s,
+            retry_after_until_s=_least(until_s, now_s + LONGEST_PAUSE_S),
         )
         for halt in self.halts.values() if "halt_not_rebased" not in self.bugs else ():
-            if halt.since_s > now_s + 1.0:
+            if halt.since_s > now_s + _SLACK_S:
                 halt.since_s, halt.probe_after_s = now_s, _least(halt.probe_after_s, now_s)
             elif halt.probe_after_s is not None and halt.probe_after_s > now_s and step_s < 0:
                 halt.probe_after_s = max(now_s, halt.probe_after_s + step_s)
@@ -228,6 +237,9 @@ class Books:
         self.accepted_at_s = _least(self.accepted_at_s, now_s)
         for mentor_id, row in self.rows.items():
             look_s = row.reevaluate_at_s
+            is_lease_odd = (row.lease_until_s or 0.0) > now_s + lease_s + _SLACK_S
+            if not is_lease_odd and (row.doubt_until_s or 0.0) <= now_s + late_s + _SLACK_S:
+                continue
             self.rows[mentor_id] = row._replace(
                 lease_until_s=_least(row.lease_until_s, now_s + lease_s),
                 doubt_until_s=_least(row.doubt_until_s, now_s + late_s),
@@ -251,6 +263,10 @@ class Session:
         self.is_dead = False
         self.frozen_until_s = 0.0
         self.looks: dict[MentorId, Evidence] = {}
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.frozen_until_s > asyncio.get_running_loop().time()
 
     async def execute(self, effect: Callable[[], T]) -> T:
         """One statement: there, done, back."""

@@ -5,6 +5,7 @@ Those of the ledger's SQL are named in books.py; the others are put into the rea
 taken out again.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -85,6 +86,7 @@ def _timed_out_connection_kept() -> list[Swap]:
             self._slots.release()
             if connection is not None:
                 connection._reader = None
+                connection.idle_since_s = asyncio.get_running_loop().time()
                 origin.idle.append(connection)
             raise
         body = transport._Body(self, origin, connection)
@@ -138,13 +140,15 @@ BOOKS = (
     "lapsed_by_a_wrong_clock",
 )
 BUGS = (*CODE, *BOOKS)
-FOUND = {
-    "commit_before_record": 1,
-    "given_back_for_good": 1,
-    "lapsed_by_a_wrong_clock": 22,
-    "newer_change_swallowed": 1,
-    "no_lease": 1,
-    "no_visibility_guard": 1,
-    "restore_unnoticed": 10,
-}
-"""By which seed each is found first; the others are for long searches (docs/delivery.md)."""
+FOUND = (
+    "clock_step_unnoticed",
+    "commit_before_record",
+    "given_back_for_good",
+    "lapsed_by_a_wrong_clock",
+    "newer_change_swallowed",
+    "no_lease",
+    "no_visibility_guard",
+    "restore_unnoticed",
+)
+"""Whom one history in ten or more finds, so that a change of the pipeline's timing, which makes every
+seed another history, leaves them found. The others are for long searches (docs/delivery.md)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import detangle
 import httpx
-from hlf_sync.core.breaker import BreakerPolicy
+from hlf_sync.core.breaker import BreakerPolicy, Go
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.limiter import LimitPolicy
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId, Operation
@@ -135,6 +135,7 @@ class Crew:
         self.session = Session(around.books, name)
         self.stop = asyncio.Event()
         self.is_moving = False
+        self._idle_s = 0.0
         chance = around.chance
         self.source = Source(around.topic, name, chance, self.spawn)
         loop = asyncio.get_running_loop()
@@ -160,6 +161,16 @@ class Crew:
     @property
     def is_alive(self) -> bool:
         return not self.session.is_dead and not self.task.done() and not self.stop.is_set()
+
+    def idles_s(self, since_s: float) -> float:
+        """For how long nothing has kept it from calls that wait: asked every `since_s`."""
+        delivery, gate = self.worker.stages.delivery, self.worker.stages.gate
+        is_idle = delivery.waiting and not delivery.under_way and self.is_alive
+        if is_idle and isinstance(gate.admission(), Go) and not self.session.is_frozen:
+            self._idle_s += since_s
+        else:
+            self._idle_s = 0.0
+        return self._idle_s
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """On this worker's host: it dies with it."""

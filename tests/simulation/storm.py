@@ -22,6 +22,8 @@ SHOWN = frozenset({"active", "reinstated"})
 _STORM_S = 90.0
 _MOST = 3
 _RESTORE_S = 8.0
+LOOK_S = 4.0
+"""How long at the most it takes until the leader looks."""
 _STATUSES = [
     *["active", "reinstated"] * 3,
     *["paused"] * 4,
@@ -57,6 +59,15 @@ class Storm:
     async def rage(self) -> None:
         """Until it is over."""
         await asyncio.gather(*map(asyncio.ensure_future, (self._writes(), self._mishaps())))
+        await self._over()
+
+    async def strike_the_quiet(self) -> None:
+        """One mishap more, after which nothing but the leader makes anybody look."""
+        self.chance.choice([_nothing, *_QUIET])(self)
+        await self._over()
+        await asyncio.sleep(2 * LOOK_S)
+
+    async def _over(self) -> None:
         while not all(task.done() for task in self._beside):
             await asyncio.gather(*self._beside)
 
@@ -178,12 +189,12 @@ class Storm:
         step_s = self.chance.choice([30.0, 3_600.0])
         self.books.clock_s -= step_s
         self.books.step_s -= step_s
-        if "clock_step_unnoticed" not in self.books.bugs:
-            self._soon(self.books.rebase)
 
     def _soon(self, act: Callable[[], None]) -> None:
         async def look() -> None:
-            await asyncio.sleep(self.chance.uniform(0.0, 4.0))
+            await asyncio.sleep(self.chance.uniform(0.0, LOOK_S))
+            while self.books.is_down:
+                await asyncio.sleep(1.0)
             act()
 
         self._beside.append(asyncio.ensure_future(look()))
@@ -235,6 +246,10 @@ class Storm:
             await asyncio.sleep(self.chance.uniform(0.0, 2.0))
 
 
+def _nothing(_storm: Storm) -> None: ...
+
+
+_QUIET = [Storm._set_clock_back, Storm._restore_database, Storm._restore_dynamics]
 _MISHAPS: dict[str, Callable[[Storm], None]] = {
     "dynamics": Storm._dynamics,
     "database": Storm._database,

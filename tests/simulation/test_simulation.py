@@ -32,6 +32,5 @@ def test_a_seed_is_a_history() -> None:
 
 @pytest.mark.parametrize("bug", FOUND)
 def test_a_bug_put_in_on_purpose_is_found(bug: str) -> None:
-    """By the seed that found it first, or soon after it."""
-    first = FOUND[bug]
-    assert any(run(seed, bug).wrong for seed in range(first, first + _MOST)), f"{bug} is not found"
+    """By one of the first seeds."""
+    assert any(run(seed, bug).wrong for seed in range(1, 1 + _MOST)), f"{bug} is not found"

@@ -19,9 +19,10 @@ from tests.simulation.crew import LATE_S, LEASE_S, RETRY, Surroundings, contact_
 from tests.simulation.crm import HOST, Crm
 from tests.simulation.replaying import replay
 from tests.simulation.staff import Staff
-from tests.simulation.storm import SHOWN, Storm
+from tests.simulation.storm import LOOK_S, SHOWN, Storm
 
 _REST_S, _LOOK_S, _END_S = 400.0, 2.0, 60.0
+_NAP_S = 25.0
 _HIDDEN = frozenset({"paused", "expired_cert"})
 
 
@@ -55,7 +56,9 @@ class World:
 
     async def run(self) -> None:
         """Raise `WrongError` when something is."""
-        beside = [asyncio.ensure_future(work) for work in (self._lead(), self._watch())]
+        beside = [
+            asyncio.ensure_future(work) for work in (self._lead(), self._look(), self._watch())
+        ]
         server = detangle.spawn(self.crm.serve(), host=HOST)
         for mentor_id in self.mentors:
             self.storm.write(mentor_id, self.chance.choice(["active", "paused"]))
@@ -63,6 +66,9 @@ class World:
             self.staff.hire()
         self.staff.share_out()
         await self.storm.rage()
+        await self._rest()
+        self._check()
+        await self.storm.strike_the_quiet()
         await self._rest()
         self._check()
         await replay(self.books, self.around.letters, self.chance)
@@ -82,6 +88,12 @@ class World:
             if not self.books.is_down:
                 self.books.schedule()
 
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self.chance.uniform(0.0, LOOK_S))
+            if not self.books.is_down:
+                self.books.look_at_clock()
+
     async def _watch(self) -> None:
         """Whether a worker has ended by itself."""
         while True:
@@ -89,6 +101,8 @@ class World:
             for crew in self.staff.crews:
                 if crew.task.done() and not crew.session.is_dead and not crew.stop.is_set():
                     self._note(crew.task.exception(), f"{crew.name} has ended")
+                if crew.idles_s(1.0) > _NAP_S:
+                    self._note(None, f"{crew.name} makes no call that it could make")
             self._complain()
 
     def _note(self, error: BaseException | None, what: str) -> None:

@@ -159,8 +159,12 @@ def apply(
                 orders=dict(plan.orders),
             )
             secret = secret_file("dynamics_client_secret", env_file)
-            outcome = _run(settings, secret, journal, plan)
+            with _told_to_go_on(journal):
+                outcome = _run(settings, secret, journal, plan)
     outcome.refused.extend(plan.refused)
+    if dry_run and not as_json:
+        _out.print("Dry run: nothing was called.")
+        return
     _show_outcome(file, roster, plan, outcome, as_json=as_json)
     if outcome.trouble or outcome.failed or (outcome.refused and not dry_run):
         raise HaltError(
@@ -247,6 +251,16 @@ async def _apply(
 
 
 @contextmanager
+def _told_to_go_on(journal: Journal) -> Iterator[None]:
+    """Ctrl-C in the middle of the calls says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _err.print(f"Stopped. What was called stands in {journal.path}: the same command goes on.")
+        raise
+
+
+@contextmanager
 def _unwrapped() -> Iterator[None]:
     """An exception of ours out of a group of tasks, as itself."""
     try:
@@ -290,19 +304,32 @@ def _typed_in(settings: Settings) -> Settings:
         names += ["dynamics_tenant_id", "dynamics_client_id"]
     for name in names:
         if not getattr(settings, name):
-            typed[name] = typer.prompt(variable(name), err=True).strip()
+            typed[name] = _prompt(f"{_LABELS[name]} ({variable(name)})").strip()
     has_key = settings.dynamics_client_secret or settings.dynamics_client_certificate_file
     if not settings.dynamics_managed_identity and not has_key:
-        typed["dynamics_client_secret"] = SecretStr(
-            typer.prompt("client secret (not shown)", hide_input=True, err=True)
-        )
+        secret = _prompt("client secret (not shown)", is_hidden=True)
+        typed["dynamics_client_secret"] = SecretStr(secret)
     return settings.model_copy(update=typed)
+
+
+_LABELS = {
+    "dynamics_base_url": "address of Dynamics",
+    "dynamics_tenant_id": "tenant id",
+    "dynamics_client_id": "client id",
+}
+
+
+def _prompt(label: str, *, is_hidden: bool = False) -> str:
+    try:
+        return str(typer.prompt(label, hide_input=is_hidden, err=True))
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _ask_reason(*, yes: bool) -> str:
     if yes or not sys.stdin.isatty():
         return "no reason given"
-    return str(typer.prompt("Why (kept in the journal)", err=True))
+    return _prompt("Why (kept in the journal)")
 
 
 def _orders(hide: list[str], show: list[str]) -> dict[str, Visibility]:
@@ -341,7 +368,8 @@ def _show_plan(file: Path, roster: Roster, plan: CallPlan, settings: Settings) -
     counts = plan.counts
     _err.print(
         f"To hide: {counts['remove']}, to show: {counts['restore']}; done already:"
-        f" {counts['done']}, refused before: {counts['refused']}."
+        f" {counts['done']}, refused before: {counts['refused']} (by roster and journal; Dynamics is"
+        " not asked)."
         f" About {len(plan.due) / settings.pace_requests_per_s:.0f} s at the pace."
     )
     if plan.lapsed:

@@ -70,7 +70,8 @@ def status(env_file: EnvFile = None, as_json: Json = False) -> None:
         if owed is not None:
             echo(
                 f"a reset that {owed.begun_by} began at {owed.begun_at:%Y-%m-%d %H:%M:%S %Z} has not"
-                " ended: the leader finishes it, or `hlf-sync connector reset`"
+                " ended: the leader finishes it, or `hlf-sync connector reset`; pause, resume and"
+                " stop abandon it"
             )
     if standing is not ConnectorStanding.RUNNING:
         raise typer.Exit(Exit.HALTED)
@@ -110,7 +111,8 @@ def reset(env_file: EnvFile = None) -> None:
     """Make the connector forget its position: stop, delete its offsets, go on.
 
     It takes its snapshot anew, which is harmless, and goes on from the slot. For a database that
-    went back, and for a slot that was made anew. `hlf-sync sweep` afterwards.
+    went back, and for a slot that was made anew. Afterwards everybody must be looked at: the leader
+    sees to that, or `hlf-sync sweep`.
 
     Needs HLF_SYNC_POSTGRES_DSN as well: there it is noted, so that a reset that is killed in the
     middle is finished by the workers' leader, or by this command once more.
@@ -118,8 +120,11 @@ def reset(env_file: EnvFile = None) -> None:
     settings = settings_from(env_file)
     settings.require("connect_url", "postgres_dsn")
     with operate.connected(settings) as connection:
-        _reset(settings, connection)
-    echo(f"{NAME}: its position is forgotten, and it runs; a sweep is owed: `hlf-sync sweep`")
+        _reset(settings, connection, "connector reset")
+    echo(
+        f"{NAME}: its position is forgotten, and it runs; a sweep is owed: the leader makes it, or"
+        " `hlf-sync sweep`"
+    )
 
 
 def recover(yes: Yes = False, env_file: EnvFile = None) -> None:
@@ -145,8 +150,13 @@ def recover(yes: Yes = False, env_file: EnvFile = None) -> None:
         _say("To do: stop it, delete its offsets, let it go on (a snapshot: harmless), sweep.")
         if not yes:
             must_agree("Do that now?")
-        _reset(settings, connection)
-        count = operate.ask_all(connection, "connector recover").requests
+        count = 0
+
+        def ask(session: operate.Connection, why: str) -> None:
+            nonlocal count
+            count = operate.ask_all(session, why).requests
+
+        _reset(settings, connection, "connector recover", ask)
     echo(f"{NAME}: recovered, and runs; {counted(count, 'look')} asked for")
 
 
@@ -164,6 +174,8 @@ def _step(
 
     def take(rest: ConnectRest) -> None:
         _require(rest)
+        if step is not ConnectRest.restart:
+            _abandon_reset(settings)
         step(rest, NAME)
 
     _at_connect(settings, take)
@@ -171,13 +183,43 @@ def _step(
     echo(f"{NAME}: {done}")
 
 
-def _reset(settings: Settings, connection: operate.Connection) -> None:
+def _reset(
+    settings: Settings,
+    connection: operate.Connection,
+    why: str,
+    look_at_all: Callable[[operate.Connection, str], object] = connector_reset.owe_sweep,
+) -> None:
     def take(rest: ConnectRest) -> None:
         _require(rest)
-        recovery.reset_noted(connection, rest, NAME, by=operate.operator(), say=_say)
+        recovery.reset_noted(
+            connection,
+            rest,
+            NAME,
+            by=operate.operator(),
+            say=_say,
+            sweep=why,
+            look_at_all=look_at_all,
+        )
 
     _at_connect(settings, take)
     _await(settings, ConnectorStanding.RUNNING)
+
+
+def _abandon_reset(settings: Settings) -> None:
+    """A person's word outweighs a reset that has not ended, which would undo it within seconds."""
+    if settings.postgres_dsn is None:
+        return
+    try:
+        with operate.connected(settings) as connection:
+            owed = connector_reset.abandon(connection, NAME)
+    except DependencyError as error:
+        _say(f"{error}: a reset that has not ended may still be finished by the leader")
+        return
+    if owed is not None:
+        _say(
+            f"the reset that {owed.begun_by} began at {owed.begun_at:%Y-%m-%d %H:%M:%S %Z} is"
+            " abandoned: `hlf-sync connector reset` begins it anew"
+        )
 
 
 def _required_position(rest: ConnectRest) -> int | None:

@@ -107,12 +107,13 @@ async def _night(settings: Settings, secret: Path | None, wanted: date | None) -
             before = await nights.read(connection, run_date)
             if before is not None and before[0]:
                 return _answer(run_date, before, is_done_before=True)
-            if not await nights.lock(connection):
-                raise HaltError(f"another process is at the night of {run_date} just now")
             place = Workplace(
                 settings=settings, secret_file=secret, dsn=_dsn(settings), connection=connection
             )
-            await work(place, run_date, STEPS, is_forced=True)
+            async with nights.locked(connection) as is_ours:
+                if not is_ours:
+                    raise HaltError(f"another process is at the night of {run_date} just now")
+                await work(place, run_date, STEPS, is_forced=True)
             after = await nights.read(connection, run_date)
             return _answer(run_date, after or (False, {}), is_done_before=False)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from hlf_sync.commands.terminal import Terminal
+from hlf_sync.commands.terminal import Terminal, echo
 from hlf_sync.config.settings import Settings, load, unknown
 from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
@@ -55,4 +55,5 @@ def must_agree(question: str) -> None:
     except typer.Abort:
         raise KeyboardInterrupt from None
     if not is_wanted:
+        echo("not agreed to: nothing was done", is_error=True)
         raise typer.Exit(Exit.REFUSED)

@@ -3,12 +3,13 @@ decided in the room `top`.
 """
 
 import signal
+import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,7 +26,7 @@ from hlf_sync.postgres.connections import DatabaseError
 from hlf_sync.postgres.workers import look
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
-from hlf_sync.top.look import Look, Looker, addresses_of, looker
+from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker, reachable
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
 from hlf_sync.top.screen import Past, draw
@@ -82,36 +83,36 @@ def top(
     --worker host-2:8080`
     """
     settings = settings_from(env_file)
-    addresses = (registered(settings) if not workers else []) or addresses_of(
-        workers or [], settings
-    )
+    known = Registered() if workers else registered(settings)
+    addresses = known.addresses or addresses_of(workers or [], settings)
     with looker() as eyes:
-        watch = _Watch(eyes, addresses)
+        watch = _Watch(eyes, addresses, known.unreachable)
         if once or as_json or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:
             _live(watch, every)
 
 
-def registered(settings: Settings) -> list[str]:
+def registered(settings: Settings) -> Registered:
     """Where the workers listen that wrote of themselves within an hour; none where PostgreSQL cannot
     be asked: then the settings must do.
     """
     if settings.postgres_dsn is None:
-        return []
+        return Registered()
     try:
         with operate.connected(settings) as connection:
-            return list(dict.fromkeys(one.address for one in look(connection)))
+            return reachable(look(connection), socket.gethostname())
     except (HlfSyncError, DatabaseError):
-        return []
+        return Registered()
 
 
 class _Watch:
     """Remembers what a picture needs of the looks before it."""
 
-    def __init__(self, eyes: Looker, addresses: Sequence[str]) -> None:
+    def __init__(self, eyes: Looker, addresses: Sequence[str], unreachable: int) -> None:
         self._eyes = eyes
         self._addresses = addresses
+        self._unreachable = unreachable
         self._before: list[Look] = []
         self._seen_at_s: dict[str, float] = {}
         self._past: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
@@ -122,7 +123,9 @@ class _Watch:
         """Look at everybody once."""
         looks = self._eyes.look(self._addresses, time.monotonic())
         self._seen_at_s |= {look.address: look.at_s for look in looks if look.said is not None}
-        picture = paint(looks, self._before, self._seen_at_s)
+        picture = replace(
+            paint(looks, self._before, self._seen_at_s), unreachable=self._unreachable
+        )
         if self.picture is not None:
             self.events.extend(reversed(happened(self.picture, picture, epoch_ms())))
         self._past.append((picture.freshness_s, picture.pace.calls if picture.pace else 0.0))

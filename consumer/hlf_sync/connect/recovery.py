@@ -83,16 +83,32 @@ def reset_noted(
     by: str,
     say: Callable[[str], object] = lambda _line: None,
     only_owed: bool = False,
+    sweep: str | None = None,
+    look_at_all: Callable[[OperatorConnection, str], object] = connector_reset.owe_sweep,
 ) -> bool:
     """`reset`, alone and noted; `only_owed`: only where one was begun and has not ended. Whether it
-    was done. `connection` is in autocommit.
+    was done. `connection` is in autocommit. `sweep`: why everybody must be looked at afterwards,
+    which `look_at_all` sees to, whoever ends the reset.
     """
+    begun: list[str] = []
+
+    def begin(step: str) -> None:
+        if not connector_reset.is_ours(connection):
+            if begun:  # our stop may have come after another one's last step
+                rest.resume(name)
+            raise DependencyError("PostgreSQL", "the session of the reset has ended")
+        begun.append(step)
+        say(step)
+
     with connector_reset.alone(connection):
         if only_owed and connector_reset.owed(connection, name) is None:
             return False
-        connector_reset.note(connection, name, by)
-        reset(rest, name, say)
-        connector_reset.strike(connection, name)
+        connector_reset.note(connection, name, by, sweep)
+        reset(rest, name, begin)
+        with connection.transaction():
+            why = connector_reset.strike(connection, name) or sweep
+            if why is not None:
+                look_at_all(connection, why)
     return True
 
 

@@ -17,7 +17,13 @@ from hlf_sync.postgres import listing_pass as books
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.reconcile.column import Column
 from hlf_sync.reconcile.inspection import Inspection, Wish
-from hlf_sync.reconcile.listing_pass import PassFinished, PassOvertaken, PassStopped, run_pass
+from hlf_sync.reconcile.listing_pass import (
+    PassEnd,
+    PassFinished,
+    PassOvertaken,
+    PassStopped,
+    run_pass,
+)
 from hlf_sync.reconcile.parts import column_reader, patience
 from hlf_sync.reconcile.report import Report
 
@@ -43,12 +49,7 @@ async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
     if settings.delivery == "shadow" or settings.dynamics_base_url is None:
         return Skip("nothing is called: shadow, or no Dynamics in the settings")
     settings.require_credentials()
-    await _lock(place)
-    try:
-        end = await run_pass(settings, place.dsn, partial(_column, place))
-    finally:
-        await books.unlock(place.connection)
-    match end:
+    match await _pass(place):
         case PassFinished(counts):
             return counts
         case PassStopped(reason):
@@ -59,11 +60,14 @@ async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
             assert_never(never)
 
 
-async def _lock(place: Workplace) -> None:
+async def _pass(place: Workplace) -> PassEnd:
     """Wait while the leader's own verification is at it: it takes minutes at most."""
     loop = asyncio.get_running_loop()
     until_s = loop.time() + _GATE_PATIENCE_S
-    while not await books.lock(place.connection):
+    while True:
+        async with books.locked(place.connection) as is_ours:
+            if is_ours:
+                return await run_pass(place.settings, place.dsn, partial(_column, place))
         if loop.time() > until_s:
             raise DependencyError("the listing's pass", "another process is at it")
         await asyncio.sleep(1.0)

@@ -76,12 +76,12 @@ class Clockwork:
                 return
             case Work():
                 pass
-        if not await nights.lock(place.connection):
-            return
-        due = await self._due(place, at)  # another may have finished it a moment ago
-        if isinstance(due, Work):
-            await work(place, due.run_date, self._steps)
-        await nights.unlock(place.connection)  # after an error it goes with the connection
+        async with nights.locked(place.connection) as is_ours:
+            if not is_ours:
+                return
+            due = await self._due(place, at)  # another may have finished it a moment ago
+            if isinstance(due, Work):
+                await work(place, due.run_date, self._steps)
 
     async def _due(self, place: Workplace, at: time) -> Turn:
         _, local = await nights.clock(place.connection, self._settings.time_zone)

@@ -324,8 +324,9 @@ class Delivery:
             self._errands.start(self._call.make(held))
 
     def _release(self, held: Held) -> None:
-        """Give the claim back without a call."""
+        """Give the claim back without a call. There is room for another."""
         job = held.job
+        self._job_waits.set()
         self._recording.put(
             Result(
                 job.entry,

@@ -49,7 +49,7 @@ class Endings:
         another worker meanwhile.
         """
         now_s = asyncio.get_running_loop().time()
-        if any(self._assignment.holds(change.position) for change in entry.all_changes):
+        if self.is_ours(entry):
             self._queue.postpone(entry, now_s + in_s, now_s)
             if self._tracer is not None:
                 self._tracer.waits(entry.mentor_id)
@@ -60,6 +60,10 @@ class Endings:
                 self._tracer.ended(entry.mentor_id, "left")
         self.progress.set()
         self.wake()
+
+    def is_ours(self, entry: Entry) -> bool:
+        """Whether any change belongs to a partition that we own."""
+        return any(self._assignment.holds(change.position) for change in entry.all_changes)
 
     def wake(self) -> None:
         """Something may be due."""

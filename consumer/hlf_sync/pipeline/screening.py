@@ -110,6 +110,9 @@ class Screening:
         for entry in entries:
             entry.snapshot = reading.snapshot
             known = reading.mentors[entry.mentor_id]
+            if not self._endings.is_ours(entry):
+                self._endings.look_again(entry)  # it went while it was read, and ends here
+                continue
             if await self._is_early(entry, known, reading):
                 continue
             if self._waits_for_view(entry, known, now_s):

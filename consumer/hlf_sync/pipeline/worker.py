@@ -88,9 +88,7 @@ class Worker:
 
     def is_ours(self, job: Job) -> bool:
         """Whether any change of the job belongs to a partition we own."""
-        return any(
-            self.stages.assignment.holds(change.position) for change in job.entry.all_changes
-        )
+        return self.stages.endings.is_ours(job.entry)
 
     async def run(
         self,

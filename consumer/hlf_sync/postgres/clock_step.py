@@ -11,6 +11,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from hlf_sync.core.answer import MAX_RETRY_AFTER_S
+
 # What may pass between two statements' readings of the clock.
 _SLACK_S = 1.0
 
@@ -19,12 +21,14 @@ UPDATE hlf_sync.circuit
    SET opened_at = least(opened_at, now()), closed_at = least(closed_at, now()),
        proved_at = least(proved_at, now()), accepted_at = least(accepted_at, now()),
        probe_until = least(probe_until, now() + make_interval(secs => %(lease_s)s)),
-       retry_after_until = CASE WHEN %(step_s)s < 0 AND retry_after_until > now()
-                                THEN greatest(now(), retry_after_until + make_interval(secs => %(step_s)s)) ELSE retry_after_until END,
+       retry_after_until = least(CASE WHEN %(step_s)s < 0 AND retry_after_until > now()
+                                      THEN greatest(now(), retry_after_until + make_interval(secs => %(step_s)s)) ELSE retry_after_until END,
+                                 now() + make_interval(secs => %(pause_s)s)),
        version = version + 1
  WHERE greatest(opened_at, closed_at, proved_at, accepted_at) > now() + make_interval(secs => %(slack_s)s)
     OR probe_until > now() + make_interval(secs => %(lease_s)s + %(slack_s)s)
     OR (%(step_s)s < 0 AND retry_after_until > now())
+    OR retry_after_until > now() + make_interval(secs => %(pause_s)s + %(slack_s)s)
 """
 _LEDGER = """
 UPDATE hlf_sync.mentor_ledger
@@ -51,9 +55,16 @@ async def rebase(
     connection: AsyncConnection[Any], *, lease_s: float, late_s: float, step_s: float
 ) -> int:
     """How many rows were brought back. `step_s` is how far the clock was seen to step, 0 where
-    nobody saw it: a pause that Dynamics asked for has no bound of ours.
+    nobody saw it: then a pause that Dynamics asked for may last for an hour, the longest that is
+    believed.
     """
-    values = {"lease_s": lease_s, "late_s": late_s, "step_s": step_s, "slack_s": _SLACK_S}
+    values = {
+        "lease_s": lease_s,
+        "late_s": late_s,
+        "step_s": step_s,
+        "pause_s": MAX_RETRY_AFTER_S,
+        "slack_s": _SLACK_S,
+    }
     circuit = await connection.execute(_CIRCUIT, values)
     ledger = await connection.execute(_LEDGER, values)
     halt = await connection.execute(_HALT, values)

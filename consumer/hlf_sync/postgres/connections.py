@@ -37,17 +37,20 @@ _OPTIONS += (
 )
 # A connection whose packets vanish is given up on by the kernel within about ten seconds, whether
 # it waits to send or to hear.
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _CONNECTION: dict[str, Any] = {
+    **KEEPALIVES,
     "autocommit": True,
     # Where the database is SQL_ASCII the driver would give bytes for text.
     "client_encoding": "UTF8",
     "options": _OPTIONS,
     "application_name": "hlf-sync",
     "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
 }
 
 

@@ -7,7 +7,7 @@ Every step moves the bookmark by compare-and-set: of two processes that believe 
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from psycopg import AsyncConnection
 from hlf_sync.core.listing_pass import Noted, is_outdated
 from hlf_sync.core.model import ContactId, MentorId
 from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres.silent_holder import held
 
 _COLUMNS = """pass_id, extract(epoch FROM started_at)::float8, extract(epoch FROM finished_at)::float8, pages, next_address, is_read, counted,
-       next_mentor::text, counts, extract(epoch FROM now())::float8"""
+       next_mentor::text, counts, extract(epoch FROM now())::float8, failures"""
 _NEWEST = f"SELECT {_COLUMNS} FROM hlf_sync.listing_pass ORDER BY pass_id DESC LIMIT 1"  # noqa: S608
 _LAST_FINISHED = f"""
 SELECT {_COLUMNS} FROM hlf_sync.listing_pass WHERE finished_at IS NOT NULL ORDER BY pass_id DESC LIMIT 1
@@ -37,11 +38,15 @@ DELETE FROM hlf_sync.listing_pass WHERE finished_at < now() - interval '30 days'
 _TURN_PAGE = """
 WITH moved AS (
   UPDATE hlf_sync.listing_pass
-     SET pages = pages + 1, next_address = %(next)s, is_read = %(next)s::text IS NULL, counted = coalesce(counted, %(counted)s)
+     SET pages = pages + 1, next_address = %(next)s, is_read = %(next)s::text IS NULL, failures = 0, counted = coalesce(counted, %(counted)s)
    WHERE pass_id = %(pass)s AND finished_at IS NULL AND NOT is_read AND pages = %(number)s RETURNING pass_id
 )
 INSERT INTO hlf_sync.listing_page (pass_id, number, address, contacts)
 SELECT pass_id, %(number)s, %(address)s, %(contacts)s::uuid[] FROM moved
+"""
+_FAILED = """
+UPDATE hlf_sync.listing_pass SET failures = failures + 1
+ WHERE pass_id = %(pass)s AND finished_at IS NULL AND NOT is_read AND pages = %(number)s
 """
 _ADDRESSES = "SELECT address FROM hlf_sync.listing_page WHERE pass_id = %s AND address IS NOT NULL"
 _SIZE = (
@@ -78,14 +83,12 @@ UPDATE hlf_sync.listing_pass SET finished_at = now(), counts = %(counts)s::jsonb
 """
 _FORGET_PAGES = "DELETE FROM hlf_sync.listing_page WHERE pass_id = %s"
 
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.listing_pass'))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtext('hlf_sync.listing_pass'))"
-
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
     """Where a pass is. `pages` were read; `first` is the first mentor that is not compared yet;
-    `now_s` PostgreSQL's clock when this was read.
+    `now_s` PostgreSQL's clock when this was read; `failures`: how often in a row the next page could
+    not be.
     """
 
     pass_id: int
@@ -98,6 +101,7 @@ class Bookmark:
     first: MentorId
     counts: Mapping[str, int]
     now_s: float
+    failures: int = 0
 
     @property
     def has_seen(self) -> bool:
@@ -140,15 +144,9 @@ async def drop(connection: AsyncConnection[Any]) -> None:
     await connection.execute(_DROP)
 
 
-async def lock(connection: AsyncConnection[Any]) -> bool:
-    """Whether the pass is this connection's, until `unlock` or its end."""
-    row = await (await connection.execute(_LOCK)).fetchone()
-    return bool(row and row[0])
-
-
-async def unlock(connection: AsyncConnection[Any]) -> None:
-    """Let another have it."""
-    await connection.execute(_UNLOCK)
+def locked(connection: AsyncConnection[Any]) -> AbstractAsyncContextManager[bool]:
+    """Whether the pass is this connection's, inside the block."""
+    return held(connection, "hlf_sync.listing_pass")
 
 
 async def turn_page(
@@ -169,6 +167,12 @@ async def turn_page(
     }
     async with _connection(pool) as connection:
         return (await connection.execute(_TURN_PAGE, values)).rowcount == 1
+
+
+async def note_failure(pool: Pool, mark: Bookmark) -> None:
+    """The next page could not be read."""
+    async with _connection(pool) as connection:
+        await connection.execute(_FAILED, {"pass": mark.pass_id, "number": mark.pages})
 
 
 async def asked(pool: Pool, pass_id: int) -> tuple[set[str], int]:

@@ -4,7 +4,7 @@ Called by the room `nightly` and by the leader's watch; decides nothing.
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.nightly import Mark, Night, Outcome
+from hlf_sync.postgres.silent_holder import held
 
 Connection = AsyncConnection[Any]
 
@@ -34,10 +35,6 @@ _FINISH = (
     "UPDATE hlf_sync.nightly_run SET finished_at = hlf_sync.now()"
     " WHERE run_date = %s AND finished_at IS NULL"
 )
-# Goes with its connection: whoever dies holding it lets another go on.
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.nightly'))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtext('hlf_sync.nightly'))"
-
 # Everybody of ours in the view, and everybody in the ledger, page by page: one large insert would
 # stand before every live change in the stream.
 _SWEEP = """
@@ -106,15 +103,11 @@ async def finish(connection: Connection, run_date: date) -> None:
     await connection.execute(_FINISH, (run_date,))
 
 
-async def lock(connection: Connection) -> bool:
-    """Whether the night is this connection's; it is until `unlock`, or the connection's end."""
-    row = await (await connection.execute(_LOCK)).fetchone()
-    return bool(row and row[0])
-
-
-async def unlock(connection: Connection) -> None:
-    """Let another have it."""
-    await connection.execute(_UNLOCK)
+def locked(connection: Connection) -> AbstractAsyncContextManager[bool]:
+    """Whether the night is this connection's, inside the block: who dies holding it lets another go
+    on.
+    """
+    return held(connection, "hlf_sync.nightly")
 
 
 async def ask_page(

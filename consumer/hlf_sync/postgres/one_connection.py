@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.postgres.connections import KEEPALIVES
 from hlf_sync.postgres.dsn import is_dsn
 from hlf_sync.postgres.refusal_words import reason
 
@@ -45,6 +46,7 @@ def operator_connection(dsn: str, application: str) -> Iterator[OperatorConnecti
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=application,
             client_encoding="UTF8",
+            **KEEPALIVES,
         ) as connection,
     ):
         yield connection
@@ -56,7 +58,7 @@ def reading_connection(dsn: str, application: str) -> Iterator[psycopg.Connectio
     with (
         _reaching(),
         psycopg.connect(
-            dsn, connect_timeout=_CONNECT_TIMEOUT_S, application_name=application
+            dsn, connect_timeout=_CONNECT_TIMEOUT_S, application_name=application, **KEEPALIVES
         ) as connection,
     ):
         yield connection
@@ -78,6 +80,7 @@ async def questions(dsn: str, name: str, timeout_s: float) -> AsyncIterator[Ques
             client_encoding="UTF8",
             connect_timeout=int(timeout_s),
             row_factory=dict_row,
+            **KEEPALIVES,
         )
     except psycopg.OperationalError as error:
         raise DependencyError("PostgreSQL", reason(error)) from error

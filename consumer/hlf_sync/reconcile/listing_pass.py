@@ -32,6 +32,9 @@ from hlf_sync.reconcile.report import Report
 _SETTLE_S = 3.0
 _OF_DYNAMICS = frozenset({FindingKind.DRIFT, FindingKind.CONTACT_MISSING})
 _OK = 200
+_MAY_PASS = frozenset({Course.RETRY, Course.POSTPONED})
+# In a row, at one page, before the bookmark is doubted.
+_FAILURES = 3
 _POOL_SIZE = 2
 
 
@@ -95,6 +98,7 @@ class ListingPass:
         asked, listed = await books.asked(self.pool, mark.pass_id)
         most = most_contacts(await roll.count(self.pool))
         idle, last = 0, frozenset[ContactId]()
+        is_stale = await self._may_be_stale(mark)
         while True:
             address = mark.next_address
             answer, code = await self.column.attempt(
@@ -102,7 +106,8 @@ class ListingPass:
             )
             page = None if answer is None else answer.page
             if page is None:
-                return await self._no_page(answer, code)
+                return await self._no_page(mark, answer, code, is_stale=is_stale)
+            is_stale = False
             contacts = frozenset(page.contacts)
             idle, last = (idle + 1 if contacts <= last else 0), contacts
             listed += len(contacts)
@@ -130,12 +135,26 @@ class ListingPass:
             return None
         return replace(mark, pages=mark.pages + 1, next_address=link, is_read=link is None)
 
-    async def _no_page(self, answer: ListingReading | None, code: str) -> PassStopped:
+    async def _may_be_stale(self, mark: Bookmark) -> bool:
+        """Whether the bookmark is in doubt: the page behind it failed often, and the listing's first
+        one can be read. Dynamics answers some paging cookies that it has forgotten with 5xx.
+        """
+        if mark.next_address is None or mark.failures < _FAILURES:
+            return False
+        answer, _ = await self.column.attempt(partial(self.column.client.read_listing, None))
+        return answer is not None and answer.page is not None
+
+    async def _no_page(
+        self, mark: Bookmark, answer: ListingReading | None, code: str, *, is_stale: bool
+    ) -> PassStopped:
         if self.column.stopped is not None and answer is None:
             return PassStopped(self.column.stopped)
         reason = trouble(answer, code)
-        if answer is not None and _is_no_use(answer):
+        has_failed = answer is not None and answer.result.verdict.course in _MAY_PASS
+        if answer is not None and (_is_no_use(answer) or (has_failed and is_stale)):
             return await self._give_up(reason)
+        if has_failed:
+            await books.note_failure(self.pool, mark)
         return PassStopped(self.column.stopped or reason)
 
     async def _give_up(self, reason: str) -> PassStopped:

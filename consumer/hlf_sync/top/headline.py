@@ -67,7 +67,10 @@ def headlines(picture: Picture) -> list[Headline]:
     """What stands in the way, worst first; one good line when nothing does."""
     if picture.verdict == AWAY:
         do = "start one with `hlf-sync run`, or name it with --worker"
-        return [Headline("act", "no worker answers: nothing is delivered", do, "HlfSyncNoWorker")]
+        why = "no worker answers: nothing is delivered"
+        if picture.unreachable:
+            why = "no worker that can be reached from here answers"
+        return [Headline("act", why, do, "HlfSyncNoWorker"), *_unreachable(picture)]
     found = [_of(reason) for reason in picture.reasons]
     found += [
         Headline(
@@ -78,6 +81,7 @@ def headlines(picture: Picture) -> list[Headline]:
         )
         for one in picture.away
     ]
+    found += _unreachable(picture)
     if picture.letters.open:
         found.append(
             Headline(
@@ -88,6 +92,15 @@ def headlines(picture: Picture) -> list[Headline]:
             )
         )
     return found or [Headline("good", "nothing stands in the way")]
+
+
+def _unreachable(picture: Picture) -> list[Headline]:
+    """Workers that are not in the picture, though they have registered."""
+    if not picture.unreachable:
+        return []
+    why = f"{_some(picture.unreachable, 'worker')} cannot be reached from here: loopback addresses"
+    do = "set HLF_SYNC_HTTP_HOST=0.0.0.0 there, or run `hlf-sync top` on that host"
+    return [Headline("watch", why, do)]
 
 
 def _of(reason: Reason) -> Headline:

@@ -6,10 +6,11 @@ hangs does not hold up the others' picture.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core import cause_words
 from hlf_sync.errors import SettingsError
 from hlf_sync.http.asking import TOO_LARGE, Asker, Limits, NoAnswerError
+from hlf_sync.postgres.workers import KnownWorker
 from hlf_sync.top.exposition import Page, parse
 
 # A worker answers from memory; who takes longer is stuck, or far away.
@@ -77,6 +79,38 @@ class Look:
     said: Said | None = None
     page: Page = field(default_factory=Page)
     trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Where to look for the workers that have registered. `unreachable`: how many listen on the
+    loopback address of another host, which from here would be another worker, or none.
+    """
+
+    addresses: Sequence[str] = ()
+    unreachable: int = 0
+
+
+def reachable(workers: Iterable[KnownWorker], here: str) -> Registered:
+    """Whom of them can be asked from the host `here`. A worker's name begins with its host's
+    (worker/wiring).
+    """
+    found, away = dict[str, None](), set[str]()
+    for one in workers:
+        host = one.name.rsplit("-", 2)[0]
+        if host != here and _is_loopback(one.address):
+            away.add(one.name)
+        else:
+            found[one.address] = None
+    return Registered(list(found), len(away))
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def addresses_of(given: Sequence[str], settings: Settings) -> list[str]:

@@ -104,7 +104,7 @@ class Picture:
     """The fleet now. `reasons` are all that is known, worst first. `listing_age_s`: when the leader
     compared facts and ledger last; None: never. `does_tell_listing`: the leader is of a version that
     says it. `calls` and `letter_kinds` are
-    counters since the workers started.
+    counters since the workers started. `unreachable`: workers that only their own host can ask.
     """
 
     verdict: str
@@ -129,6 +129,7 @@ class Picture:
     stages: Sequence[Stage] = ()
     calls: Mapping[str, int] = field(default_factory=dict)
     letter_kinds: Mapping[str, int] = field(default_factory=dict)
+    unreachable: int = 0
 
     @property
     def away(self) -> list[Member]:

@@ -35,18 +35,25 @@ async def revive_connector(
         await asyncio.sleep(every_s)
         if not leads():
             continue
+        await _finish(finish)
         try:
-            if await finish():
-                _log.warning("connector_reset_finished")
             standing = await asyncio.to_thread(partial(revive, url, CONNECTOR, **login))
-        except (
-            DependencyError,
-            SettingsError,
-        ) as error:  # whatever Connect answers, it is no reason to end a worker that delivers
-            _log.warning(
-                "connector_unknown",
-                error_code=error.detail if isinstance(error, DependencyError) else "refused",
-            )
+        except (DependencyError, SettingsError) as error:
+            # whatever Connect answers, it is no reason to end a worker that delivers
+            _log.warning("connector_unknown", error_code=_code(error))
         else:
             if standing is ConnectorStanding.FAILED:
                 _log.error("connector_failed")
+
+
+async def _finish(finish: Callable[[], Awaitable[bool]]) -> None:
+    """What stands in its way is no reason not to look at the connector."""
+    try:
+        if await finish():
+            _log.warning("connector_reset_finished")
+    except (DependencyError, SettingsError) as error:
+        _log.warning("connector_reset_not_finished", error_code=_code(error))
+
+
+def _code(error: DependencyError | SettingsError) -> str:
+    return error.detail if isinstance(error, DependencyError) else "refused"

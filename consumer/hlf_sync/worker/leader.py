@@ -50,10 +50,14 @@ DELETE FROM hlf_sync.delivery_attempt WHERE id IN (
 
 # Shadow leaves what is due as pending without a call, and its offset is committed: a live leader
 # asks for it, once. At the election for all; later for what has been pending so long that no worker
-# can be about to call (a shadow worker that was still running, say).
+# can be about to call (a shadow worker that was still running, say). Likewise for who is in doubt and
+# has no next look: a worker that had not heard yet that its partition is another's has dropped the
+# retry, or died in the call, and the offsets are committed.
 _OWED = """
 UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
- WHERE state = 'pending' AND reevaluate_at IS NULL AND updated_at <= now() - make_interval(secs => %s)
+ WHERE reevaluate_at IS NULL AND (lease_until IS NULL OR lease_until <= now())
+   AND (state = 'pending' AND updated_at <= now() - make_interval(secs => %(pending_s)s)
+        OR state = 'in_doubt' AND updated_at <= now() - make_interval(secs => %(doubt_s)s))
    AND NOT EXISTS (SELECT FROM hlf_sync.sync_request r
                     WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at)
    AND NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = l.mentor_id)
@@ -123,7 +127,7 @@ class Scheduler:
         self.is_leader = True
         _log.info("leader")
         if self._is_live:
-            await connection.execute(_OWED, (0,))
+            await connection.execute(_OWED, {"pending_s": 0, "doubt_s": _OWED_S})
         pruned_at_s, is_pruned, owed_at_s = float("-inf"), False, asyncio.get_running_loop().time()
         while True:
             now_s = asyncio.get_running_loop().time()
@@ -138,7 +142,7 @@ class Scheduler:
             if not is_pruned:
                 is_pruned = await self._prune_attempts(connection)
             if self._is_live and now_s - owed_at_s > _OWED_EVERY_S:
-                await connection.execute(_OWED, (_OWED_S,))
+                await connection.execute(_OWED, {"pending_s": _OWED_S, "doubt_s": _OWED_S})
                 owed_at_s = now_s
             await asyncio.sleep(TURN_S)
 

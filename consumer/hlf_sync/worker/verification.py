@@ -36,6 +36,8 @@ _log = structlog.get_logger()
 # How long a pass waits while the circuit is open or a halt holds; then it is tried again later.
 _GATE_PATIENCE_S = 60.0
 _LOOK_S = 1.0
+# How long another process may be at the pass before that is said.
+_OTHER_S = 600.0
 _WORDS = ("listed", "drift", "contact_missing", "shown_without_mentor", "unread", "left")
 
 
@@ -51,6 +53,7 @@ class Verification:
     open_column: OpenColumn | None = None
     settle_s: float = 3.0
     _said: str | None = field(default=None, init=False)
+    _waits_since_s: float | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Verify for ever."""
@@ -94,19 +97,27 @@ class Verification:
         newest = await books.newest(connection)
         left_s = wait_s(newest.noted, newest.now_s, self.settings.verify_every_s) if newest else 0.0
         if left_s > 0.0:
+            if self._waits_since_s is not None:  # the other one has come to its end
+                self._waits_since_s = self._said = self.watch.trouble = None
             # In parts: a night, or another hand, may have finished a pass meanwhile.
             await asyncio.sleep(min(left_s, self._retry_s))
             if newest is not None and newest.finished_s is not None:
                 await self._recall(connection)
             return
-        if not await books.lock(connection):
-            await asyncio.sleep(_LOOK_S)
+        async with books.locked(connection) as is_ours:
+            end = await self._pass() if is_ours else None
+        if end is None:
+            await self._wait_for_other()
             return
-        try:
-            end = await self._pass()
-        finally:
-            await books.unlock(connection)
+        self._waits_since_s = None
         await self._conclude(connection, end)
+
+    async def _wait_for_other(self) -> None:
+        """The nightly `verify` is at it, or a leader that was deposed: minutes at most."""
+        since_s = self._waits_since_s = self._waits_since_s or _now_s()
+        if _now_s() - since_s > _OTHER_S:
+            self._say("another process has been at the pass for minutes")
+        await asyncio.sleep(_LOOK_S)
 
     @property
     def _retry_s(self) -> float:
