@@ -376,14 +376,11 @@ GRANT EXECUTE ON FUNCTION hlf_sync.may_cdc_copy_cluster() TO hlf_sync;
 CREATE OR REPLACE FUNCTION hlf_sync.mentors_changed(before pg_snapshot) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $changed$
 DECLARE
-    floor64 bigint := pg_snapshot_xmin(before)::text::bigint;
-    floor32 xid := (floor64 % 4294967296)::text::xid;
-    reach   integer := age(floor32);
+    reach integer := age((pg_snapshot_xmin(before)::text::bigint % 4294967296)::text::xid);
 BEGIN
     RETURN QUERY
-    SELECT r.mentor_id FROM (SELECT m.id AS mentor_id, age(m.xmin) AS age FROM app.mentor m WHERE age(m.xmin) <= reach
-                              UNION ALL SELECT c.mentor_id, age(c.xmin) FROM app.certification c WHERE age(c.xmin) <= reach) AS r
-     WHERE NOT pg_visible_in_snapshot((floor64 + reach - r.age)::text::xid8, before);
+    SELECT m.id FROM app.mentor m WHERE age(m.xmin) BETWEEN 0 AND reach
+     UNION ALL SELECT c.mentor_id FROM app.certification c WHERE age(c.xmin) BETWEEN 0 AND reach;
 END
 $changed$;
 CREATE OR REPLACE FUNCTION hlf_sync.mentors_committed(mentors uuid[]) RETURNS TABLE (mentor_id uuid, committed_at timestamptz)

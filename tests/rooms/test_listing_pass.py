@@ -22,6 +22,7 @@ from hlf_sync.postgres import listing_pass as bookmarks
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres import silent_holder
 from hlf_sync.postgres.connections import Pool, connect, open_pool
+from hlf_sync.postgres.listing_equality import equality
 from hlf_sync.reconcile import listing
 from hlf_sync.reconcile.column import Column
 from hlf_sync.reconcile.listing_pass import (
@@ -442,18 +443,56 @@ async def test_a_fleet_that_was_just_set_up_verifies_one_period_later(
 async def test_the_leader_says_as_of_when_the_listing_equals_the_facts(
     books: Books, desk: Desk
 ) -> None:
-    """From two hours to this moment, with what was found; nothing once it leads no more."""
-    mentors = books.mentors(3)
+    """From two hours to this moment; nothing once it leads no more."""
     due(books)
-    desk.start(Crm(set(mentors[1:]), hidden={mentors[0]}))
+    desk.start(Crm(set(books.mentors(3))))
     await until(lambda: desk.watch.sight and desk.watch.sight.counts, "a finished pass")
     lines = series(desk.watch)
-    assert 'hlf_sync_listing_differences{kind="drift"} 1.0' in lines
+    assert 'hlf_sync_listing_differences{kind="drift"} 0.0' in lines
+    assert "hlf_sync_listing_drifting_passes 0.0" in lines
     assert desk.watch.age_s is not None
     assert desk.watch.age_s < DEADLINE_S
     desk.leads = False
     await until(lambda: desk.watch.sight is None, "no sight")
     assert series(desk.watch) == []
+
+
+async def test_drift_that_comes_again_after_each_repair_is_counted_and_the_listing_is_not_equal(
+    books: Books, desk: Desk
+) -> None:
+    """A workflow in Dynamics shows whom we hide: each pass finds and mends it, and nothing is left."""
+    mentors = books.mentors(3)
+    due(books)
+    for hours in (5, 4):
+        books.execute(
+            "INSERT INTO hlf_sync.listing_pass (started_at, finished_at, is_read, pages, counts)"
+            f" VALUES (now() - interval '{hours} hours', now() - interval '{hours} hours', true, 1,"
+            """ '{"drift": 1, "left": 0}')"""
+        )
+    desk.start(Crm(set(mentors[1:]), hidden={mentors[0]}))
+    await until(lambda: desk.watch.sight and desk.watch.sight.drifting == 3, "a third pass")
+    lines = series(desk.watch)
+    assert 'hlf_sync_listing_differences{kind="left"} 0.0' in lines
+    assert "hlf_sync_listing_drifting_passes 3.0" in lines
+    assert desk.watch.age_s is not None
+    assert desk.watch.age_s >= 2 * 3600.0
+    content = desk.watch.content()
+    assert content is not None
+    assert content["drifting_passes"] == 3
+
+
+async def test_a_contact_that_could_not_be_read_is_not_known_to_be_equal(books: Books) -> None:
+    """The age begins anew with the pass after it."""
+    due(books)
+    for hours, counts in ((1.5, '{"unread": 0}'), (1, '{"unread": 1}')):
+        books.execute(
+            "INSERT INTO hlf_sync.listing_pass (started_at, finished_at, is_read, pages, counts)"
+            f" VALUES (now() - interval '{hours} hours', now(), true, 1, '{counts}')"
+        )
+    async with books.pool.connection() as connection:
+        known = await equality(connection)
+    assert known is not None
+    assert (round(known.age_s / 360), known.drifting) == (15, 0)
 
 
 async def test_the_next_leader_goes_on_with_the_pass_of_one_that_died(

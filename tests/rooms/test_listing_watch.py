@@ -200,28 +200,102 @@ def happen(town: Town, mentor_id: MentorId, chance: random.Random) -> None:
 
 
 async def test_a_look_reads_who_has_changed_and_nobody_else(town: Town) -> None:
-    """That is what makes it cheap; a transaction that stays open hides no later one."""
+    """That is what makes it cheap."""
+    first, second, third = town.listed(), town.listed(), town.listed()
+    assert await town.looked() == {}
+    asked = noted_reads(town)
+    town.status(first, "paused")
+    assert await town.looked() == {first: "hidden"}
+    town.status(second, "paused")
+    assert await town.looked() == {first: "hidden", second: "hidden"}
+    assert await town.looked() == {first: "hidden", second: "hidden"}
+    town.status(third, "paused")
+    assert (await town.looked())[third] == "hidden"
+    assert asked == [[first], [second], [third]]
+
+
+def noted_reads(town: Town) -> list[list[MentorId]]:
+    """Who is read one by one from now on."""
+    asked: list[list[MentorId]] = []
+    read = town.facts.read
+
+    async def noted(mentor_ids: list[MentorId]) -> Any:
+        asked.append(mentor_ids)
+        return await read(mentor_ids)
+
+    town.facts.read = noted  # type: ignore[method-assign,assignment]
+    return asked
+
+
+async def test_a_transaction_that_stays_open_hides_no_later_one(town: Town) -> None:
+    """Nor its own rows, among them those that it wrote after a SAVEPOINT: their ids stand in no
+    snapshot's list of what is under way.
+    """
     first, second, third = town.listed(), town.listed(), town.listed()
     with psycopg.connect(town.dsn) as sleeper:
         sleeper.execute("UPDATE app.mentor SET full_name = 'x' WHERE id = %s", (third,))
         assert await town.looked() == {}
-        asked: list[list[MentorId]] = []
-        read = town.facts.read
-
-        async def noted(mentor_ids: list[MentorId]) -> Any:
-            asked.append(mentor_ids)
-            return await read(mentor_ids)
-
-        town.facts.read = noted  # type: ignore[method-assign,assignment]
+        with sleeper.transaction():
+            sleeper.execute("UPDATE app.mentor SET status = 'paused' WHERE id = %s", (third,))
         town.status(first, "paused")
         assert await town.looked() == {first: "hidden"}
         town.status(second, "paused")
         assert await town.looked() == {first: "hidden", second: "hidden"}
         assert await town.looked() == {first: "hidden", second: "hidden"}
-        sleeper.execute("UPDATE app.mentor SET status = 'paused' WHERE id = %s", (third,))
         sleeper.commit()
     assert (await town.looked())[third] == "hidden"
-    assert asked == [[first], [second], [third]]
+
+
+def test_a_row_older_than_half_the_counter_is_no_news(town: Town) -> None:
+    """Its transaction seems to come from the future. As here: a transaction that has an id counts
+    ages from it, so that a later one's is negative.
+    """
+    mentor_id = town.listed()
+    with psycopg.connect(town.dsn) as early:
+        early.execute("SELECT pg_current_xact_id()")
+        before = early.execute("SELECT pg_current_snapshot()::text").fetchall()[0][0]
+        town.status(mentor_id, "paused")
+        town.sql("UPDATE hlf_sync.mentor_ledger SET attempt_count = 1")
+        town.sql("UPDATE hlf_sync.contact_mapping SET contact_id = mentor_id")
+        assert early.execute("SELECT age(xmin) < 0 FROM app.mentor").fetchall() == [(True,)]
+        floor = str(int(before.partition(":")[0]) % (1 << 32))
+        found = early.execute(comparison._CHANGED.encode(), {"before": before, "floor": floor})
+        assert found.fetchall() == []
+
+
+async def test_a_look_judges_no_longer_than_its_time_and_goes_on_where_it_was(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an update of everybody the other looks must not wait for this one."""
+    monkeypatch.setattr(listing_watch, "_AT_ONCE", 2)
+    mentors = [town.listed() for _ in range(6)]
+    assert await town.looked() == {}
+    town.sql("UPDATE app.mentor SET status = 'paused'")
+    asked = noted_reads(town)
+    monkeypatch.setattr(listing_watch, "_LONGEST_S", 0.0)
+    assert await town.looked() == {}
+    assert asked == []
+    monkeypatch.setattr(listing_watch, "_LONGEST_S", 3.0)
+    assert await town.looked() == dict.fromkeys(mentors, "hidden")
+    assert [len(some) for some in asked] == [2, 2, 2]
+
+
+async def test_who_is_found_by_a_full_pass_is_wrong_since_the_pass_before(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or since the commit; not since the look before, seconds ago, which had not looked at them."""
+    mentor_id = town.listed()
+    await town.looked()
+    town.sql("UPDATE app.certification SET expires_at = now() - interval '1 hour'")
+    town.sql("SELECT pg_sleep(0.3)")
+    town.watch._memory.state = await state_of(town)  # the look that missed the change
+    monkeypatch.setattr(listing_watch, "_FULL_EVERY_S", 0.0)
+    assert await town.age_s(mentor_id) >= 0.3
+
+
+async def state_of(town: Town) -> comparison.DatabaseState:
+    async with town.pool.connection() as connection:
+        return await comparison.state(connection)
 
 
 async def test_the_age_is_that_of_the_commit_for_every_leader(town: Town) -> None:

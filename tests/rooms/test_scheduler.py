@@ -10,11 +10,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hlf_sync.core.decide import Rules
 from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.postgres.connections import open_pool
+from hlf_sync.postgres.facts import FactsView
+from hlf_sync.watch import fleet_watch
 from hlf_sync.worker import leader as module
 from hlf_sync.worker import leadership
 from hlf_sync.worker.leader import Scheduler
 
+from tests.fakes.overseen import PlainTopic
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -34,6 +39,10 @@ SELECT %s, n, 1, 'remove', 'status_change', now() - make_interval(days => %s), 5
 OPEN = (
     "SELECT mentor_id::text FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL ORDER"
     " BY id"
+)
+ENDS_THE_LEADER = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+    " (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"
 )
 ATTEMPTS = "SELECT count(*) FROM hlf_sync.delivery_attempt"
 
@@ -159,6 +168,45 @@ async def test_the_leader_frees_a_queue_of_notifications_that_nobody_frees(
     )
     room.lead()
     await room.until(lambda: room.scheduler.notification_queue == 0.5)
+
+
+@pytest.mark.requirement("R60")
+async def test_a_leader_that_lost_the_lead_for_a_moment_believes_nothing_of_the_term_before(
+    room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost and regained between two looks of the fleet's watch: the database may be another one."""
+    monkeypatch.setattr(fleet_watch, "_SOURCE_EVERY_S", 0.02)
+    monkeypatch.setattr(fleet_watch, "_LEDGER_EVERY_S", 0.02)
+    async with open_pool(cluster.dsn(database, "hlf_sync"), size=2) as pool:
+        watch = fleet_watch.FleetWatch(
+            pool=pool,
+            facts=FactsView(pool),
+            rules=Rules(),
+            heartbeats=PlainTopic(),
+            replayed=PlainTopic(),
+            connector_status=None,
+            registry=_answers,
+            leads=lambda: room.scheduler.term > 0,  # between two looks nobody asks
+            term=lambda: room.scheduler.term,
+            now_ms=lambda: 0,
+        )
+        room.lead()
+        looking = asyncio.create_task(watch.run())
+        try:
+            await room.until(lambda: watch._listing._memory.is_complete)
+            old = watch._listing._memory
+            room.sql(ENDS_THE_LEADER)
+            await room.until(lambda: room.scheduler.term == 2)
+            await room.until(lambda: watch._listing._memory is not old)
+            await room.until(lambda: watch._listing._memory.is_complete)
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+
+async def _answers() -> None:
+    """The registry is there."""
 
 
 _DOUBT = """

@@ -137,15 +137,26 @@ async def test_what_is_over_before_it_could_be_told_is_not_told(receiver: Receiv
     assert receiver.bodies == []
 
 
-def test_an_exposure_is_told_after_five_minutes_and_ends_when_nobody_is_left() -> None:
+def test_an_exposure_is_told_after_five_minutes_and_ends_when_nobody_is_left_so_long() -> None:
     """The count in a right plural; what cannot be seen now is not over."""
     told = {("exposure", "hidden")}
     assert news(set(), AnnouncedSight(exposed=1, exposed_s=EXPOSED_S - 1)) == []
     (begun,) = news(set(), AnnouncedSight(exposed=1, exposed_s=EXPOSED_S))
     assert begun.text.startswith("1 mentor who should be hidden may be on the public listing")
-    assert news(told, AnnouncedSight(exposed=3, exposed_s=10.0)) == []
+    assert news(told, AnnouncedSight(exposed=3, exposed_s=EXPOSED_S + 60)) == []
     assert news(told, AnnouncedSight(exposed=None)) == []
     assert [one.is_over for one in news(told, AnnouncedSight(exposed=0))] == [True]
+
+
+def test_where_somebody_is_always_on_the_ordinary_way_a_second_exposure_is_told_too() -> None:
+    """A busy fleet never counts none: the first one would be over never."""
+    told = {("exposure", "hidden")}
+    (over,) = news(told, AnnouncedSight(exposed=3, exposed_s=10.0))
+    assert (over.is_over, over.text.startswith("no mentor is wrongly shown for 5 min")) == (
+        True,
+        True,
+    )
+    assert not news(told - {over.key}, AnnouncedSight(exposed=1, exposed_s=EXPOSED_S))[0].is_over
 
 
 def test_a_missed_night_is_told_when_it_is_six_hours_overdue() -> None:

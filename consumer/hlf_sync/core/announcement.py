@@ -128,7 +128,7 @@ def payload(form: Form, organization: str, announcement: Announcement) -> dict[s
 
 _OVER = {
     AnnouncementKind.HALT: "lifted: calls go on",
-    AnnouncementKind.EXPOSURE: "no mentor is wrongly shown any more, as far as is known",
+    AnnouncementKind.EXPOSURE: f"no mentor is wrongly shown for {EXPOSED_S / 60:.0f} min or longer, as far as is known",
     AnnouncementKind.NIGHT: "the nightly work was done",
 }
 
@@ -141,9 +141,11 @@ def _halt(reason: HaltReason) -> Announcement:
 
 
 def _is_over(kind: AnnouncementKind, sight: AnnouncedSight) -> bool:
-    """What cannot be seen is not over; an exposure is, when nobody is left."""
+    """What cannot be seen is not over. An exposure is, when nobody is exposed for minutes: somebody
+    is on the ordinary way all day long where many mentors change.
+    """
     if kind is AnnouncementKind.EXPOSURE:
-        return sight.exposed == 0
+        return sight.exposed is not None and (not sight.exposed or sight.exposed_s < EXPOSED_S)
     if kind is AnnouncementKind.NIGHT:
         return sight.night_overdue_s is not None and sight.night_overdue_s < NIGHT_S
     return True

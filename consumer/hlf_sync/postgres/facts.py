@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection, DataError, InternalError, ProgrammingError
 from psycopg.errors import InvalidParameterValue
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from hlf_sync.core.model import (
@@ -123,7 +124,7 @@ class FactsView:
 
 
 async def read_on(connection: AsyncConnection[TupleRow], mentor_ids: Sequence[MentorId]) -> Reading:
-    """The same on a connection that commits by itself. At least one mentor."""
+    """The same on a connection of the caller's, in a transaction or not. At least one mentor."""
     try:
         return await _read(connection, _READ, mentor_ids)
     except NOT_READY:
@@ -160,6 +161,15 @@ def _read_now(
 
 
 async def _read(
+    connection: AsyncConnection[TupleRow], statement: str, mentor_ids: Sequence[MentorId]
+) -> Reading:
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        async with connection.transaction():  # a savepoint: a view that fails ends no other
+            return await _read_rows(connection, statement, mentor_ids)
+    return await _read_rows(connection, statement, mentor_ids)
+
+
+async def _read_rows(
     connection: AsyncConnection[TupleRow], statement: str, mentor_ids: Sequence[MentorId]
 ) -> Reading:
     cursor = await connection.execute(statement.encode(), (array(mentor_ids),))

@@ -19,13 +19,13 @@ from hlf_sync.core.model import MentorId
 from hlf_sync.ports import Reading
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import NOT_READY, array
-from hlf_sync.postgres.facts import NOT_COMPUTED, read_now, read_on
+from hlf_sync.postgres.facts import NOT_COMPUTED, read_now
+from hlf_sync.postgres.page_with_facts import ONE_SNAPSHOT, parts, read_page
 
 _ASK = """
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
 SELECT mentor_id, 'reconciliation', %s, %s FROM unnest(%s::uuid[]) AS w (mentor_id)
 """
-_AT_ONCE = 500
 _MOST_CLOSED = 1_000
 
 
@@ -56,9 +56,10 @@ class Sweep:
     _closed: set[str] = field(default_factory=set)
 
     def page(self, connection: Connection[Any], first: UUID) -> Compared:
-        """Compare one page and ask, on a command's connection."""
+        """Compare one page and ask, on a command's connection: the first in its transaction."""
         size = comparison.PAGE
         with connection.cursor(row_factory=tuple_row) as cursor:
+            cursor.execute(ONE_SNAPSHOT)
             try:
                 with connection.transaction():  # a savepoint of the caller's
                     values = comparison.wanted(first, size, self._closed)
@@ -70,10 +71,8 @@ class Sweep:
                 rows = cursor.execute(comparison.IDS, comparison.wanted(first, size)).fetchall()
                 found = comparison.as_ids(rows, size)
             restless: list[MentorId] = []
-            for start in range(0, len(found.mentor_ids), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
-                reading = read_now(connection, found.mentor_ids[part])
-                restless += self._restless(found.mentor_ids[part], found.keys[part], reading)
+            for mentor_ids, keys in parts(found):
+                restless += self._restless(mentor_ids, keys, read_now(connection, mentor_ids))
             cursor.execute(_ASK, self._values(restless))
         return Compared(found.looked_at, restless, comparison.after(found.last))
 
@@ -81,17 +80,10 @@ class Sweep:
         self, connection: AsyncConnection[Any], first: UUID, size: int = comparison.PAGE
     ) -> Compared:
         """Compare one page, on a connection that commits by itself."""
-        try:
-            found = await comparison.page(connection, first, self._closed, size)
-        except NOT_READY:
-            raise
-        except NOT_COMPUTED:
-            found = await comparison.ids(connection, first, size)
+        found, readings = await read_page(connection, first, self._closed, size)
         restless: list[MentorId] = []
-        for start in range(0, len(found.mentor_ids), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            reading = await read_on(connection, found.mentor_ids[part])
-            restless += self._restless(found.mentor_ids[part], found.keys[part], reading)
+        for (mentor_ids, keys), reading in zip(parts(found), readings, strict=True):
+            restless += self._restless(mentor_ids, keys, reading)
         return Compared(found.looked_at, restless, comparison.after(found.last))
 
     async def ask(self, connection: AsyncConnection[Any], mentor_ids: Sequence[MentorId]) -> None:

@@ -534,8 +534,8 @@ LISTING_AGE = Metric(
     _GAUGE,
     "seconds",
     "the listing in Dynamics equals the facts as of so long ago: since the newest finished pass over"
-    " the listing began; before the first one since a leader first led; absent while"
-    " HLF_SYNC_VERIFY_EVERY_S is 0, and in shadow",
+    " the listing began that found no drift and could read everybody; before the first one since a"
+    " leader first led; absent while HLF_SYNC_VERIFY_EVERY_S is 0, and in shadow",
     by=_LEADER,
 )
 LISTING_PERIOD = Metric(
@@ -554,6 +554,14 @@ LISTING_DIFFERENCES = Metric(
     " one that could not be read; `left` are those of the first two that were not asked for",
     {"kind": ("drift", "contact_missing", "shown_without_mentor", "unread", "left")},
     _LEADER,
+)
+LISTING_DRIFTING = Metric(
+    "listing_drifting_passes",
+    _GAUGE,
+    "passes",
+    "so many finished passes over the listing in a row, the newest ones, found drift, though each"
+    " asked for what it found; 0 after one that found none",
+    by=_LEADER,
 )
 CREDENTIAL_DAYS = Metric(
     "credential_days_left",

@@ -104,7 +104,7 @@ class Sight:
 
 class FleetWatch:
     """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an
-    address.
+    address. `term` is another number after each election.
 
     `registry` asks for a sign of life. Workers that know every schema do without it, and only the
     next start or the next schema would show that it is down.
@@ -123,8 +123,10 @@ class FleetWatch:
         leads: Callable[[], bool],
         now_ms: Callable[[], int],
         source: Callable[[], SourceSight] = SourceSight,
+        term: Callable[[], int] = lambda: 0,
     ) -> None:
         self._source = source
+        self._term, self._seen_in = term, term()
         self._pool = pool
         self._listing = ListingWatch(pool, facts, rules)
         self._heartbeats = heartbeats
@@ -139,11 +141,10 @@ class FleetWatch:
         """Look for ever."""
         ledger_at_s = float("-inf")
         while True:
-            if not self._leads():
-                self.sight = Sight()
-                self._listing.forget()
+            if not self._leads() or self._seen_in != self._term():
+                self._forget()
                 ledger_at_s = float("-inf")
-            else:
+            if self._leads():
                 now_s = asyncio.get_running_loop().time()
                 await self._look_at_source()
                 if now_s - ledger_at_s >= _LEDGER_EVERY_S:
@@ -151,6 +152,13 @@ class FleetWatch:
                     await self._look("ledger", self._ledger)
                     await self._look("registry", self._is_registry_up)
             await asyncio.sleep(_SOURCE_EVERY_S if self._leads() else 1.0)
+
+    def _forget(self) -> None:
+        """Nothing of one term is believed in the next, however soon it came: what ended it may have
+        been that another database answers now.
+        """
+        self.sight, self._seen_in = Sight(), self._term()
+        self._listing.forget()
 
     async def _look_at_source(self) -> None:
         await self._look("database", self._database)

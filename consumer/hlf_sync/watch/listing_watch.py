@@ -7,7 +7,7 @@ Dynamics is away. Called by the fleet's watch; writes nothing but its own memory
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
@@ -15,10 +15,10 @@ from uuid import UUID
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
-from hlf_sync.ports import FactsPort
+from hlf_sync.ports import FactsPort, Reading
 from hlf_sync.postgres import comparison
-from hlf_sync.postgres.connections import NOT_READY, Pool, reaching
-from hlf_sync.postgres.facts import NOT_COMPUTED
+from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.page_with_facts import PageWithFacts, parts, read_page
 
 _FULL_EVERY_S = 600.0
 # After rows were deleted, and where the database cannot tell who has changed.
@@ -38,17 +38,22 @@ Found = Mapping[MentorId, WrongMentor | None]
 @dataclass(slots=True)
 class _Memory:
     """What one leader knows. `next_id`: where the full pass goes on; None between two of them.
-    `closed`: keys that mean that nothing is wrong.
+    `closed`: keys that mean that nothing is wrong. `news`: who is still to be judged, and when it
+    was looked before they changed. `began_s` is when the newest full pass began, `right_s` when
+    those whom it finds were right at the latest, as far as is known; by PostgreSQL's clock.
     """
 
     state: comparison.DatabaseState | None = None
+    news: dict[MentorId, float | None] = field(default_factory=dict)
+    began_s: float | None = None
+    right_s: float | None = None
+    lost_s: float | None = None
     wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
     written: dict[MentorId, WrongMentor] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     next_id: UUID | None = comparison.FIRST
     full_at_s: float = float("-inf")
     is_complete: bool = False
-    has_lost_rows: bool = False
 
 
 class ListingWatch:
@@ -74,17 +79,18 @@ class ListingWatch:
         memory, now_s = self._memory, asyncio.get_running_loop().time()
         before, is_known = memory.state, memory.is_complete
         state, changed = await self._news(before)
-        at = LookTime(state.now_s, before.now_s if before is not None and is_known else None)
+        before_s = before.now_s if before is not None and is_known else None
         due_again = [
             mentor_id
             for mentor_id, one in memory.wrong.items()
             if one.again_s is not None and one.again_s <= state.now_s
         ]
-        news = dict.fromkeys([*changed, *due_again])
-        await self._judge(news, at, state, has_changed=True)
+        for mentor_id in [*changed, *due_again]:
+            memory.news.setdefault(mentor_id, before_s)
         memory.state = state
+        await self._read_news(state, now_s + _LONGEST_S)
         self._plan(before, state, now_s)
-        await self._pass(at, state, now_s + _LONGEST_S)
+        await self._pass(state, now_s + _LONGEST_S)
         await self._remember(state.now_s)
         return memory.wrong if memory.is_complete else None
 
@@ -108,32 +114,35 @@ class ListingWatch:
     ) -> None:
         """Whether a full pass begins."""
         memory = self._memory
-        memory.has_lost_rows |= before is not None and before.gone != state.gone
-        is_soon = memory.has_lost_rows or not state.can_tell
+        if before is None:
+            memory.began_s = state.now_s
+        elif before.gone != state.gone and memory.lost_s is None:
+            memory.lost_s = before.now_s
+        is_soon = memory.lost_s is not None or not state.can_tell
         every_s = _FULL_SOON_S if is_soon else _FULL_EVERY_S
         if memory.next_id is None and now_s - memory.full_at_s >= every_s:
-            memory.next_id, memory.has_lost_rows = comparison.FIRST, False
+            memory.next_id = comparison.FIRST
+            memory.right_s = memory.began_s if memory.lost_s is None else memory.lost_s
+            memory.began_s, memory.lost_s = state.now_s, None
 
-    async def _pass(self, at: LookTime, state: comparison.DatabaseState, until_s: float) -> None:
+    async def _pass(self, state: comparison.DatabaseState, until_s: float) -> None:
         """The full pass, as far as the time goes."""
         memory, loop = self._memory, asyncio.get_running_loop()
         while memory.next_id is not None and loop.time() < until_s:
-            found = await self._page(memory.next_id)
-            await self._judge(found.mentor_ids, at, state, keys=found.keys)
+            found, readings = await self._page(memory.next_id)
+            for (mentor_ids, keys), reading in zip(parts(found), readings, strict=True):
+                right_s = dict.fromkeys(mentor_ids, memory.right_s)
+                judged = await self._judge(reading, right_s, state)
+                self._learn(mentor_ids, keys, judged)
             self._clear(memory.next_id, found)
             memory.next_id = comparison.after(found.last)
             if memory.next_id is None:
                 memory.full_at_s, memory.is_complete = loop.time(), True
 
-    async def _page(self, first: UUID) -> comparison.ComparedPage:
+    async def _page(self, first: UUID) -> PageWithFacts:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                try:
-                    return await comparison.page(connection, first, self._memory.closed)
-                except NOT_READY:
-                    raise
-                except NOT_COMPUTED:
-                    return await comparison.ids(connection, first)
+                return await read_page(connection, first, self._memory.closed, comparison.PAGE)
 
     def _clear(self, first: UUID, found: comparison.ComparedPage) -> None:
         """Who was in the page's range and did not come with it is right, or is no more."""
@@ -142,34 +151,40 @@ class ListingWatch:
             if str(first) <= mentor_id <= last:
                 del self._memory.wrong[mentor_id]
 
+    async def _read_news(self, state: comparison.DatabaseState, until_s: float) -> None:
+        """Judge who has changed on their facts of now, as far as the time goes."""
+        news, loop = self._memory.news, asyncio.get_running_loop()
+        while news and loop.time() < until_s:
+            some = dict(islice(news.items(), _AT_ONCE))
+            reading = await self._facts.read(list(some))
+            await self._judge(reading, some, state, has_changed=True)
+            for mentor_id in some:
+                del news[mentor_id]
+
     async def _judge(
         self,
-        mentor_ids: Iterable[MentorId],
-        at: LookTime,
+        reading: Reading,
+        right_s: Mapping[MentorId, float | None],
         state: comparison.DatabaseState,
         *,
-        keys: Sequence[str] = (),
         has_changed: bool = False,
-    ) -> None:
-        """Judge these on their facts of now, and learn what their keys mean."""
-        wanted = list(mentor_ids)
-        for start in range(0, len(wanted), _AT_ONCE):
-            reading = await self._facts.read(wanted[start : start + _AT_ONCE])
-            at_read = at._replace(now_s=reading.now_s)
-            found = {
-                mentor_id: judge(known, Dates(), self._before(mentor_id), at_read, self._rules)
-                for mentor_id, known in reading.mentors.items()
-            }
-            self._learn(wanted[start : start + _AT_ONCE], keys[start : start + _AT_ONCE], found)
-            unsure = [
-                mentor_id
-                for mentor_id, one in found.items()
-                if one is not None and (has_changed or self._is_new(mentor_id, one))
-            ]
-            for mentor_id, dates in (await self._dates(unsure, state)).items():
-                known, before = reading.mentors[mentor_id], self._before(mentor_id)
-                found[mentor_id] = judge(known, dates, before, at_read, self._rules)
-            self._note(found)
+    ) -> Found:
+        """Judge all who were read; `right_s`: when they were not wrong yet, as far as is known."""
+        at = {one: LookTime(reading.now_s, right_s[one]) for one in reading.mentors}
+        found = {
+            mentor_id: judge(known, Dates(), self._before(mentor_id), at[mentor_id], self._rules)
+            for mentor_id, known in reading.mentors.items()
+        }
+        unsure = [
+            mentor_id
+            for mentor_id, one in found.items()
+            if one is not None and (has_changed or self._is_new(mentor_id, one))
+        ]
+        for mentor_id, dates in (await self._dates(unsure, state)).items():
+            known, before = reading.mentors[mentor_id], self._before(mentor_id)
+            found[mentor_id] = judge(known, dates, before, at[mentor_id], self._rules)
+        self._note(found)
+        return found
 
     def _before(self, mentor_id: MentorId) -> WrongMentor | None:
         return self._memory.wrong.get(mentor_id)
@@ -179,10 +194,10 @@ class ListingWatch:
         return before is None or before.wanted != one.wanted
 
     def _learn(self, mentor_ids: Sequence[MentorId], keys: Sequence[str], found: Found) -> None:
-        """A key whose mentor is right stands for all that are."""
+        """A key whose mentor is right, in the very snapshot that made the key, stands for all."""
         closed = self._memory.closed
         for mentor_id, key in zip(mentor_ids, keys, strict=False):
-            is_right = found.get(mentor_id) is None
+            is_right = found[mentor_id] is None
             if is_right and key != comparison.FORMER and len(closed) < _MOST_CLOSED:
                 closed.add(key)
 

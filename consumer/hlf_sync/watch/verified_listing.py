@@ -15,12 +15,14 @@ _KINDS = table.LISTING_DIFFERENCES.labels["kind"] or ()
 
 @dataclass(frozen=True, slots=True)
 class ListingSight:
-    """`as_of_s`, monotonic, is when the newest finished pass began; before the first one when a
-    leader first counted from. `counts` are listing_pass.counts, None before the first pass.
+    """`as_of_s`, monotonic, is when the newest finished pass began that found all equal; before the
+    first one when a leader first counted from. `counts` are listing_pass.counts, None before the
+    first pass. `drifting`: how many passes in a row found drift.
     """
 
     as_of_s: float
     counts: Mapping[str, int] | None = None
+    drifting: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class VerifiedListing:
         return {
             "equals_the_facts_as_of_s": round(self.age_s),
             "every_s": self.every_s,
+            "drifting_passes": self.sight.drifting,
             "found": None if self.sight.counts is None else dict(self.sight.counts),
             "waits": self.trouble,
         }
@@ -56,6 +59,10 @@ class VerifiedListing:
         metrics.show_all(table.LISTING_AGE, {} if age_s is None else {(): age_s})
         metrics.show_all(table.LISTING_PERIOD, {} if sight is None else {(): self.every_s})
         counts = None if sight is None else sight.counts
+        metrics.show_all(
+            table.LISTING_DRIFTING,
+            {} if sight is None or counts is None else {(): float(sight.drifting)},
+        )
         metrics.show_all(
             table.LISTING_DIFFERENCES,
             {} if counts is None else {(kind,): float(counts.get(kind, 0)) for kind in _KINDS},

@@ -100,6 +100,7 @@ class Scheduler:
         self._dependencies = dependencies
         self._is_live = is_live
         self.is_leader = False
+        self.term = 0  # how often this worker has been elected
         self.open_letters = 0
         self.oldest_letter_s = 0.0
         self.notification_queue = 0.0
@@ -122,6 +123,7 @@ class Scheduler:
     async def _stand(self, connection: Connection) -> None:
         while not await is_elected(connection):  # noqa: ASYNC110 - the other leader is in another process
             await asyncio.sleep(TURN_S)
+        self.term += 1
         self.is_leader = True
         _log.info("leader")
         if self._is_live:

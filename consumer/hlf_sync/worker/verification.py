@@ -19,6 +19,7 @@ from hlf_sync.core.listing_pass import retry_s, wait_s
 from hlf_sync.errors import DependencyError, HlfSyncError
 from hlf_sync.postgres import listing_pass as books
 from hlf_sync.postgres.connections import AnyConnection, DatabaseError, Dsn, connect, reaching
+from hlf_sync.postgres.listing_equality import equality
 from hlf_sync.reconcile.listing_pass import (
     OpenColumn,
     PassEnd,
@@ -86,10 +87,10 @@ class Verification:
     async def _recall(self, connection: AnyConnection) -> None:
         """What the leader before us knew."""
         finished = await books.last_finished(connection)
-        if finished is not None:
-            age_s = max(0.0, finished.now_s - finished.started_s)
+        known = await equality(connection)
+        if finished is not None and known is not None:
             counts = finished.counts if finished.has_seen else None
-            self.watch.sight = ListingSight(_now_s() - age_s, counts)
+            self.watch.sight = ListingSight(_now_s() - known.age_s, counts, known.drifting)
 
     async def _turn(self, connection: AnyConnection) -> None:
         """One pass when it is due."""

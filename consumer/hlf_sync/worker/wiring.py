@@ -405,6 +405,7 @@ class _Assembly:
                 (lambda: _connector_status(settings)) if settings.connect_url else None
             ),
             leads=lambda: scheduler.is_leader,
+            term=lambda: scheduler.term,
             now_ms=lambda: int(gate.database_now_s * 1000),
             source=lambda: source_watch.sight,
         )
