@@ -225,9 +225,10 @@ def _beside(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
     runs: dict[str, list[float]] = {"without": [], "with": []}
     for number in range(2 * asked.rounds):  # in the order without, with, with, without
         name = "with" if number % 4 in {1, 2} else "without"
-        if name == "without":
+        is_there = "web" in found.sandbox.pids
+        if name == "without" and is_there:
             found.sandbox.kill("web")
-        else:
+        elif name == "with" and not is_there:
             found.sandbox.restart("web")
         found.connection.execute(
             "UPDATE app.mentor SET status = %s", ("paused" if number % 2 else "active",)

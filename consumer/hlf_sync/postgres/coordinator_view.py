@@ -219,6 +219,11 @@ async def be_told(connection: AsyncConnection[Any]) -> bool:
     return row is not None and bool(row[0])
 
 
+async def be_untold(connection: AsyncConnection[Any]) -> None:
+    """Hear no more of the ledger's changes, until `be_told`."""
+    await connection.execute("SELECT pg_advisory_unlock_shared(%s)", (WATCHED,))
+
+
 def _mentor(row: Sequence[Any]) -> MentorRow:
     (
         mentor_id,

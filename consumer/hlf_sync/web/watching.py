@@ -16,6 +16,7 @@ from hlf_sync.postgres.coordinator_view import (
     LEDGER_CHANNEL,
     CoordinatorView,
     be_told,
+    be_untold,
     listen,
 )
 from hlf_sync.web.board import Board
@@ -24,8 +25,11 @@ _log = structlog.get_logger()
 
 # A paused mentor is to appear within 2 s of its commit.
 LOOK_S = 1.0
-# Looks at all mentors may take this part of the time, in a database of very many.
+# Looks may take this part of the time: at all mentors of a large database, and at those of a flood of
+# deliveries, which must not be slowed by being watched.
 _SHARE = 0.1
+# News of more mentors than these are a look at all.
+_MANY = 500
 # News are gathered this long, so that 50 changes a second are ten pieces for each open page.
 GATHER_S = 0.1
 _AGAIN_S = 0.5
@@ -39,6 +43,7 @@ class BoardWatching:
         self._board = board
         self._dsn = dsn
         self._next_look_s = 0.0
+        self._gather_s = GATHER_S
 
     async def run(self) -> None:
         """Watch, for ever."""
@@ -65,15 +70,23 @@ class BoardWatching:
         self._next_look_s = 0.0
         loop = asyncio.get_running_loop()
         heard: set[UUID] = set()
-        is_all, is_told = True, False
+        is_all, is_told, is_flood = True, False, False
         while True:
-            if not is_told and await be_told(connection):
+            if not is_told and not is_flood and await be_told(connection):
                 is_told = is_all = True  # what was not told before is seen now
-            if is_all or loop.time() >= self._next_look_s:
+            began_s = loop.time()
+            if is_all or began_s >= self._next_look_s:
                 await self._look_all()
             else:  # nobody, when the news were of the fleet
                 await self._look_some(heard)
+            took_s = loop.time() - began_s
+            self._gather_s = min(max(GATHER_S, took_s / _SHARE), LOOK_S)
             heard, is_all = await self._hear(connection)
+            # In a flood the workers are spared the telling: a look at all each second says the same.
+            is_flood = is_told and len(heard) > _MANY
+            if is_flood:
+                await be_untold(connection)
+                is_told = False
 
     async def _hear(self, connection: AnyConnection) -> tuple[set[UUID], bool]:
         """Whom the news are about, once some have come and been gathered; or that all are to be
@@ -87,9 +100,9 @@ class BoardWatching:
             async for notice in connection.notifies(timeout=left_s, stop_after=1):
                 if notice.channel == LEDGER_CHANNEL:
                     found = _mentors(notice.payload)
-                    is_all = is_all or found is None
                     heard |= found or set()
-                until_s = min(until_s, loop.time() + GATHER_S)
+                    is_all = is_all or found is None or len(heard) > _MANY
+                until_s = min(until_s, loop.time() + self._gather_s)
         return heard, is_all
 
     async def _look_all(self) -> None:
