@@ -1,10 +1,6 @@
 """A page of the comparison and the facts of those who come with it, of one snapshot.
 
-<<<<<<< HEAD
 A key that is judged to mean 'nothing is to do' stands for every mentor that has it, for as long as a
-=======
-A key that is judged to mean 'nothing is to do' stands for all mentors that have it, as long as a
->>>>>>> truth
 leader leads. A worker may deliver between page and facts: facts of a later snapshot would judge a key
 of the state before. One transaction also has one `now()`, which decides on certificates. Called by
 the leader's watch and by sweeps.
