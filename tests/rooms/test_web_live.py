@@ -237,6 +237,34 @@ def _is_let_in(service: Service, issuer: Issuer) -> bool:
         return answer.status_code == 200
 
 
+def test_a_flood_is_told_less_and_nothing_of_it_is_missed(
+    service: Service, issuer: Issuer, books: Connection
+) -> None:
+    """Whoever delivers is spared the notifications meanwhile."""
+    told = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    until(lambda: scalar(books, told) == 1)
+    ids = paused(books, 1_200)
+    with streaming(service, issuer) as events:
+        events.until("pending", ids[-1])
+        with books.transaction():
+            for start in range(0, len(ids), 150):
+                settle(books, ids[start : start + 150])
+        until(lambda: scalar(books, told) == 0)
+        left = set(ids)
+        while left:
+            name, content = events.next()
+            left -= {content["mentor_id"]} if name == "resolved" else set()
+        until(lambda: scalar(books, told) == 1)
+
+
+def scalar(books: Connection, statement: str) -> Any:
+    row = books.execute(statement.encode()).fetchone()
+    return row and row[0]
+
+
 def test_a_reader_that_takes_nothing_is_cut_off(
     service: Service, issuer: Issuer, books: Connection
 ) -> None:

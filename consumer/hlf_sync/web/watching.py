@@ -28,8 +28,10 @@ LOOK_S = 1.0
 # Looks may take this part of the time: at all mentors of a large database, and at those of a flood of
 # deliveries, which must not be slowed by being watched.
 _SHARE = 0.1
-# News of more mentors than these are a look at all.
+# News of more mentors than these at once are a flood: the workers are told not to tell, and looks at all
+# may take this part of the time.
 _MANY = 500
+_FLOOD_SHARE = 0.03
 # News are gathered this long, so that 50 changes a second are ten pieces for each open page.
 GATHER_S = 0.1
 _AGAIN_S = 0.5
@@ -44,6 +46,7 @@ class BoardWatching:
         self._dsn = dsn
         self._next_look_s = 0.0
         self._gather_s = GATHER_S
+        self._look_all_s = 0.0
 
     async def run(self) -> None:
         """Watch, for ever."""
@@ -82,11 +85,12 @@ class BoardWatching:
             took_s = loop.time() - began_s
             self._gather_s = min(max(GATHER_S, took_s / _SHARE), LOOK_S)
             heard, is_all = await self._hear(connection)
-            # In a flood the workers are spared the telling: a look at all each second says the same.
             is_flood = is_told and len(heard) > _MANY
             if is_flood:
                 await be_untold(connection)
-                is_told = False
+                is_told, is_all, heard = False, False, set()
+                pause_s = max(LOOK_S, self._look_all_s / _FLOOD_SHARE)
+                self._next_look_s = loop.time() + pause_s
 
     async def _hear(self, connection: AnyConnection) -> tuple[set[UUID], bool]:
         """Whom the news are about, once some have come and been gathered; or that all are to be
@@ -114,6 +118,7 @@ class BoardWatching:
             self._board.look_some((), rows, around)
             found.update(row.mentor_id for row in rows)
         self._board.keep_only(found, around)
+        self._look_all_s = loop.time() - began_s
         self._next_look_s = began_s + max(LOOK_S, (loop.time() - began_s) / _SHARE)
 
     async def _look_some(self, mentor_ids: set[UUID]) -> None:
