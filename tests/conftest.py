@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fixtures.cluster import Cluster, run_cluster
+from tests.fixtures.log_lines import keep_no_logger
 from tests.fixtures.signals import give_children_the_defaults
 
 give_children_the_defaults()
+keep_no_logger()
 
 
 @pytest.fixture(scope="session")

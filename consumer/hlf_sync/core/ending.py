@@ -42,7 +42,7 @@ MEANINGS: Final[Mapping[Exit, str]] = MappingProxyType(
             " and comes again"
         ),
         Exit.BUG: "a bug of ours; please report it",
-        Exit.INTERRUPTED: "interrupted by Ctrl-C before the work began",
+        Exit.INTERRUPTED: "interrupted by Ctrl-C; the same command goes on, or begins anew",
     }
 )
 
