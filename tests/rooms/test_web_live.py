@@ -475,3 +475,18 @@ def test_a_trigger_that_goes_wrong_fails_no_statement_of_a_worker(
 
 
 # ── the key server ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_look_that_finds_nothing_new_wakes_no_stream() -> None:
+    """A look at 10,000 open mentors comes in forty pieces, each second, beside 500 open pages."""
+    from tests.core.test_open_update import JUDGING, around, row  # noqa: PLC0415
+
+    board, paused_row = Board(JUDGING), row("paused")
+    board.look_some((), [paused_row], around())
+    news = board.news
+    board.look_some((), [paused_row], around())
+    board.keep_only([paused_row.mentor_id], around())
+    assert board.news is news
+    assert not news.is_set()
+    board.keep_only((), around())
+    assert news.is_set()

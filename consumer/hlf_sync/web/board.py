@@ -49,7 +49,7 @@ class Board:
         self._counts: Counts | None = None
         self._mark = secrets.token_hex(4)
         self._frames: deque[bytes] = deque(maxlen=KEPT)
-        self._last = 0
+        self._last = self._woken_at = 0
         self._joined: tuple[int, int, bytes] = (0, 0, b"")
         self._full: tuple[int, tuple[bytes, ...]] = (-1, ())
         self._news = asyncio.Event()
@@ -216,6 +216,10 @@ class Board:
         self._frames.append(_frame(name, content, self.event_id(self._last)))
 
     def _wake(self) -> None:
+        """Hundreds of streams turn at each: not where nothing was said."""
+        if self._woken_at == self._last and not self.is_closed:
+            return
+        self._woken_at = self._last
         news, self._news = self._news, asyncio.Event()
         news.set()
 
