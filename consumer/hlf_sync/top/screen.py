@@ -156,17 +156,12 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         waiting = sum(picture.wrong.mentors.values()) if picture.wrong is not None else 0
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
-        grid.add_row(
-            "circuit",
-            Text.assemble(
-                (circuit_words(circuit, waiting, allowed), style),
-                f"   delivery {picture.delivery}",
-            ),
-        )
+        grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
     grid.add_row("freshness", _with_spark(duration(picture.freshness_s), past.freshness_s, width))
     grid.add_row(
         "mentors",
-        f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting",
+        f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting"
+        f"   delivery {picture.delivery}",
     )
     if picture.pace is not None:
         pace = picture.pace
