@@ -60,7 +60,8 @@ _ROOMS = (
     Room(events=4, members=4, has_bars=False),
     Room(events=4, members=4, has_bars=False, has_stages=False),
     Room(headlines=2, events=3, members=3, has_bars=False, has_stages=False),
-    Room(headlines=2, events=2, members=2, has_bars=False, has_stages=False),
+    Room(headlines=1, events=4, members=3, has_bars=False, has_stages=False),
+    Room(headlines=1, events=2, members=2, has_bars=False, has_stages=False),
     Room(headlines=1, events=2, members=2, has_bars=False, has_stages=False, has_details=False),
     Room(headlines=1, events=1, members=1, has_bars=False, has_stages=False, has_details=False),
 )
