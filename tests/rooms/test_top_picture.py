@@ -2,6 +2,7 @@
 worker, no terminal.
 """
 
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from hlf_sync.top.journal import happened
 from hlf_sync.top.look import Look, Said
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
+from hlf_sync.top.screen import draw
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.fakes.pages import OPEN, metrics, status
 
@@ -288,6 +291,17 @@ def test_while_no_change_comes_through_it_says_so(reason: str) -> None:
         wrongly_listed(paint([cut]))
         == "none by the database; no change comes through; 7 changes unread"
     )
+
+
+def test_while_no_broker_answers_a_lag_is_not_claimed() -> None:
+    """Nor that all is fresh: what came into Kafka since, nobody knows."""
+    cut_page = {'hlf_sync_dependency_up{dependency="kafka"}': 0}
+    picture = paint([look(lag={"t-0": 3}, dependencies_down=["Kafka"], samples=cut_page)])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(draw(picture, at_ms=0))
+    text = console.export_text()
+    assert "lag not known; 3 records when Kafka last answered" in text
+    assert "0.0 s of what was read" in text
 
 
 def test_held_removals_are_wrongly_listed_and_said_as_held() -> None:

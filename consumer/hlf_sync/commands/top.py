@@ -3,7 +3,6 @@ decided in the room `top`.
 """
 
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -17,23 +16,21 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.pending import everybody_open
 from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.commands.workers import Workers, registered
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.open_update import Conditions
 from hlf_sync.errors import DependencyError, HlfSyncError
 from hlf_sync.pending.open_mentors import OpenMentor
 from hlf_sync.pending.screenful import Section, paged
 from hlf_sync.pending.screenful import draw as draw_page
-from hlf_sync.postgres.connections import DatabaseError
-from hlf_sync.postgres.workers import look
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
 from hlf_sync.top.keys import OnScreen, keyboard, turned
-from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker, reachable
+from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
 from hlf_sync.top.screen import Past, draw, fitted
@@ -50,17 +47,6 @@ _READ_EVERY_S = 10.0
 _KEYS = "p: whom   q: leave"
 _KEYS_WHOM = "n: next page   b: back   p: the fleet   Ctrl-C: leave"
 
-Workers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--worker",
-        metavar="ADDRESS",
-        help=(
-            "Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default:"
-            " all that have registered in PostgreSQL, else HLF_SYNC_HTTP_HOST and _HTTP_PORT."
-        ),
-    ),
-]
 Every = Annotated[
     float,
     typer.Option(
@@ -103,19 +89,6 @@ def top(
             _print_once(watch, as_json=as_json)
         else:
             _live(watch, _Whom(settings), every)
-
-
-def registered(settings: Settings) -> Registered:
-    """Where the workers listen that wrote of themselves within an hour; none where PostgreSQL cannot
-    be asked: then the settings must do.
-    """
-    if settings.postgres_dsn is None:
-        return Registered()
-    try:
-        with operate.connected(settings) as connection:
-            return reachable(look(connection), socket.gethostname())
-    except (HlfSyncError, DatabaseError):
-        return Registered()
 
 
 class _Watch:

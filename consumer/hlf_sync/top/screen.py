@@ -158,7 +158,8 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
         grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
-    grid.add_row("freshness", _with_spark(duration(picture.freshness_s), past.freshness_s, width))
+    fresh = duration(picture.freshness_s) + (" of what was read" if picture.is_cut else "")
+    grid.add_row("freshness", _with_spark(fresh, past.freshness_s, width))
     grid.add_row(
         "mentors",
         f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting"
@@ -218,6 +219,8 @@ def _source(source: Source) -> Text:
 
 def _lag(picture: Picture, width: int, room: Room) -> RenderableType:
     total = sum(picture.lag.values())
+    if picture.is_cut:
+        return Text(f"lag not known; {total:,} records when Kafka last answered", style="yellow")
     head = f"lag {total:,} records in {len(picture.lag)} partitions"
     if picture.group_lag is not None and picture.group_lag != total:
         head += f"; {picture.group_lag:,} in the whole group"
