@@ -141,11 +141,11 @@ class Scene:
             healed_s = epoch_ms() / 1000
             next(act, None)
         self._rests()
-        assert lights.end() == [], f"{fault}: what the workers count is not what Dynamics shows"
+        untrue = lights.end()
         fired = self.quick.fired(since_s, epoch_ms() / 1000)
-        assert set(fired) - row.turns_on - row.perhaps == set(), (
-            f"{fault} turned on what the runbook does not name"
-        )
+        besides = set(fired) - row.turns_on - row.perhaps
+        assert not besides, f"{fault} turned on what the runbook does not name: {besides}"
+        assert not untrue, f"{fault}: the workers count other than Dynamics shows: {untrue}"
         cleared_s = epoch_ms() / 1000 - healed_s
         self.figures[fault] = Figure(
             {

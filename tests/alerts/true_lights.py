@@ -31,11 +31,15 @@ _ANSWER_S = 1.0
 # What lies between two samples further apart is not known.
 _GAP_S = 6.0
 
-# Asked of the application's tables and not of our code; null for facts outside the contract. In
-# doubt is who has an intent, or of whom nothing was ever applied: the metric may count them.
+# Asked of the application's tables and not of our code; null for facts outside the contract, and for
+# whom docs/rules.md asks no call though nobody knows what the listing shows (reinstated, without a
+# certificate, never delivered). In doubt is who has an intent, or of whom nothing was ever applied:
+# the metric may count them.
 _MENTORS = """
 SELECT m.id::text, CASE
          WHEN m.status IN ('paused', 'expired_cert') THEN false
+         WHEN m.status = 'reinstated' AND l.applied IS NULL AND NOT EXISTS (
+           SELECT FROM app.certification c WHERE c.mentor_id = m.id AND c.status <> 'revoked' AND c.expires_at > now()) THEN NULL
          WHEN m.status IN ('active', 'reinstated') THEN EXISTS (
            SELECT FROM app.certification c WHERE c.mentor_id = m.id AND c.status <> 'revoked' AND c.expires_at > now()) END,
        l.applied IS NULL OR l.intended IS NOT NULL
