@@ -20,6 +20,7 @@ from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
+from hlf_sync.pipeline.tracer import NoTracer
 from hlf_sync.telemetry.metrics import Metrics
 
 from tests.fixtures.debezium import COMMITTED_MS, ROWS, SCHEMAS, envelope
@@ -59,7 +60,7 @@ async def measure(found: list[Record]) -> dict[str, float]:
     def whole() -> None:
         queue, assignment, metrics = MentorQueue(), Assignment(), Metrics(lambda: COMMITTED_MS)
         assignment.assign(list(range(_PARTITIONS)))
-        intake = Intake(decoder, assignment, queue, metrics)
+        intake = Intake(decoder, assignment, queue, metrics, NoTracer())
         now_s = 0.0
         for start in range(0, len(found), _BATCH):
             intake.take(found[start : start + _BATCH], now_s)

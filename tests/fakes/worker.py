@@ -36,7 +36,7 @@ from hlf_sync.core.visibility import VisibilityPolicy
 from hlf_sync.pipeline.letters import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
-from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.tracer import NoTracer, Tracer
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult
 from hlf_sync.postgres.connections import Pool
@@ -300,7 +300,7 @@ class TestBench:
             letters=self.letters,
             decoder=ScriptedDecoder(),
             meter=self.meter,
-            tracer=options.tracer,
+            tracer=options.tracer or NoTracer(),
         )
         policies = Policies(
             origin=Origin("hlf.mentor.changes", name),

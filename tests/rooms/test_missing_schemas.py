@@ -8,6 +8,7 @@ from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.schemas import SchemaDenied, Schemas
+from hlf_sync.pipeline.tracer import NoTracer
 
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
 
@@ -34,7 +35,7 @@ async def test_records_of_many_unknown_schemas_end_and_ask_a_few_at_once() -> No
     answered.
     """
     registry, given_up = DenyingRegistry(), set[int]()
-    intake = Intake(ScriptedDecoder(), Assignment(), MentorQueue(), CountingMeter())
+    intake = Intake(ScriptedDecoder(), Assignment(), MentorQueue(), CountingMeter(), NoTracer())
     intake.on_undecodable = lambda record, _position, _found: given_up.add(record.offset)
     schemas = Schemas(registry, intake, Dependencies(), patience_s=0.01)
     for number in range(_IDS):

@@ -57,7 +57,7 @@ class Intake:
         assignment: Assignment,
         queue: MentorQueue,
         meter: Meter,
-        tracer: Tracer | None = None,
+        tracer: Tracer,
     ) -> None:
         self._decoder = decoder
         self._assignment = assignment
@@ -146,9 +146,7 @@ class Intake:
                 self._assignment.finish([position])
                 self._meter.changes("collapsed", 1)
             case Change():
-                if self._tracer is not None:
-                    decoded = self._tracer.mark(decoded, record)
-                if self._queue.add(decoded, now_s):
+                if self._queue.add(self._tracer.mark(decoded, record), now_s):
                     self._meter.taken_in(decoded.committed_ms, record.timestamp_ms)
             case UnknownSchema(schema_id):
                 self.parked[schema_id].append((record, position))

@@ -15,8 +15,8 @@ from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.visibility import VisibilityPolicy
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.call import Call, CallPolicy
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.delivery import Delivery
-from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.intake import Decodes, Intake
 from hlf_sync.pipeline.letters import Letters, Origin
@@ -24,7 +24,7 @@ from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.recording import Recording
 from hlf_sync.pipeline.screening import Screening, ScreeningPolicy
-from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.tracer import NoTracer, Tracer
 from hlf_sync.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
 
 
@@ -39,7 +39,7 @@ class Outside:
     letters: LettersPort
     decoder: Decodes
     meter: Meter
-    tracer: Tracer | None = None
+    tracer: Tracer = field(default_factory=NoTracer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class Stages:
     delivery: Delivery
     recording: Recording
     letters: Letters
-    endings: Endings
+    completion: Completion
     gate: Gate
     pacing: Pacing
     ledger: LedgerPort
     dependencies: Dependencies
     meter: Meter
-    tracer: Tracer | None = None
+    tracer: Tracer
 
 
 def assemble(
@@ -92,12 +92,12 @@ def assemble(
     ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
     gate = Gate(outside.fleet, policies.breaker, dependencies, auth_retry_s=policies.auth_retry_s)
-    endings = Endings(queue, assignment, meter, tracer)
+    completion = Completion(queue, assignment, meter, tracer)
     letters = Letters(
         topic=outside.letters,
         ledger=ledger,
         gate=gate,
-        endings=endings,
+        completion=completion,
         assignment=assignment,
         meter=meter,
         limiter=Limiter(policies.limit),
@@ -107,7 +107,7 @@ def assemble(
     )
     recording = Recording(
         ledger=ledger,
-        endings=endings,
+        completion=completion,
         letters=letters,
         meter=meter,
         dependencies=dependencies,
@@ -117,8 +117,6 @@ def assemble(
         dynamics=outside.dynamics,
         gate=gate,
         pacing=pacing,
-        letters=letters,
-        recording=recording,
         meter=meter,
         policy=CallPolicy(policies.rules, policies.retry, policies.request_timeout_s),
         random=chance,
@@ -130,8 +128,9 @@ def assemble(
         gate=gate,
         pacing=pacing,
         call=call,
+        letters=letters,
         recording=recording,
-        endings=endings,
+        completion=completion,
         dependencies=dependencies,
         rules=policies.rules,
         lease_s=policies.lease_s,
@@ -141,7 +140,7 @@ def assemble(
         queue=queue,
         facts=outside.facts,
         ledger=ledger,
-        endings=endings,
+        completion=completion,
         letters=letters,
         meter=meter,
         dependencies=dependencies,
@@ -165,7 +164,7 @@ def assemble(
         delivery,
         recording,
         letters,
-        endings,
+        completion,
         gate,
         pacing,
         ledger,

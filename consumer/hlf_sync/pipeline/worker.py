@@ -14,7 +14,6 @@ import structlog
 
 from hlf_sync.core.model import Position, Record, Trigger, Truncated
 from hlf_sync.pipeline.errands import Errands
-from hlf_sync.pipeline.job import Job
 from hlf_sync.pipeline.patience import patiently
 from hlf_sync.pipeline.stages import Stages
 
@@ -71,7 +70,7 @@ class Worker:
         self._stirred = asyncio.Event()
         stages.intake.on_undecodable = stages.letters.undecodable
         stages.intake.on_truncated = self._on_truncated
-        stages.intake.on_unparked = stages.endings.wake
+        stages.intake.on_unparked = stages.completion.wake
 
     @property
     def backlog(self) -> int:
@@ -85,10 +84,6 @@ class Worker:
             + stages.letters.under_way
             - stages.delivery.held_changes
         )
-
-    def is_ours(self, job: Job) -> bool:
-        """Whether any change of the job belongs to a partition we own."""
-        return self.stages.endings.is_ours(job.entry)
 
     async def run(
         self,
@@ -155,10 +150,10 @@ class Worker:
         if self._source is not None:
             self._source.pause(is_paused=True)
         while stages.delivery.under_way or stages.recording.under_way:
-            stages.endings.progress.clear()
+            stages.completion.progress.clear()
             try:
                 async with asyncio.timeout(_TURN_S):
-                    await stages.endings.progress.wait()
+                    await stages.completion.progress.wait()
             except TimeoutError:
                 continue
 
@@ -221,7 +216,7 @@ class Worker:
         """Take a batch from the source."""
         self._stirred.set()
         self.stages.intake.take(records, asyncio.get_running_loop().time())
-        self.stages.endings.wake()
+        self.stages.completion.wake()
         self.kafka_answered()
         if self._source is not None and not self._is_paused and self._is_full():
             self._mind_backlog(self._source)
@@ -242,7 +237,7 @@ class Worker:
         deadline_s = loop.time() + self._revocation_s
         gone = set(partitions)
         stages.delivery.drop(
-            lambda job: any(c.position.partition not in gone for c in job.entry.all_changes)
+            lambda one: any(c.position.partition not in gone for c in one.all_changes)
         )
         for partition in partitions:
             stages.queue.forget(partition)
@@ -251,10 +246,10 @@ class Worker:
             any(stages.queue.is_busy(partition) for partition in partitions)
             and loop.time() < deadline_s
         ):
-            stages.endings.progress.clear()
+            stages.completion.progress.clear()
             try:
                 async with asyncio.timeout(_TURN_S):
-                    await stages.endings.progress.wait()
+                    await stages.completion.progress.wait()
             except TimeoutError:
                 continue
         committable = stages.assignment.committable(partitions)
@@ -274,9 +269,8 @@ class Worker:
             self.stages.queue.forget(partition)
             self.stages.intake.forget(partition)
         self.stages.assignment.revoke(partitions)
-        self.stages.delivery.drop(self.is_ours)
-        if self.stages.tracer is not None:
-            self.stages.tracer.left(self.stages.queue.__contains__)
+        self.stages.delivery.drop(self.stages.completion.is_ours)
+        self.stages.tracer.left(self.stages.queue.__contains__)
         self._share()
 
     def positions_lost(self, partitions: list[int]) -> None:

@@ -44,6 +44,7 @@ from hlf_sync.pipeline.letters import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.schemas import Schemas
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
+from hlf_sync.pipeline.tracer import NoTracer
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult, DynamicsPort
 from hlf_sync.postgres.connections import Dsn, Pool, open_pool
@@ -247,7 +248,7 @@ class _Assembly:
             letters=self._letter_topic(),
             decoder=Decoder(settings.organization, schemas),
             meter=self._metrics,
-            tracer=self._tracing.tracer if self._tracing else None,
+            tracer=self._tracing.tracer if self._tracing else NoTracer(),
         )
 
     def _policies(self) -> Policies:
