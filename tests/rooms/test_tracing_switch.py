@@ -96,7 +96,7 @@ def test_off_imports_nothing_of_it() -> None:
     found = run(
         "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\nfrom"
         " hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import"
-        " open_tracing\nassert open_tracing(load(), 'worker-1') is None\nprint([name for name in"
+        " open_tracing\nassert not open_tracing(load(), 'worker-1').is_on\nprint([name for name in"
         " sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.',"
         " 'google.protobuf'))])",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
@@ -142,7 +142,7 @@ def test_the_env_file_speaks_to_opentelemetry_too_and_the_environment_wins(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "")
     monkeypatch.delenv("OTEL_TRACES_SAMPLER")
     tracing = open_tracing(settings, "worker-1")
-    assert tracing is not None
+    assert tracing.is_on
     tracing.close()
     assert (os.environ["OTEL_SERVICE_NAME"], os.environ.pop("OTEL_TRACES_SAMPLER")) == (
         "set",

@@ -7,22 +7,18 @@ nothing is lost.
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
+from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.limiter import Limiter
 from hlf_sync.core.model import (
-    Change,
     ErrorCode,
     HaltReason,
-    LedgerRow,
     LedgerState,
     LetterKind,
-    Operation,
     Position,
     Record,
     Undecodable,
@@ -32,7 +28,7 @@ from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.intake import undecodable_letter
+from hlf_sync.pipeline.letter_forms import Origin, is_repeat, of_mentor, of_record
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
@@ -45,14 +41,6 @@ _LOOK_S = 5.0
 # Letters at work at once. All of a flood's together would each take a connection, and the pool
 # would look like a PostgreSQL that is down.
 _AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What every letter says of where it comes from."""
-
-    topic: str
-    worker: str
 
 
 class Letters:
@@ -95,23 +83,27 @@ class Letters:
 
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
         """A record that is not a change."""
-        now_ms = _now_ms(self._gate)
-        letter = undecodable_letter(
-            record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms
-        )
+        letter = of_record(record, found, self._origin, self._now_ms)
         self._begin(partial(self._of_record, letter, position))
 
     def without_call(self, evaluation: Evaluation, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
-        letter = self.compose(
-            evaluation, kind, error_code, generation=evaluation.before.generation + 1
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
+            evaluation,
+            kind,
+            error_code,
+            generation=evaluation.before.generation + 1,
         )
         self._refuse(evaluation, letter)
 
     def exhausted_by_crashes(self, evaluation: Evaluation) -> None:
         """A mentor whose every attempt ended with the worker."""
         before = evaluation.before
-        letter = self.compose(
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
             evaluation,
             LetterKind.EXHAUSTED,
             before.last_error_code or ErrorCode.NETWORK_ERROR.value,
@@ -128,7 +120,9 @@ class Letters:
         conclusion, result = evaluation.conclusion, evaluation.result
         if conclusion.letter is None or conclusion.error_code is None:
             return
-        letter = self.compose(
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
             evaluation,
             conclusion.letter,
             conclusion.error_code.value,
@@ -156,39 +150,9 @@ class Letters:
         """Outcomes that were no letters, for the limiter."""
         self._limiter.succeeded(count)
 
-    def compose(
-        self,
-        evaluation: Evaluation,
-        kind: LetterKind,
-        error_code: str,
-        *,
-        generation: int,
-        operation: Operation | None = None,
-        attempt_count: int = 0,
-        http_status: int | None = None,
-    ) -> DeadLetter:
-        """A letter about a mentor; it points at the oldest change it stands for."""
-        oldest = evaluation.changes[0]
-        certification_id = next(
-            (c.certification_id for c in reversed(evaluation.changes) if c.certification_id), None
-        )
-        return DeadLetter(
-            id=mentor_letter_id(evaluation.mentor_id, generation),
-            kind=kind,
-            error_code=error_code,
-            reason=_REASONS[kind],
-            source=_pointer(self._origin.topic, oldest),
-            created_at_ms=_now_ms(self._gate),
-            worker=self._origin.worker,
-            mentor_id=evaluation.mentor_id,
-            operation=operation,
-            http_status=http_status,
-            attempt_count=attempt_count,
-            first_attempt_at_ms=evaluation.first_attempt_ms,
-            certification_id=certification_id or evaluation.certification_id,
-            triggered_by=evaluation.triggered_by,
-            generation=generation,
-        )
+    @property
+    def _now_ms(self) -> int:
+        return int(self._gate.database_now_s * 1000)
 
     def _refuse(self, evaluation: Evaluation, letter: DeadLetter) -> None:
         """A letter without a call: the evaluation ends with it."""
@@ -285,25 +249,3 @@ class Letters:
         if reason is HaltReason.DEAD_LETTER_LIMIT:
             self._is_flood = False
             self._limiter.reset()
-
-
-def is_repeat(ledger: LedgerRow, error_code: str) -> bool:
-    """Whether an open letter of the mentor says the same already."""
-    return ledger.dead_letter_id is not None and ledger.last_error_code == error_code
-
-
-_REASONS = {
-    LetterKind.UNDECODABLE: "the record cannot be read",
-    LetterKind.REFUSED: "the mentor's facts lie outside the contract",
-    LetterKind.UNMAPPED: "no Dynamics contact is mapped to the mentor",
-    LetterKind.REJECTED: "Dynamics refused the change",
-    LetterKind.EXHAUSTED: "every attempt failed",
-}
-
-
-def _pointer(topic: str, change: Change) -> Source:
-    return Source(topic, change.position.partition, change.position.offset, change.committed_ms)
-
-
-def _now_ms(gate: Gate) -> int:
-    return int(gate.database_now_s * 1000)

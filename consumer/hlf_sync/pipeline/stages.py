@@ -19,11 +19,14 @@ from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.delivery import Delivery
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.intake import Decodes, Intake
-from hlf_sync.pipeline.letters import Letters, Origin
+from hlf_sync.pipeline.letter_forms import Origin
+from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.recording import Recording
+from hlf_sync.pipeline.schemas import SchemaPort, Schemas
 from hlf_sync.pipeline.screening import Screening, ScreeningPolicy
+from hlf_sync.pipeline.sweeping import Sweeping
 from hlf_sync.pipeline.tracer import NoTracer, Tracer
 from hlf_sync.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
 
@@ -38,6 +41,7 @@ class Outside:
     fleet: FleetPort
     letters: LettersPort
     decoder: Decodes
+    schemas: SchemaPort
     meter: Meter
     tracer: Tracer = field(default_factory=NoTracer)
 
@@ -60,6 +64,7 @@ class Policies:
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
     view_patience_s: float = 60.0
     auth_retry_s: float = 30.0
+    schema_patience_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Stages:
     recording: Recording
     letters: Letters
     completion: Completion
+    sweeping: Sweeping
     gate: Gate
     pacing: Pacing
     ledger: LedgerPort
@@ -155,7 +161,20 @@ def assemble(
         deliver=delivery.put,
         tracer=tracer,
     )
-    intake = Intake(outside.decoder, assignment, queue, meter, tracer)
+    sweeping = Sweeping(
+        ledger=ledger, assignment=assignment, meter=meter, dependencies=dependencies
+    )
+    intake = Intake(
+        decoder=outside.decoder,
+        assignment=assignment,
+        queue=queue,
+        meter=meter,
+        tracer=tracer,
+        schemas=Schemas(outside.schemas, dependencies, patience_s=policies.schema_patience_s),
+        undecodable=letters.undecodable,
+        truncated=sweeping.truncated,
+        unparked=completion.wake,
+    )
     return Stages(
         assignment,
         queue,
@@ -165,6 +184,7 @@ def assemble(
         recording,
         letters,
         completion,
+        sweeping,
         gate,
         pacing,
         ledger,
