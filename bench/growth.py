@@ -23,9 +23,16 @@ from typing import Any
 
 import psycopg
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mass_removal import MassRemovalPolicy
-from hlf_sync.core.model import MentorId, Operation, Trigger
-from hlf_sync.core.outcome import Claim
+from hlf_sync.core.model import (
+    Command,
+    LedgerRow,
+    LedgerState,
+    MentorId,
+    Operation,
+    Visibility,
+)
 from hlf_sync.postgres import ledger_statements
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
@@ -116,18 +123,8 @@ async def _of_deliveries(pool: Pool, pid: int, admin: psycopg.Connection[Any]) -
     def claim(policy: LedgerPolicy, operation: Operation) -> Look:
         async def look() -> object:
             begin = _BATCH * next(taken)
-            return await Ledger(pool, policy).claim(
-                [
-                    Claim(
-                        MentorId(row[0]),
-                        1,
-                        operation,
-                        Trigger.STATUS_CHANGE,
-                        operation is Operation.REMOVE,
-                    )
-                    for row in shown[begin : begin + _BATCH]
-                ]
-            )
+            rows = shown[begin : begin + _BATCH]
+            return await Ledger(pool, policy).claim([_due(row[0], operation) for row in rows])
 
         return look
 
@@ -141,6 +138,14 @@ async def _of_deliveries(pool: Pool, pid: int, admin: psycopg.Connection[Any]) -
             pid, _statement(pool, ledger_statements.LISTED_COUNT, {})
         ),
     }
+
+
+def _due(mentor_id: str, operation: Operation) -> Evaluation:
+    """A listed mentor, as the first look leaves it."""
+    evaluation = Evaluation(MentorId(mentor_id), 0)
+    evaluation.before = LedgerRow(Visibility.VISIBLE, None, LedgerState.IN_SYNC, generation=1)
+    evaluation.decision = Command(operation, "bench")
+    return evaluation
 
 
 async def _of_looks(pool: Pool, pid: int, admin: psycopg.Connection[Any]) -> dict[str, Any]:

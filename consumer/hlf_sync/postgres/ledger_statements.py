@@ -36,6 +36,17 @@ ON CONFLICT (mentor_id) DO UPDATE
 RETURNING mentor_id::text, generation, attempt_count, extract(epoch FROM now())::float8
 """
 
+# A process that no uncommitted offset stands for (the library's) may end in the middle of its call:
+# then the scheduler asks for the look.
+WATCH = (
+    "UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, lease_until) WHERE"
+    " mentor_id = %s AND generation = %s"
+)
+LOOK_AGAIN = """
+UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + make_interval(secs => %s))
+ WHERE mentor_id = %s AND generation = %s AND lease_owner IS NULL
+"""
+
 # Whether the call began after every late effect of older calls.
 _IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
 
