@@ -21,6 +21,7 @@ from hlf_sync.ports import Known
 from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
+from hlf_sync.postgres.selection import unknown
 from hlf_sync.postgres.steering import act_as, pauses
 from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
@@ -78,15 +79,15 @@ def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: 
     return int(row["id"]) if row else 0
 
 
-def require_known(connection: Connection, mentor_id: MentorId) -> None:
-    """Raise `SettingsError` for a mentor whom neither the application nor the ledger has: a slip in
-    the id would look like a success.
+def require_known(connection: Connection, mentor_ids: Sequence[MentorId]) -> None:
+    """Raise `SettingsError` for mentors whom neither the application nor the ledger has: a slip in
+    an id would look like a success.
     """
-    known = read_now(connection, [mentor_id]).mentors[mentor_id]
-    if known.facts is None and not known.has_ledger:
+    if missing := unknown(connection, mentor_ids):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SettingsError(
-            f"nobody knows {mentor_id}: neither the application's mentors nor the ledger have it;"
-            " nothing was asked for"
+            f"nobody knows {missing[0]}{more}: neither the application's mentors nor the ledger have"
+            f" {'them' if more else 'it'}; nothing was done"
         )
 
 

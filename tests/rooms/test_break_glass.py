@@ -373,6 +373,20 @@ def test_another_roster_in_the_place_of_an_unsettled_one_is_refused(glass: Glass
     assert glass.apply("--yes").code == 0
 
 
+@pytest.mark.parametrize("content", ["ROSTER", "abc", '{"line": 1'])
+def test_settling_a_file_that_is_no_journal_leaves_it_as_it_was(glass: Glass, content: str) -> None:
+    """The roster above all: it is what the next `apply` needs, and its name is shorter to type."""
+    glass.mentors(1, "active", applied="visible", shown=True)
+    glass.export()
+    if content != "ROSTER":
+        glass.roster.write_text(content)
+    before = glass.roster.read_bytes()
+    ended = glass.run("settle", str(glass.roster))
+    assert ended.code == 2
+    assert "no line of a break-glass journal" in ended.err
+    assert glass.roster.read_bytes() == before
+
+
 def test_a_secret_that_is_typed_in_reaches_neither_disk_nor_environment_nor_screen(
     glass: Glass,
 ) -> None:

@@ -462,6 +462,14 @@ async def test_the_command_refuses_a_night_that_has_not_come(town: Town) -> None
         await run(town, "nightly", "--date", "2027-05-06")
 
 
+async def test_the_command_refuses_a_night_whose_row_would_be_pruned_in_it(town: Town) -> None:
+    """Nothing would say that it was done: each run would do all of it again, and fail."""
+    town.at(NIGHT, 4, 0)
+    with pytest.raises(SettingsError, match="too long ago"):
+        await run(town, "nightly", "--date", "2020-01-01")
+    assert town.nights() == {}
+
+
 async def test_the_command_leaves_a_night_alone_that_another_process_is_at(town: Town) -> None:
     town.at(NIGHT, 4, 0)
     town.admin.execute("SELECT pg_advisory_lock(hashtext('hlf_sync.nightly'))")

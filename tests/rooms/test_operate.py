@@ -160,6 +160,16 @@ def test_without_a_terminal_removals_are_confirmed_by_an_option_only(desk: Desk)
     assert desk.sql("SELECT confirmed_by IS NOT NULL FROM hlf_sync.held_removal") == [(True,)]
 
 
+def test_with_stdin_closed_nobody_can_be_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python then has no stdin at all: the remedy, not a stack trace."""
+    monkeypatch.setattr("sys.stdin", None)
+    code, said = desk.run("distrust", "--reason", "meant so")
+    assert (code, said.splitlines()[-1]) == (
+        2,
+        "hlf-sync: there is no terminal to ask at: --yes is needed",
+    )
+
+
 def test_brackets_in_what_a_person_typed_are_shown_as_typed(desk: Desk) -> None:
     """They are not markup of ours."""
     code, said = desk.run("force", "[/b]", "--reason", "x")
@@ -179,12 +189,24 @@ def test_a_reason_that_says_nothing_is_refused(desk: Desk, command: list[str]) -
     assert desk.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(0,)]
 
 
-def test_forcing_a_mentor_whom_nobody_knows_says_so(desk: Desk) -> None:
-    """A slip in the id would look like a success."""
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["force", "MENTOR", "--reason", "x"],
+        ["pause", "--mentor", "MENTOR", "--reason", "x"],
+        ["sweep", "--mentor", "MENTOR"],
+        ["reconcile", "--mentor", "MENTOR"],
+    ],
+)
+def test_naming_a_mentor_whom_nobody_knows_is_a_mistake(desk: Desk, command: list[str]) -> None:
+    """A slip in the id would look like a success, and the one who was meant is called for."""
     mentor_id = str(uuid4())
-    code, said = desk.run("force", mentor_id, "--reason", "x")
+    code, said = desk.run(*(mentor_id if word == "MENTOR" else word for word in command))
     assert code == 2
     assert said.startswith(f"hlf-sync: nobody knows {mentor_id}")
+    assert desk.sql(
+        "SELECT (SELECT count(*) FROM hlf_sync.sync_request), (SELECT count(*) FROM hlf_sync.pause)"
+    ) == [(0, 0)]
 
 
 @pytest.mark.requirement("R40")

@@ -22,6 +22,14 @@ from hlf_sync.core.verdict import Course, Effect
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.ports import CallResult
 
+# How each line begins: a torn one has at least a part of it.
+_BEGINS = b'{"line":"'
+
+
+def journal_of(roster: Path) -> Path:
+    """Where the journal of a roster lies."""
+    return roster.with_name(f"{roster.name}.journal.jsonl")
+
 
 @dataclass(slots=True)
 class Called:
@@ -71,13 +79,14 @@ class Journal:
         except BlockingIOError:
             os.close(handle)
             raise SettingsError(f"{path}: another break-glass command works on it") from None
-        content = _whole_lines(handle)
-        sync_folder(path.parent)
         try:
-            return cls(path, handle, _account(content, path))
+            account = _account(_whole_lines(handle, path), path)
+            _cut_torn_line(handle)
         except SettingsError:
             os.close(handle)
             raise
+        sync_folder(path.parent)
+        return cls(path, handle, account)
 
     def __enter__(self) -> Self:
         """Use as a context."""
@@ -142,17 +151,38 @@ class Journal:
         _add(self.account, dict(line))
 
 
-def _whole_lines(handle: int) -> bytes:
-    """The journal's content; a torn last line is cut off, and what comes is appended."""
-    os.lseek(handle, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(handle), "rb") as file:
-        content = file.read()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
+def _whole_lines(handle: int, path: Path) -> bytes:
+    """The journal's content but for a torn last line. Raises `SettingsError` for a file whose end no
+    journal can have.
+    """
+    whole, torn = _read(handle)
+    if not (torn.startswith(_BEGINS) or _BEGINS.startswith(torn)):
+        raise _no_journal(path, whole.count(b"\n") + 1)
+    return whole
+
+
+def _cut_torn_line(handle: int) -> None:
+    """What comes is appended to whole lines. Only ever done to a journal."""
+    whole, torn = _read(handle)
+    if torn:
         os.ftruncate(handle, len(whole))
         os.fsync(handle)
     os.lseek(handle, 0, os.SEEK_END)
-    return whole
+
+
+def _read(handle: int) -> tuple[bytes, bytes]:
+    """Whole lines, and what is behind the last of them."""
+    os.lseek(handle, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(handle), "rb") as file:
+        content = file.read()
+    end = content.rfind(b"\n") + 1
+    return content[:end], content[end:]
+
+
+def _no_journal(path: Path, number: int) -> SettingsError:
+    beside = journal_of(path)
+    hint = f"; its journal is {beside}" if beside.exists() else ""
+    return SettingsError(f"{path}, line {number}: no line of a break-glass journal{hint}")
 
 
 def _account(content: bytes, path: Path) -> Account:
@@ -161,9 +191,7 @@ def _account(content: bytes, path: Path) -> Account:
         try:
             _add(account, orjson.loads(text))
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise SettingsError(
-                f"{path}, line {number}: no line of a break-glass journal"
-            ) from None
+            raise _no_journal(path, number) from None
     return account
 
 

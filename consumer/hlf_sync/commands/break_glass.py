@@ -6,7 +6,6 @@ no registry, no worker. A credential that is typed in stays in this process's me
 
 import asyncio
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from rich.text import Text
 
 from hlf_sync import clients, operate
 from hlf_sync.break_glass.apply import Apply, ApplyOutcome, ApplyPolicy
-from hlf_sync.break_glass.journal import Journal
+from hlf_sync.break_glass.journal import Journal, journal_of
 from hlf_sync.break_glass.plan import CallPlan, PlanWish, make_plan
 from hlf_sync.break_glass.roster import OLD_S, Roster, export_roster, read_roster
 from hlf_sync.break_glass.settle import settle as settle_journal
 from hlf_sync.clock import epoch_ms
-from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.options import EnvFile, Json, has_terminal, must_agree, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings, secret_file, variable
@@ -140,7 +139,7 @@ def apply(
         orders=_orders(hide or [], show or []),
         asks_refused_again=again,
     )
-    with Journal.open(file.with_name(f"{file.name}.journal.jsonl")) as journal:
+    with Journal.open(journal_of(file)) as journal:
         _must_fit(journal, roster)
         plan = make_plan(
             roster, journal.account, wish, epoch_ms(), late_effect_s=settings.late_effect_s
@@ -296,7 +295,7 @@ def _settings(env_file: Path | None, roster: Roster, *, asks: bool) -> Settings:
 
 def _typed_in(settings: Settings) -> Settings:
     """Ask for what is missing, where there is a terminal. Kept in memory only."""
-    if not sys.stdin.isatty():
+    if not has_terminal():
         return settings
     typed: dict[str, object] = {}
     names = ["dynamics_base_url"]
@@ -327,7 +326,7 @@ def _prompt(label: str, *, is_hidden: bool = False) -> str:
 
 
 def _ask_reason(*, yes: bool) -> str:
-    if yes or not sys.stdin.isatty():
+    if yes or not has_terminal():
         return "no reason given"
     return _prompt("Why (kept in the journal)")
 

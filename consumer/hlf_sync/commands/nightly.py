@@ -4,7 +4,7 @@ Thin: reads settings, opens the connection, prints.
 
 import asyncio
 import sys
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ def nightly(
     already is said, and nothing is done. One that was broken off, or whose steps failed, is gone on
     with.
 
-    Exit codes: 0 done, now or before · 2 wrong settings, or a date in the future · 3 steps failed
+    Exit codes: 0 done, now or before · 2 wrong settings, or a date in the future or too long ago · 3 steps failed
     (which, is said; run it again), or another process is at this night · 4 PostgreSQL cannot be
     reached.
     """
@@ -104,6 +104,11 @@ async def _night(settings: Settings, secret: Path | None, wanted: date | None) -
             run_date = wanted or due_date(local, settings.nightly_time or time.min)
             if run_date > local.date():
                 raise SettingsError(f"--date {run_date} has not come yet; today is {local.date()}")
+            if run_date <= local.date() - timedelta(days=nights.NIGHTS_KEPT_DAYS):
+                raise SettingsError(
+                    f"--date {run_date} is too long ago: nights are kept for"
+                    f" {nights.NIGHTS_KEPT_DAYS} days, so nothing would say that it was done"
+                )
             before = await nights.read(connection, run_date)
             if before is not None and before[0]:
                 return _answer(run_date, before, is_done_before=True)

@@ -44,11 +44,16 @@ def said(line: str, style: str) -> Text:
     return Text.assemble(("hlf-sync:", style), " ", plain(line, keeps_lines=True))
 
 
+def has_terminal() -> bool:
+    """Whether somebody can be asked. Python has no stdin at all where it was closed."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def must_agree(question: str) -> None:
     """Ask, and end with exit code 2 unless the answer is yes. Raises `SettingsError` where there is
     nobody to ask.
     """
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise SettingsError("there is no terminal to ask at: --yes is needed")
     try:
         is_wanted = typer.confirm(question, err=True)

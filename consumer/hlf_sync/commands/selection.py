@@ -63,11 +63,13 @@ def selected(
     statuses: list[str] | None,
 ) -> list[MentorId] | None:
     """The mentors that are meant; None when no condition was given: everybody. Raises
-    `SettingsError` when the conditions leave nobody, so that it is never taken for everybody.
+    `SettingsError` for one whom nobody knows, and when the conditions leave nobody, so that it is
+    never taken for everybody.
     """
     if not (mentors or file or since or statuses):
         return None
     named = [operate.mentor(text) for text in mentors or []] + _lines(file)
+    operate.require_known(connection, named)
     since_ms = None if since is None else time_of("--since", since)
     found = select(
         connection,

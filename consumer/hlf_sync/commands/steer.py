@@ -53,7 +53,7 @@ def force(
     settings = settings_from(env_file)
     rules = Rules(organization=settings.organization)
     with operate.connected(settings) as connection:
-        operate.require_known(connection, mentor_id)
+        operate.require_known(connection, [mentor_id])
         before = operate.ledger_row(connection, mentor_id)
         request = operate.ask(connection, mentor_id, Trigger.MANUAL.value, reason)
         if wait:

@@ -63,11 +63,13 @@ def pause(
     `unpause`, from the facts of then. When this command has ended, no call is on its way any more.
     Seen in `status`, `top`, `pending`, `history` and the metric hlf_sync_paused.
 
-    Exit codes: 0 paused · 2 wrong arguments · 3 paused, but a call was still on its way after
+    Exit codes: 0 paused · 2 wrong arguments, or a mentor whom nobody knows · 3 paused, but a call was still on its way after
     --timeout · 4 PostgreSQL cannot be reached.
     """
     mentor_id = _mentor(mentor)
     with operate.connected(settings_from(env_file)) as connection:
+        if mentor_id is not None:
+            operate.require_known(connection, [mentor_id])
         is_new = steering.pause(connection, mentor_id, by=operate.operator(), why=reason)
         end_s = time.monotonic() + timeout_s
         while left := steering.under_way(connection, mentor_id):

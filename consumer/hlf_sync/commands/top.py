@@ -85,7 +85,7 @@ def top(
     addresses = known.addresses or addresses_of(workers or [], settings)
     with looker() as eyes:
         watch = _Watch(eyes, addresses, known.unreachable)
-        if once or as_json or not sys.stdout.isatty():
+        if once or as_json or sys.stdout is None or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:
             _live(watch, _Whom(settings), every)

@@ -49,9 +49,10 @@ WITH page AS (
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
 SELECT mentor_id, 'reconciliation', 'nightly', 'sweep' FROM page ORDER BY mentor_id RETURNING mentor_id::text
 """
+NIGHTS_KEPT_DAYS = 400
 _PRUNE = {
     "nights": (
-        "DELETE FROM hlf_sync.nightly_run WHERE run_date < (hlf_sync.now() - interval '400 days')::date"
+        "DELETE FROM hlf_sync.nightly_run WHERE run_date < hlf_sync.now()::date - %(kept_days)s"
     ),
     "reminders": (
         "DELETE FROM hlf_sync.cert_expiry_reminders"
@@ -123,7 +124,8 @@ async def ask_page(
 async def prune(connection: Connection) -> dict[str, int]:
     """Delete what is too old; how many rows of what."""
     return {
-        what: (await connection.execute(statement)).rowcount for what, statement in _PRUNE.items()
+        what: (await connection.execute(statement, {"kept_days": NIGHTS_KEPT_DAYS})).rowcount
+        for what, statement in _PRUNE.items()
     }
 
 

@@ -27,6 +27,19 @@ SELECT m.mentor_id::text
  ORDER BY 1
 """
 
+_UNKNOWN = """
+SELECT id::text FROM unnest(%s::uuid[]) AS m (id)
+ WHERE NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = m.id)
+   AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = m.id)
+ ORDER BY 1
+"""
+
+
+def unknown(connection: Connection[Any], mentors: Sequence[MentorId]) -> list[MentorId]:
+    """Those of whom neither the application nor the ledger knows."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return [MentorId(row[0]) for row in cursor.execute(_UNKNOWN, (array(mentors),))]
+
 
 def select(
     connection: Connection[Any],

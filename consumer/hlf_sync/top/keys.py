@@ -95,7 +95,7 @@ class Keyboard:
 @contextmanager
 def keyboard() -> Iterator[Keyboard]:
     """The standard input's, without echo and line by line no more; Ctrl-C stays a signal."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         yield Keyboard(None)
         return
     number = sys.stdin.fileno()
