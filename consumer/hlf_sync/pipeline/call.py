@@ -12,8 +12,8 @@ import structlog
 
 from hlf_sync.core.answer import NoResponse, Response, TransportFailure
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.model import ContactId, ErrorCode, HaltReason, MentorId
-from hlf_sync.core.outcome import Claimed, Conclusion, conclude
+from hlf_sync.core.model import ContactId, ErrorCode, MentorId
+from hlf_sync.core.outcome import Claimed, Conclusion, conclude, without_letter
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import Course, Effect, Verdict, judge
@@ -105,15 +105,7 @@ class Call:
         self._policy = policy
         self._random = random
         self._tracer = tracer
-        self._in_letters = 0
         self._refused: dict[MentorId, float] = {}  # when; of privileges, by Dynamics
-
-    @property
-    def held_letters(self) -> int:
-        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for
-        them when the worker stops.
-        """
-        return self._in_letters if self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT) else 0
 
     def fits(self, held: Held, now_s: float) -> bool:
         """Whether enough of the lease is left."""
@@ -163,6 +155,9 @@ class Call:
             # nothing of Dynamics. Noted, they would open the circuit of the whole healthy fleet.
             await self._gate.abandon(held.probe)
         letter_id = await self._write_letter(held, result, conclusion)
+        if conclusion.letter is not None and letter_id is None:
+            was_in_doubt = held.job.known.ledger.is_in_doubt
+            conclusion = without_letter(conclusion, was_in_doubt=was_in_doubt)
         self._log(held, result, conclusion)
         delivered = _delivered(held, result, conclusion, letter_id, started_s)
         self._recording.put(Result(held.job.entry, delivered))
@@ -229,6 +224,7 @@ class Call:
     async def _write_letter(
         self, held: Held, result: CallResult, conclusion: Conclusion
     ) -> str | None:
+        """Its id; None where there is none, or none is written now."""
         if conclusion.letter is None or conclusion.error_code is None:
             return None
         letter = self._letters.compose(
@@ -241,12 +237,8 @@ class Call:
             attempt_count=held.claimed.attempt_number,
             http_status=result.http_status,
         )
-        self._in_letters += 1
-        try:
-            await self._letters.write(letter, held.job.known.ledger)
-        finally:
-            self._in_letters -= 1
-        return letter.id
+        is_written = await self._letters.write(letter, held.job.known.ledger)
+        return letter.id if is_written else None
 
     def _log(self, held: Held, result: CallResult, conclusion: Conclusion) -> None:
         if conclusion.error_code is None:

@@ -99,8 +99,8 @@ class Delivery:
 
     @property
     def under_way(self) -> int:
-        """Claims and calls that have not ended, but for those whose letter a halt holds up."""
-        return len(self._errands) + len(self._claimed) - self._call.held_letters
+        """Claims and calls that have not ended."""
+        return len(self._errands) + len(self._claimed)
 
     def drop(self, is_ours: Callable[[Job], bool]) -> None:
         """Forget jobs whose partition was revoked; what was claimed for them, and waits for its

@@ -1,8 +1,9 @@
 """Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is
 finished. A bounded number at once, in their order.
 
-A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and
-nothing is lost.
+A flood halts (core/limiter): while it does, letters about records wait, those about mentors are not
+written (who is still wrong afterwards is looked at again), positions stay unfinished, and nothing is
+lost.
 """
 
 from collections import deque
@@ -127,12 +128,15 @@ class Letters:
             is_repeat=is_repeat(known.ledger, code),
         )
 
-    async def write(self, letter: DeadLetter, before: LedgerRow) -> None:
-        """Return when the letter of a call is acknowledged; waits while a flood of letters is
-        halted. `before` is the mentor's row as the call was decided on.
+    async def write(self, letter: DeadLetter, before: LedgerRow) -> bool:
+        """Return when the letter of a call is acknowledged; false, and nothing is written, while a
+        flood of letters is halted. `before` is the mentor's row as the call was decided on.
         """
         self._count(is_repeat=is_repeat(before, letter.error_code))
+        if self._is_halted:
+            return False
         await self._write(letter)
+        return True
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no letters, for the limiter."""
