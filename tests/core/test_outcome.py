@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 from hlf_sync.core.model import ErrorCode, LedgerState, LetterKind
-from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude
+from hlf_sync.core.outcome import RELEASED, Conclusion, Ending, conclude, without_letter
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import Course, Effect, Verdict
 
@@ -99,6 +99,26 @@ def test_the_last_attempt_ends_in_one_letter() -> None:
 
 
 @pytest.mark.requirement("R27")
+@pytest.mark.parametrize(
+    ("verdict", "was_in_doubt", "ending", "state"),
+    [
+        (REFUSED, False, Ending.REFUSED, LedgerState.PENDING),
+        (REFUSED, True, Ending.REFUSED, LedgerState.IN_DOUBT),
+        (UNAVAILABLE, False, Ending.UNKNOWN, LedgerState.IN_DOUBT),
+    ],
+)
+def test_a_letter_that_a_halt_holds_back_leaves_its_answer_known_and_its_mentor_due(
+    verdict: Verdict, *, was_in_doubt: bool, ending: Ending, state: LedgerState
+) -> None:
+    """The claim does not wait for the operator, and the attempt stays counted."""
+    last = concluded(verdict, attempt_number=3, was_in_doubt=was_in_doubt)
+    assert last.letter is not None
+    found = without_letter(last, was_in_doubt=was_in_doubt)
+    assert (found.ending, found.state, found.letter, found.counts) == (ending, state, None, True)
+    assert found.error_code is last.error_code
+    assert found.retry_in_s is not None
+
+
 def test_the_deadline_ends_in_a_letter_too() -> None:
     """43 s are spent, and the wait is 4."""
     assert concluded(UNAVAILABLE, attempt_number=2, spent_s=43.0).letter is LetterKind.EXHAUSTED

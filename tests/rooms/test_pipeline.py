@@ -306,6 +306,39 @@ async def test_who_waits_behind_a_flood_is_looked_at_again_once_it_is_lifted(wor
     assert len(world.dynamics.shown) == 12 - written
 
 
+async def test_an_answer_that_a_halt_keeps_from_its_letter_is_recorded_at_once(
+    world: World,
+) -> None:
+    """Its claim does not wait for the operator: no lease is lost, nobody is in doubt whose answer
+    came, `why` tells the calls in their order; and what was mended meanwhile makes no letter.
+    """
+    mentors = [world.mentor("paused") for _ in range(6)]
+    world.dynamics.default = Response(400)
+    bench = world.worker(Options(limit=LimitPolicy(0, 100, 3)))
+    for mentor_id in mentors:
+        bench.change(mentor_id)
+    await until(
+        lambda: world.execute("SELECT reason FROM hlf_sync.halt") == [("dead_letter_limit",)]
+    )
+    refused = len(world.dynamics.calls)
+    await until(
+        lambda: world.execute("SELECT count(*) FROM hlf_sync.delivery_attempt") == [(refused,)]
+    )
+    written = len(bench.letters.letters)
+    assert world.execute(
+        "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE lease_owner IS NOT NULL OR state ="
+        " 'in_doubt'"
+    ) == [(0,)]
+    world.dynamics.default = Response(204)
+    world.execute("DELETE FROM hlf_sync.halt")
+    await until(lambda: bench.is_done)
+    assert (len(bench.letters.letters), written < 3) == (written, True)
+    assert len(world.dynamics.calls) == refused + 6 - written, "one more of each without a letter"
+    assert world.execute("SELECT count(*) FROM hlf_sync.mentor_ledger WHERE state = 'in_sync'") == [
+        (6 - written,)
+    ]
+
+
 async def test_a_view_that_fails_for_one_mentor_holds_up_that_one_only(world: World) -> None:
     """Until it is mended; no worker ends."""
     broken, others = world.mentor("paused"), [world.mentor("paused") for _ in range(5)]
@@ -574,7 +607,7 @@ async def test_a_letter_that_fails_by_a_mistake_of_ours_ends_the_worker_loudly(
 
 
 async def test_a_flood_halt_does_not_keep_a_worker_from_stopping(world: World) -> None:
-    """The letter that waits for an operator is not written; its claim comes again."""
+    """No letter is written while it waits for an operator; the mentor comes again."""
     bench = world.worker(Options(limit=LimitPolicy(0, 100, 1)))
     first, second = world.mentor("paused"), world.mentor("paused")
     world.dynamics.default = Response(400)

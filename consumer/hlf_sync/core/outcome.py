@@ -92,11 +92,7 @@ def conclude(
     attempts and our own waits of this delivery took so far.
     """
     ending = _ENDINGS[verdict.effect]
-    open_state = (
-        LedgerState.IN_DOUBT
-        if was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE}
-        else LedgerState.PENDING
-    )
+    open_state = _open_state(ending, was_in_doubt=was_in_doubt)
     match verdict.course:
         case Course.DONE:
             state = LedgerState.OUT_OF_SCOPE if is_leaver else LedgerState.IN_SYNC
@@ -134,6 +130,26 @@ def conclude(
             )
         case _ as never:
             assert_never(never)
+
+
+def without_letter(conclusion: Conclusion, *, was_in_doubt: bool) -> Conclusion:
+    """The same where a flood of letters is halted: the answer is recorded now, and the call is made
+    again once the halt is lifted. What is wrong with so many is about to be mended, and then no
+    letter is due; a claim that waited for the operator would outlive its lease, and an answer that
+    came would count as one that never did.
+    """
+    return Conclusion(
+        conclusion.ending,
+        _open_state(conclusion.ending, was_in_doubt=was_in_doubt),
+        counts=conclusion.counts,
+        error_code=conclusion.error_code,
+        retry_in_s=_LEAST_WAIT_S,
+    )
+
+
+def _open_state(ending: Ending, *, was_in_doubt: bool) -> LedgerState:
+    is_in_doubt = was_in_doubt or ending in {Ending.UNKNOWN, Ending.LATE}
+    return LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING
 
 
 def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:

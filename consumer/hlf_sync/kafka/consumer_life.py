@@ -79,6 +79,7 @@ class ConsumerLife:
         self._owned: set[int] = set()
         self._paused: set[int] = set()
         self._sent: dict[int, int] = {}
+        self._commit_troubles: set[str] = set()
         self.committed: dict[int, int] = {}
         self.born_s = monotonic()
 
@@ -197,11 +198,17 @@ class ConsumerLife:
         self._consumer.incremental_assign(self._at([partition], {partition: OFFSET_BEGINNING}))
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        troubles = set[str]()
         for partition in partitions:
-            if error is None and partition.error is None:
+            trouble = error or partition.error
+            if trouble is None:
                 self.committed[partition.partition] = partition.offset
             else:
                 self._sent.pop(partition.partition, None)  # so that it is sent again
+                troubles.add(trouble.name())
+        if troubles - self._commit_troubles:  # each attempt would say the same
+            _log.warning("commit_failed", error_code=", ".join(sorted(troubles)))
+        self._commit_troubles = troubles
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = self._starts(consumer, partitions)

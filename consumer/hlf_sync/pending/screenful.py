@@ -72,11 +72,11 @@ def _part(part: Section, now_s: float) -> list[RenderableType]:
     means, advice = WORDS[part.cause]
     last = part.first + len(part.mentors) - 1
     which = "" if len(part.mentors) == part.count else f" ({part.first:,} to {last:,})"
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("mentor", min_width=36, no_wrap=True)
-    table.add_column("listing", no_wrap=True, min_width=15)
-    table.add_column("for", no_wrap=True, justify="right")
-    table.add_column("next", no_wrap=True, justify="right")
+    table.add_column("listing", min_width=14, no_wrap=True)
+    table.add_column("for", min_width=8, no_wrap=True, justify="right")
+    table.add_column("next", min_width=6, no_wrap=True, justify="right")
     table.add_column("error", no_wrap=True, overflow="ellipsis")
     for one in part.mentors:
         update = one.update

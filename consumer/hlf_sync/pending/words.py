@@ -27,7 +27,10 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.THROTTLED: ("Dynamics asked for a pause", "nothing: goes on by itself"),
     Cause.RETRYING: ("an attempt failed, the next one comes", "nothing: goes on by itself"),
     Cause.IN_DOUBT: ("a call's effect is not known", "nothing: asserted once more"),
-    Cause.WAITING: ("due, and not called for yet", "nothing: seconds"),
+    Cause.WAITING: (
+        "due, and not called for yet",
+        "nothing: seconds; if it stays, hlf-sync top says what is in the way",
+    ),
 }
 
 _SHOWN = {"visible": "shown", "hidden": "hidden"}

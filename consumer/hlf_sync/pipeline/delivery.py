@@ -105,8 +105,8 @@ class Delivery:
 
     @property
     def under_way(self) -> int:
-        """Claims and calls that have not ended, but for those whose letter a halt holds up."""
-        return len(self._errands) + len(self._claimed) - self._letters.held_calls
+        """Claims and calls that have not ended."""
+        return len(self._errands) + len(self._claimed)
 
     def drop(self, is_ours: Callable[[Evaluation], bool]) -> None:
         """Forget mentors whose partition was revoked; what was claimed for them, and waits for its

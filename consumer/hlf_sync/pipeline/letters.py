@@ -1,8 +1,9 @@
 """Dead letters of the pipeline: acknowledged first, then in the ledger, then the position is
 finished. A bounded number at once, in their order.
 
-A flood halts (core/limiter): while it does, letters wait, their positions stay unfinished, and
-nothing is lost.
+A flood halts (core/limiter): while it does, letters about records wait, those about mentors are not
+written (who is still wrong afterwards is looked at again), positions stay unfinished, and nothing is
+lost.
 """
 
 from collections import deque
@@ -23,7 +24,7 @@ from hlf_sync.core.model import (
     Record,
     Undecodable,
 )
-from hlf_sync.core.outcome import Conclusion, Ending
+from hlf_sync.core.outcome import Conclusion, Ending, without_letter
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.errands import Errands
@@ -73,7 +74,6 @@ class Letters:
         self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._errands = Errands()
         self._is_flood = False
-        self._after_calls = 0
         gate.lifted.append(self._resumed)
 
     @property
@@ -114,8 +114,8 @@ class Letters:
         self._refuse(evaluation, letter)
 
     async def after_call(self, evaluation: Evaluation) -> None:
-        """Return when the letter of a call, if its conclusion is one, is acknowledged; waits while a
-        flood of letters is halted.
+        """Return when the letter of a call, if its conclusion is one, is acknowledged. While a flood
+        of letters is halted nothing is written, and the call is made again later.
         """
         conclusion, result = evaluation.conclusion, evaluation.result
         if conclusion.letter is None or conclusion.error_code is None:
@@ -131,20 +131,13 @@ class Letters:
             attempt_count=evaluation.claimed.attempt_number,
             http_status=None if result is None else result.http_status,
         )
-        self._after_calls += 1
-        try:
-            self._count(is_repeat=is_repeat(evaluation.before, letter.error_code))
+        self._count(is_repeat=is_repeat(evaluation.before, letter.error_code))
+        if self._is_halted:
+            was_in_doubt = evaluation.before.is_in_doubt
+            evaluation.conclusion = without_letter(conclusion, was_in_doubt=was_in_doubt)
+        else:
             await self._write(letter)
-        finally:
-            self._after_calls -= 1
-        evaluation.dead_letter_id = letter.id
-
-    @property
-    def held_calls(self) -> int:
-        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for
-        them when the worker stops.
-        """
-        return self._after_calls if self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT) else 0
+            evaluation.dead_letter_id = letter.id
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no letters, for the limiter."""

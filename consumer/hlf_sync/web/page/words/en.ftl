@@ -61,7 +61,7 @@ state-held = Held back
 state-in_sync = Delivered
 
 why-paused = The administrator has paused this update for now. It goes out by itself when the pause ends; nothing is lost meanwhile.
-why-waiting = It is about to be delivered.
+why-waiting = It goes out as soon as the change has come through: seconds. If it takes longer, ask the administrator.
 why-under_way = It is being delivered right now.
 why-retrying = { $error } It is tried again by itself.
 why-in_doubt = Dynamics did not say whether the last change took effect. It is sent once more, to be certain.

@@ -56,7 +56,7 @@ state-held = Holdt tilbake
 state-in_sync = Levert
 
 why-paused = Administratoren har satt denne endringen på pause. Den sendes av seg selv når pausen er over; ingenting går tapt imens.
-why-waiting = Den blir snart levert.
+why-waiting = Den går ut så snart endringen har kommet fram: sekunder. Tar det lengre tid, spør administratoren.
 why-under_way = Den blir levert akkurat nå.
 why-retrying = { $error } Det prøves igjen av seg selv.
 why-in_doubt = Dynamics sa ikke om den siste endringen trådte i kraft. Den sendes én gang til for å være sikker.
