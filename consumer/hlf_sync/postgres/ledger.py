@@ -111,26 +111,38 @@ class Ledger:
         cursor = await connection.execute(
             sql.GUARD_COUNT, {"window_s": policy.window_s, "mentors": counted}
         )
-        removed, listed, is_halted, confirmed, counted_before = await cursor.fetchone() or (
-            0,
+        removed, is_halted, confirmed, counted_before = await cursor.fetchone() or (
             0,
             False,
             [],
             [],
         )
-        allowed = 0 if is_halted else removals_allowed(policy, removed=removed, listed=listed)
         free = {*confirmed, *counted_before} if not is_halted else set(confirmed)
-        held = [mentor_id for mentor_id in counted if mentor_id not in free][allowed:]
-        if held:
+        more = [mentor_id for mentor_id in counted if mentor_id not in free]
+        allowed, detail = 0, "removals wait for confirm-removals"
+        if not is_halted:
+            allowed, detail = await self._allowance(connection, removed, len(more))
+        if held := more[allowed:]:
             await connection.execute(sql.HOLD, (held,))
-            detail = (
-                f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
-                " wait for confirm-removals"
-            )
             await connection.execute(sql.GUARD_HALT, (HaltReason.MASS_REMOVAL.value, detail))
         if confirmed:
             await connection.execute(sql.RELEASE, (confirmed,))
         return [e for e in evaluations if e.mentor_id not in held], confirmed
+
+    async def _allowance(
+        self, connection: AsyncConnection[TupleRow], removed: int, asked: int
+    ) -> tuple[int, str]:
+        """How many of so many removals may be called, and what the halt says when not all may."""
+        policy = self._policy.mass_removal
+        if removed + asked <= policy.minimum:
+            return asked, ""
+        cursor = await connection.execute(sql.LISTED_COUNT)
+        (listed,) = await cursor.fetchone() or (0,)
+        detail = (
+            f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
+            " wait for confirm-removals"
+        )
+        return removals_allowed(policy, removed=removed, listed=listed), detail
 
     async def record(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         """Record what came of claims."""

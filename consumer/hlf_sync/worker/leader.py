@@ -26,7 +26,7 @@ _QUEUE_IS_FILLING = 0.25
 TURN_S = 1.0
 _PRUNE_EVERY_S = 3600.0
 _ATTEMPTS_KEPT_DAYS = 90
-_ATTEMPTS_AT_ONCE = 5_000
+_PRUNED_AT_ONCE = 5_000
 _OWED_EVERY_S = 60.0
 # Longer than any delivery with its retries.
 _OWED_S = 300
@@ -80,18 +80,18 @@ class Scheduler:
                     await connection.execute(statement)
                 pruned_at_s, is_pruned = now_s, False
             if not is_pruned:
-                is_pruned = await self._prune_attempts(connection)
+                is_pruned = await self._prune(connection)
             if self._is_live and now_s - owed_at_s > _OWED_EVERY_S:
                 await connection.execute(sql.OWED, {"pending_s": _OWED_S, "doubt_s": _OWED_S})
                 owed_at_s = now_s
             await asyncio.sleep(TURN_S)
 
-    async def _prune_attempts(self, connection: Connection) -> bool:
-        """Delete one batch of old attempts; whether it was the last one."""
-        cursor = await connection.execute(
-            sql.PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
-        )
-        return cursor.rowcount < _ATTEMPTS_AT_ONCE
+    async def _prune(self, connection: Connection) -> bool:
+        """Delete one batch of old requests and one of old attempts; whether these were the last."""
+        values = {"days": _ATTEMPTS_KEPT_DAYS, "batch": _PRUNED_AT_ONCE}
+        batches = (sql.PRUNE_REQUESTS, sql.PRUNE_ATTEMPTS)
+        gone = [(await connection.execute(batch, values)).rowcount for batch in batches]
+        return max(gone) < _PRUNED_AT_ONCE
 
     async def _ask_for_queue(self, connection: Connection) -> None:
         """Ask how full PostgreSQL's queue of notifications is: the asking itself frees it."""

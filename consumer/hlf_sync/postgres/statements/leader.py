@@ -3,14 +3,19 @@
 # Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for
 # a day (the ledger looks at it too).
 PRUNE = (
-    "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
     "DELETE FROM hlf_sync.history WHERE ended_at < now() - interval '1 year'",
     "DELETE FROM hlf_sync.worker WHERE seen_at < now() - interval '1 day'",
 )
 
-# What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not
-# stand still for long, nor hold a long transaction.
+# In batches, since the leader must not stand still for long, nor hold a long transaction: a day on which
+# everybody was asked for ends a month later in one hour.
+PRUNE_REQUESTS = """
+DELETE FROM hlf_sync.sync_request WHERE id IN (
+  SELECT id FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days' LIMIT %(batch)s)
+"""
+
+# What `why` tells of calls; each mentor's last one stays.
 PRUNE_ATTEMPTS = """
 DELETE FROM hlf_sync.delivery_attempt WHERE id IN (
   SELECT id FROM hlf_sync.delivery_attempt a WHERE started_at < now() - make_interval(days => %(days)s)

@@ -213,13 +213,14 @@ GUARD_LOCK = "SELECT pg_advisory_xact_lock(hashtext('hlf_sync.mass_removal'))"
 GUARD_COUNT = """
 SELECT (SELECT count(*) FROM hlf_sync.mentor_ledger
          WHERE removal_at > now() - make_interval(secs => %(window_s)s) AND NOT removal_confirmed),
-       (SELECT count(*) FROM hlf_sync.mentor_ledger WHERE applied = 'visible'),
        EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal'),
        ARRAY(SELECT mentor_id::text FROM hlf_sync.held_removal
               WHERE confirmed_at > now() - interval '1 day' AND mentor_id = ANY (%(mentors)s::uuid[])),
        ARRAY(SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%(mentors)s::uuid[])
               AND removal_at > now() - make_interval(secs => %(window_s)s))
 """
+# Reads the whole ledger (some 20 ms for 100,000 mentors): asked only where the minimum does not decide.
+LISTED_COUNT = "SELECT count(*) FROM hlf_sync.mentor_ledger WHERE applied = 'visible'"
 RELEASE = (
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NOT NULL AND mentor_id = ANY"
     " (%s::uuid[])"
