@@ -33,12 +33,13 @@ from hlf_sync.core.model import (
     Operation,
     Visibility,
 )
-from hlf_sync.postgres import ledger_statements
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
-from hlf_sync.watch import fleet_watch, listing_watch
-from hlf_sync.worker import leader
+from hlf_sync.postgres.statements import leader, requests
+from hlf_sync.postgres.statements import ledger as ledger_statements
+from hlf_sync.postgres.statements import watch as fleet_watch
+from hlf_sync.watch import listing_watch
 from listing import TOWN, change, cpu_s
 from psycopg import sql
 
@@ -61,12 +62,12 @@ SELECT relname, round(pg_total_relation_size(oid) / 1048576.0)::int FROM pg_clas
 """
 # Each second or ten, each minute, each hour.
 _BY_THE_CLOCK: dict[str, tuple[str, dict[str, Any]]] = {
-    "due, each second": (leader._DUE, {"is_live": True}),
-    "letters, each second": (leader._LETTERS, {}),
-    "resolved letters, each second": (leader._RESOLVE, {}),
-    "counts by state, each 10 s": (fleet_watch._LEDGER, {}),
-    "owed, each minute": (leader._OWED, {"pending_s": 300, "doubt_s": 300}),
-    "a batch of old calls deleted": (leader._PRUNE_ATTEMPTS, {"days": 90, "batch": 5_000}),
+    "due, each second": (requests.WHEN_DUE, {"is_live": True}),
+    "letters, each second": (leader.LETTERS, {}),
+    "resolved letters, each second": (leader.RESOLVE, {}),
+    "counts by state, each 10 s": (fleet_watch.LEDGER, {}),
+    "owed, each minute": (leader.OWED, {"pending_s": 300, "doubt_s": 300}),
+    "a batch of old calls deleted": (leader.PRUNE_ATTEMPTS, {"days": 90, "batch": 5_000}),
 }
 
 

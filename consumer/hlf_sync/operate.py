@@ -22,25 +22,14 @@ from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
 from hlf_sync.postgres.selection import unknown
+from hlf_sync.postgres.statements import operator as sql
+from hlf_sync.postgres.statements import requests
 from hlf_sync.postgres.steering import act_as, pauses
 from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
 Connection = OperatorConnection
 
 _AT_ONCE = 1_000
-
-# As is_swept sees it.
-_SWEEPING = """
-WITH found AS (
-  SELECT mentor_id, CASE WHEN lease_owner IS NOT NULL THEN 'under_way' WHEN state = 'in_doubt' THEN 'in_doubt'
-                         WHEN state = 'pending' AND NOT %(is_shadow)s THEN 'pending'
-                         WHEN state <> 'dead_lettered' AND updated_at <= %(asked_at)s THEN 'unseen' END AS what, updated_at
-    FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (coalesce(%(only)s::uuid[], ARRAY[mentor_id])))
-SELECT count(*) FILTER (WHERE what = 'unseen') AS unseen, count(*) FILTER (WHERE what = 'under_way') AS under_way,
-       count(*) FILTER (WHERE what = 'pending') AS pending, count(*) FILTER (WHERE what = 'in_doubt') AS in_doubt,
-       (SELECT mentor_id::text FROM found WHERE what IS NOT NULL ORDER BY what = 'unseen', updated_at LIMIT 1) AS example
-  FROM found
-"""
 
 
 @contextmanager
@@ -72,9 +61,7 @@ def mentor(text: str) -> MentorId:
 def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: str) -> int:
     """Ask for one mentor's evaluation; the request's id."""
     row = connection.execute(
-        "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES"
-        " (%s, %s, %s, %s) RETURNING id",
-        (mentor_id, triggered_by, operator(), reason),
+        requests.BY_OPERATOR, (mentor_id, triggered_by, operator(), reason)
     ).fetchone()
     return int(row["id"]) if row else 0
 
@@ -147,18 +134,12 @@ def ask_all(connection: Connection, reason: str, only: Sequence[MentorId] | None
     values = (operator(), reason, None if only is None else list(only))
     with connection.transaction():
         at = _now(connection)
-        count = connection.execute(
-            "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
-            " SELECT mentor_id, 'reconciliation', %s, %s FROM (SELECT mentor_id FROM"
-            " hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m"
-            " WHERE mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
-            values,
-        ).rowcount
+        count = connection.execute(requests.ALL_BY_OPERATOR, values).rowcount
     return Swept(count, at, only)
 
 
 def _now(connection: Connection) -> datetime:
-    row = connection.execute("SELECT now() AS now").fetchone()
+    row = connection.execute(sql.NOW).fetchone()
     assert row is not None  # noqa: S101 - SELECT without FROM
     return cast("datetime", row["now"])
 
@@ -176,14 +157,7 @@ def is_swept(
     paused.
     """
     chosen = None if only is None else list(only)
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger l"
-        " WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id = l.mentor_id)"
-        " AND (state = 'in_doubt' OR state = 'pending' AND NOT %s OR lease_owner IS NOT NULL"
-        " OR state <> 'dead_lettered' AND updated_at <= %s)"
-        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))) AS found",
-        (is_shadow, asked_at, chosen),
-    ).fetchone()
+    row = connection.execute(sql.IS_OPEN, (is_shadow, asked_at, chosen)).fetchone()
     is_open = row is None or row["found"]
     return not is_open and not _is_anybody_new_due(connection, rules, chosen)
 
@@ -211,7 +185,7 @@ def standing_of_sweep(
     """How many of these, or of all, are still open, in words, and one of them."""
     chosen = None if only is None else list(only)
     values = {"asked_at": asked_at, "is_shadow": is_shadow, "only": chosen}
-    row = connection.execute(_SWEEPING, values).fetchone()
+    row = connection.execute(sql.SWEEPING, values).fetchone()
     assert row is not None  # noqa: S101 - counts
     parts = [
         f"{row[name]:,} {words}"
@@ -236,12 +210,7 @@ def obstacles(connection: Connection, organization: str) -> list[str]:
 
 def _is_anybody_new_due(connection: Connection, rules: Rules, only: list[MentorId] | None) -> bool:
     """Whether somebody without a ledger row would be called for, or get a letter."""
-    rows = connection.execute(
-        "SELECT mentor_id::text FROM hlf_sync.mentor_facts f WHERE organization = %s"
-        " AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)"
-        " AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))",
-        (rules.organization, only),
-    ).fetchall()
+    rows = connection.execute(sql.WITHOUT_LEDGER, (rules.organization, only)).fetchall()
     mentor_ids = [MentorId(row["mentor_id"]) for row in rows]
     readings = (
         read_now(connection, mentor_ids[start : start + _AT_ONCE])
@@ -258,8 +227,7 @@ def lift(connection: Connection, reason: HaltReason) -> bool:
     """Take a halt away; False when it did not hold."""
     with connection.transaction():
         act_as(connection, operator(), "hlf-sync resume")
-        statement = "DELETE FROM hlf_sync.halt WHERE reason = %s"
-        return connection.execute(statement, (reason.value,)).rowcount > 0
+        return connection.execute(sql.LIFT, (reason.value,)).rowcount > 0
 
 
 class HeldRemoval(NamedTuple):
@@ -275,10 +243,7 @@ def held_removals(connection: Connection, rules: Rules) -> list[HeldRemoval]:
     """Those that are still due by the facts as they are now: a mistake may have been put right
     meanwhile.
     """
-    rows = connection.execute(
-        "SELECT mentor_id::text FROM hlf_sync.held_removal WHERE confirmed_at IS NULL ORDER BY"
-        " held_at, mentor_id"
-    )
+    rows = connection.execute(sql.UNCONFIRMED)
     held = [MentorId(row["mentor_id"]) for row in rows]
     found: list[HeldRemoval] = []
     for start in range(0, len(held), _AT_ONCE):
@@ -292,9 +257,7 @@ def held_removals(connection: Connection, rules: Rules) -> list[HeldRemoval]:
 
 def listed(connection: Connection) -> int:
     """How many mentors the ledger knows as shown."""
-    row = connection.execute(
-        "SELECT count(*) AS count FROM hlf_sync.mentor_ledger WHERE applied = 'visible'"
-    ).fetchone()
+    row = connection.execute(sql.LISTED).fetchone()
     return int(row["count"]) if row else 0
 
 
@@ -316,28 +279,14 @@ def confirm_removals(connection: Connection, mentor_ids: list[MentorId], reason:
     """
     with connection.transaction():
         act_as(connection, operator(), reason)
-        connection.execute(
-            "DELETE FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND held_at < now() -"
-            " interval '1 minute' AND NOT mentor_id = ANY (%s::uuid[])",
-            (mentor_ids,),
-        )
-        connection.execute(
-            "UPDATE hlf_sync.held_removal SET confirmed_at = now(), confirmed_by = %s, reason = %s"
-            " WHERE mentor_id = ANY (%s::uuid[])",
-            (operator(), reason, mentor_ids),
-        )
-        connection.execute(
-            "DELETE FROM hlf_sync.halt WHERE reason = %s", (HaltReason.MASS_REMOVAL.value,)
-        )
+        connection.execute(sql.FORGET_OTHERS, (mentor_ids,))
+        connection.execute(sql.CONFIRM, (operator(), reason, mentor_ids))
+        connection.execute(sql.LIFT, (HaltReason.MASS_REMOVAL.value,))
 
 
 def halts(connection: Connection) -> list[dict[str, Any]]:
     """What halts now, and whether an operator has paused everybody."""
-    return connection.execute(
-        "SELECT reason, since, detail FROM hlf_sync.halt UNION ALL SELECT 'paused', since,"
-        " 'by ' || paused_by || ': ' || reason FROM hlf_sync.pause WHERE mentor_id IS NULL"
-        " ORDER BY since"
-    ).fetchall()
+    return connection.execute(sql.HALTS).fetchall()
 
 
 def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
@@ -352,6 +301,4 @@ def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
 
 def ledger_row(connection: Connection, mentor_id: MentorId) -> dict[str, Any] | None:
     """The mentor's ledger row."""
-    return connection.execute(
-        "SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = %s", (mentor_id,)
-    ).fetchone()
+    return connection.execute(sql.LEDGER_ROW, (mentor_id,)).fetchone()

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from hlf_sync import clients
-from hlf_sync.config.settings import Settings, load
+from hlf_sync.config.loading import load
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import ContactId, Operation
 from hlf_sync.core.verdict import Course
 from hlf_sync.errors import AuthError, SettingsError

@@ -24,9 +24,9 @@ from hlf_sync.core.outcome import RELEASED, Claimed, Conclusion, Ending
 from hlf_sync.ports import Known
 from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
 from hlf_sync.postgres.connections import Pool, open_pool
-from hlf_sync.postgres.distrust_statements import DOUBT
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
+from hlf_sync.postgres.statements.distrust import DOUBT
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 

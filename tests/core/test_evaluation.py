@@ -136,4 +136,4 @@ def test_who_writes_no_letters_leaves_the_mentor_open_for_the_workers(
     """A refusal is asked for once more by a worker, so it counts no attempt; doubt stays doubt."""
     left = without_letter(conclusion, was_in_doubt=was_in_doubt)
     assert (left.state, left.counts, left.letter) == (state, counts, None)
-    assert left.retry_in_s == (None if conclusion is APPLIED else 0.0)
+    assert left.retry_in_s == (None if conclusion is APPLIED else 1.0)

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.evaluation import Evaluation, Reading
 from hlf_sync.core.model import (
     Change,
     Command,
@@ -19,6 +19,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.outcome import CallResult, Claimed, Conclusion, Ending
 from hlf_sync.core.verdict import Course, Effect, Verdict
+from hlf_sync.core.visibility import Snapshot
 
 FACTS = Facts("HLF", "paused")
 
@@ -32,8 +33,8 @@ def looked_at(
 ) -> Evaluation:
     """After a first look that found this row."""
     evaluation = Evaluation(mentor_id, 1, [Change(mentor_id, trigger, Position(0, 0, 1), 1)])
-    evaluation.before = before
-    evaluation.known = Known(FACTS, before, has_ledger=True, contact_id=contact_id)
+    known = Known(FACTS, before, has_ledger=True, contact_id=contact_id)
+    evaluation.look(Reading(0.0, Snapshot(100, 100), {mentor_id: known}))
     return evaluation
 
 

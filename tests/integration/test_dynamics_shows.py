@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 from hlf_sync import Outcome, open_portal
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync_sandbox.stack import Sandbox
 

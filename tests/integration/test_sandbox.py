@@ -25,7 +25,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from dotenv import dotenv_values
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync_sandbox.errors import PartError
 from hlf_sync_sandbox.ports import HOST
 from hlf_sync_sandbox.stack import PARTS, Sandbox

@@ -13,7 +13,7 @@ time, and what the world may do meanwhile.
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._record, core/evaluation.after, pipeline/completion.Completion.requeue |
 | commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
 | schedule | worker/leader.Scheduler._stand |
-| distrust | postgres/distrust_statements.DOUBT |
+| distrust | postgres/statements/distrust.DOUBT |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit,

@@ -20,7 +20,7 @@ from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.ports import Fleet
-from hlf_sync.worker.wiring import _SignIn
+from hlf_sync.worker.credential_sign_in import CredentialSignIn
 
 from tests.fakes.credentials import SteeredSource
 
@@ -112,7 +112,7 @@ class Room:
         return self.gate.is_aside
 
     def start(self, check_s: float) -> None:
-        sign_in = _SignIn(self.credentials)
+        sign_in = CredentialSignIn(self.credentials)
         self.tasks.append(
             asyncio.create_task(
                 watch_credentials(self.gate, sign_in, retry_s=RETRY_S, check_s=check_s)
@@ -216,7 +216,7 @@ async def test_a_token_does_not_lift_what_dynamics_itself_refuses(room: Room) ->
 @pytest.mark.requirement("R48")
 async def test_where_no_mentor_waits_the_question_who_we_are_lifts_the_halt(room: Room) -> None:
     """Asked once in a while, until Dynamics accepts it."""
-    sign_in = _SignIn(room.credentials)
+    sign_in = CredentialSignIn(room.credentials)
     asked: list[bool] = []
 
     async def who_are_we() -> bool:
@@ -257,7 +257,7 @@ async def test_a_worker_whose_credentials_alone_are_refused_stands_aside(room: R
         asyncio.create_task(
             watch_credentials(
                 room.gate,
-                _SignIn(room.credentials),
+                CredentialSignIn(room.credentials),
                 retry_s=RETRY_S,
                 check_s=5,
                 set_aside=aside.append,
@@ -292,7 +292,7 @@ async def test_a_halt_that_a_person_lifts_sends_no_worker_aside(room: Room) -> N
         asyncio.create_task(
             watch_credentials(
                 room.gate,
-                _SignIn(room.credentials),
+                CredentialSignIn(room.credentials),
                 retry_s=RETRY_S,
                 check_s=0.05,
                 set_aside=aside.append,

@@ -16,7 +16,8 @@ from typing import ClassVar
 import pytest
 from hlf_sync import clients
 from hlf_sync.clock import epoch_ms
-from hlf_sync.config.settings import Settings, load
+from hlf_sync.config.loading import load
+from hlf_sync.config.settings import Settings
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync_sandbox.dynamics.tls import ca_path, server_context
 

@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from hlf_sync.break_glass.roster import read_roster
-from hlf_sync.config.settings import Settings, load
+from hlf_sync.config.loading import load
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, decide, next_look_s
 from hlf_sync.core.model import Command, MentorId
 from hlf_sync.core.nightly import MOST_ATTEMPTS, RETRY_AFTER_S, Mark, Outcome

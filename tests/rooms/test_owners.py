@@ -26,21 +26,13 @@ _OWNED = [
 ]
 # Libraries of the whole house: values, logs, JSON and what people see.
 _EVERYWHERE = {"multidict", "orjson", "pydantic", "pydantic_core", "rich", "structlog"}
-# Where SQL still stands outside the room postgres: each moves there when its room is next opened.
-_SQL_ELSEWHERE = {
-    "doctor": "questions to the catalogue that `doctor` alone asks, through postgres' connection",
-    "operate.py": "one statement of an operator each",
-    "reconcile": "long reads with a cursor of the server's",
-    "replay": "the lock, the requests and the closings on one connection",
-    "watch": "counts that only the leader asks for",
-    "why": "one mentor's history in one snapshot",
-    "worker": "the leader's lock and its errands",
-}
 _LINT = (
     "import sys; sys.path[:0] = ['consumer', 'sandbox'];"
     "from importlinter.cli import lint_imports_command; lint_imports_command()"
 )
-_STATEMENT = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+hlf_sync\.[a-z_]+")
+# SQL at its beginning. What a person is told to type does not begin with it.
+_STATEMENT = re.compile(r"\n?(?:SELECT|WITH|INSERT INTO|UPDATE|DELETE FROM|SET|LOCK)\s[^|]{8}")
+_REQUESTS = "consumer/hlf_sync/postgres/statements/requests.py"
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +91,40 @@ def test_each_library_of_the_product_has_an_owner_or_belongs_to_everybody() -> N
     assert imported - owned == _EVERYWHERE
 
 
-def test_sql_of_our_tables_stands_in_postgres_or_in_a_room_with_a_reason() -> None:
-    """The list of reasons only becomes shorter."""
+def test_sql_stands_in_the_room_postgres_only() -> None:
+    """Other rooms name a statement, and execute it on a connection of postgres'."""
     package = _ROOT / "consumer/hlf_sync"
-    rooms = {
-        path.relative_to(package).parts[0]
+    found = {
+        f"{path.relative_to(package)}: {text.strip()[:40]}"
         for path in _modules()
-        if _STATEMENT.search(path.read_text(encoding="utf-8"))
+        if path.relative_to(package).parts[0] != "postgres"
+        for text in _texts(path)
+        if _STATEMENT.match(text)
     }
-    assert rooms - {"postgres"} == set(_SQL_ELSEWHERE)
+    assert found == set()
+
+
+def test_one_file_says_who_may_ask_for_a_look() -> None:
+    """Every INSERT into `sync_request` stands in it, and its table names each statement."""
+    insert = re.compile(r"INTO\s+hlf_sync\.sync_request")
+    writers = [path for path in _modules() if insert.search(path.read_text(encoding="utf-8"))]
+    assert [str(path.relative_to(_ROOT)) for path in writers] == [_REQUESTS]
+    module = ast.parse(writers[0].read_text(encoding="utf-8"))
+    statements = {
+        node.targets[0].id
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    rows = [
+        line.split("|")[1] for line in (ast.get_docstring(module) or "").split("\n") if "|" in line
+    ]
+    assert {name.strip() for row in rows[2:] for name in row.split(",")} == statements
+
+
+def _texts(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _modules() -> Iterator[Path]:

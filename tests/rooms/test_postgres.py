@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync.postgres.connections import connect, open_pool
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow

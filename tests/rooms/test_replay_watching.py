@@ -15,6 +15,7 @@ from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.kafka.letter_log import Layout, LetterExtent
 from hlf_sync.postgres.connections import open_pool
+from hlf_sync.postgres.statements import leader
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
@@ -25,7 +26,6 @@ from hlf_sync.replay.session import close
 from hlf_sync.replay.standings import Standings
 from hlf_sync.replay.watching import Watching, WatchPolicy
 from hlf_sync.replay.workplace import Workplace
-from hlf_sync.worker import leader
 
 from tests.fakes.fleet import Fleet, dead_lettered
 from tests.fixtures.cluster import Cluster
@@ -271,6 +271,6 @@ async def test_letters_that_the_topic_has_forgotten_are_told_and_can_be_closed(
     assert sorted(world.rows("SELECT mentor_id::text FROM hlf_sync.sync_request")) == sorted(
         [(lost,), (unreadable,)]
     )
-    assert world.rows(leader._LETTERS)[0][0] == 1
+    assert world.rows(leader.LETTERS)[0][0] == 1
     again = await make_plan(world.place, Filters(), is_repaired=False, rate_per_s=10)
     assert (again.gone, len(again.letters)) == ((), 1)

@@ -14,6 +14,7 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.statements import leader as statements
 from hlf_sync.watch import fleet_watch
 from hlf_sync.worker import leader as module
 from hlf_sync.worker import leadership
@@ -154,7 +155,7 @@ async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
     monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
     dsn = cluster.dsn(database, "hlf_sync")
     with psycopg.connect(dsn, autocommit=True) as frozen:
-        frozen.execute(leadership._LOCK)
+        frozen.execute(statements.LEADER_LOCK)
         room.lead()
         await room.until(lambda: room.scheduler.is_leader)
         with pytest.raises(psycopg.OperationalError):
@@ -188,7 +189,7 @@ async def test_the_leader_frees_a_queue_of_notifications_that_nobody_frees(
     says how full it is.
     """
     monkeypatch.setattr(
-        module, "_NOTIFICATIONS", "SELECT 0.5::float8, pg_notification_queue_usage()"
+        statements, "NOTIFICATIONS", "SELECT 0.5::float8, pg_notification_queue_usage()"
     )
     room.lead()
     await room.until(lambda: room.scheduler.notification_queue == 0.5)

@@ -5,8 +5,9 @@ shown.
 from pathlib import Path
 
 import pytest
+from hlf_sync.config.loading import load, secret_file, unknown
 from hlf_sync.config.secret_file import read_secret
-from hlf_sync.config.settings import PREFIX, SECRETS, Settings, load, secret_file, unknown, variable
+from hlf_sync.config.settings import PREFIX, SECRETS, Settings, variable
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.kafka.topic_reader import ChangesLog, kafka_options

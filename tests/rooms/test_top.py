@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from hlf_sync.commands.app import app
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync.errors import SettingsError
 from hlf_sync.top.journal import Event
 from hlf_sync.top.look import addresses_of, looker

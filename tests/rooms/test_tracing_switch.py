@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hlf_sync.config.settings import Settings, load
+from hlf_sync.config.loading import load
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.consumer_life import _traced_record
@@ -95,7 +96,7 @@ def test_off_imports_nothing_of_it() -> None:
     """Off is the default, whatever OTEL_ variables a platform puts into every container."""
     found = run(
         "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\nfrom"
-        " hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import"
+        " hlf_sync.config.loading import load\nfrom hlf_sync.telemetry.tracing_switch import"
         " open_tracing\nassert not open_tracing(load(), 'worker-1').is_on\nprint([name for name in"
         " sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.',"
         " 'google.protobuf'))])",

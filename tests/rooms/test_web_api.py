@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 from hlf_sync.clock import epoch_ms
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync.errors import SettingsError
 from hlf_sync.web.openapi import document
 from psycopg import Connection

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hlf_sync.config.settings import load
+from hlf_sync.config.loading import load
 from hlf_sync.core.announcement import (
     EXPOSED_S,
     NIGHT_S,

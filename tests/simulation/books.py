@@ -3,7 +3,7 @@ ports of one worker over them.
 
 Every effect is one synchronous step between two waits, as a statement is on a real server: a worker
 that is killed, or whose answer is lost, may have had it done or not. What each step does is
-postgres/ledger_statements.py's SQL, line by line; the contract suite of the ledger proves the SQL.
+postgres/statements/ledger.py's SQL, line by line; the contract suite of the ledger proves the SQL.
 `bugs` are mistakes put into it on purpose (bugs.py).
 """
 
@@ -175,7 +175,7 @@ class Books:
     # ---- what strikes the database itself
 
     def distrust(self) -> None:
-        """DOUBT, DOUBT_UNKNOWN and SWEEP of postgres/distrust_statements.py."""
+        """DOUBT and DOUBT_UNKNOWN of postgres/statements/distrust.py."""
         grows = 0 if "operators_doubt_without_generation" in self.bugs else 1
         for mentor_id in self.facts:
             row = self.rows.get(mentor_id)

@@ -28,7 +28,7 @@ from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, assemble
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult
-from hlf_sync.worker.wiring import _SignIn
+from hlf_sync.worker.credential_sign_in import CredentialSignIn
 
 from tests.fakes.worker import CountingMeter, ScriptedDecoder, SilentRegistry
 from tests.simulation.books import AUTH_RETRY_S, EPOCH_S, RULES, Books, Session, Shared
@@ -205,7 +205,7 @@ class Crew:
             {
                 "fleet": lambda: gate.watch(self._notified),
                 "credentials": lambda: watch_credentials(
-                    gate, _SignIn(self._credentials, self._client), retry_s=AUTH_RETRY_S
+                    gate, CredentialSignIn(self._credentials, self._client), retry_s=AUTH_RETRY_S
                 ),
             },
             self.stop,

@@ -27,7 +27,8 @@ from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, has_terminal, must_agree, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config import policies
-from hlf_sync.config.settings import Settings, secret_file, variable
+from hlf_sync.config.loading import secret_file
+from hlf_sync.config.settings import Settings, variable
 from hlf_sync.core.model import Visibility
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, HlfSyncError, SettingsError

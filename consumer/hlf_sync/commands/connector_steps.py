@@ -23,6 +23,7 @@ from hlf_sync.core.ending import Exit
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import DependencyError, HaltError
 from hlf_sync.postgres import connector_reset
+from hlf_sync.postgres.statements import connector as sql
 from hlf_sync.waiting import until_reachable
 
 # As connectors/hlf-mentor-cdc.json and connectors/sql/02_source.sql name them.
@@ -30,11 +31,6 @@ NAME = "hlf-mentor-cdc"
 SLOT = "hlf_mentor_cdc"
 _ANSWER_S = 30.0
 _LOOK_S = 0.25
-_SOURCE = (
-    "SELECT (SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s) AS slot,"
-    " CASE WHEN NOT pg_is_in_recovery() THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
-    " END AS log_end"
-)
 _MISSING = f"{NAME}: MISSING; `hlf-sync connector apply` creates it"
 _ADMINISTRATOR = (
     "An administrator must mend that first, in the application's database:",
@@ -136,7 +132,10 @@ def recover(yes: Yes = False, env_file: EnvFile = None) -> None:
     settings = settings_from(env_file)
     settings.require("connect_url", "postgres_dsn")
     with operate.connected(settings) as connection:
-        row = connection.execute(_SOURCE, (SLOT,)).fetchone() or {"slot": None, "log_end": None}
+        row = connection.execute(sql.SLOT_AND_LOG_END, (SLOT,)).fetchone() or {
+            "slot": None,
+            "log_end": None,
+        }
         position = _at_connect(settings, _required_position)
         found = recovery.Recovery(slot=row["slot"], position=position, log_end=row["log_end"])
         for line in found.sentences(SLOT):

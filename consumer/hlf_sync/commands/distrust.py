@@ -11,7 +11,8 @@ from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
 from hlf_sync.commands.steer import Reason
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.core.plural import counted
-from hlf_sync.postgres import distrust_statements as sql
+from hlf_sync.postgres.statements import distrust as sql
+from hlf_sync.postgres.statements import requests
 
 
 def distrust(
@@ -35,7 +36,9 @@ def distrust(
         with connection.transaction():
             connection.execute(sql.DOUBT)
             connection.execute(sql.DOUBT_UNKNOWN, (settings.organization,))
-            asked = connection.execute(sql.SWEEP, (operate.operator(), reason)).rowcount
+            asked = connection.execute(
+                requests.AFTER_DISTRUST, (operate.operator(), reason)
+            ).rowcount
             row = connection.execute(sql.IN_DOUBT).fetchone()
     found = {"in_doubt": row["n"] if row else 0, "requests": asked}
     if as_json:

@@ -8,7 +8,7 @@ import typer
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo, echo_json
-from hlf_sync.config.settings import secret_file, unknown
+from hlf_sync.config.loading import secret_file, unknown
 from hlf_sync.errors import SettingsError
 
 _out = Terminal(soft_wrap=False, highlight=False)

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo, echo_json
-from hlf_sync.config.settings import Settings, secret_file
+from hlf_sync.config.loading import secret_file
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.nightly import due_date
 from hlf_sync.core.plural import counted

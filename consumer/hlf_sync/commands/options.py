@@ -8,7 +8,8 @@ import typer
 from rich.text import Text
 
 from hlf_sync.commands.terminal import Terminal, echo
-from hlf_sync.config.settings import Settings, load, unknown
+from hlf_sync.config.loading import load, unknown
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import SettingsError

@@ -15,7 +15,8 @@ from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
 from hlf_sync.commands.terminal import Terminal, echo_json
-from hlf_sync.config.settings import Settings, secret_file
+from hlf_sync.config.loading import secret_file
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.ending import Exit
 from hlf_sync.postgres.connections import connect, open_pool
 from hlf_sync.reconcile import roll

@@ -5,7 +5,7 @@ import gc
 import typer
 
 from hlf_sync.commands.options import EnvFile, settings_from, warn_unknown
-from hlf_sync.config.settings import secret_file
+from hlf_sync.config.loading import secret_file
 
 
 def run(env_file: EnvFile = None) -> None:

@@ -1,14 +1,11 @@
-"""Settings: from the environment, then from an env file; each secret also as NAME_FILE. The one
-place that reads either.
+"""The settings: what each is, its default, and what it may be. `loading` reads them.
 
 A wrong or missing one is a `SettingsError` that names the variable, what is wrong, and an example.
 docs/settings.md is generated from here.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import date, time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,27 +17,18 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
-    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from hlf_sync.config.env_file import VARIABLE as ENV_FILE
-from hlf_sync.config.env_file import has_env_file, read_env_file, sandbox_here
-from hlf_sync.config.kafka_options import KafkaOptions, is_options, parse
-from hlf_sync.config.secret_file import SecretFile, remark, without_edges
+from hlf_sync.config.env_file import sandbox_here
+from hlf_sync.config.kafka_options import KafkaOptions, parse
+from hlf_sync.config.secret_file import SecretFile
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.dsn import is_dsn
 
 PREFIX = "HLF_SYNC_"
-
-# Read by the sandbox and by the tests.
-_NOT_OURS = (f"{PREFIX}SANDBOX_", f"{PREFIX}TEST_", f"{PREFIX}REAL_")
-
-# The variables of OpenTelemetry, which reads them itself.
-_OTEL = "OTEL_"
 
 # RFC 7518, 3.2: HS256 wants a key as long as its hash.
 _SHORTEST_KEY_BYTES = 32
@@ -491,7 +479,7 @@ class Settings(BaseModel):
     def require(self, *names: str) -> None:
         """Raise `SettingsError` for all of these settings that are missing, a line each."""
         lines = [
-            f"{variable(name)} is not set: {_description(name)}{_example(name)}"
+            f"{variable(name)} is not set: {describe(name)}{example_of(name)}"
             for name in names
             if getattr(self, name) in {None, ""}
         ]
@@ -537,7 +525,6 @@ SECRETS = (
 
 # What may lie in a file: secrets, and what may hold one.
 IN_FILES = (*SECRETS, "kafka_options")
-_USABLE = {"postgres_dsn": is_dsn, "web_postgres_dsn": is_dsn, "kafka_options": is_options}
 
 
 def variable(name: str) -> str:
@@ -545,126 +532,13 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises
-    `SettingsError`.
-    """
-    values = _values(env_file, environ)
-    found = {
-        name: _given(name, values[variable(name)])
-        for name in Settings.model_fields
-        if values.get(variable(name)) not in {None, ""}
-    }
-    files = {
-        name: SecretFile(Path(path), variable(name) + "_FILE", _USABLE.get(name, bool))
-        for name in IN_FILES
-        if name not in found and (path := values.get(variable(name) + "_FILE"))
-    }
-    try:
-        settings = Settings.model_validate(
-            {**found, **{name: _first(name, file) for name, file in files.items()}}
-        )
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        raise SettingsError("\n".join(map(_explain, wrong))) from None
-    settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
-    settings._has_file = has_env_file(env_file, os.environ if environ is None else environ)  # noqa: SLF001
-    settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001
-    return settings
-
-
-def _first(name: str, file: SecretFile) -> object:
-    """What the model gets of a file: its content, or, for options that are usable, the file."""
-    return file if name == "kafka_options" and is_options(file.read()) else file.read()
-
-
-def secret_file(
-    name: str, env_file: Path | None = None, environ: Mapping[str, str] | None = None
-) -> Path | None:
-    """The file that a secret is read from, if it comes from one: watched for rotation."""
-    values = _values(env_file, environ)
-    path = values.get(variable(name) + "_FILE")
-    return Path(path) if path and not values.get(variable(name)) else None
-
-
-def _values(env_file: Path | None, environ: Mapping[str, str] | None) -> dict[str, str]:
-    """Every variable by its name. A secret that the environment gives, as text or as a file, hides
-    both forms in the env file.
-    """
-    outside = dict(os.environ if environ is None else environ)
-    hidden = {
-        form
-        for name in IN_FILES
-        for form in _forms(name)
-        if any(one in outside for one in _forms(name))
-    }
-    return {
-        name: value
-        for name, value in read_env_file(env_file, outside).items()
-        if name not in hidden
-    } | outside
-
-
-def _given(name: str, value: str) -> str:
-    return without_edges(value) or value if name in SECRETS else value
-
-
-def _forms(name: str) -> tuple[str, str]:
-    return variable(name), variable(name) + "_FILE"
-
-
-def unknown(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """One line for each slip of the pen: a variable with our prefix that is not a setting, a secret
-    with something around it that cannot be a part of it.
-    """
-    known = (
-        {variable(name) for name in Settings.model_fields}
-        | {variable(name) + "_FILE" for name in IN_FILES}
-        | {PREFIX + "CACHE", ENV_FILE}
-    )
-    values = _values(env_file, environ)
-    names = sorted(
-        name
-        for name in values
-        if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
-    )
-    nearest = {name: next(iter(get_close_matches(name, known, 1)), None) for name in names}
-    slips = [
-        f"{name} is not a setting of hlf-sync" + (f"; did you mean {near}?" if near else "")
-        for name, near in nearest.items()
-    ]
-    return slips + [line for name in IN_FILES if (line := _remark(name, values))]
-
-
-def _remark(name: str, values: Mapping[str, str]) -> str | None:
-    """Whether something around a secret is left out."""
-    text, path = (values.get(form) for form in _forms(name))
-    if text:
-        return None if without_edges(text) == text else remark(variable(name))
-    if not path:
-        return None
-    try:
-        raw = SecretFile.raw(Path(path), variable(name) + "_FILE")
-    except SettingsError:
-        return None  # said where the settings are loaded
-    return None if without_edges(raw) == raw.rstrip("\r\n") else remark(variable(name) + "_FILE")
-
-
-def _explain(error: ErrorDetails) -> str:
-    if not error["loc"]:
-        return str(error["msg"]).removeprefix("Value error, ")
-    name = str(error["loc"][0])
-    wrong = str(error["msg"]).removeprefix("Value error, ")
-    return (
-        f"{variable(name)}: {wrong[:1].lower() + wrong[1:]}: {_description(name)}{_example(name)}"
-    )
-
-
-def _description(name: str) -> str:
+def describe(name: str) -> str:
+    """What a setting is for."""
     return Settings.model_fields[name].description or ""
 
 
-def _example(name: str) -> str:
+def example_of(name: str) -> str:
+    """How one may look, for a message; empty where nothing helps."""
     field: Any = Settings.model_fields[name]
     example = _EXAMPLES.get(name) or (None if field.default is None else field.default)
     return "" if example in {None, ""} else f" (example: {variable(name)}='{example}')"

@@ -30,7 +30,9 @@ be written as seconds."""
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The contract with the source's facts. Statuses outside both sets are refused."""
+    """The contract with the source's facts. Statuses outside both sets are refused. A second
+    organisation is a second deployment, with a database and a consumer group of its own.
+    """
 
     organization: str = "HLF"
     hidden_statuses: frozenset[str] = field(default=frozenset({"paused", "expired_cert"}))

@@ -77,20 +77,21 @@ class Evaluation:
 
     # what the steps add
     snapshot: Snapshot | None = None
+    decision: Decision | None = None
     before: LedgerRow = field(init=False, repr=False)  # what the first look has decided on
     known: Known = field(init=False, repr=False)
-    decision: Decision | None = None
     decided_s: float = field(init=False, repr=False)
-    trace_parent: str | None = None
     claimed: Claimed = field(init=False, repr=False)
     deadline_s: float = field(init=False, repr=False)
-    probe: str | None = None  # names a probe
-    reevaluate_at_s: float | None = None
-    result: CallResult | None = None
     conclusion: Conclusion = field(init=False, repr=False)
-    started_s: float | None = None
-    dead_letter_id: str | None = None
     ended_s: float = field(init=False, repr=False)
+    # None from the first look on; not before, since most changes of a backlog never get that far
+    trace_parent: str | None = field(init=False, repr=False)
+    probe: str | None = field(init=False, repr=False)  # names a probe
+    reevaluate_at_s: float | None = field(init=False, repr=False)
+    result: CallResult | None = field(init=False, repr=False)
+    started_s: float | None = field(init=False, repr=False)
+    dead_letter_id: str | None = field(init=False, repr=False)
 
     def __lt__(self, other: "Evaluation") -> bool:
         return self.arrived < other.arrived
@@ -103,6 +104,8 @@ class Evaluation:
 
     def look(self, reading: Reading) -> Known:
         """The first look."""
+        self.trace_parent = self.probe = self.dead_letter_id = None
+        self.reevaluate_at_s = self.result = self.started_s = None
         self.snapshot = reading.snapshot
         self.known = reading.mentors[self.mentor_id]
         self.before = self.known.ledger

@@ -133,16 +133,19 @@ def conclude(
 
 
 def without_letter(conclusion: Conclusion, *, was_in_doubt: bool) -> Conclusion:
-    """The same where a flood of letters is halted: the answer is recorded now, and the call is made
-    again once the halt is lifted. What is wrong with so many is about to be mended, and then no
-    letter is due; a claim that waited for the operator would outlive its lease, and an answer that
-    came would count as one that never did.
+    """The conclusion where no letter is written: by the library, which writes none, and while a flood
+    of letters is halted. The answer is recorded now and the mentor stays open: a claim that waited
+    for the operator would outlive its lease, and an answer that came would count as one that never
+    did. A refusal is asked for once more, so it counts no attempt; exhausted attempts stay counted,
+    and no call is made for them again.
     """
-    return Conclusion(
-        conclusion.ending,
-        _open_state(conclusion.ending, was_in_doubt=was_in_doubt),
-        counts=conclusion.counts,
-        error_code=conclusion.error_code,
+    if conclusion.letter is None:
+        return conclusion
+    return replace(
+        conclusion,
+        state=_open_state(conclusion.ending, was_in_doubt=was_in_doubt),
+        counts=conclusion.letter is not LetterKind.REJECTED,
+        letter=None,
         retry_in_s=_LEAST_WAIT_S,
     )
 
@@ -170,20 +173,3 @@ RELEASED = Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_
 """The claim is given back without a call: the facts changed meanwhile, the circuit opened, the lease ran out before the start."""
 NO_CALL = Conclusion(Ending.NO_CALL, LedgerState.IN_SYNC, counts=False)
 """Nothing is to be called, and the ledger need not be told."""
-
-
-def without_letter(conclusion: Conclusion, *, was_in_doubt: bool) -> Conclusion:
-    """The conclusion of a process that writes no letters: the mentor stays open, and the workers
-    write the letter. A refusal costs a worker's call once more; exhausted attempts stay counted, and
-    the worker makes no call for them.
-    """
-    if conclusion.letter is None:
-        return conclusion
-    is_in_doubt = was_in_doubt or conclusion.ending in {Ending.UNKNOWN, Ending.LATE}
-    return replace(
-        conclusion,
-        state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING,
-        counts=conclusion.letter is not LetterKind.REJECTED,
-        letter=None,
-        retry_in_s=0.0,
-    )

@@ -164,6 +164,7 @@ CODES: Final = MappingProxyType(
     }
 )
 
+# What is not named here goes by its hundred, below: 400, 403, 405, 409, 412 and 413 are not retried.
 STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
         HTTPStatus.NO_CONTENT: _DONE,

@@ -25,6 +25,7 @@ from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import DatabaseError
+from hlf_sync.postgres.statements import doctor as sql
 
 REACH, RUNS, CONFIG, POSITION = (
     "connect",
@@ -34,10 +35,6 @@ REACH, RUNS, CONFIG, POSITION = (
 )
 
 _APPLY = "run `hlf-sync connector apply`"
-_LOG_END = (
-    "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS position WHERE NOT"
-    " pg_is_in_recovery()"
-)
 
 
 def examination(settings: Settings) -> Examination:
@@ -140,7 +137,7 @@ async def _log_end(settings: Settings) -> int | None:
         return None
     try:
         async with connected(settings.postgres_dsn.get_secret_value()) as connection:
-            found = await rows(connection, _LOG_END)
+            found = await rows(connection, sql.LOG_END)
     except (DependencyError, SettingsError, DatabaseError):  # its own checks say it
         return None
     return int(found[0]["position"]) if found else None

@@ -20,6 +20,7 @@ from hlf_sync.postgres.connections import DatabaseError, NamedRow
 from hlf_sync.postgres.migrate import MigrationError, due, read_migrations
 from hlf_sync.postgres.one_connection import Questions, Refusal, questions, refusal_of
 from hlf_sync.postgres.refusal_words import reason
+from hlf_sync.postgres.statements import doctor as sql
 
 REACH, RELEASE, POOLER, ROLE, CDC_ROLE, COPY, SCHEMA, VIEW = (
     "postgres",
@@ -40,43 +41,6 @@ _OLDEST = 150000
 _SAFE = {15: 19, 16: 15, 17: 11, 18: 6}
 _STRONG = ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb")
 _SOURCE_SQL = "an administrator runs connectors/sql/02_source.sql again"
-
-_SERVER = """
-SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS is_standby,
-       current_setting('wal_level') AS wal_level, extract(epoch FROM clock_timestamp())::float8 AS now_s
-"""
-_OWN_ROLE = """
-SELECT current_user AS name, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication,
-       ARRAY(SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-              WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = current_user)) AS member_of
-  FROM pg_roles WHERE rolname = current_user
-"""
-_FOREIGN = """
-SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('hlf_sync', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
-   AND has_schema_privilege(n.oid, 'USAGE')
-   AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE'))
- ORDER BY 1
-"""
-_CDC_ROLE = (
-    "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE"
-    " rolname = 'hlf_cdc'"
-)
-_CDC_COLUMNS = """
-SELECT p.schemaname || '.' || p.tablename || '.' || a.attname AS name, a.attname = ANY (p.attnames) AS is_published
-  FROM pg_publication_tables p
-  JOIN pg_namespace n ON n.nspname = p.schemaname
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE p.pubname = %s AND p.tablename <> 'dbz_heartbeat'
-   AND has_column_privilege('hlf_cdc', a.attrelid, a.attnum, 'SELECT') <> (a.attname = ANY (p.attnames))
- ORDER BY 1
-"""
-_VERSIONS = "SELECT version, name, sha256 FROM hlf_sync.schema_migration"
-_VIEW = """
-SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type FROM pg_attribute a
- WHERE a.attrelid = to_regclass('hlf_sync.mentor_facts') AND a.attnum > 0 AND NOT a.attisdropped
-"""
 
 
 def connected(
@@ -104,7 +68,7 @@ async def ask(connection: Connection, check: str, look: Check) -> Finding:
 async def server(connection: Connection, clocks: Clocks) -> Finding:
     """Version, write access, wal_level; notes the clock."""
     before_s = epoch_ms() / 1000
-    row = await one(connection, _SERVER)
+    row = await one(connection, sql.SERVER)
     clocks.database_s = row["now_s"] - (before_s + epoch_ms() / 1000) / 2
     if row["number"] < _OLDEST:
         return fail(
@@ -129,7 +93,7 @@ async def server(connection: Connection, clocks: Clocks) -> Finding:
 
 async def release(connection: Connection) -> Finding:
     """Whether the server has the last security release of its version."""
-    number = (await one(connection, _SERVER))["number"]
+    number = (await one(connection, sql.SERVER))["number"]
     version, minor = divmod(number, 10_000)
     least = _SAFE.get(version)
     if least is not None and minor < least:
@@ -152,7 +116,7 @@ async def cluster_copy(connection: Connection) -> Finding:
     """R82: REPLICATION, which Debezium needs, also lets pg_basebackup in, unless pg_hba.conf says
     otherwise.
     """
-    may = (await one(connection, "SELECT hlf_sync.may_cdc_copy_cluster() AS may"))["may"]
+    may = (await one(connection, sql.MAY_COPY))["may"]
     fix = (
         "the first lines of pg_hba.conf: `host replication hlf_cdc all reject`, then"
         " pg_reload_conf()"
@@ -168,7 +132,7 @@ async def role(connection: Connection) -> Finding:
     """R82: our role reads the view and nothing else of the application's, and is nobody's
     superuser.
     """
-    row = await one(connection, _OWN_ROLE)
+    row = await one(connection, sql.OWN_ROLE)
     strong = _strong(row, (*_STRONG, "rolreplication"))
     if strong:
         return fail(
@@ -176,7 +140,7 @@ async def role(connection: Connection) -> Finding:
             f"{row['name']} has {some(strong, 5)}",
             f"ALTER ROLE {row['name']} NO…, or connect as hlf_sync",
         )
-    foreign = [found["name"] for found in await rows(connection, _FOREIGN)]
+    foreign = [found["name"] for found in await rows(connection, sql.FOREIGN)]
     if foreign:
         return fail(
             ROLE,
@@ -194,7 +158,7 @@ async def role(connection: Connection) -> Finding:
 
 async def cdc_role(connection: Connection, publication: str) -> Finding:
     """R82: Debezium's role reads the published columns and no other."""
-    found = await rows(connection, _CDC_ROLE)
+    found = await rows(connection, sql.CDC_ROLE)
     if not found:
         return fail(
             CDC_ROLE,
@@ -207,7 +171,7 @@ async def cdc_role(connection: Connection, publication: str) -> Finding:
             f"hlf_cdc has {some(strong, 5)}",
             "ALTER ROLE hlf_cdc NO…: it needs REPLICATION and its columns only",
         )
-    columns = await rows(connection, _CDC_COLUMNS, publication)
+    columns = await rows(connection, sql.CDC_COLUMNS, publication)
     extra = [column["name"] for column in columns if not column["is_published"]]
     if extra:
         return fail(
@@ -229,7 +193,7 @@ async def cdc_role(connection: Connection, publication: str) -> Finding:
 async def schema(connection: Connection) -> Finding:
     """Whether the tables are this program's."""
     recorded = {
-        row["version"]: (row["name"], row["sha256"]) for row in await rows(connection, _VERSIONS)
+        row["version"]: (row["name"], row["sha256"]) for row in await rows(connection, sql.VERSIONS)
     }
     migrations = read_migrations()
     try:
@@ -254,7 +218,7 @@ async def schema(connection: Connection) -> Finding:
 
 async def view(connection: Connection) -> Finding:
     """The contract between the application and us."""
-    found = {row["name"]: row["type"] for row in await rows(connection, _VIEW)}
+    found = {row["name"]: row["type"] for row in await rows(connection, sql.VIEW)}
     if not found:
         return fail(
             VIEW,
@@ -272,7 +236,7 @@ async def view(connection: Connection) -> Finding:
             some(wrong),
             "correct the view: docs and connectors/sql/02_source.sql say what each column means",
         )
-    await rows(connection, "SELECT 1 FROM hlf_sync.mentor_facts LIMIT 1")
+    await rows(connection, sql.ONE_MENTOR)
     extra = sorted(found.keys() - VIEW_COLUMNS.keys())
     if extra:
         return warn(

@@ -7,6 +7,7 @@ from hlf_sync.core.model import HaltReason
 from hlf_sync.core.plural import counted
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
+from hlf_sync.postgres.statements import doctor as sql
 
 CIRCUIT, HALTS, PAUSES, LEADER, LETTERS = (
     "fleet.circuit",
@@ -16,37 +17,10 @@ CIRCUIT, HALTS, PAUSES, LEADER, LETTERS = (
     "fleet.dead_letters",
 )
 
-_CIRCUIT = """
-SELECT state, failure_count, last_error_code, extract(epoch FROM now() - opened_at)::float8 AS open_s,
-       extract(epoch FROM retry_after_until - now())::float8 AS pause_s
-  FROM hlf_sync.circuit WHERE organization = %s
-"""
-_HALTS = (
-    "SELECT reason, extract(epoch FROM now() - since)::float8 AS for_s FROM hlf_sync.halt ORDER BY"
-    " since"
-)
-_PAUSES = """
-SELECT count(*) FILTER (WHERE mentor_id IS NULL) AS is_all, count(mentor_id) AS mentors,
-       (SELECT paused_by || ': ' || reason FROM hlf_sync.pause WHERE mentor_id IS NULL) AS why,
-       coalesce(extract(epoch FROM now() - min(since) FILTER (WHERE mentor_id IS NULL)), 0)::float8 AS all_s,
-       coalesce(extract(epoch FROM now() - min(since) FILTER (WHERE mentor_id IS NOT NULL)), 0)::float8 AS oldest_s
-  FROM hlf_sync.pause
-"""
-# A bigint advisory lock as pg_locks shows it: the high half in classid, the low one in objid.
-_LEADER = """
-SELECT count(*) AS leaders FROM pg_locks
- WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND (classid::bigint << 32 | objid::bigint) = hashtext('hlf_sync.leader')::bigint
-"""
-_LETTERS = """
-SELECT count(DISTINCT mentor_id) AS open, coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8 AS oldest_s
-  FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-"""
-
 
 async def circuit(connection: Connection, organization: str) -> Finding:
     """The breaker."""
-    found = await rows(connection, _CIRCUIT, organization)
+    found = await rows(connection, sql.CIRCUIT, organization)
     if not found:
         return ok(CIRCUIT, "closed, and always was")
     row = found[0]
@@ -71,7 +45,7 @@ async def circuit(connection: Connection, organization: str) -> Finding:
 
 async def halts(connection: Connection) -> Finding:
     """What waits for somebody."""
-    found = await rows(connection, _HALTS)
+    found = await rows(connection, sql.HALTS)
     if not found:
         return ok(HALTS, "none")
     text = some([f"{row['reason']} for {row['for_s']:.0f} s" for row in found])
@@ -89,7 +63,7 @@ def _advice(reason: str) -> str:
 
 async def pauses(connection: Connection) -> Finding:
     """What an operator holds back, and may have forgotten."""
-    row = await one(connection, _PAUSES)
+    row = await one(connection, sql.PAUSES)
     singly = f"{counted(row['mentors'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
     if row["is_all"]:
         text = f"ALL deliveries for {row['all_s'] / 3600:.1f} h, by {row['why']}"
@@ -102,7 +76,7 @@ async def pauses(connection: Connection) -> Finding:
 
 async def leader(connection: Connection) -> Finding:
     """Somebody must ask for what time alone makes due."""
-    if (await one(connection, _LEADER))["leaders"]:
+    if (await one(connection, sql.LEADER))["leaders"]:
         return ok(LEADER, "a worker leads")
     return warn(
         LEADER,
@@ -113,7 +87,7 @@ async def leader(connection: Connection) -> Finding:
 
 async def letters(connection: Connection) -> Finding:
     """What could not be delivered."""
-    row = await one(connection, _LETTERS)
+    row = await one(connection, sql.LETTERS)
     if not row["open"]:
         return ok(LETTERS, "none open")
     text = (

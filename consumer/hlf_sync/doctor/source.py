@@ -10,6 +10,7 @@ from hlf_sync.core.source_health import Fault, Part
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.postgres.source_shape import read_shape
+from hlf_sync.postgres.statements import doctor as sql
 
 PUBLICATION, SLOT, TABLES, IDENTITIES, HEARTBEAT = (
     "source.publication",
@@ -24,19 +25,6 @@ _LOST = "changes are lost to the stream: 'The slot is lost' in connectors/README
 # The connector writes a heartbeat every 10 s.
 _QUIET_S, _DEAD_S = 30.0, 120.0
 _MUCH_BYTES = 1 << 30
-
-# to_jsonb, because some columns came with later versions.
-_SLOT = """
-SELECT s.plugin, s.database, current_database() AS here, s.database = current_database() AS is_here, s.active,
-       s.wal_status, to_jsonb(s)->>'invalidation_reason' AS invalidated,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint AS behind_bytes,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint AS kept_bytes, s.safe_wal_size
-  FROM pg_replication_slots s WHERE s.slot_name = %s
-"""
-_HEARTBEAT = (
-    "SELECT extract(epoch FROM now() - ts)::float8 AS age_s FROM hlf_sync.dbz_heartbeat WHERE"
-    " id = 1"
-)
 
 
 async def publication(connection: Connection, name: str, organization: str) -> Finding:
@@ -58,7 +46,7 @@ def _failed(check: str, wrong: list[Fault]) -> Finding:
 
 async def slot(connection: Connection, name: str) -> Finding:
     """Whether somebody reads the log, and how much is kept for it."""
-    found = await rows(connection, _SLOT, name)
+    found = await rows(connection, sql.SLOT, name)
     if not found:
         return fail(
             SLOT,
@@ -141,7 +129,7 @@ async def heartbeat(connection: Connection) -> Finding:
     """Whether the connector wrote into the database lately: it proves the way there, and moves the
     slot of an idle database.
     """
-    age_s = (await one(connection, _HEARTBEAT))["age_s"]
+    age_s = (await one(connection, sql.HEARTBEAT))["age_s"]
     text = f"the connector's last one is {age_s:.0f} s old"
     if age_s > _DEAD_S:
         return fail(

@@ -15,24 +15,11 @@ from hlf_sync.doctor import database
 from hlf_sync.doctor.examination import ASK_S, Examination
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some
 from hlf_sync.http.asking import NoAnswerError, ask_once
+from hlf_sync.postgres.statements import doctor as sql
 
 REACH, ROLE, KEYS = "web", "web.role", "web.keys"
 
 _VIEW = "hlf_sync.coordinator_view"
-_READABLE = """
-SELECT DISTINCT n.nspname || '.' || c.relname AS name
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
-   AND has_schema_privilege(n.oid, 'USAGE')
-   AND (has_table_privilege(c.oid, 'SELECT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'SELECT, UPDATE'))
- ORDER BY 1
-"""
-_MAY_ASK = """
-SELECT to_regclass('hlf_sync.coordinator_view') IS NOT NULL AS has_view,
-       to_regclass('hlf_sync.sync_request') IS NOT NULL
-       AND has_column_privilege('hlf_sync.sync_request', 'mentor_id', 'INSERT') AS may_ask,
-       EXISTS (SELECT FROM pg_trigger WHERE tgname = 'only_as_coordinator' AND tgenabled IN ('O', 'A')) AS is_held
-"""
 _SQL = "an administrator runs connectors/sql/01_roles.sql, `hlf-sync migrate` and 02_source.sql"
 
 
@@ -56,9 +43,9 @@ async def _look(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _role(connection: database.Connection) -> Finding:
-    cursor = await connection.execute(_READABLE)
+    cursor = await connection.execute(sql.READABLE)
     readable = [row["name"] for row in await cursor.fetchall()]
-    row = await (await connection.execute(_MAY_ASK)).fetchone()
+    row = await (await connection.execute(sql.MAY_ASK)).fetchone()
     assert row is not None  # noqa: S101 - a statement without FROM gives one row
     if more := [name for name in readable if name != _VIEW]:
         text = f"it may read or change more than {_VIEW}: {some(more)}"

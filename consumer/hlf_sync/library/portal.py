@@ -21,8 +21,9 @@ from uuid import UUID, uuid4
 
 from hlf_sync import clients
 from hlf_sync.config import policies
-from hlf_sync.config.settings import Settings, load
-from hlf_sync.config.settings import secret_file as file_of
+from hlf_sync.config.loading import load
+from hlf_sync.config.loading import secret_file as file_of
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.breaker import BreakerPolicy, State
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ErrorCode, HaltReason, MentorId, Operation

@@ -67,7 +67,7 @@ class Intake:
         self._assignment = assignment
         self._queue = queue
         self._meter = meter
-        self._tracer = tracer
+        self._mark = tracer.mark
         self.parked: defaultdict[int, list[tuple[Record, Position]]] = defaultdict(list)
         self._schemas = schemas
         self._undecodable, self._truncated, self._unparked = undecodable, truncated, unparked
@@ -149,7 +149,7 @@ class Intake:
                 self._assignment.finish([position])
                 self._meter.changes("collapsed", 1)
             case Change():
-                if self._queue.add(self._tracer.mark(decoded, record), now_s):
+                if self._queue.add(self._mark(decoded, record), now_s):
                     self._meter.taken_in(decoded.committed_ms, record.timestamp_ms)
             case UnknownSchema(schema_id):
                 self.parked[schema_id].append((record, position))

@@ -26,7 +26,7 @@ class Tracer(Protocol):
 
     def looked(self, evaluation: Evaluation, began_ns: int) -> None:
         """The first look has decided; the mentor's trace begins here, or goes on."""
-        ...
+        return
 
     def trace_parent(self, mentor_id: MentorId) -> str | None:
         """What the ledger keeps, so that others can go on with the trace."""
@@ -34,38 +34,40 @@ class Tracer(Protocol):
 
     def claimed(self, evaluation: Evaluation, began_ns: int) -> None:
         """Claimed, and looked at once more."""
-        ...
+        return
 
     def called(self, evaluation: Evaluation, began_ns: int) -> None:
         """A call was answered, or was not."""
-        ...
+        return
 
     def lettered(self, letter: DeadLetter, began_ns: int) -> None:
         """A letter was acknowledged."""
-        ...
+        return
 
     def recorded(self, mentor_id: MentorId, began_ns: int, *, is_recorded: bool) -> None:
         """What came of it is durable; or the lease was lost."""
-        ...
+        return
 
     def waits(self, mentor_id: MentorId) -> None:
         """No outcome yet: the mentor is looked at again later."""
-        ...
+        return
 
     def ended(self, mentor_id: MentorId, outcome: str) -> None:
         """The delivery is over here."""
-        ...
+        return
 
     def left(self, is_here: Callable[[MentorId], bool]) -> None:
         """What is no longer here has gone to another worker."""
-        ...
+        return
 
 
-class NoTracer:
-    """Tells nobody, at no cost: `Tracer` while tracing is off."""
+class NoTracer(Tracer):
+    """Tells nobody, at no cost: while tracing is off. What is not here is the protocol's empty
+    method.
+    """
 
     def now_ns(self) -> int:
-        """Nobody asks for it."""
+        """Always 0: nobody measures by it."""
         return 0
 
     def mark(self, change: Change, record: Record) -> Change:
@@ -73,31 +75,7 @@ class NoTracer:
         del record
         return change
 
-    def looked(self, evaluation: Evaluation, began_ns: int) -> None:
-        """Nothing."""
-
     def trace_parent(self, mentor_id: MentorId) -> str | None:
         """None: the ledger keeps no trace."""
         del mentor_id
         return None
-
-    def claimed(self, evaluation: Evaluation, began_ns: int) -> None:
-        """Nothing."""
-
-    def called(self, evaluation: Evaluation, began_ns: int) -> None:
-        """Nothing."""
-
-    def lettered(self, letter: DeadLetter, began_ns: int) -> None:
-        """Nothing."""
-
-    def recorded(self, mentor_id: MentorId, began_ns: int, *, is_recorded: bool) -> None:
-        """Nothing."""
-
-    def waits(self, mentor_id: MentorId) -> None:
-        """Nothing."""
-
-    def ended(self, mentor_id: MentorId, outcome: str) -> None:
-        """Nothing."""
-
-    def left(self, is_here: Callable[[MentorId], bool]) -> None:
-        """Nothing."""

@@ -35,19 +35,19 @@ class RecordSource(Protocol):
 
     def start(self) -> None:
         """Subscribe and read."""
-        ...
+        return
 
     async def stop(self) -> None:
         """Commit and leave the group."""
-        ...
+        return
 
     def commit_soon(self, offsets: Mapping[int, int]) -> None:
         """Commit these next offsets to read."""
-        ...
+        return
 
     def pause(self, *, is_paused: bool) -> None:
         """Stop or go on fetching."""
-        ...
+        return
 
     @property
     def is_alive(self) -> bool:
@@ -55,22 +55,13 @@ class RecordSource(Protocol):
         ...
 
 
-class _NoSource:
-    """`RecordSource` before `run` has got one, and in tests that hand records over."""
+class _NoSource(RecordSource):
+    """Before `run` has got one, and in tests that hand records over: the protocol's empty methods."""
 
-    is_alive = True
-
-    def start(self) -> None:
-        """Nothing to read."""
-
-    async def stop(self) -> None:
-        """Nothing to leave."""
-
-    def commit_soon(self, offsets: Mapping[int, int]) -> None:
-        """Nowhere to commit to."""
-
-    def pause(self, *, is_paused: bool) -> None:
-        """Nothing is fetched."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return True
 
 
 class Worker:

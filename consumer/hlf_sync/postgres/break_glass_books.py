@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from hlf_sync.core.model import ContactId, MentorId, Visibility
 from hlf_sync.postgres.connections import array
+from hlf_sync.postgres.statements import requests
 
 # `applied` and `contact_id` are left as they are where nothing certain is known (a former contact
 # is among the called ones, or the last call had no answer): a farewell that is due stays due. The
@@ -29,10 +30,6 @@ ON CONFLICT (mentor_id) DO UPDATE
        contact_id = CASE WHEN excluded.applied IS NULL THEN l.contact_id ELSE excluded.contact_id END,
        intended = coalesce(l.intended, excluded.intended), state = 'in_doubt',
        doubt_until = greatest(l.doubt_until, excluded.doubt_until), reevaluate_at = now(), updated_at = now()
-"""
-_ASK = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s FROM unnest(%(mentors)s::uuid[]) AS w (mentor_id)
 """
 _CALL = """
 INSERT INTO hlf_sync.break_glass_call (contact_id, began_at, mentor_id, shown, effect, error_code, http_status, correlation_id,
@@ -86,4 +83,4 @@ def put_in_doubt(
         )
         cursor.executemany(_CALL, calls)
         cursor.executemany(_HISTORY, episodes)
-        cursor.execute(_ASK, {"mentors": mentors, "by": by, "reason": reason})
+        cursor.execute(requests.AFTER_BREAK_GLASS, {"mentors": mentors, "by": by, "reason": reason})

@@ -24,6 +24,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.open_update import Case, Conditions, next_probe_s
 from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres.statements import requests
 
 _COLUMNS = """
 SELECT mentor_id, is_listed, organization, status, extract(epoch FROM certificate_expires_at)::float8, applied, intended, state, attempt_count,
@@ -51,10 +52,6 @@ SELECT id, mentor_id, at, requested_by, request_key, content FROM hlf_sync.coord
 _DELIVERED_SINCE = """
 SELECT EXISTS (SELECT FROM hlf_sync.coordinator_view WHERE kind = 'attempt' AND mentor_id = %(mentor)s AND at >= %(since)s
                   AND content->>'outcome' = 'applied') AS was_delivered
-"""
-_ASK = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, request_key)
-VALUES (%(mentor)s, 'manual_coordinator_action', %(subject)s, %(reason)s, %(key)s)
 """
 _RECENT = """
 SELECT count(*) AS count, coalesce(extract(epoch FROM min(at) + interval '60 s' - now()), 0)::float8 AS free_in_s
@@ -175,7 +172,7 @@ class CoordinatorView:
         try:
             with reaching("PostgreSQL"):
                 async with self._pool.connection() as connection:
-                    await connection.execute(_ASK, values)
+                    await connection.execute(requests.BY_COORDINATOR, values)
         except errors.UniqueViolation:
             return False
         return True

@@ -18,8 +18,9 @@ from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
 from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Trigger
 from hlf_sync.core.outcome import Claimed, Ending
-from hlf_sync.postgres import ledger_statements as sql
 from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres.statements import ledger as sql
+from hlf_sync.postgres.statements import requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,12 +308,8 @@ class Ledger:
 
     async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
         """Insert sync requests for these mentors."""
-        await self._ask(
-            "SELECT * FROM unnest(%(mentors)s::uuid[])",
-            triggered_by,
-            reason,
-            mentors=array(mentor_ids),
-        )
+        values = {"mentors": array(mentor_ids)}
+        await self._ask(requests.BY_WORKER, triggered_by, reason, values)
 
     async def ask_all(
         self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False
@@ -320,28 +317,16 @@ class Ledger:
         """Insert sync requests for all in the view and in the ledger; the number of requests.
         `only_if_known`: not while the ledger is empty.
         """
-        everybody = (
-            "SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM"
-            " hlf_sync.mentor_ledger"
-        )
-        condition = " WHERE EXISTS (SELECT FROM hlf_sync.mentor_ledger)" if only_if_known else ""
-        return await self._ask(everybody, triggered_by, reason, condition)
+        values = {"only_if_known": only_if_known}
+        return await self._ask(requests.ALL_BY_WORKER, triggered_by, reason, values)
 
     async def _ask(
-        self, wanted: str, triggered_by: Trigger, reason: str, condition: str = "", **values: str
+        self, statement: str, triggered_by: Trigger, reason: str, values: Mapping[str, object]
     ) -> int:
-        statement = f"{sql.ASK} SELECT m.mentor_id, %(trigger)s, %(owner)s, %(reason)s FROM ({wanted}) AS m (mentor_id){condition}"  # noqa: S608 - constants
+        said = {"trigger": triggered_by.value, "owner": self._policy.owner, "reason": reason}
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(
-                    statement,
-                    {
-                        "trigger": triggered_by.value,
-                        "owner": self._policy.owner,
-                        "reason": reason,
-                        **values,
-                    },
-                )
+                cursor = await connection.execute(statement.encode(), {**said, **values})
                 return cursor.rowcount
 
     async def note_failure(self, letter: DeadLetter) -> None:
@@ -357,7 +342,7 @@ class Ledger:
         }
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                await connection.execute(sql.FAIL_UNREAD, values)
+                await connection.execute(requests.FOR_UNREADABLE_RECORD, values)
 
 
 # As sql.RECORD names them, in the order of `_told`.

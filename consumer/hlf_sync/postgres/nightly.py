@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.nightly import Mark, Night, Outcome
 from hlf_sync.postgres.silent_holder import held
+from hlf_sync.postgres.statements import requests
 
 Connection = AsyncConnection[Any]
 
@@ -35,20 +36,6 @@ _FINISH = (
     "UPDATE hlf_sync.nightly_run SET finished_at = hlf_sync.now()"
     " WHERE run_date = %s AND finished_at IS NULL"
 )
-# Everybody of ours in the view, and everybody in the ledger, page by page: one large insert would
-# stand before every live change in the stream.
-_SWEEP = """
-WITH page AS (
-  SELECT mentor_id FROM (
-    (SELECT mentor_id FROM hlf_sync.mentor_facts
-      WHERE mentor_id > %(after)s AND organization = %(organization)s ORDER BY mentor_id LIMIT %(page)s)
-    UNION
-    (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id > %(after)s ORDER BY mentor_id LIMIT %(page)s)
-  ) AS everybody ORDER BY mentor_id LIMIT %(page)s
-)
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT mentor_id, 'reconciliation', 'nightly', 'sweep' FROM page ORDER BY mentor_id RETURNING mentor_id::text
-"""
 NIGHTS_KEPT_DAYS = 400
 _PRUNE = {
     "nights": (
@@ -116,7 +103,7 @@ async def ask_page(
 ) -> list[MentorId]:
     """Ask for the evaluation of the next mentors in the order of their ids."""
     cursor = await connection.execute(
-        _SWEEP, {"organization": organization, "after": after, "page": page}
+        requests.EACH_NIGHT, {"organization": organization, "after": after, "page": page}
     )
     return [MentorId(row[0]) for row in await cursor.fetchall()]
 

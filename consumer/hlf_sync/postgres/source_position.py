@@ -8,7 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from hlf_sync.core.source_identity import Anchor
-from hlf_sync.postgres import distrust_statements as sql
+from hlf_sync.postgres.statements import distrust as sql
+from hlf_sync.postgres.statements import requests
 
 # The flushed position: what Debezium has read can never lie beyond it, and no crash takes it back (a
 # crash may take what was only inserted). The file's name has the timeline at once;
@@ -59,7 +60,7 @@ async def note_fingerprint(connection: AsyncConnection[Any], fingerprint: str) -
 
 async def sweep(connection: AsyncConnection[Any], who: str, reason: str) -> int:
     """Ask for everybody; how many."""
-    return (await connection.execute(sql.SWEEP, (who, reason))).rowcount
+    return (await connection.execute(requests.AFTER_DISTRUST, (who, reason))).rowcount
 
 
 async def distrust(

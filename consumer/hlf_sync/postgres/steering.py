@@ -14,6 +14,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 
 from hlf_sync.core.model import MentorId
+from hlf_sync.postgres.statements import requests
 
 _PAUSE = """
 INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (%s, %s, %s) ON CONFLICT (mentor_id) DO NOTHING
@@ -24,15 +25,6 @@ SELECT count(*) AS count FROM hlf_sync.mentor_ledger
  WHERE lease_owner IS NOT NULL AND lease_until > now() AND (%(mentor)s::uuid IS NULL OR mentor_id = %(mentor)s)
 """
 _UNPAUSE = "DELETE FROM hlf_sync.pause WHERE mentor_id IS NOT DISTINCT FROM %s"
-# Who has waited, and is paused no longer. `since` finds the one whose look saw the pause a moment
-# before its end, and was written down a moment after it.
-_ASK = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT l.mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s FROM hlf_sync.mentor_ledger l
- WHERE (%(mentor)s::uuid IS NULL AND l.state = 'pending' OR l.mentor_id = %(mentor)s)
-   AND (%(since)s::timestamptz IS NULL OR l.state = 'pending' AND l.updated_at >= %(since)s)
-   AND NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = l.mentor_id)
-"""
 _HISTORY = """
 SELECT kind, subject, began_at, ended_at, began_by, ended_by, why, ended_why,
        round(extract(epoch FROM coalesce(ended_at, now()) - began_at))::float8 AS seconds
@@ -107,4 +99,4 @@ def _ask(
     since: datetime | None = None,
 ) -> int:
     values = {"mentor": mentor_id, "by": by, "reason": why, "since": since}
-    return connection.execute(_ASK, values).rowcount
+    return connection.execute(requests.AFTER_PAUSE, values).rowcount

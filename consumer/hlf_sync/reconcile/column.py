@@ -18,12 +18,8 @@ from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.ports import CallResult, FleetPort
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.delivery_blockers import Surroundings
+from hlf_sync.postgres.statements import reconcile as sql
 
-# The workers' calls of the last seconds, from the newest rows only: the table has no index by time.
-_BUSY = """
-SELECT count(*) / %(seconds)s::float8 FROM (SELECT started_at FROM hlf_sync.delivery_attempt ORDER BY id DESC LIMIT 500) AS newest
- WHERE started_at > now() - make_interval(secs => %(seconds)s)
-"""
 _BUSY_S = 10.0
 _LOOK_S = 1.0
 _PAUSE_S = 5.0
@@ -207,5 +203,5 @@ class Column:
     async def _busy(self) -> float:
         with reaching("PostgreSQL"):
             async with self.pool.connection() as connection:
-                row = await (await connection.execute(_BUSY, {"seconds": _BUSY_S})).fetchone()
+                row = await (await connection.execute(sql.BUSY, {"seconds": _BUSY_S})).fetchone()
         return float(row[0]) if row else 0.0

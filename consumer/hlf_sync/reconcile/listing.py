@@ -14,6 +14,7 @@ from itertools import islice
 from hlf_sync.core.model import ContactId, Visibility
 from hlf_sync.dynamics.client import ListingReading
 from hlf_sync.postgres.connections import Pool, array, reaching
+from hlf_sync.postgres.statements import reconcile as sql
 from hlf_sync.reconcile.column import NO_PRIVILEGE, PRIVILEGE_DENIED, Column
 
 _OK = 200
@@ -23,17 +24,6 @@ _BATCH = 5_000
 _LISTED, _LISTED_EACH = 100_000, 20
 # Shown contacts without a mentor that are read once more.
 _READ_AGAIN = 100
-
-# Nobody's: no mapping, or one of a mentor that neither the application nor our ledger knows. The
-# former contact of a mentor that we left shown is told with that mentor.
-_STRANGERS = """
-SELECT w.id::text FROM unnest(%s::uuid[]) AS w (id)
- WHERE NOT EXISTS (SELECT FROM hlf_sync.contact_mapping m
-                    WHERE m.contact_id = w.id AND (EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = m.mentor_id)
-                                                OR EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = m.mentor_id)))
-   AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l JOIN hlf_sync.contact_mapping m USING (mentor_id)
-                    WHERE l.contact_id = w.id AND l.applied = 'visible' AND m.contact_id <> l.contact_id)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +117,7 @@ async def strangers(pool: Pool, shown: Collection[ContactId]) -> AsyncIterator[l
     while batch := list(islice(rest, _BATCH)):
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
-                rows = await (await connection.execute(_STRANGERS, (array(batch),))).fetchall()
+                rows = await (await connection.execute(sql.STRANGERS, (array(batch),))).fetchall()
         yield [ContactId(row[0]) for row in rows]
 
 

@@ -12,25 +12,11 @@ from dataclasses import dataclass
 from hlf_sync.core.model import MentorId, Visibility
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import reconcile as sql
+from hlf_sync.postgres.statements import requests
 from hlf_sync.reconcile.difference import Remedy
 
 _BATCH = 500
-
-# Attempts begin anew: what was given up once is tried in full. A mentor of whom the ledger knows
-# nothing gets a row.
-_DOUBT = """
-INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation)
-SELECT mentor_id, wanted, 'in_doubt', generation + 1
-  FROM unnest(%(mentors)s::uuid[], %(wanted)s::text[], %(generations)s::bigint[]) AS w (mentor_id, wanted, generation)
-ON CONFLICT (mentor_id) DO UPDATE
-   SET intended = excluded.intended, state = 'in_doubt', attempt_count = 0, generation = excluded.generation, reevaluate_at = NULL,
-       updated_at = now()
- WHERE l.generation = excluded.generation - 1 AND (l.lease_until IS NULL OR l.lease_until <= now())
-"""
-_ASK = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT w.mentor_id, 'reconciliation', %(who)s, 'reconcile: ' || w.kind FROM unnest(%(mentors)s::uuid[], %(kinds)s::text[]) AS w (mentor_id, kind)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +49,5 @@ async def repair(pool: Pool, orders: Sequence[Order]) -> None:
         }
         with reaching("PostgreSQL"):
             async with pool.connection() as connection, connection.transaction():
-                await connection.execute(_DOUBT, doubt)
-                await connection.execute(_ASK, ask)
+                await connection.execute(sql.DOUBT, doubt)
+                await connection.execute(requests.BY_REPAIR, ask)

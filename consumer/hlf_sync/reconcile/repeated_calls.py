@@ -10,19 +10,10 @@ from typing import Any
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, named_rows_in_parts, reaching
+from hlf_sync.postgres.statements import reconcile as sql
 from hlf_sync.reconcile.duplicate import Duplicate, duplicates
 from hlf_sync.why.timeline import Attempt
 
-_ATTEMPTS = """
-SELECT mentor_id::text, attempt_number AS number, generation, operation, triggered_by, extract(epoch FROM started_at)::float8 AS started_s,
-       duration_ms, outcome, certification_id::text
-  FROM hlf_sync.delivery_attempt a
- WHERE started_at > now() - make_interval(days => %(days)s) AND (%(only)s::uuid[] IS NULL OR mentor_id = ANY (%(only)s::uuid[]))
-   AND mentor_id IN (SELECT mentor_id FROM hlf_sync.delivery_attempt
-                      WHERE outcome = 'applied' AND started_at > now() - make_interval(days => %(days)s)
-                      GROUP BY mentor_id, operation, certification_id HAVING count(*) > 1)
- ORDER BY mentor_id, id
-"""
 _FETCH = 1_000
 _names = count()
 
@@ -34,7 +25,7 @@ async def repeated_calls(pool: Pool, days: int, only: list[MentorId]) -> AsyncIt
             name = f"repeated_calls_{next(_names)}"
             async with named_rows_in_parts(connection, name) as cursor:
                 cursor.itersize = _FETCH
-                await cursor.execute(_ATTEMPTS, {"days": days, "only": only or None})
+                await cursor.execute(sql.ATTEMPTS, {"days": days, "only": only or None})
                 mentor_id, attempts = MentorId(""), list[Attempt]()
                 async for row in cursor:
                     if row["mentor_id"] != mentor_id:

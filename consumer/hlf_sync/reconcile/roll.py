@@ -10,31 +10,17 @@ from uuid import UUID
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import reconcile as sql
 
 PAGE = 500
 _LAST = 2**128 - 1
-
-_PAGE = """
-SELECT mentor_id::text FROM (
-  (SELECT mentor_id FROM hlf_sync.mentor_facts WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
-  UNION
-  (SELECT mentor_id FROM hlf_sync.mentor_ledger WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s)
-) AS everybody ORDER BY mentor_id LIMIT %(page)s
-"""
-_COUNT = """
-SELECT (SELECT count(*) FROM hlf_sync.mentor_facts),
-       (SELECT count(*) FROM hlf_sync.mentor_ledger l WHERE NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id))
-"""
-_STILL = """
-SELECT mentor_id::text, extract(epoch FROM now() - updated_at)::float8 FROM hlf_sync.mentor_ledger WHERE mentor_id = ANY (%s::uuid[])
-"""
 
 
 async def count(pool: Pool) -> int:
     """How many there are, for the progress bar."""
     with reaching("PostgreSQL"):
         async with pool.connection() as connection:
-            row = await (await connection.execute(_COUNT)).fetchone()
+            row = await (await connection.execute(sql.COUNT)).fetchone()
     return sum(row) if row else 0
 
 
@@ -49,7 +35,7 @@ async def pages(pool: Pool, only: Sequence[MentorId]) -> AsyncIterator[list[Ment
         with reaching("PostgreSQL"):
             async with pool.connection() as connection:
                 rows = await (
-                    await connection.execute(_PAGE, {"first": first, "page": PAGE})
+                    await connection.execute(sql.PAGE, {"first": first, "page": PAGE})
                 ).fetchall()
         if not rows:
             return
@@ -65,5 +51,5 @@ async def still(pool: Pool, mentor_ids: Sequence[MentorId]) -> dict[MentorId, fl
     """Seconds since each one's ledger row changed last."""
     with reaching("PostgreSQL"):
         async with pool.connection() as connection:
-            rows = await (await connection.execute(_STILL, (list(mentor_ids),))).fetchall()
+            rows = await (await connection.execute(sql.STILL, (list(mentor_ids),))).fetchall()
     return {MentorId(row[0]): row[1] for row in rows}

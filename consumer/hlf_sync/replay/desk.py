@@ -18,48 +18,9 @@ from typing import Self
 from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Connection, Row, connect, reaching
+from hlf_sync.postgres.statements import replay as sql
+from hlf_sync.postgres.statements import requests
 from hlf_sync.replay.judgement import Letter
-
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.replay'))"
-
-_IS_LOCK = """
-l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext(%(lock)s)::bigint
-"""
-
-_HOLDER = f"""
-SELECT a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
-  FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE {_IS_LOCK}
-"""  # noqa: S608 - a constant of ours
-
-# Workers elect a leader by an advisory lock: who holds it runs, and is connected.
-_OBSTACLES = f"""
-SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail || ')' END FROM hlf_sync.halt
-              WHERE reason <> 'mass_removal' ORDER BY since)
-       || ARRAY(SELECT 'paused (by ' || paused_by || ': ' || reason || ')' FROM hlf_sync.pause WHERE mentor_id IS NULL),
-       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND mentor_id = ANY (%(mentors)s::uuid[])
-                                                     AND EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal')),
-       coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
-       EXISTS (SELECT FROM pg_locks l WHERE {_IS_LOCK})
-"""  # noqa: S608 - a constant of ours
-
-# A letter that was asked for and is still open is still to be handled: what fails again has another
-# letter. A request that nobody handled within an hour may have been lost with its topic: the next
-# run asks again.
-_ASK = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, dead_letter_id)
-SELECT w.mentor_id, 'dead_letter_replay', %(who)s, %(why)s, w.letter_id
-  FROM unnest(%(mentors)s::uuid[], %(letters)s::text[]) AS w (mentor_id, letter_id)
- WHERE NOT EXISTS (
-       SELECT FROM hlf_sync.sync_request r
-        WHERE r.dead_letter_id = w.letter_id AND r.triggered_by = 'dead_letter_replay' AND r.created_at > now() - interval '1 hour')
-"""
-
-_CLOSE = """
-INSERT INTO hlf_sync.closed_letter (letter_id, mentor_id, closed_by, reason)
-VALUES (%s, %s, %s, %s) ON CONFLICT (letter_id) DO NOTHING
-"""
 
 _LONGEST_NAME = 63
 _GRACE_S = 2.0
@@ -125,7 +86,7 @@ class Desk:
             "lock": "hlf_sync.leader",
         }
         with reaching("PostgreSQL"):
-            row = await _one(self._held, _OBSTACLES, values)
+            row = await _one(self._held, sql.OBSTACLES, values)
         return Obstacles(tuple(row[0]), row[1], row[2], row[3])
 
     async def ask(self, letters: Sequence[Letter], reason: str) -> int:
@@ -137,7 +98,7 @@ class Desk:
             "letters": [letter.id for letter in letters],
         }
         with reaching("PostgreSQL"):
-            return (await self._held.execute(_ASK, values)).rowcount
+            return (await self._held.execute(requests.BY_REPLAY, values)).rowcount
 
     async def close_letters(self, letters: Sequence[Letter], reason: str) -> None:
         """Keep a person's word about letters, and have the mentors that they name looked at: both
@@ -146,7 +107,7 @@ class Desk:
         with reaching("PostgreSQL"):
             async with self._held.transaction(), self._held.cursor() as cursor:
                 await cursor.executemany(
-                    _CLOSE,
+                    sql.CLOSE,
                     [(letter.id, letter.mentor_id, operator(), reason) for letter in letters],
                 )
                 await self.ask(
@@ -159,10 +120,8 @@ class Desk:
         """
         give_up_at_s = monotonic() + _GRACE_S
         with reaching("PostgreSQL"):
-            await connection.execute(
-                "SELECT set_config('application_name', %s, false)", (self._name,)
-            )
-            while not (await _one(connection, _LOCK, {}))[0]:
+            await connection.execute(sql.NAME, (self._name,))
+            while not (await _one(connection, sql.LOCK, {}))[0]:
                 if monotonic() >= give_up_at_s:
                     return await _holder(connection)
                 await asyncio.sleep(_LOOK_S)
@@ -176,7 +135,7 @@ class Desk:
 
 
 async def _holder(connection: Connection) -> str:
-    row = await (await connection.execute(_HOLDER, {"lock": "hlf_sync.replay"})).fetchone()
+    row = await (await connection.execute(sql.HOLDER, {"lock": "hlf_sync.replay"})).fetchone()
     return f"{row[0]}, since {row[1]}" if row else "it has just ended; run this again"
 
 

@@ -19,20 +19,11 @@ from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.letter_log import fetch
 from hlf_sync.postgres.connections import named_rows, reaching
+from hlf_sync.postgres.statements import replay as sql
 from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable
 from hlf_sync.replay.judgement import Letter
 from hlf_sync.replay.standings import Judged
 from hlf_sync.replay.workplace import Workplace
-
-_REQUESTS = """
-SELECT id, requested_by, reason, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at
-  FROM hlf_sync.sync_request WHERE dead_letter_id = %s ORDER BY id
-"""
-_FAILURE = """
-SELECT to_char(attempted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS attempted_at, retry_count,
-       to_char(resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS resolved_at
-  FROM hlf_sync.dynamics_sync_failures WHERE dead_letter_id = %s
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +54,8 @@ async def explain(place: Workplace, letter_id: str) -> Explained:
         letter=letter,
         whole=whole,
         judged=judged,
-        requests=await _rows(place, _REQUESTS, letter_id),
-        failure=next(iter(await _rows(place, _FAILURE, letter_id)), None),
+        requests=await _rows(place, sql.REQUESTS, letter_id),
+        failure=next(iter(await _rows(place, sql.FAILURE, letter_id)), None),
         record=await describe(place, whole) if whole is not None and is_poison else None,
     )
 

@@ -13,39 +13,10 @@ from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.postgres.statements import replay as sql
 from hlf_sync.replay.judgement import Closing, Judgement, Letter, LetterStanding, judge
 
 _BATCH = 2_000
-
-_CLOSED = (
-    "SELECT letter_id, closed_by, reason FROM hlf_sync.closed_letter WHERE letter_id = ANY (%s)"
-)
-
-# Only for letters without a generation: whether a later success of the mentor has made them
-# pointless.
-_DELIVERED = """
-SELECT mentor_id::text, extract(epoch FROM max(started_at))::float8 FROM hlf_sync.delivery_attempt
- WHERE outcome = 'applied' AND mentor_id = ANY (%s::uuid[]) GROUP BY mentor_id
-"""
-
-# The letters that the database holds open, wherever they lie: topics forget theirs, it does not.
-_OPEN = """
-SELECT o.letter_id, o.mentor_id::text, o.error_code, o.attempt_count FROM (
-  SELECT dead_letter_id AS letter_id, mentor_id, error_code, retry_count AS attempt_count
-    FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-  UNION
-  SELECT l.dead_letter_id, l.mentor_id, coalesce(l.last_error_code, 'unknown'), l.attempt_count FROM hlf_sync.mentor_ledger l
-   WHERE l.state = 'dead_lettered' AND l.dead_letter_id IS NOT NULL
-     AND NOT EXISTS (SELECT FROM hlf_sync.dynamics_sync_failures f WHERE f.dead_letter_id = l.dead_letter_id)
-) AS o
- WHERE (%(wanted)s::text[] IS NULL OR o.letter_id = ANY (%(wanted)s::text[]))
-   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = o.letter_id)
-"""
-
-_REPLAYS = """
-SELECT mentor_id::text, count(*) FROM hlf_sync.sync_request
- WHERE triggered_by = 'dead_letter_replay' AND created_at > now() - interval '1 day' AND mentor_id = ANY (%s::uuid[]) GROUP BY mentor_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +78,7 @@ class Standings:
         """The letters, or those of `ids`, that the database says are open, as far as it knows them:
         without kind and place.
         """
-        rows = await self._rows(_OPEN, {"wanted": None if ids is None else list(ids)})
+        rows = await self._rows(sql.OPEN, {"wanted": None if ids is None else list(ids)})
         return {
             str(letter_id): Letter(
                 -1, -1, str(letter_id), None, code, 0, MentorId(mentor_id), attempt_count=count
@@ -119,12 +90,12 @@ class Standings:
         """How often each mentor was replayed within a day."""
         return dict(
             await self._rows(
-                _REPLAYS, (sorted({letter.mentor_id for letter in letters if letter.mentor_id}),)
+                sql.REPLAYS, (sorted({letter.mentor_id for letter in letters if letter.mentor_id}),)
             )
         )
 
     async def _closings(self, letters: Iterable[Letter]) -> dict[str, Closing]:
-        rows = await self._rows(_CLOSED, ([letter.id for letter in letters],))
+        rows = await self._rows(sql.CLOSED, ([letter.id for letter in letters],))
         return {letter_id: Closing(closed_by, reason) for letter_id, closed_by, reason in rows}
 
     async def _delivered(self, letters: Iterable[Letter]) -> dict[str, float]:
@@ -135,7 +106,7 @@ class Standings:
                 if letter.mentor_id and letter.generation is None
             }
         )
-        return dict(await self._rows(_DELIVERED, (mentor_ids,))) if mentor_ids else {}
+        return dict(await self._rows(sql.DELIVERED, (mentor_ids,))) if mentor_ids else {}
 
     async def _rows(
         self, statement: str, values: tuple[object, ...] | Mapping[str, object]

@@ -16,6 +16,7 @@ from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import FactsPort
 from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
+from hlf_sync.postgres.statements import watch as sql
 from hlf_sync.postgres.workers import KnownWorker
 from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.parts import LagSource
@@ -32,25 +33,6 @@ _SOURCE_EVERY_S = 3.0
 _LEDGER_EVERY_S = 10.0
 # One that hangs must not keep the other looks waiting.
 _REGISTRY_S = 3.0
-
-# to_jsonb, because inactive_since is there from PostgreSQL 17 on only.
-_SLOT = """
-SELECT coalesce(wal_status, 'lost'), active,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::float8, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8,
-       extract(epoch FROM now() - (to_jsonb(s) ->> 'inactive_since')::timestamptz)::float8
-  FROM pg_replication_slots s WHERE slot_name = %s AND NOT pg_is_in_recovery()
-"""
-_BEAT = "SELECT extract(epoch FROM now() - ts)::float8 FROM hlf_sync.dbz_heartbeat WHERE id = 1"
-_LEDGER = """
-SELECT state, coalesce(applied, 'unknown'), count(*), count(lease_owner) FILTER (WHERE lease_until > now()),
-       count(lease_owner) FILTER (WHERE lease_until <= now())
-  FROM hlf_sync.mentor_ledger GROUP BY 1, 2
-"""
-_COUNTS = """
-SELECT (SELECT count(*) FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NOT NULL),
-       (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL),
-       EXISTS (SELECT FROM hlf_sync.pause WHERE mentor_id IS NULL), (SELECT count(mentor_id) FROM hlf_sync.pause)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +165,8 @@ class FleetWatch:
     async def _database(self) -> Mapping[str, Any]:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                row = await (await connection.execute(_SLOT, (SLOT,))).fetchone()
-                beat = await (await connection.execute(_BEAT)).fetchone()
+                row = await (await connection.execute(sql.SLOT, (SLOT,))).fetchone()
+                beat = await (await connection.execute(sql.BEAT)).fetchone()
         return {"slot": _slot(row), "beat_at_database_s": beat[0] if beat else None}
 
     async def _heartbeat(self) -> Mapping[str, Any]:
@@ -228,8 +210,8 @@ class FleetWatch:
     async def _ledger(self) -> Mapping[str, Any]:
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                rows = await (await connection.execute(_LEDGER)).fetchall()
-                counts = await (await connection.execute(_COUNTS)).fetchone()
+                rows = await (await connection.execute(sql.LEDGER)).fetchall()
+                counts = await (await connection.execute(sql.COUNTS)).fetchone()
                 known = await workers.read(connection)
         states, applied, leases = Counter[str](), Counter[str](), Counter[str]()
         for state, shown, count, held, expired in rows:

@@ -11,57 +11,12 @@ from typing import Any
 
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import NamedRow, Pool, named_rows, reaching
+from hlf_sync.postgres.statements import why as sql
 from hlf_sync.telemetry.trace_parent import trace_id_of
 from hlf_sync.why.timeline import Attempt, Moment, MomentKind, deliveries
 
-# A contact's: mapped to it now, or called for last.
-_OF_CONTACT = """
-SELECT mentor_id::text FROM hlf_sync.contact_mapping WHERE contact_id = %(id)s
- UNION ALL SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE contact_id = %(id)s LIMIT 1
-"""
-_IS_MENTOR = """
-SELECT EXISTS (SELECT FROM hlf_sync.mentor_facts WHERE mentor_id = %(id)s) OR EXISTS (SELECT FROM hlf_sync.mentor_ledger WHERE mentor_id = %(id)s)
-"""
-
 # A mentor has some tens of them; one whose contact is broken may collect more in years.
 MOST = 500
-
-_ATTEMPTS = """
-SELECT attempt_number AS number, generation, operation, triggered_by, extract(epoch FROM started_at)::float8 AS started_s, duration_ms, outcome,
-       error_code, http_status, correlation_id::text, reason, certification_id::text
-  FROM (SELECT * FROM hlf_sync.delivery_attempt WHERE mentor_id = %s ORDER BY id DESC LIMIT %s) AS newest ORDER BY id
-"""
-_FAILURES = """
-SELECT extract(epoch FROM attempted_at)::float8 AS at_s, extract(epoch FROM resolved_at)::float8 AS resolved_s, dead_letter_id, error_code,
-       retry_count AS attempt_count, certification_id::text
-  FROM hlf_sync.dynamics_sync_failures WHERE mentor_id = %s ORDER BY id DESC LIMIT %s
-"""
-_REQUESTS = """
-SELECT extract(epoch FROM created_at)::float8 AS at_s, id AS request_id, triggered_by, requested_by, reason, dead_letter_id
-  FROM hlf_sync.sync_request WHERE mentor_id = %s ORDER BY id DESC LIMIT %s
-"""
-_HELD = """
-SELECT extract(epoch FROM held_at)::float8 AS at_s, extract(epoch FROM confirmed_at)::float8 AS confirmed_s, confirmed_by, reason
-  FROM hlf_sync.held_removal WHERE mentor_id = %s
-"""
-_CLOSED = """
-SELECT extract(epoch FROM closed_at)::float8 AS at_s, letter_id AS dead_letter_id, closed_by, reason
-  FROM hlf_sync.closed_letter WHERE mentor_id = %s ORDER BY closed_at DESC LIMIT %s
-"""
-_PAUSES = """
-SELECT extract(epoch FROM began_at)::float8 AS at_s, extract(epoch FROM ended_at)::float8 AS ended_s, began_by, ended_by, why, ended_why
-  FROM hlf_sync.history WHERE kind = 'pause' AND subject = %s ORDER BY began_at DESC LIMIT %s
-"""
-_BREAK_GLASS = """
-SELECT extract(epoch FROM began_at)::float8 AS at_s, shown, effect, error_code, http_status, correlation_id::text, called_by, reason
-  FROM hlf_sync.break_glass_call WHERE mentor_id = %s ORDER BY began_at DESC LIMIT %s
-"""
-_LEDGER = """
-SELECT applied, intended, state, generation, attempt_count, last_error_code, dead_letter_id, triggered_by, lease_owner,
-       extract(epoch FROM lease_until)::float8 AS lease_until, extract(epoch FROM doubt_until)::float8 AS doubt_until,
-       extract(epoch FROM reevaluate_at)::float8 AS reevaluate_at, extract(epoch FROM updated_at)::float8 AS updated_at, trace_parent
-  FROM hlf_sync.mentor_ledger WHERE mentor_id = %s
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +32,10 @@ async def mentor_of(pool: Pool, some_id: MentorId) -> MentorId:
     with reaching("PostgreSQL"):
         async with pool.connection() as connection:
             values = {"id": some_id}
-            row = await (await connection.execute(_IS_MENTOR, values)).fetchone()
+            row = await (await connection.execute(sql.IS_MENTOR, values)).fetchone()
             if row is not None and row[0]:
                 return some_id
-            found = await (await connection.execute(_OF_CONTACT, values)).fetchone()
+            found = await (await connection.execute(sql.OF_CONTACT, values)).fetchone()
     return MentorId(found[0]) if found else some_id
 
 
@@ -88,17 +43,18 @@ async def read(pool: Pool, mentor_id: MentorId) -> Books:
     """Read them all in one snapshot."""
     with reaching("PostgreSQL"):
         async with pool.connection() as connection, connection.transaction():
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await connection.execute(sql.ONE_SNAPSHOT)
             attempts = [
-                Attempt(**row) for row in await named_rows(connection, _ATTEMPTS, mentor_id, MOST)
+                Attempt(**row)
+                for row in await named_rows(connection, sql.ATTEMPTS, mentor_id, MOST)
             ]
-            failures = await named_rows(connection, _FAILURES, mentor_id, MOST)
-            requests = await named_rows(connection, _REQUESTS, mentor_id, MOST)
-            held = await named_rows(connection, _HELD, mentor_id)
-            closed = await named_rows(connection, _CLOSED, mentor_id, MOST)
-            pauses = await named_rows(connection, _PAUSES, mentor_id, MOST)
-            glass = await named_rows(connection, _BREAK_GLASS, mentor_id, MOST)
-            ledger = await named_rows(connection, _LEDGER, mentor_id)
+            failures = await named_rows(connection, sql.FAILURES, mentor_id, MOST)
+            requests = await named_rows(connection, sql.REQUESTS, mentor_id, MOST)
+            held = await named_rows(connection, sql.HELD, mentor_id)
+            closed = await named_rows(connection, sql.CLOSED, mentor_id, MOST)
+            pauses = await named_rows(connection, sql.PAUSES, mentor_id, MOST)
+            glass = await named_rows(connection, sql.BREAK_GLASS, mentor_id, MOST)
+            ledger = await named_rows(connection, sql.LEDGER, mentor_id)
     moments = [
         *deliveries(attempts),
         *_letters(failures),

@@ -11,14 +11,13 @@ import structlog
 
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import leader as sql
 
 _log = structlog.get_logger()
 
 # Kafka's shortest sensible retention is a day; by default it is seven.
 EVERY_S = 3600.0
 _LOOK_S = 5.0
-# As the replay's desk takes it.
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('hlf_sync.replay'))"
 
 
 async def keep_replay_offsets(
@@ -42,7 +41,7 @@ async def keep_once(pool: Pool, keep: Callable[[], int]) -> None:
     """Once, unless a replay is at work."""
     with reaching("PostgreSQL"):
         async with pool.connection() as connection, connection.transaction():
-            row = await (await connection.execute(_LOCK)).fetchone()
+            row = await (await connection.execute(sql.REPLAY_LOCK)).fetchone()
             if row and row[0]:
                 kept = await asyncio.to_thread(keep)
                 _log.debug("replay_offsets_kept", partitions=kept)

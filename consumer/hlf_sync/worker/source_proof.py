@@ -16,17 +16,12 @@ from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.core.source_proof import SourceProof
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import leader as sql
 from hlf_sync.worker.connector_restart import CONNECTOR
 
 _log = structlog.get_logger()
 
 _EVERY_S = 10.0
-# The message makes the log grow where nobody writes; Debezium passes over it.
-_LOOK = """
-SELECT pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0')::bigint, pg_wal_lsn_diff(m.lsn, '0/0')::bigint, s.active
-  FROM pg_replication_slots s, LATERAL (SELECT pg_logical_emit_message(false, 'hlf-sync', '') AS lsn) m
- WHERE s.slot_name = %s AND s.confirmed_flush_lsn IS NOT NULL AND NOT pg_is_in_recovery()
-"""
 
 
 async def prove_source(
@@ -56,7 +51,7 @@ async def prove_source(
 async def _look(pool: Pool, url: str, login: ConnectLogin, slot: str, proof: SourceProof) -> None:
     with reaching("PostgreSQL"):
         async with pool.connection() as connection:
-            row = await (await connection.execute(_LOOK, (slot,))).fetchone()
+            row = await (await connection.execute(sql.SLOT_POSITIONS, (slot,))).fetchone()
     if row is None:  # no slot: that is the fleet watch's to say
         proof.forget()
         return

@@ -21,13 +21,10 @@ from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.ending import Exit
-from hlf_sync.core.model import ContactId, Operation
-from hlf_sync.core.verdict import Course
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.client import DynamicsClient
-from hlf_sync.errors import DependencyError, HaltError, InvariantError
 from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
 from hlf_sync.kafka.consumer_life import SourcePolicy
@@ -35,16 +32,13 @@ from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
-from hlf_sync.kafka.offset_keeper import keep_offsets
-from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pending.worker_page import WorkerPage
-from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
+from hlf_sync.pipeline.stages import Outside, Policies, assemble
 from hlf_sync.pipeline.worker import Worker
-from hlf_sync.ports import CallResult, DynamicsPort
+from hlf_sync.ports import DynamicsPort
 from hlf_sync.postgres.connections import Dsn, Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
@@ -55,7 +49,7 @@ from hlf_sync.telemetry.logs import writer_in_use
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.credential_end import CredentialEnd
-from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, SLOT, FleetWatch
+from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
@@ -65,17 +59,14 @@ from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.watch.verified_listing import VerifiedListing
 from hlf_sync.worker.announcing import announcing
-from hlf_sync.worker.connector_restart import CONNECTOR, revive_connector
+from hlf_sync.worker.beside import Beside
+from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync.worker.connector_stream import ConnectorStream
-from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.leader import Scheduler
-from hlf_sync.worker.memory import keep_flat
 from hlf_sync.worker.registration import Registration
-from hlf_sync.worker.replay_offsets import keep_replay_offsets
+from hlf_sync.worker.shadow import Shadow
 from hlf_sync.worker.shutdown import bounded, stop_on_signals
-from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.startup import reach_all, reach_postgres
-from hlf_sync.worker.verification import Verification
 
 _log = structlog.get_logger()
 
@@ -213,8 +204,16 @@ class _Assembly:
             "nights": nights.run,
             "registration": registration.run,
             **announcing(settings, self._pool, status, nights, lambda: scheduler.is_leader),
-            **self._services(stages, scheduler, dynamics, credentials, source),
-            **self._verification(scheduler, listing),
+            **Beside(
+                settings=settings,
+                secret_file=self._secret_file,
+                pool=self._pool,
+                dependencies=self._dependencies,
+                stages=stages,
+                source=source,
+                connector_stream=self._connector_stream,
+                leads=lambda: scheduler.is_leader,
+            ).services(dynamics, credentials, listing),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 
@@ -257,64 +256,6 @@ class _Assembly:
             schema_patience_s=settings.schema_patience_s,
         )
 
-    def _services(
-        self,
-        stages: Stages,
-        scheduler: Scheduler,
-        dynamics: "DynamicsClient | _Shadow",
-        credentials: RenewingCredentials | None,
-        source: KafkaSource,
-    ) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What runs beside the stages, where there is something to do for it."""
-        settings = self._settings
-        services: dict[str, Callable[[], Awaitable[None]]] = {
-            "fleet": lambda: follow_fleet(
-                _dsn(settings), stages.gate, self._dependencies, lambda: not stages.queue.size
-            ),
-            "memory": lambda: keep_flat(lambda: not stages.queue.size),
-            "nightly": Clockwork(
-                settings, self._secret_file, _dsn(settings), lambda: scheduler.is_leader
-            ).run,
-        }
-        services["replay offsets"] = lambda: keep_replay_offsets(
-            self._pool,
-            lambda: keep_offsets(self._kafka(), settings.dead_letters_topic, REPLAY_GROUP),
-            lambda: scheduler.is_leader,
-        )
-        if settings.connect_url:
-            url, login = settings.connect_url, clients.connect_login(settings)
-            services["connector"] = lambda: revive_connector(
-                url, login, lambda: scheduler.is_leader, self._connector_stream().finish
-            )
-            services["source proof"] = lambda: prove_source(
-                self._pool, url, login, SLOT, lambda: scheduler.is_leader
-            )
-        if credentials is not None and isinstance(dynamics, DynamicsClient):
-            sign_in = _SignIn(credentials, dynamics)
-            services["credentials"] = lambda: watch_credentials(
-                stages.gate,
-                sign_in,
-                retry_s=settings.auth_retry_s,
-                set_aside=source.set_aside,
-            )
-        return services
-
-    def _verification(
-        self, scheduler: Scheduler, listing: VerifiedListing
-    ) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Nothing where nothing is called, or nothing is to be verified."""
-        settings = self._settings
-        if settings.delivery == "shadow" or not settings.verify_every_s:
-            return {}
-        verification = Verification(
-            settings=settings,
-            secret_file=self._secret_file,
-            dsn=_dsn(settings),
-            leads=lambda: scheduler.is_leader,
-            watch=listing,
-        )
-        return {"verification": verification.run}
-
     def _source(self, worker: Worker) -> KafkaSource:
         settings = self._settings
         return KafkaSource(
@@ -340,11 +281,11 @@ class _Assembly:
         settings = self._settings
         return GroupReader(self._kafka(), settings.changes_topic, settings.kafka_group_id)
 
-    def _open_dynamics(self) -> "tuple[DynamicsClient | _Shadow, RenewingCredentials | None]":
+    def _open_dynamics(self) -> "tuple[DynamicsClient | Shadow, RenewingCredentials | None]":
         """The client and its credentials; in shadow there is neither."""
         settings = self._settings
         if settings.delivery == "shadow":
-            return _Shadow(), None
+            return Shadow(), None
         transport = clients.open_dynamics_transport(settings, settings.pace_concurrency)
         credentials = clients.dynamics_credentials(settings, self._secret_file, transport)
         client = clients.dynamics_client(settings, credentials, transport)
@@ -401,48 +342,6 @@ class _Assembly:
             now_ms=lambda: int(gate.database_now_s * 1000),
             source=lambda: source_watch.sight,
         )
-
-
-class _Shadow:
-    """Stands where Dynamics would: in shadow nothing may get here."""
-
-    async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
-        """Refuse."""
-        raise InvariantError(f"{operation} of {contact_id} in shadow")
-
-
-class _SignIn:
-    """Whether the credentials are accepted, asked of the token endpoint."""
-
-    def __init__(
-        self, credentials: RenewingCredentials, dynamics: DynamicsClient | None = None
-    ) -> None:
-        self._credentials = credentials
-        self._dynamics = dynamics
-
-    async def is_welcome(self) -> bool:
-        """Whether Dynamics accepts a question that writes nothing."""
-        if self._dynamics is None:
-            return False
-        return (await self._dynamics.who_am_i()).verdict.course is Course.DONE
-
-    async def is_accepted(self, fresh_s: float) -> bool:
-        """Whether a token could be had, now or less than `fresh_s` ago."""
-        try:
-            await self._credentials.prove(fresh_s)
-        except (HaltError, DependencyError):
-            return False
-        return True
-
-    async def refusal(self, fresh_s: float) -> str | None:
-        """Why they are refused; None also where nobody answers."""
-        try:
-            await self._credentials.prove(fresh_s)
-        except HaltError as error:
-            return str(error)
-        except DependencyError:
-            return None
-        return None
 
 
 def _connector_status(settings: Settings) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ import pytest
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import connections, steering
 from hlf_sync.postgres.connections import open_pool, reaching
-from hlf_sync.postgres.ledger_statements import GUARD_HALT, HOLD
+from hlf_sync.postgres.statements.ledger import GUARD_HALT, HOLD
 from psycopg import Connection
 
 from tests.fixtures.cluster import Cluster

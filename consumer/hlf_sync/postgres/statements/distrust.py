@@ -20,10 +20,5 @@ INSERT INTO hlf_sync.mentor_ledger (mentor_id, intended, state, triggered_by)
 SELECT mentor_id, 'hidden', 'in_doubt', 'reconciliation' FROM hlf_sync.mentor_facts WHERE organization = %s
 ON CONFLICT (mentor_id) DO NOTHING
 """
-SWEEP = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT mentor_id, 'reconciliation', %s, %s
-  FROM (SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m
-"""
 KNOWN = "SELECT count(*) AS n FROM hlf_sync.mentor_ledger"
 IN_DOUBT = "SELECT count(*) AS n FROM hlf_sync.mentor_ledger WHERE intended IS NOT NULL"

@@ -1,5 +1,5 @@
 """The ledger's statements. `postgres/ledger` executes them and says what their parameters are; the
-columns: migrations/0001_ledger.sql.
+columns: postgres/migrations/0001_ledger.sql.
 
 Each leaves out of its answer what it found changed (another generation, another owner); nothing
 here decides what to do then.
@@ -148,16 +148,6 @@ SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[])
 ON CONFLICT (dead_letter_id) DO NOTHING
 """
 
-# A letter about a record that nobody can read, whose key names a mentor: the mentor is looked at,
-# once for each letter, so that what the record would have told is not lost.
-FAIL_UNREAD = """
-WITH failed AS (
-  INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count, dead_letter_id)
-  VALUES (%(mentor)s, %(code)s, %(attempts)s, %(letter)s) ON CONFLICT (dead_letter_id) DO NOTHING RETURNING mentor_id
-)
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT mentor_id, 'reconciliation', %(owner)s, 'unreadable record' FROM failed
-"""
 
 # A settlement bumps no generation, so one decided long ago may come late. It ends no doubt that
 # came meanwhile, and moves a look that is still to come only nearer: a look too early finds nothing
@@ -217,7 +207,6 @@ HOLD = (
     " (mentor_id) DO NOTHING"
 )
 
-ASK = "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)"
 
 # Counted under a lock, so that two workers' claims can't both use the last free place.
 GUARD_LOCK = "SELECT pg_advisory_xact_lock(hashtext('hlf_sync.mass_removal'))"
