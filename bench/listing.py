@@ -20,7 +20,6 @@ import psycopg
 from hlf_sync import operate
 from hlf_sync.core.decide import Rules
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.watch import listing_watch
 from psycopg.rows import dict_row
 
@@ -66,7 +65,7 @@ async def measure(cluster: Cluster, mentors: int) -> dict[str, Any]:
         await pool.open()
         async with pool.connection() as connection:
             pid = connection.info.backend_pid
-        watch = listing_watch.ListingWatch(pool, FactsView(pool), Rules())
+        watch = listing_watch.ListingWatch(pool, Rules())
         listing_watch._LONGEST_S = 600.0  # noqa: SLF001 - the whole pass in one look
         full = await _cost(watch, pid)
         looks = []

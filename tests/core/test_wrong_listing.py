@@ -3,7 +3,7 @@
 import pytest
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import Facts, Known, LedgerRow, LedgerState, Visibility
-from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
+from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, meaning, place
 
 pytestmark = pytest.mark.requirement("R60")
 
@@ -19,6 +19,11 @@ def known(facts: Facts | None, ledger: LedgerRow = SHOWN, *, has_ledger: bool = 
     return Known(facts, ledger, has_ledger, contact_id=None)
 
 
+def judge(one: Known, dates: Dates, before: WrongMentor | None, at: LookTime) -> WrongMentor | None:
+    ends_s = one.facts.certificate_expires_s if one.facts is not None else None
+    return place(meaning(one, at.now_s, Rules()), ends_s, dates, before, at)
+
+
 def since_s(
     facts: Facts | None,
     dates: Dates,
@@ -26,14 +31,14 @@ def since_s(
     ledger: LedgerRow = SHOWN,
     before: WrongMentor | None = None,
 ) -> float:
-    found = judge(known(facts, ledger), dates, before, at, Rules())
+    found = judge(known(facts, ledger), dates, before, at)
     assert found is not None
     return NOW_S - found.since_s
 
 
 def test_who_is_as_it_should_be_is_not_wrong() -> None:
     shown = known(Facts("HLF", "active", "c", NOW_S + YEAR_S))
-    assert judge(shown, Dates(), None, FIRST, Rules()) is None
+    assert judge(shown, Dates(), None, FIRST) is None
 
 
 def test_it_is_wrong_since_the_commit_that_made_it_so() -> None:
@@ -87,11 +92,11 @@ def test_an_open_failure_is_older_than_the_last_commit() -> None:
 def test_a_mentor_without_books_counts_from_the_first_look() -> None:
     """The first start of all: a commit of last year says nothing of how long we knew."""
     new = known(Facts("HLF", "active", "c", NOW_S + YEAR_S), LedgerRow(), has_ledger=False)
-    found = judge(new, Dates(committed_s=NOW_S - YEAR_S), None, FIRST, Rules())
+    found = judge(new, Dates(committed_s=NOW_S - YEAR_S), None, FIRST)
     assert found == WrongMentor("visible", NOW_S, NOW_S + YEAR_S)
 
 
 def test_facts_outside_the_contract_ask_for_nobody_knows_what() -> None:
-    found = judge(known(Facts("HLF", "on leave")), Dates(), None, FIRST, Rules())
+    found = judge(known(Facts("HLF", "on leave")), Dates(), None, FIRST)
     assert found is not None
     assert found.wanted == "unknown"

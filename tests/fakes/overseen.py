@@ -11,7 +11,6 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.lag import Extent
 from hlf_sync.kafka.consumer_thread import Trouble
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.monitor import Monitor
@@ -119,7 +118,6 @@ class Overseen:
         pool = open_pool("host=127.0.0.1 port=1", size=1)  # nobody asks it
         self.watch = watch or FleetWatch(
             pool=pool,
-            facts=FactsView(pool),
             rules=Rules(),
             heartbeats=PlainTopic(),
             replayed=PlainTopic(),

@@ -11,7 +11,6 @@ import pytest
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import Pool, open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.watch.fleet_watch import SLOT, FleetWatch, Sight
 
 from tests.fakes.overseen import Overseen, PlainTopic
@@ -34,7 +33,6 @@ class Seen:
         self.registry: Exception | None = None
         self.watch = FleetWatch(
             pool=pool,
-            facts=FactsView(pool),
             rules=Rules(),
             heartbeats=self.topic,
             replayed=self.topic,

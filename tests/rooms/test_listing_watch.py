@@ -4,6 +4,7 @@ whom the listing is wrong exactly what comparing everybody gives, and since when
 
 import random
 from collections.abc import AsyncIterator
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, MentorId, NoCall
 from hlf_sync.core.wrong_listing import WrongMentor
-from hlf_sync.postgres import comparison
+from hlf_sync.postgres import comparison, page_with_facts
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.watch import listing_watch
@@ -38,7 +39,7 @@ class Town:
         self.watch = self.leader()
 
     def leader(self) -> ListingWatch:
-        return ListingWatch(self.pool, self.facts, Rules())
+        return ListingWatch(self.pool, Rules())
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -122,7 +123,6 @@ async def test_who_waits_behind_an_open_circuit_is_wrongly_listed(world: World) 
     await until(lambda: bench.is_done, 30)
     watch = FleetWatch(
         pool=world.pool,
-        facts=FactsView(world.pool),
         rules=Rules(),
         heartbeats=None,  # type: ignore[arg-type]
         replayed=None,  # type: ignore[arg-type]
@@ -199,11 +199,13 @@ def happen(town: Town, mentor_id: MentorId, chance: random.Random) -> None:
     town.sql(statement, mentor_id)
 
 
-async def test_a_look_reads_who_has_changed_and_nobody_else(town: Town) -> None:
+async def test_a_look_compares_who_has_changed_and_nobody_else(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That is what makes it cheap."""
     first, second, third = town.listed(), town.listed(), town.listed()
     assert await town.looked() == {}
-    asked = noted_reads(town)
+    asked = noted(comparison, "some", monkeypatch)
     town.status(first, "paused")
     assert await town.looked() == {first: "hidden"}
     town.status(second, "paused")
@@ -214,17 +216,51 @@ async def test_a_look_reads_who_has_changed_and_nobody_else(town: Town) -> None:
     assert asked == [[first], [second], [third]]
 
 
-def noted_reads(town: Town) -> list[list[MentorId]]:
-    """Who is read one by one from now on."""
+def noted(
+    module: ModuleType, function: str, monkeypatch: pytest.MonkeyPatch
+) -> list[list[MentorId]]:
+    """Whom it is asked for from now on."""
     asked: list[list[MentorId]] = []
-    read = town.facts.read
+    ask = getattr(module, function)
 
-    async def noted(mentor_ids: list[MentorId]) -> Any:
+    async def asking(connection: Any, mentor_ids: list[MentorId], *values: Any) -> Any:
         asked.append(mentor_ids)
-        return await read(mentor_ids)
+        return await ask(connection, mentor_ids, *values)
 
-    town.facts.read = noted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(module, function, asking)
     return asked
+
+
+async def test_of_a_flood_one_mentor_of_each_kind_is_read_whole(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty waited and are delivered between two looks: what one of them means, all mean. Read whole one by one
+    they cost the worker as much again as their deliveries do.
+    """
+    mentors = [town.listed("paused") for _ in range(40)]
+    read = noted(page_with_facts, "read_on", monkeypatch)
+    assert await town.looked() == dict.fromkeys(mentors, "hidden")
+    town.sql("UPDATE hlf_sync.mentor_ledger SET applied = 'hidden', reevaluate_at = NULL")
+    assert await town.looked() == {}
+    town.sql("UPDATE app.mentor SET status = 'active'")
+    assert await town.looked() == dict.fromkeys(mentors, "visible")
+    assert [len(some) for some in read] == [1, 1, 1]
+
+
+async def test_who_looks_like_others_is_wrong_since_the_own_commit_and_until_the_own_end(
+    town: Town,
+) -> None:
+    """A key stands for what is due, and for nobody's dates."""
+    first, second = town.listed(applied="hidden"), town.listed(applied="hidden")
+    await town.looked()
+    town.sql("UPDATE app.certification SET expires_at = '2101-01-01Z' WHERE mentor_id = %s", first)
+    town.sql("SELECT pg_sleep(0.2)")
+    town.sql("UPDATE app.certification SET expires_at = '2102-01-01Z' WHERE mentor_id = %s", second)
+    town.watch = town.leader()
+    found = await town.watch.look()
+    assert found is not None
+    assert found[second].since_s - found[first].since_s >= 0.2
+    assert (found[second].again_s or 0) - (found[first].again_s or 0) == 365 * 86400
 
 
 async def test_a_transaction_that_stays_open_hides_no_later_one(town: Town) -> None:
@@ -271,7 +307,7 @@ async def test_a_look_judges_no_longer_than_its_time_and_goes_on_where_it_was(
     mentors = [town.listed() for _ in range(6)]
     assert await town.looked() == {}
     town.sql("UPDATE app.mentor SET status = 'paused'")
-    asked = noted_reads(town)
+    asked = noted(comparison, "some", monkeypatch)
     monkeypatch.setattr(listing_watch, "_LONGEST_S", 0.0)
     assert await town.looked() == {}
     assert asked == []

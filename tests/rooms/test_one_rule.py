@@ -15,7 +15,6 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import MentorId, Operation
 from hlf_sync.postgres.connections import Pool, open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.reconcile.difference import FindingKind, Patience, Remedy
 from hlf_sync.reconcile.inspection import Inspection, Wish
 from hlf_sync.watch.fleet_watch import FleetWatch
@@ -128,7 +127,7 @@ async def _wrong(town: Town) -> int:
     """How many the leader counts that the listing should not show."""
     watch = FleetWatch.__new__(FleetWatch)
     watch._pool = town.pool
-    watch._listing = ListingWatch(town.pool, FactsView(town.pool), Rules())
+    watch._listing = ListingWatch(town.pool, Rules())
     return int((await watch._ledger())["wrong"]["hidden"].mentors)
 
 

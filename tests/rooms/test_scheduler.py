@@ -13,7 +13,6 @@ import pytest
 from hlf_sync.core.decide import Rules
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.statements import leader as statements
 from hlf_sync.watch import fleet_watch
 from hlf_sync.worker import leader as module
@@ -205,7 +204,6 @@ async def test_a_leader_that_lost_the_lead_for_a_moment_believes_nothing_of_the_
     async with open_pool(cluster.dsn(database, "hlf_sync"), size=2) as pool:
         watch = fleet_watch.FleetWatch(
             pool=pool,
-            facts=FactsView(pool),
             rules=Rules(),
             heartbeats=PlainTopic(),
             replayed=PlainTopic(),

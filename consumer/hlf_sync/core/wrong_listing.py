@@ -1,10 +1,10 @@
 """Whose listing is, or may be, wrong, what it should show, and since when.
 
 Pure; called by the leader's comparison of facts and ledger (watch/listing_watch). What a mentor
-needs is `core.decide.due`'s word.
+needs is `core.decide.due`'s word. It is the same for all mentors who look alike (one key of
+postgres/comparison), so it is asked once for them: their `Meaning`.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hlf_sync.core.decide import Rules, due, next_look_s
@@ -14,8 +14,7 @@ UNKNOWN = "unknown"
 """What the listing should show of a mentor whose facts are outside the contract."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrongMentor:
+class WrongMentor(NamedTuple):
     """`wanted`: visible, hidden or unknown. `since_s` and `again_s` are epoch seconds by
     PostgreSQL's clock; time alone may change the decision at `again_s`.
     """
@@ -23,6 +22,19 @@ class WrongMentor:
     wanted: str
     since_s: float
     again_s: float | None = None
+
+
+class Meaning(NamedTuple):
+    """What is due for a mentor, as far as it concerns the listing. `wanted` is None when it shows
+    what it should; `is_made_wrong`: it shows, or may show, another value than the one that was
+    delivered last; `by_certificate`: for want of a valid one; `lapses`: a valid one will end.
+    """
+
+    wanted: str | None
+    is_made_wrong: bool = False
+    has_ledger: bool = False
+    by_certificate: bool = False
+    lapses: bool = False
 
 
 class Dates(NamedTuple):
@@ -36,6 +48,9 @@ class Dates(NamedTuple):
     applied_s: float | None = None
 
 
+UNDATED = Dates()
+
+
 class LookTime(NamedTuple):
     """When it is looked, and when was looked before: None for a leader's first look."""
 
@@ -43,45 +58,63 @@ class LookTime(NamedTuple):
     before_s: float | None
 
 
-def judge(
-    known: Known, dates: Dates, before: WrongMentor | None, at: LookTime, rules: Rules
-) -> WrongMentor | None:
-    """None when the listing shows what it should. `before` is the judgement of an earlier look."""
-    decision = due(known, known.ledger, at.now_s, rules)
+def meaning(known: Known, now_s: float, rules: Rules) -> Meaning:
+    """What a mentor's facts and ledger row mean."""
+    decision = due(known, known.ledger, now_s, rules)
     if isinstance(decision, NoCall):
-        return None
-    wanted = decision.operation.wanted.value if isinstance(decision, Command) else UNKNOWN
-    is_same = before is not None and before.wanted == wanted
-    since_s = before.since_s if before is not None and is_same else None
-    if since_s is None or since_s < (dates.applied_s or since_s):
-        since_s = _since_s(known, decision, dates, at)
-    return WrongMentor(wanted, since_s, next_look_s(known.facts, at.now_s, rules))
-
-
-def _since_s(known: Known, decision: Decision, dates: Dates, at: LookTime) -> float:
-    """It was right at the look before, and when it was delivered last. The first look of a leader
-    knows nobody's past: it believes the books, and of a mentor without any counts from now.
-    """
-    is_made_wrong = not _is_doubt_alone(known, decision)
-    told = [dates.row_s, _made_wrong_s(known, decision, dates, at) if is_made_wrong else None]
-    first_s = min((at_s for at_s in told if at_s is not None), default=None)
-    if at.before_s is not None:
-        first_s = max(first_s or 0.0, at.before_s)
-    elif first_s is None or not known.has_ledger:
-        first_s = at.now_s
-    return min(at.now_s, max(first_s, dates.applied_s or 0.0))
-
-
-def _made_wrong_s(known: Known, decision: Decision, dates: Dates, at: LookTime) -> float | None:
-    """The commit, or the certificate's end without which nobody is listed."""
-    told = [dates.committed_s]
-    if known.facts is not None and isinstance(decision, Command):
-        ends_s = known.facts.certificate_expires_s
-        if decision.reason == "no_valid_certificate" and ends_s is not None:
-            told.append(ends_s if 0 < ends_s <= at.now_s else None)
-    return max((at_s for at_s in told if at_s is not None), default=None)
+        return Meaning(None)
+    command = decision if isinstance(decision, Command) else None
+    return Meaning(
+        command.operation.wanted.value if command is not None else UNKNOWN,
+        is_made_wrong=not _is_doubt_alone(known, decision),
+        has_ledger=known.has_ledger,
+        by_certificate=command is not None and command.reason == "no_valid_certificate",
+        lapses=next_look_s(known.facts, now_s, rules) is not None,
+    )
 
 
 def _is_doubt_alone(known: Known, decision: Decision) -> bool:
     """Whether the value that was applied last is the right one, and only not known to stand."""
     return isinstance(decision, Command) and known.ledger.applied is decision.operation.wanted
+
+
+def is_dated(meant: Meaning, at: LookTime) -> bool:
+    """Whether the books tell since when: of a mentor without a ledger row a leader's first look
+    believes nothing but its own clock.
+    """
+    return meant.has_ledger or at.before_s is not None
+
+
+def place(
+    meant: Meaning, ends_s: float | None, dates: Dates, before: WrongMentor | None, at: LookTime
+) -> WrongMentor | None:
+    """None when the listing shows what it should. `ends_s`: the certificate's end, epoch seconds;
+    `before` is the judgement of an earlier look.
+    """
+    if meant.wanted is None:
+        return None
+    since_s = before.since_s if before is not None and before.wanted == meant.wanted else None
+    if since_s is None or since_s < (dates.applied_s or since_s):
+        since_s = _since_s(meant, ends_s, dates, at)
+    return WrongMentor(meant.wanted, since_s, ends_s if meant.lapses else None)
+
+
+def _since_s(meant: Meaning, ends_s: float | None, dates: Dates, at: LookTime) -> float:
+    """It was right at the look before, and when it was delivered last. The first look of a leader
+    knows nobody's past: it believes the books, and of a mentor without any counts from now.
+    """
+    told = [dates.row_s, _made_wrong_s(meant, ends_s, dates, at) if meant.is_made_wrong else None]
+    first_s = min((at_s for at_s in told if at_s is not None), default=None)
+    if at.before_s is not None:
+        first_s = max(first_s or 0.0, at.before_s)
+    elif first_s is None or not meant.has_ledger:
+        first_s = at.now_s
+    return min(at.now_s, max(first_s, dates.applied_s or 0.0))
+
+
+def _made_wrong_s(meant: Meaning, ends_s: float | None, dates: Dates, at: LookTime) -> float | None:
+    """The commit, or the certificate's end without which nobody is listed."""
+    told = [dates.committed_s]
+    if meant.by_certificate and ends_s is not None and 0 < ends_s <= at.now_s:
+        told.append(ends_s)
+    return max((at_s for at_s in told if at_s is not None), default=None)

@@ -24,7 +24,25 @@ FORMER = "former"
 """A key that ends so stands for nobody else."""
 
 # A date beyond the year 9999, as infinity, is a text of its own: nothing is planned for it.
-PAGE_STATEMENT = """
+_KEYED = """
+SELECT mentor_id, m.contact_id <> l.contact_id AND l.applied = 'visible' AS has_former, certificate_expires_at, ROW(
+       f.mentor_id IS NOT NULL, f.organization, f.status,
+       CASE WHEN certificate_expires_at IS NULL THEN CASE WHEN certification_id IS NULL THEN 'none' ELSE 'endless' END
+            WHEN certificate_expires_at < '9999-12-31Z' AND certificate_expires_at > '0001-01-01Z'
+            THEN (certificate_expires_at > hlf_sync.now())::text ELSE certificate_expires_at::text END,
+       l.mentor_id IS NOT NULL, CASE WHEN m.contact_id <> l.contact_id THEN 'another' ELSE l.applied END, l.intended IS NULL, l.state,
+       CASE WHEN l.reevaluate_at IS NULL THEN 'none' WHEN l.reevaluate_at = certificate_expires_at THEN 'end' ELSE 'other' END,
+       l.attempt_count, l.dead_letter_id IS NULL, l.lease_owner IS NULL)::text AS key
+"""
+_IS_OPEN = "has_former OR NOT key = ANY (%(closed)s::text[])"
+_ANSWER = f"""
+SELECT {{last}}, count(*), date_part('epoch', hlf_sync.now()),
+       coalesce(array_agg(mentor_id::text) FILTER (WHERE {_IS_OPEN}), '{{{{}}}}'),
+       coalesce(array_agg(CASE WHEN has_former THEN 'former' ELSE key END) FILTER (WHERE {_IS_OPEN}), '{{{{}}}}'),
+       coalesce(array_agg(date_part('epoch', certificate_expires_at)) FILTER (WHERE {_IS_OPEN}), '{{{{}}}}')
+  FROM keyed
+"""  # noqa: S608 - constants of ours
+PAGE_STATEMENT = f"""
 WITH f AS MATERIALIZED (
   SELECT mentor_id, organization, status, certification_id, certificate_expires_at FROM hlf_sync.mentor_facts
    WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s
@@ -37,23 +55,22 @@ WITH f AS MATERIALIZED (
 ), m AS MATERIALIZED (
   SELECT mentor_id, contact_id FROM hlf_sync.contact_mapping
    WHERE mentor_id >= %(first)s AND mentor_id <= coalesce((SELECT last FROM bound), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-), keyed AS (
-  SELECT mentor_id, m.contact_id <> l.contact_id AND l.applied = 'visible' AS has_former, ROW(
-         f.mentor_id IS NOT NULL, f.organization, f.status,
-         CASE WHEN certificate_expires_at IS NULL THEN CASE WHEN certification_id IS NULL THEN 'none' ELSE 'endless' END
-              WHEN certificate_expires_at < '9999-12-31Z' AND certificate_expires_at > '0001-01-01Z'
-              THEN (certificate_expires_at > hlf_sync.now())::text ELSE certificate_expires_at::text END,
-         l.mentor_id IS NOT NULL, CASE WHEN m.contact_id <> l.contact_id THEN 'another' ELSE l.applied END, l.intended IS NULL, l.state,
-         CASE WHEN l.reevaluate_at IS NULL THEN 'none' WHEN l.reevaluate_at = certificate_expires_at THEN 'end' ELSE 'other' END,
-         l.attempt_count, l.dead_letter_id IS NULL, l.lease_owner IS NULL)::text AS key
+), keyed AS ({_KEYED}
     FROM f FULL JOIN l USING (mentor_id) LEFT JOIN m USING (mentor_id)
    WHERE mentor_id <= coalesce((SELECT last FROM bound), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 )
-SELECT (SELECT last::text FROM bound), count(*),
-       coalesce(array_agg(mentor_id::text) FILTER (WHERE has_former OR NOT key = ANY (%(closed)s::text[])), '{}'),
-       coalesce(array_agg(CASE WHEN has_former THEN 'former' ELSE key END) FILTER (WHERE has_former OR NOT key = ANY (%(closed)s::text[])), '{}')
-  FROM keyed
-"""
+{_ANSWER.format(last="(SELECT last::text FROM bound)")}
+"""  # noqa: S608 - constants of ours
+# The same of these mentors. LATERAL with LIMIT, as in postgres/facts: look-ups by key.
+_SOME = f"""
+WITH keyed AS ({_KEYED}
+    FROM unnest(%(mentors)s::uuid[]) AS w (mentor_id)
+    LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = w.mentor_id LIMIT 1) f USING (mentor_id)
+    LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = w.mentor_id LIMIT 1) l USING (mentor_id)
+    LEFT JOIN LATERAL (SELECT mentor_id, contact_id FROM hlf_sync.contact_mapping WHERE mentor_id = w.mentor_id LIMIT 1) m USING (mentor_id)
+)
+{_ANSWER.format(last="NULL")}
+"""  # noqa: S608 - constants of ours
 # For a page of which the view cannot be computed or carried.
 IDS = """
 SELECT mentor_id::text FROM (
@@ -107,14 +124,17 @@ Connection = AsyncConnection[Any]
 
 
 class ComparedPage(NamedTuple):
-    """Of the `looked_at` mentors of a page those who come, with their keys. `last` is where the page ends;
-    None for the last one.
+    """Of the `looked_at` mentors of a page those who come, with their keys and the ends of their
+    certificates (epoch seconds). `last` is where the page ends; None for the last one. `now_s`: by
+    PostgreSQL's clock.
     """
 
     last: MentorId | None
     looked_at: int
+    now_s: float
     mentor_ids: Sequence[MentorId]
     keys: Sequence[str]
+    ends_s: Sequence[float | None]
 
 
 class DatabaseState(NamedTuple):
@@ -157,8 +177,13 @@ def as_page(row: Sequence[Any] | None) -> ComparedPage:
 def as_ids(rows: Sequence[Sequence[Any]], size: int) -> ComparedPage:
     """A page of which nobody's facts were looked at: all must be read one by one."""
     found = [MentorId(row[0]) for row in rows]
-    last = found[-1] if len(found) == size else None
-    return ComparedPage(last, len(found), found, [FORMER] * len(found))
+    return unknown(found, found[-1] if len(found) == size else None)
+
+
+def unknown(mentor_ids: Sequence[MentorId], last: MentorId | None = None) -> ComparedPage:
+    """These, each to be read by itself: no key says what they mean."""
+    count = len(mentor_ids)
+    return ComparedPage(last, count, 0.0, mentor_ids, [FORMER] * count, [None] * count)
 
 
 async def page(
@@ -167,6 +192,14 @@ async def page(
     """The mentors of view and ledger from an id on; those with a closed key are counted only."""
     cursor = await connection.execute(PAGE_STATEMENT, wanted(first, size, closed))
     return as_page(await cursor.fetchone())
+
+
+async def some(
+    connection: Connection, mentor_ids: Sequence[MentorId], closed: Collection[str]
+) -> ComparedPage:
+    """These mentors; those with a closed key are counted only."""
+    values = {"mentors": array(mentor_ids), "closed": array(sorted(closed))}
+    return as_page(await (await connection.execute(_SOME, values)).fetchone())
 
 
 async def ids(connection: Connection, first: UUID, size: int = PAGE) -> ComparedPage:

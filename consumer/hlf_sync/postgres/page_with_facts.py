@@ -1,4 +1,5 @@
-"""A page of the comparison and the facts of those who come with it, of one snapshot.
+"""A page of the comparison and the facts of those who come with it, of one snapshot; or of some
+mentors, and the facts of one for each key that is new.
 
 A key that is judged to mean 'nothing is to do' stands for every mentor that has it, for as long as a
 leader leads. A worker may deliver between page and facts: facts of a later snapshot would judge a key
@@ -6,11 +7,11 @@ of the state before. One transaction also has one `now()`, which decides on cert
 the leader's watch and by sweeps.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from hlf_sync.core.model import MentorId
+from hlf_sync.core.model import Known, MentorId
 from hlf_sync.ports import Reading
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import NOT_READY, AnyConnection
@@ -47,6 +48,74 @@ async def read_page(
         page = await _page(connection, first, closed, size)
         readings = [await read_on(connection, mentor_ids) for mentor_ids, _keys in parts(page)]
         return PageWithFacts(page, readings)
+
+
+class Sorted(NamedTuple):
+    """`known`: of those who came, one for each key that was new, and all whom no key stands for."""
+
+    page: comparison.ComparedPage
+    known: Mapping[MentorId, Known]
+
+
+async def sort_page(
+    connection: AnyConnection, first: UUID, closed: Collection[str], met: Collection[str], size: int
+) -> Sorted:
+    """A page; `met` are keys whose meaning is known, `closed` those of them that need not come."""
+    return await _sorted(connection, met, lambda: _page(connection, first, closed, size))
+
+
+async def sort_some(
+    connection: AnyConnection,
+    mentor_ids: Sequence[MentorId],
+    closed: Collection[str],
+    met: Collection[str],
+) -> Sorted:
+    """The same for these mentors."""
+    return await _sorted(connection, met, lambda: _some(connection, mentor_ids, closed))
+
+
+async def _sorted(
+    connection: AnyConnection,
+    met: Collection[str],
+    compare: Callable[[], Awaitable[comparison.ComparedPage]],
+) -> Sorted:
+    async with connection.transaction():
+        await connection.execute(ONE_SNAPSHOT)
+        page = await compare()
+        new, strange = set(met), list[MentorId]()
+        for mentor_id, key in zip(page.mentor_ids, page.keys, strict=True):
+            if key not in new:
+                strange.append(mentor_id)
+                if key != comparison.FORMER:
+                    new.add(key)
+        known: dict[MentorId, Known] = {}
+        for start in range(0, len(strange), _AT_ONCE):
+            reading = await read_on(connection, strange[start : start + _AT_ONCE])
+            known |= reading.mentors
+            page = page._replace(now_s=reading.now_s)
+        return Sorted(
+            page._replace(ends_s=[*map(_end_s, page.ends_s, map(known.get, page.mentor_ids))]),
+            known,
+        )
+
+
+def _end_s(compared: float | None, known: Known | None) -> float | None:
+    """The certificate's end, also of who was not compared."""
+    if known is None or known.facts is None:
+        return compared
+    return known.facts.certificate_expires_s
+
+
+async def _some(
+    connection: AnyConnection, mentor_ids: Sequence[MentorId], closed: Collection[str]
+) -> comparison.ComparedPage:
+    try:
+        async with connection.transaction():
+            return await comparison.some(connection, mentor_ids, closed)
+    except NOT_READY:
+        raise
+    except NOT_COMPUTED:
+        return comparison.unknown(mentor_ids)
 
 
 async def _page(

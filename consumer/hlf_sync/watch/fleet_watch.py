@@ -13,7 +13,6 @@ from typing import Any
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.ports import FactsPort
 from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
 from hlf_sync.postgres.statements import watch as sql
@@ -96,7 +95,6 @@ class FleetWatch:
         self,
         *,
         pool: Pool,
-        facts: FactsPort,
         rules: Rules,
         heartbeats: LagSource,
         replayed: LagSource,
@@ -110,7 +108,7 @@ class FleetWatch:
         self._source = source
         self._term, self._seen_in = term, term()
         self._pool = pool
-        self._listing = ListingWatch(pool, facts, rules)
+        self._listing = ListingWatch(pool, rules)
         self._heartbeats = heartbeats
         self._replayed = replayed
         self._connector_status = connector_status

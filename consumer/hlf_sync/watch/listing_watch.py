@@ -1,46 +1,58 @@
 """The leader's comparison of facts and ledger: whose listing is, or may be, wrong, and since when.
 
-Every look reads who has changed since the one before and judges these by core/decide. A full pass,
-page by page, comes first, each ten minutes, and soon after rows were deleted, for a row that is gone
-tells nothing of itself. Only PostgreSQL is asked, so it knows also while Kafka, the connector or
-Dynamics is away. Called by the fleet's watch; writes nothing but its own memory for the next leader.
+Every look reads who has changed since the one before. A full pass, page by page, comes first, each
+ten minutes, and soon after rows were deleted, for a row that is gone tells nothing of itself. What a
+key means is asked of core/decide once, on one mentor's whole facts; so a flood of deliveries costs
+the look little. Only PostgreSQL is asked, so it knows also while Kafka, the connector or Dynamics is
+away. Called by the fleet's watch; writes nothing but its own memory for the next leader.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
-from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, judge
-from hlf_sync.ports import FactsPort, Reading
+from hlf_sync.core.wrong_listing import (
+    UNDATED,
+    Dates,
+    LookTime,
+    Meaning,
+    WrongMentor,
+    is_dated,
+    meaning,
+    place,
+)
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import Pool, reaching
-from hlf_sync.postgres.page_with_facts import PageWithFacts, parts, read_page
+from hlf_sync.postgres.page_with_facts import Sorted, sort_page, sort_some
 
 _FULL_EVERY_S = 600.0
 # After rows were deleted, and where the database cannot tell who has changed.
 _FULL_SOON_S = 60.0
 # A pass that takes longer goes on with the next look: the other looks wait for this one.
 _LONGEST_S = 3.0
-_AT_ONCE = 250
+_AT_ONCE = 1_000
 # A few tens of keys exist; statuses are free text.
-_MOST_CLOSED = 1_000
+_MOST_KEYS = 1_000
 # Who has stood wrong for less is on the ordinary way, and not worth a row.
 _WRITTEN_AFTER_S = 10.0
 _MOST_WRITTEN = 20_000
 
-Found = Mapping[MentorId, WrongMentor | None]
+Since = Callable[[MentorId], float | None]
+"""When a mentor was not wrong yet, as far as is known."""
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What one leader knows. `next_id`: where the full pass goes on; None between two of them.
-    `closed`: keys that mean that nothing is wrong. `news`: who is still to be judged, and when it
-    was looked before they changed. `began_s` is when the newest full pass began, `right_s` when
-    those whom it finds were right at the latest, as far as is known; by PostgreSQL's clock.
+    """What one leader knows. `next_id`: where the full pass goes on; None between two of them;
+    `order`: who was wrong when it began, in its order. `meanings`: of the keys that were met.
+    `news`: who is still to be judged, and when it was looked before they changed. `began_s` is when
+    the newest full pass began, `right_s` when those whom it finds were right at the latest, as far
+    as is known; by PostgreSQL's clock.
     """
 
     state: comparison.DatabaseState | None = None
@@ -50,18 +62,23 @@ class _Memory:
     lost_s: float | None = None
     wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
     written: dict[MentorId, WrongMentor] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
+    meanings: dict[str, Meaning] = field(default_factory=dict)
+    order: list[MentorId] = field(default_factory=list)
     next_id: UUID | None = comparison.FIRST
     full_at_s: float = float("-inf")
     is_complete: bool = False
+
+    @property
+    def closed(self) -> list[str]:
+        """Keys that mean that nothing is wrong."""
+        return [key for key, meant in self.meanings.items() if meant.wanted is None]
 
 
 class ListingWatch:
     """Looks when it is asked to, which is in the leader only."""
 
-    def __init__(self, pool: Pool, facts: FactsPort, rules: Rules) -> None:
+    def __init__(self, pool: Pool, rules: Rules) -> None:
         self._pool = pool
-        self._facts = facts
         self._rules = rules
         self._memory = _Memory()
 
@@ -128,85 +145,91 @@ class ListingWatch:
     async def _pass(self, state: comparison.DatabaseState, until_s: float) -> None:
         """The full pass, as far as the time goes."""
         memory, loop = self._memory, asyncio.get_running_loop()
+        right_s = memory.right_s
         while memory.next_id is not None and loop.time() < until_s:
-            found, readings = await self._page(memory.next_id)
-            for (mentor_ids, keys), reading in zip(parts(found), readings, strict=True):
-                right_s = dict.fromkeys(mentor_ids, memory.right_s)
-                judged = await self._judge(reading, right_s, state)
-                self._learn(mentor_ids, keys, judged)
-            self._clear(memory.next_id, found)
-            memory.next_id = comparison.after(found.last)
+            if memory.next_id == comparison.FIRST:
+                memory.order = sorted(memory.wrong)
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    found = await sort_page(
+                        connection, memory.next_id, memory.closed, memory.meanings, comparison.PAGE
+                    )
+            await self._take(found, lambda _: right_s, state)
+            self._clear(memory.next_id, found.page)
+            memory.next_id = comparison.after(found.page.last)
             if memory.next_id is None:
                 memory.full_at_s, memory.is_complete = loop.time(), True
 
-    async def _page(self, first: UUID) -> PageWithFacts:
-        with reaching("PostgreSQL"):
-            async with self._pool.connection() as connection:
-                return await read_page(connection, first, self._memory.closed, comparison.PAGE)
-
-    def _clear(self, first: UUID, found: comparison.ComparedPage) -> None:
+    def _clear(self, first: UUID, page: comparison.ComparedPage) -> None:
         """Who was in the page's range and did not come with it is right, or is no more."""
-        last = found.last or str(comparison.END)
-        for mentor_id in set(self._memory.wrong) - set(found.mentor_ids):
-            if str(first) <= mentor_id <= last:
-                del self._memory.wrong[mentor_id]
+        order, last = self._memory.order, page.last or MentorId(str(comparison.END))
+        start, end = bisect_left(order, MentorId(str(first))), bisect_right(order, last)
+        for mentor_id in set(order[start:end]) - set(page.mentor_ids):
+            self._memory.wrong.pop(mentor_id, None)
 
     async def _read_news(self, state: comparison.DatabaseState, until_s: float) -> None:
         """Judge who has changed on their facts of now, as far as the time goes."""
-        news, loop = self._memory.news, asyncio.get_running_loop()
-        while news and loop.time() < until_s:
-            some = dict(islice(news.items(), _AT_ONCE))
-            reading = await self._facts.read(list(some))
-            await self._judge(reading, some, state, has_changed=True)
+        memory, loop = self._memory, asyncio.get_running_loop()
+        while memory.news and loop.time() < until_s:
+            some = dict(islice(memory.news.items(), _AT_ONCE))
+            with reaching("PostgreSQL"):
+                async with self._pool.connection() as connection:
+                    found = await sort_some(connection, list(some), memory.closed, memory.meanings)
+            await self._take(found, some.__getitem__, state, has_changed=True)
+            for mentor_id in some.keys() - set(found.page.mentor_ids):
+                memory.wrong.pop(mentor_id, None)
             for mentor_id in some:
-                del news[mentor_id]
+                del memory.news[mentor_id]
 
-    async def _judge(
+    async def _take(
         self,
-        reading: Reading,
-        right_s: Mapping[MentorId, float | None],
+        found: Sorted,
+        right_s: Since,
         state: comparison.DatabaseState,
         *,
         has_changed: bool = False,
-    ) -> Found:
-        """Judge all who were read; `right_s`: when they were not wrong yet, as far as is known."""
-        at = {one: LookTime(reading.now_s, right_s[one]) for one in reading.mentors}
-        found = {
-            mentor_id: judge(known, Dates(), self._before(mentor_id), at[mentor_id], self._rules)
-            for mentor_id, known in reading.mentors.items()
-        }
+    ) -> None:
+        """Judge all who came."""
+        page, wrong = found.page, self._memory.wrong
+        meant = self._meant(found)
+        at = {one: LookTime(page.now_s, right_s(one)) for one in meant}
         unsure = [
             mentor_id
-            for mentor_id, one in found.items()
-            if one is not None and (has_changed or self._is_new(mentor_id, one))
+            for mentor_id, one in meant.items()
+            if one.wanted is not None
+            and (has_changed or self._is_new(mentor_id, one.wanted))
+            and is_dated(one, at[mentor_id])
         ]
-        for mentor_id, dates in (await self._dates(unsure, state)).items():
-            known, before = reading.mentors[mentor_id], self._before(mentor_id)
-            found[mentor_id] = judge(known, dates, before, at[mentor_id], self._rules)
-        self._note(found)
-        return found
+        dates = await self._dates(unsure, state)
+        for mentor_id, ends_s in zip(page.mentor_ids, page.ends_s, strict=True):
+            one, before = meant[mentor_id], wrong.get(mentor_id)
+            judged = place(one, ends_s, dates.get(mentor_id, UNDATED), before, at[mentor_id])
+            if judged is not None:
+                wrong[mentor_id] = judged
+            elif before is not None:
+                del wrong[mentor_id]
 
-    def _before(self, mentor_id: MentorId) -> WrongMentor | None:
-        return self._memory.wrong.get(mentor_id)
+    def _meant(self, found: Sorted) -> dict[MentorId, Meaning]:
+        """What is due for each; a new key's meaning, seen in the very snapshot that made the key,
+        stands for all who have it.
+        """
+        page, meanings = found.page, self._memory.meanings
+        if len(meanings) >= _MOST_KEYS:
+            meanings = dict(meanings)
+        meant: dict[MentorId, Meaning] = {}
+        for mentor_id, key in zip(page.mentor_ids, page.keys, strict=True):
+            known = found.known.get(mentor_id)
+            if known is None:
+                meant[mentor_id] = meanings[key]
+                continue
+            meant[mentor_id] = meaning(known, page.now_s, self._rules)
+            if key != comparison.FORMER:
+                meanings[key] = meant[mentor_id]
+        return meant
 
-    def _is_new(self, mentor_id: MentorId, one: WrongMentor) -> bool:
-        before = self._before(mentor_id)
-        return before is None or before.wanted != one.wanted
-
-    def _learn(self, mentor_ids: Sequence[MentorId], keys: Sequence[str], found: Found) -> None:
-        """A key whose mentor is right, in the very snapshot that made the key, stands for all."""
-        closed = self._memory.closed
-        for mentor_id, key in zip(mentor_ids, keys, strict=False):
-            is_right = found[mentor_id] is None
-            if is_right and key != comparison.FORMER and len(closed) < _MOST_CLOSED:
-                closed.add(key)
-
-    def _note(self, found: Found) -> None:
-        for mentor_id, one in found.items():
-            if one is None:
-                self._memory.wrong.pop(mentor_id, None)
-            else:
-                self._memory.wrong[mentor_id] = one
+    def _is_new(self, mentor_id: MentorId, wanted: str) -> bool:
+        before = self._memory.wrong.get(mentor_id)
+        return before is None or before.wanted != wanted
 
     async def _dates(
         self, mentor_ids: Sequence[MentorId], state: comparison.DatabaseState

@@ -329,7 +329,6 @@ class _Assembly:
         settings = self._settings
         return FleetWatch(
             pool=self._pool,
-            facts=self._facts,
             rules=self._rules,
             heartbeats=self._lag.of(HEARTBEAT_TOPIC, settings.kafka_group_id),
             registry=self._registry.ping,
