@@ -6,9 +6,10 @@ A thread of its own looks at the facts, at Dynamics and at /metrics together, ev
 run.py, where the plan says so.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -92,6 +93,7 @@ class Lights:
     def __init__(self, world: World) -> None:
         self._world = world
         self.samples: list[Sample] = []
+        self.failure: str | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="lights", daemon=True)
 
@@ -103,16 +105,25 @@ class Lights:
         self._thread.join(30)
 
     @property
+    def findings(self) -> list[str]:
+        """Who stood wrong and was not counted; or that nobody has looked."""
+        return [*unseen(self.samples), *([self.failure] if self.failure is not None else [])]
+
+    @property
     def most_wrong(self) -> int:
         """How many stood wrong at once, at most."""
         return max((len(sample.wrong) for sample in self.samples), default=0)
 
     def _look(self) -> None:
-        while not self._over.wait(_EVERY_S):
-            try:
+        self._look_on(lambda: self._over.wait(_EVERY_S))
+
+    def _look_on(self, is_over: Callable[[], bool]) -> None:
+        self.failure = "the lights were watched no more"  # unless this ends well
+        while not is_over():
+            # PostgreSQL or the emulator is away: nobody can tell who stands wrong
+            with contextlib.suppress(*PASSING):
                 self.samples.append(self._sample())
-            except PASSING:  # PostgreSQL or the emulator is away: nobody can tell who stands wrong
-                continue
+        self.failure = None
 
     def _sample(self) -> Sample:
         world, people = self._world, self._world.people
@@ -127,7 +138,7 @@ class Lights:
 
     def _counted(self) -> Mapping[str, float] | None:
         for worker in list(self._world.fleet.alive):
-            if worker in self._world.fleet.frozen:
+            if worker in self._world.fleet.frozen or not worker.has_started:
                 continue
             try:
                 page = parse(worker.get("/metrics").text)

@@ -102,7 +102,11 @@ def summary(outcome: Outcome) -> str:
     """One line in Markdown, for a note."""
     findings, plan = outcome.findings, outcome.plan
     wrong = ", ".join(f"{len(found)} {_WORDS[name]}" for name, found in _wrong(outcome).items())
-    lights = f", at most {outcome.most_wrong} wrong at once" if plan.lights else ""
+    lights = (
+        f", at most {outcome.most_wrong} wrong at once in {outcome.looks} looks"
+        if plan.lights
+        else ""
+    )
     options = f"{' --lights' if plan.lights else ''}{f' --bug {plan.bug}' if plan.bug else ''}"
     return (
         f"- chaos, seed {plan.seed} (`python -m tests.chaos --seed {plan.seed} --minutes"

@@ -25,7 +25,7 @@ from tests.chaos.detour import detoured
 from tests.chaos.evidence import Witness
 from tests.chaos.faults import World
 from tests.chaos.fleet import Fleet, hasten
-from tests.chaos.lights import Lights, unseen
+from tests.chaos.lights import Lights
 from tests.chaos.people import People
 from tests.chaos.progress import Progress
 from tests.chaos.proxy import Proxy
@@ -86,6 +86,7 @@ class Outcome:
     attempts: Counter[str]
     strikes: list[tuple[str, str]]
     unseen: list[str] = field(default_factory=list)
+    looks: int = 0
     most_wrong: int = 0
 
     @property
@@ -123,7 +124,8 @@ def run(stack: Sandbox, folder: Path, plan: Plan, progress: Progress | None = No
             sum(event.was_ours for event in audited.evidence.events),
             evidence.attempts(world, world.people.everybody),
             progress.strikes,
-            unseen(lights.samples),
+            lights.findings,
+            len(lights.samples),
             lights.most_wrong,
         )
         if not outcome.is_clean:
@@ -228,6 +230,7 @@ def as_json(outcome: Outcome) -> str:
         "violations": findings.violations,
         "wrong_exits": outcome.wrong_exits,
         "unseen": outcome.unseen,
+        "looks": outcome.looks,
         "most_wrong": outcome.most_wrong,
         "is_clean": outcome.is_clean,
         "strikes": [" ".join(strike) for strike in outcome.strikes],

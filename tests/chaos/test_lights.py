@@ -2,7 +2,11 @@
 nobody else.
 """
 
-from tests.chaos.lights import Sample, unseen
+from types import SimpleNamespace
+
+import pytest
+
+from tests.chaos.lights import Lights, Sample, unseen
 
 
 def _every(seconds: range, wrong: dict[str, str], counted: dict[str, float] | None) -> list[Sample]:
@@ -56,3 +60,13 @@ def test_what_nobody_could_see_is_not_held_against_anybody() -> None:
     before = _every(range(0, 20, 2), {"ann": "hidden"}, {"hidden": 0})
     after = _every(range(60, 80, 2), {"ann": "hidden"}, {"hidden": 0})
     assert unseen([*before, *after]) == []
+
+
+def test_lights_that_nobody_watches_any_more_are_a_finding() -> None:
+    """A worker that had not started yet ended the watching thread, and the run was called clean."""
+    lights = Lights(SimpleNamespace(people=None))  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        lights._look_on(lambda: False)
+    assert lights.findings == ["the lights were watched no more"]
+    lights._look_on(lambda: True)
+    assert lights.findings == []

@@ -2,7 +2,7 @@
 
 Pure; called by the leader's comparison of facts and ledger (watch/listing_watch). What a mentor
 needs is `core.decide.due`'s word. It is the same for all mentors who look alike (one key of
-postgres/comparison), so it is asked once for them: their `Meaning`.
+postgres/comparison), so it is asked once for them: their `Stance`.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class WrongMentor(NamedTuple):
     again_s: float | None = None
 
 
-class Meaning(NamedTuple):
+class Stance(NamedTuple):
     """What is due for a mentor, as far as it concerns the listing. `wanted` is None when it shows
     what it should; `is_made_wrong`: it shows, or may show, another value than the one that was
     delivered last; `by_certificate`: for want of a valid one; `lapses`: a valid one will end.
@@ -58,13 +58,13 @@ class LookTime(NamedTuple):
     before_s: float | None
 
 
-def meaning(known: Known, now_s: float, rules: Rules) -> Meaning:
+def meaning(known: Known, now_s: float, rules: Rules) -> Stance:
     """What a mentor's facts and ledger row mean."""
     decision = due(known, known.ledger, now_s, rules)
     if isinstance(decision, NoCall):
-        return Meaning(None)
+        return Stance(None)
     command = decision if isinstance(decision, Command) else None
-    return Meaning(
+    return Stance(
         command.operation.wanted.value if command is not None else UNKNOWN,
         is_made_wrong=not _is_doubt_alone(known, decision),
         has_ledger=known.has_ledger,
@@ -78,7 +78,7 @@ def _is_doubt_alone(known: Known, decision: Decision) -> bool:
     return isinstance(decision, Command) and known.ledger.applied is decision.operation.wanted
 
 
-def is_dated(meant: Meaning, at: LookTime) -> bool:
+def is_dated(meant: Stance, at: LookTime) -> bool:
     """Whether the books tell since when: of a mentor without a ledger row a leader's first look
     believes nothing but its own clock.
     """
@@ -86,7 +86,7 @@ def is_dated(meant: Meaning, at: LookTime) -> bool:
 
 
 def place(
-    meant: Meaning, ends_s: float | None, dates: Dates, before: WrongMentor | None, at: LookTime
+    meant: Stance, ends_s: float | None, dates: Dates, before: WrongMentor | None, at: LookTime
 ) -> WrongMentor | None:
     """None when the listing shows what it should. `ends_s`: the certificate's end, epoch seconds;
     `before` is the judgement of an earlier look.
@@ -99,7 +99,7 @@ def place(
     return WrongMentor(meant.wanted, since_s, ends_s if meant.lapses else None)
 
 
-def _since_s(meant: Meaning, ends_s: float | None, dates: Dates, at: LookTime) -> float:
+def _since_s(meant: Stance, ends_s: float | None, dates: Dates, at: LookTime) -> float:
     """It was right at the look before, and when it was delivered last. The first look of a leader
     knows nobody's past: it believes the books, and of a mentor without any counts from now.
     """
@@ -112,7 +112,7 @@ def _since_s(meant: Meaning, ends_s: float | None, dates: Dates, at: LookTime) -
     return min(at.now_s, max(first_s, dates.applied_s or 0.0))
 
 
-def _made_wrong_s(meant: Meaning, ends_s: float | None, dates: Dates, at: LookTime) -> float | None:
+def _made_wrong_s(meant: Stance, ends_s: float | None, dates: Dates, at: LookTime) -> float | None:
     """The commit, or the certificate's end without which nobody is listed."""
     told = [dates.committed_s]
     if meant.by_certificate and ends_s is not None and 0 < ends_s <= at.now_s:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from hlf_sync.errors import DependencyError
+from hlf_sync.kafka.admin_asking import ask
 from hlf_sync.kafka.faults import code_of, fault_of
 
 _TIMEOUT_S = 10
@@ -30,10 +31,14 @@ class GroupReader:
 
     def _owned(self) -> int:
         try:
-            asked = self._admin.describe_consumer_groups(
-                [self._group_id], request_timeout=_TIMEOUT_S
-            )
-            found = asked[self._group_id].result(_TIMEOUT_S)
+            found = ask(
+                self._admin,
+                self._topic,
+                lambda timeout_s: self._admin.describe_consumer_groups(
+                    [self._group_id], request_timeout=timeout_s
+                ),
+                _TIMEOUT_S,
+            )[self._group_id]
         except KafkaException as error:
             fault = fault_of(error)
             code = type(error).__name__ if fault is None else code_of(fault)

@@ -17,17 +17,13 @@ from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from hlf_sync.core.lag import Extent
 from hlf_sync.errors import DependencyError, SettingsError
+from hlf_sync.kafka.admin_asking import ask
 from hlf_sync.kafka.faults import making_a_client
 
 _TIMEOUT_S = 10
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
-
-# After a partition's leader has changed (a broker that was frozen for a while is enough),
-# librdkafka 2.16's admin client goes on asking with what it remembers, until that is 15 minutes old
-# [measured]. Asking for the topic renews it.
-_STALE = frozenset({"FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION"})
 
 
 class LagReader:
@@ -55,8 +51,7 @@ class LagReader:
     def _group(self) -> Consumer:
         """Asks for committed offsets. It never subscribes, so it is not a member of the group.
 
-        The admin client's own request for them aborts the process when it times out while no broker
-        is there (librdkafka 2.16, `rd_kafka_enq_once_del_source_return`).
+        The admin client's own request for them aborts the process when it times out (see admin_asking).
         """
         with making_a_client():
             return Consumer(
@@ -123,22 +118,14 @@ class LagReader:
 
     def _list(self, partitions: list[int], spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
         try:
-            return self._list_once(partitions, spec)
-        except DependencyError as error:
-            if error.detail not in _STALE:
-                raise
-        self._partitions()
-        return self._list_once(partitions, spec)
-
-    def _list_once(
-        self, partitions: list[int], spec: OffsetSpec
-    ) -> dict[int, ListOffsetsResultInfo]:
-        try:
-            futures = self._admin.list_offsets(
-                {TopicPartition(self._topic, partition): spec for partition in partitions},
-                request_timeout=_TIMEOUT_S,
+            asked = {TopicPartition(self._topic, partition): spec for partition in partitions}
+            found = ask(
+                self._admin,
+                self._topic,
+                lambda timeout_s: self._admin.list_offsets(asked, request_timeout=timeout_s),
+                _TIMEOUT_S,
             )
-            return {where.partition: future.result(_TIMEOUT_S) for where, future in futures.items()}
+            return {where.partition: answer for where, answer in found.items()}
         except (KafkaException, TimeoutError) as error:
             raise DependencyError("Kafka", _name(error)) from error
 

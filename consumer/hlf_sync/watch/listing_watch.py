@@ -20,7 +20,7 @@ from hlf_sync.core.wrong_listing import (
     UNDATED,
     Dates,
     LookTime,
-    Meaning,
+    Stance,
     WrongMentor,
     is_dated,
     meaning,
@@ -62,7 +62,7 @@ class _Memory:
     lost_s: float | None = None
     wrong: dict[MentorId, WrongMentor] = field(default_factory=dict)
     written: dict[MentorId, WrongMentor] = field(default_factory=dict)
-    meanings: dict[str, Meaning] = field(default_factory=dict)
+    meanings: dict[str, Stance] = field(default_factory=dict)
     order: list[MentorId] = field(default_factory=list)
     next_id: UUID | None = comparison.FIRST
     full_at_s: float = float("-inf")
@@ -209,14 +209,14 @@ class ListingWatch:
             elif before is not None:
                 del wrong[mentor_id]
 
-    def _meant(self, found: Sorted) -> dict[MentorId, Meaning]:
+    def _meant(self, found: Sorted) -> dict[MentorId, Stance]:
         """What is due for each; a new key's meaning, seen in the very snapshot that made the key,
         stands for all who have it.
         """
         page, meanings = found.page, self._memory.meanings
         if len(meanings) >= _MOST_KEYS:
             meanings = dict(meanings)
-        meant: dict[MentorId, Meaning] = {}
+        meant: dict[MentorId, Stance] = {}
         for mentor_id, key in zip(page.mentor_ids, page.keys, strict=True):
             known = found.known.get(mentor_id)
             if known is None:
