@@ -88,8 +88,8 @@ BEGIN
             RAISE EXCEPTION '%.% may be NULL: a replica identity takes no such column', wanted.table_name, wanted.column_name
                   USING HINT = format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL;', wanted.table_name, wanted.column_name);
         ELSIF seen.unproved IS NOT NULL THEN
-            -- PostgreSQL 18: the catalogue calls the column NOT NULL already, Debezium makes a required field of it, and an old NULL fails the task.
-            RAISE EXCEPTION '%.% has a NOT NULL that is NOT VALID: an old NULL would stop the stream', wanted.table_name, wanted.column_name
+            -- PostgreSQL 18: the catalogue calls the column NOT NULL already, Debezium makes a required field of it, and of an old NULL '' or 0.
+            RAISE EXCEPTION '%.% has a NOT NULL that is NOT VALID: an old NULL would be streamed as an invented value', wanted.table_name, wanted.column_name
                   USING HINT = format('Fill the old rows, then: ALTER TABLE %s VALIDATE CONSTRAINT %I;', wanted.table_name, seen.unproved);
         END IF;
     END LOOP;
