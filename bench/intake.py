@@ -20,8 +20,12 @@ from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
+from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.schemas import Schemas
+from hlf_sync.pipeline.tracer import NoTracer
 from hlf_sync.telemetry.metrics import Metrics
 
+from tests.fakes.worker import SilentRegistry
 from tests.fixtures.debezium import COMMITTED_MS, ROWS, SCHEMAS, envelope
 
 _ROUNDS = 3
@@ -59,7 +63,17 @@ async def measure(found: list[Record]) -> dict[str, float]:
     def whole() -> None:
         queue, assignment, metrics = MentorQueue(), Assignment(), Metrics(lambda: COMMITTED_MS)
         assignment.assign(list(range(_PARTITIONS)))
-        intake = Intake(decoder, assignment, queue, metrics)
+        intake = Intake(
+            decoder=decoder,
+            assignment=assignment,
+            queue=queue,
+            meter=metrics,
+            tracer=NoTracer(),
+            schemas=Schemas(SilentRegistry(), Dependencies(), patience_s=60),
+            undecodable=lambda *_: None,
+            truncated=lambda *_: None,
+            unparked=lambda: None,
+        )
         now_s = 0.0
         for start in range(0, len(found), _BATCH):
             intake.take(found[start : start + _BATCH], now_s)

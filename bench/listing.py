@@ -29,7 +29,7 @@ from tests.fixtures.cluster import Cluster, run_cluster
 
 _LIMIT_MS = 50.0
 _LOOKS = 20
-_TOWN = """
+TOWN = """
 CREATE TEMPORARY TABLE town AS SELECT gen_random_uuid() AS id FROM generate_series(1, {mentors});
 INSERT INTO app.mentor (id, organization_code, status, full_name, email, phone)
   SELECT id, 'HLF', CASE WHEN random() < 0.7 THEN 'active' ELSE 'paused' END, repeat('n', 24), repeat('e', 28), repeat('p', 12) FROM town;
@@ -60,7 +60,7 @@ async def measure(cluster: Cluster, mentors: int) -> dict[str, Any]:
     """All of it, one after the other."""
     database = cluster.fresh()
     with psycopg.connect(cluster.dsn(database), autocommit=True) as admin:
-        admin.execute(_TOWN.format(mentors=mentors).encode())
+        admin.execute(TOWN.format(mentors=mentors).encode())
         admin.execute("VACUUM ANALYZE")
         pool = open_pool(cluster.dsn(database, "hlf_sync"), size=1)
         await pool.open()
@@ -72,7 +72,7 @@ async def measure(cluster: Cluster, mentors: int) -> dict[str, Any]:
         looks = []
         for number in range(_LOOKS):
             if number % 2:
-                _change(admin)
+                change(admin)
             looks.append(await _cost(watch, pid))
         wrong = await watch.look()
         sweep = _sweep(cluster.dsn(database, "hlf_sync"))
@@ -87,7 +87,7 @@ async def measure(cluster: Cluster, mentors: int) -> dict[str, Any]:
     }
 
 
-def _change(admin: psycopg.Connection[Any]) -> None:
+def change(admin: psycopg.Connection[Any]) -> None:
     """A hundred mentors of whom each look hears, in ten seconds of the application's."""
     admin.execute(
         "UPDATE app.mentor SET status = CASE status WHEN 'active' THEN 'paused' ELSE 'active' END"
@@ -96,16 +96,16 @@ def _change(admin: psycopg.Connection[Any]) -> None:
 
 
 async def _cost(watch: listing_watch.ListingWatch, pid: int) -> dict[str, float]:
-    before_s, began_s = _cpu_s(pid), time.monotonic()
+    before_s, began_s = cpu_s(pid), time.monotonic()
     await watch.look()
     wall_s = time.monotonic() - began_s
     return {
-        "postgres_ms": round(1000 * (_cpu_s(pid) - before_s), 1),
+        "postgres_ms": round(1000 * (cpu_s(pid) - before_s), 1),
         "wall_ms": round(1000 * wall_s, 1),
     }
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of one backend, to the nanosecond where the kernel tells it."""
     text = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii")
     return int(text.split()[0]) / 1e9 if text.split()[0] != "0" else _ticks_s(pid)

@@ -10,63 +10,19 @@ from typing import Protocol
 
 from hlf_sync.core.breaker import Circuit, State
 from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.evaluation import Reading as Reading  # noqa: PLC0414 - a port's word too
 from hlf_sync.core.model import (
     ContactId,
     HaltReason,
-    LedgerRow,
-    LedgerState,
     MentorId,
     Operation,
     Trigger,
 )
 from hlf_sync.core.model import Known as Known  # noqa: PLC0414 - a port's word too
-from hlf_sync.core.outcome import Claim, Claimed, Conclusion
-from hlf_sync.core.verdict import Verdict
-from hlf_sync.core.visibility import Fate, Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One reading of several mentors: all rows, the clock and the snapshot belong to the same
-    statement.
-    """
-
-    now_s: float
-    snapshot: Snapshot
-    mentors: Mapping[MentorId, Known]
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """An evaluation that needs no call, where the ledger must still learn something. `generation`
-    is the one it was decided on.
-    """
-
-    mentor_id: MentorId
-    generation: int
-    state: LedgerState
-    reevaluate_at_s: float | None
-    triggered_by: Trigger
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """One finished call (or a claim given back) for the ledger."""
-
-    claimed: Claimed
-    before: LedgerRow
-    operation: Operation
-    triggered_by: Trigger
-    conclusion: Conclusion
-    certification_id: str | None = None
-    reevaluate_at_s: float | None = None
-    dead_letter_id: str | None = None
-    http_status: int | None = None
-    duration_ms: int = 0
-    started_s: float | None = None
-    correlation_id: str | None = None
-    reason: str | None = None
-    contact_id: ContactId | None = None
+from hlf_sync.core.outcome import CallResult as CallResult  # noqa: PLC0414 - a port's word too
+from hlf_sync.core.outcome import Claimed
+from hlf_sync.core.visibility import Fate
 
 
 class FactsPort(Protocol):
@@ -86,19 +42,19 @@ class LedgerPort(Protocol):
     cannot be reached.
     """
 
-    async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
+    async def claim(self, evaluations: Sequence[Evaluation]) -> Mapping[MentorId, Claimed]:
         """Write intents and take leases; a mentor that changed hands meanwhile, or whose removal is
         held back, is missing in the answer. Safe to repeat.
         """
         ...
 
-    async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
+    async def record(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         """Record what came of claims; the mentors whose lease was lost are missing in the answer,
         and due for another look. Safe to repeat.
         """
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
+    async def settle(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         """Record evaluations without a call; those decided on an outdated row are missing in the
         answer.
         """
@@ -234,18 +190,6 @@ class LettersPort(Protocol):
         be written.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the
-    call was cut short.
-    """
-
-    verdict: Verdict
-    http_status: int | None
-    correlation_id: str | None
-    duration_ms: int
 
 
 class DynamicsPort(Protocol):

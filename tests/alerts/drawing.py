@@ -5,7 +5,7 @@ Looks like Grafana's dark theme as far as that helps the reader. Used by picture
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -13,7 +13,15 @@ from itertools import pairwise
 from math import ceil, floor, log, log10
 from typing import Any
 
-COLOURS = {"green": "#56a64b", "orange": "#e0832f", "red": "#d44a3a", "transparent": "none"}
+COLOURS = {
+    "green": "#56a64b",
+    "yellow": "#f2cc0c",
+    "orange": "#e0832f",
+    "red": "#d44a3a",
+    "blue": "#8ab8ff",
+    "text": "#d5d6db",
+    "transparent": "none",
+}
 LINES = (
     "#73bf69",
     "#f2cc0c",
@@ -30,9 +38,14 @@ LINES = (
 )
 _INK, _DIM, _GRID = "#d5d6db", "#9da0a8", "#2b2e36"
 _CHARACTER = 6.3
-_LEGEND_ROW = 15
-_LEGEND_ROWS = 3
+_LEGEND_ROW = 15.0
+# Of a narrow panel, for the table of what the lines are.
+_LEGEND_PART = 0.5
+_AXIS = 56.0
+_MOST_LINES = 14
 _MINUTES_S = 90
+# Half a mentor is on nobody's listing.
+_COUNTS = frozenset({"short", "none"})
 
 
 @dataclass(frozen=True)
@@ -47,15 +60,26 @@ class Area:
 
 @dataclass(frozen=True)
 class Line:
-    """One series: name, and value by epoch seconds; gaps where there is none."""
+    """One series: name, and value by epoch seconds; gaps where there is none. `colour` and `unit`
+    where they are its own, `is_right`: it has an axis on the right.
+    """
 
     name: str
     values: Sequence[tuple[float, float]]
+    colour: str | None = None
+    unit: str | None = None
+    is_right: bool = False
+    is_dashed: bool = False
 
     @property
     def last(self) -> float:
         """The newest value."""
         return self.values[-1][1]
+
+    @property
+    def most(self) -> float:
+        """The highest."""
+        return max(value for _, value in self.values)
 
 
 @dataclass(frozen=True)
@@ -117,6 +141,8 @@ def shown(value: float, unit: str | None) -> str:
     if unit == "bytes":
         size = next((power for power in (3, 2, 1) if value >= 1024**power), 0)
         return f"{value / 1024**size:.{0 if size == 0 else 1}f} {('B', 'KiB', 'MiB', 'GiB')[size]}"
+    if unit in _COUNTS:
+        return f"{value:,.0f}"
     word = {"reqps": " req/s", "cps": "/s"}.get(unit or "", "")
     return f"{value:,.0f}{word}" if value >= 10 or value == int(value) else f"{value:.1f}{word}"
 
@@ -151,50 +177,76 @@ def stat(
     return box(area, COLOURS[colour(steps, line.last)], radius=3) + course + figure
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """Values to heights: `ticks` from the lowest to the highest; by powers of ten with `is_log`."""
+
+    plot: Area
+    ticks: Sequence[float]
+    unit: str | None
+    is_log: bool = False
+
+    def place(self, value: float) -> float:
+        low, high = self.ticks[0], self.ticks[-1]
+        part = log10(max(value, low) / low) / log10(high / low) if self.is_log else value / high
+        return self.plot.y + self.plot.h * (1 - part)
+
+
 def timeseries(
     area: Area,
     lines: Sequence[Line],
     span: Span,
     unit: str | None,
     limits: Sequence[tuple[float, str]],
+    *,
+    is_log: bool = False,
 ) -> str:
-    """Lines over time with their legend beside, or below where it is narrow; limits are drawn
-    across.
+    """Lines over time with the table of what they are beside them; limits are drawn across. A line
+    that measures something else has an axis on the right.
     """
-    lines = sorted(lines, key=lambda line: -max(value for _, value in line.values))[:10]
-    is_wide = area.w > 700
-    width = 8 + max((_CHARACTER * len(_legend(line, unit)) for line in lines), default=0)
-    rows = 0 if is_wide else _legend_rows(lines, unit, area.w)
-    plot = Area(
-        area.x + 60,
-        area.y + 6,
-        area.w - 72 - (width + 16 if is_wide else 0),
-        area.h - 26 - rows * _LEGEND_ROW,
-    )
-    most = (
-        max(
-            [value for line in lines for _, value in line.values]
-            + [limit for limit, _ in limits]
-            + [0]
-        )
-        or 1
-    )
-    ticks = _ticks(most, unit)
-    scale: Callable[[float], float] = lambda value: plot.y + plot.h * (1 - value / ticks[-1])  # noqa: E731 - used three times below
-    parts = [_axis(plot, ticks, scale, unit), _times(plot, span)]
+    lines = sorted(lines, key=lambda line: -line.most)[:_MOST_LINES]
+    strokes = [line.colour or LINES[number % len(LINES)] for number, line in enumerate(lines)]
+    legend = min(_LEGEND_PART * area.w, 170 + _CHARACTER * max(map(_length, lines), default=0))
+    axes = list(dict.fromkeys(line.unit for line in lines if line.is_right))
+    right = _AXIS * len(axes)
+    plot = Area(area.x + 60, area.y + 6, area.w - 72 - legend - right, area.h - 26)
+    ours = [line.most for line in lines if not line.is_right]
+    scale = _scale(plot, [*ours, *(limit for limit, _ in limits)], unit, is_log=is_log)
+    others = {
+        one: _scale(plot, [line.most for line in lines if line.is_right and line.unit == one], one)
+        for one in axes
+    }
+    parts = [_axis(scale), _times(plot, span)]
+    parts += [
+        _axis(scale, beside=plot.x + plot.w + 6 + _AXIS * number)
+        for number, scale in enumerate(others.values())
+    ]
     across = f"h{plot.w:.1f}"
     parts += [
-        f'<path d="M{plot.x:.1f} {scale(limit):.1f}{across}" stroke="{COLOURS[shade]}"'
+        f'<path d="M{plot.x:.1f} {scale.place(limit):.1f}{across}" stroke="{COLOURS[shade]}"'
         ' stroke-dasharray="5 4"/>'
         for limit, shade in limits
     ]
     parts += [
-        _path(line, span, plot, scale, LINES[number % len(LINES)])
-        for number, line in enumerate(lines)
+        _path(line, span, others[line.unit] if line.is_right else scale, stroke)
+        for line, stroke in zip(lines, strokes, strict=True)
     ]
-    below = Area(area.x + 10, plot.y + plot.h + 26, area.w - 20, rows * _LEGEND_ROW)
-    corner = Area(plot.x + plot.w + 16, plot.y, width, plot.h) if is_wide else below
-    return "".join([*parts, _legends(corner, lines, unit, is_wide=is_wide)])
+    corner = Area(plot.x + plot.w + right + 14, plot.y, legend - 8, area.h - 8)
+    return "".join([*parts, _legend(corner, lines, strokes, unit)])
+
+
+def _length(line: Line) -> int:
+    return len(line.name)
+
+
+def _scale(
+    plot: Area, values: Sequence[float], unit: str | None, *, is_log: bool = False
+) -> _Scale:
+    most = max([*values, 0.0]) or 1.0
+    if not is_log:
+        return _Scale(plot, _ticks(most, unit), unit)
+    high = ceil(log10(most) + 1e-9)
+    return _Scale(plot, [10.0**power for power in range(min(-3, high - 1), high + 1)], unit, is_log)
 
 
 def states(area: Area, lines: Sequence[Line], span: Span, nothing: str) -> str:
@@ -212,12 +264,13 @@ def states(area: Area, lines: Sequence[Line], span: Span, nothing: str) -> str:
             text(plot.x - 8, y + row / 2 + 4, line.name, size=min(11, row - 1), anchor="end")
         )
         parts.append(box(Area(plot.x, y + 1, plot.w, row - 2), "#22252b", radius=0))
+        shade = line.colour or COLOURS["red"]
         for since_s, until_s in _held(line, span):
             since, until = (
                 span.place(since_s, plot),
                 min(span.place(until_s, plot), plot.x + plot.w),
             )
-            parts.append(box(Area(since, y + 1, until - since, row - 2), COLOURS["red"], radius=0))
+            parts.append(box(Area(since, y + 1, until - since, row - 2), shade, radius=0))
     return "".join(parts)
 
 
@@ -282,27 +335,30 @@ def _held(line: Line, span: Span) -> list[tuple[float, float]]:
     return found
 
 
-def _path(line: Line, span: Span, plot: Area, scale: Callable[[float], float], stroke: str) -> str:
-    """A line with gaps where nothing was measured."""
-    points = [f"M{span.place(line.values[0][0], plot):.1f} {scale(line.values[0][1]):.1f}"]
-    for (before_s, _), (at_s, value) in pairwise(line.values):
-        points.append(
-            f"{'M' if at_s - before_s > 2 * span.step_s else 'L'}{span.place(at_s, plot):.1f}"
-            f" {scale(value):.1f}"
-        )
-    return f'<path d="{"".join(points)}" fill="none" stroke="{stroke}" stroke-width="1.5"/>'
+def _path(line: Line, span: Span, scale: _Scale, stroke: str) -> str:
+    """A line with gaps where nothing was measured; a measurement by itself is a dot."""
+    plot = scale.plot
+    places = [(at_s, span.place(at_s, plot), scale.place(value)) for at_s, value in line.values]
+    points = [f"M{places[0][1]:.1f} {places[0][2]:.1f}h0.1"]
+    for (before_s, _, _), (at_s, x, y) in pairwise(places):
+        is_gap = at_s - before_s > 2 * span.step_s
+        points.append(f"M{x:.1f} {y:.1f}h0.1" if is_gap else f"L{x:.1f} {y:.1f}")
+    dash = ' stroke-dasharray="6 5"' if line.is_dashed else ""
+    return f'<path d="{"".join(points)}" fill="none" stroke="{stroke}" stroke-width="1.5"{dash}/>'
 
 
-def _axis(
-    plot: Area, ticks: Sequence[float], scale: Callable[[float], float], unit: str | None
-) -> str:
+def _axis(scale: _Scale, *, beside: float | None = None) -> str:
+    """The grid with its figures on the left; figures only, where it is `beside` the plot."""
+    plot = scale.plot
+    x, anchor = (plot.x - 7, "end") if beside is None else (beside, "start")
     lines = (
-        f'<path d="M{plot.x:.1f} {scale(tick):.1f}h{plot.w:.1f}" stroke="{_GRID}"/>'
-        for tick in ticks
+        f'<path d="M{plot.x:.1f} {scale.place(tick):.1f}h{plot.w:.1f}" stroke="{_GRID}"/>'
+        for tick in scale.ticks
+        if beside is None
     )
     words = (
-        text(plot.x - 7, scale(tick) + 4, shown(tick, unit), size=10, fill=_DIM, anchor="end")
-        for tick in ticks
+        text(x, scale.place(tick) + 4, shown(tick, scale.unit), size=10, fill=_DIM, anchor=anchor)
+        for tick in scale.ticks
     )
     return "".join((*lines, *words))
 
@@ -339,49 +395,30 @@ def _ticks(most: float, unit: str | None) -> list[float]:
     )
     size = base * 10 ** floor(log10(most / base))
     step = next(part * size for part in (0.2, 0.5, 1, 2) if most <= 5 * part * size)
+    step = max(step, 1.0) if unit in _COUNTS else step
     return [number * step for number in range(ceil(most / step) + 1)]
 
 
-def _legend(line: Line, unit: str | None) -> str:
-    return (
-        f"{line.name}: {shown(line.last, unit)}, most"
-        f" {shown(max(value for _, value in line.values), unit)}"
-    )
-
-
-def _legend_rows(lines: Sequence[Line], unit: str | None, width: float) -> int:
-    return min(
-        _LEGEND_ROWS, max((row for _, row in _legend_places(lines, unit, width)), default=-1) + 1
-    )
-
-
-def _legend_places(
-    lines: Sequence[Line], unit: str | None, width: float
-) -> list[tuple[float, int]]:
-    places: list[tuple[float, int]] = []
-    x, row = 0.0, 0
-    for line in lines:
-        long = 26 + _CHARACTER * len(_legend(line, unit))
-        if x and x + long > width - 20:
-            x, row = 0.0, row + 1
-        places.append((x, row))
-        x += long
-    return places
-
-
-def _legends(area: Area, lines: Sequence[Line], unit: str | None, *, is_wide: bool) -> str:
-    places = (
-        [(0.0, number) for number in range(len(lines))]
-        if is_wide
-        else _legend_places(lines, unit, area.w + 20)
-    )
-    parts = []
-    for number, (line, (x, row)) in enumerate(zip(lines, places, strict=True)):
-        if row >= _LEGEND_ROWS and not is_wide:
-            break
-        left, y = area.x + x, area.y + row * _LEGEND_ROW + 8
+def _legend(area: Area, lines: Sequence[Line], strokes: Sequence[str], unit: str | None) -> str:
+    """A table of all lines: name, now, most."""
+    row = min(_LEGEND_ROW, area.h / (len(lines) + 1))
+    size = min(10.5, row - 2)
+    now_x, most_x = area.x + area.w - 62, area.x + area.w
+    parts = [
+        text(x, area.y + 6, word, size=size, fill=_DIM, anchor="end")
+        for x, word in ((now_x, "now"), (most_x, "most"))
+        if lines
+    ]
+    for number, (line, stroke) in enumerate(zip(lines, strokes, strict=True), start=1):
+        y = area.y + number * row + 6
+        room = int((now_x - 46 - area.x - 14) / (_CHARACTER * size / 11))
+        name = line.name if len(line.name) <= room else line.name[: room - 1] + "…"
         parts += [
-            box(Area(left, y - 5, 10, 3), LINES[number % len(LINES)]),
-            text(left + 14, y, _legend(line, unit), fill=_DIM),
+            box(Area(area.x, y - 5, 10, 3), stroke),
+            text(area.x + 14, y, name, size=size, fill=_DIM),
+        ]
+        parts += [
+            text(x, y, shown(value, line.unit or unit), size=size, fill=_DIM, anchor="end")
+            for x, value in ((now_x, line.last), (most_x, line.most))
         ]
     return "".join(parts)

@@ -9,6 +9,7 @@ from tests.alerts.scene import RIG, Scene, Story
 from tests.fixtures.worker_process import WorkerProcess, until
 
 _CHANGES = 3_000
+_BURSTS = 4
 
 
 def frozen_worker(scene: Scene) -> Iterator[None]:
@@ -28,19 +29,26 @@ def _freezes(worker: WorkerProcess) -> Iterator[None]:
 
 
 def hot_mentor(scene: Scene) -> Iterator[None]:
-    """Thousands of changes of one mentor: the queue is full for a moment and drains, the looks are
-    few.
+    """Thousands of changes of one mentor at once: the queue is full for a moment and drains, the
+    looks are few. On a busy machine a first burst may trickle in; then there is another.
     """
     paused, looks = scene.sum("hlf_sync_pauses_total"), scene.sum("hlf_sync_evaluations_total")
-    with scene.town.side.admin() as connection, connection.pipeline():
+    bursts = 0
+    while scene.sum("hlf_sync_pauses_total") == paused:
+        bursts += 1
+        assert bursts <= _BURSTS, "the queue was never full"
+        _burst(scene)
+        scene.town.settle(60)
+    assert scene.sum("hlf_sync_evaluations_total") - looks < bursts * _CHANGES / 20
+    yield
+
+
+def _burst(scene: Scene) -> None:
+    with scene.town.side.admin() as connection, connection.transaction(), connection.pipeline():
         for _ in range(_CHANGES):
             connection.execute(
                 "UPDATE app.mentor SET updated_at = now() WHERE id = %s", (scene.mentors[0],)
             )
-    scene.town.settle(60)
-    assert scene.sum("hlf_sync_pauses_total") > paused
-    assert scene.sum("hlf_sync_evaluations_total") - looks < _CHANGES / 20
-    yield
 
 
 def full_queue(scene: Scene) -> Iterator[None]:

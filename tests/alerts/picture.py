@@ -1,9 +1,10 @@
 """Draws the dashboard from what a real Prometheus answered to its panels' own queries:
 
-    python -m tests.alerts.picture FOLDER/dashboard.json docs/img
+    python -m tests.alerts.picture FOLDER docs/img
 
-dashboard.svg has the four questions (wrongly listed, since when, why, what to do),
-dashboard-details.svg the rows below. The layout, titles, units and thresholds are those of
+dashboard.svg has the four questions (wrongly listed, since when, why, what to do) in an outage of
+Dynamics, dashboard-details.svg the rows below; dashboard-halt.svg and dashboard-cut.svg the questions
+while credentials are refused, and while Kafka is away. The layout, titles, units and thresholds are those of
 deploy/monitoring/grafana; the data come from tests/integration/test_monitoring_alerts.py.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.alerts.drawing import (
+    COLOURS,
     Area,
     Line,
     Span,
@@ -114,7 +116,8 @@ def _content(panel: dict[str, Any], area: Area, taken: Taken) -> str:
                 if is_limited
                 else []
             )
-            return timeseries(area, lines, span, unit, limits)
+            is_log = defaults["custom"].get("scaleDistribution", {}).get("type") == "log"
+            return timeseries(area, lines, span, unit, limits, is_log=is_log)
         case "state-timeline":
             return states(area, lines, span, "nothing")
         case "alertlist":
@@ -164,8 +167,37 @@ def _lines(panel: dict[str, Any], taken: Taken) -> list[Line]:
                 (float(at_s), float(value)) for at_s, value in one["values"] if value != "NaN"
             ]
             if values:
-                found.append(Line(_name(target.get("legendFormat"), one["metric"]), values))
+                name = _name(target.get("legendFormat"), one["metric"])
+                found.append(_styled(name, values, panel))
     return found
+
+
+def _styled(name: str, values: Sequence[tuple[float, float]], panel: dict[str, Any]) -> Line:
+    """The line as the panel's overrides want it."""
+    said = {
+        found["id"]: found["value"]
+        for one in panel["fieldConfig"].get("overrides", [])
+        if _concerns(one["matcher"]["options"], name)
+        for found in one["properties"]
+    }
+    colour = said.get("color", {}).get("fixedColor")
+    if "mappings" in said:
+        colour = said["mappings"][0]["options"]["1"]["color"]
+    return Line(
+        name,
+        values,
+        colour=COLOURS[colour] if colour else None,
+        unit=said.get("unit"),
+        is_right=said.get("custom.axisPlacement") == "right",
+        is_dashed="custom.lineStyle" in said,
+    )
+
+
+def _concerns(matcher: str, name: str) -> bool:
+    """By its name, or by a pattern between slashes."""
+    if matcher.startswith("/"):
+        return re.search(matcher.strip("/"), name) is not None
+    return matcher == name
 
 
 def _name(legend: str | None, labels: dict[str, str]) -> str:
@@ -174,15 +206,24 @@ def _name(legend: str | None, labels: dict[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend)
 
 
+# Picture, what was measured, from which height to which.
+_PICTURES = (
+    ("dashboard", "dashboard", 0, _QUESTIONS),
+    ("dashboard-details", "dashboard", _QUESTIONS, 10_000),
+    ("dashboard-halt", "halt", 0, _QUESTIONS),
+    ("dashboard-cut", "cut", 0, _QUESTIONS),
+)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Draw both pictures."""
-    taken, folder = json.loads(Path(arguments[0]).read_text(encoding="utf-8")), Path(arguments[1])
+    """Draw all of which there is a measurement."""
+    source, folder = Path(arguments[0]), Path(arguments[1])
     board = json.loads(BOARD.read_text(encoding="utf-8"))
-    for name, since, until in (
-        ("dashboard", 0, _QUESTIONS),
-        ("dashboard-details", _QUESTIONS, 10_000),
-    ):
-        (folder / f"{name}.svg").write_text(draw(board, taken, since, until), encoding="utf-8")
+    for name, measured, since, until in _PICTURES:
+        file = source / f"{measured}.json"
+        if file.exists():
+            taken = json.loads(file.read_text(encoding="utf-8"))
+            (folder / f"{name}.svg").write_text(draw(board, taken, since, until), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 Prometheus with quick and one with real rules.
 
 `play` is the whole of a test: strike, see exactly what the runbook names, heal, see it clear, see
-that the CRM is right again. A story is a generator as in tests/chaos: it strikes, yields, and heals
-when it is resumed.
+that the CRM is right again, and that all the while the workers counted who stood wrong. A story is a
+generator as in tests/chaos: it strikes, yields, and heals when it is resumed.
 """
 
 import time
@@ -15,6 +15,7 @@ from hlf_sync.clock import epoch_ms
 from tests.alerts.canaries import CANARY
 from tests.alerts.collector import Collector
 from tests.alerts.runbook import rows
+from tests.alerts.true_lights import TrueLights
 from tests.fixtures.command import command
 from tests.fixtures.prometheus import Watching
 from tests.fixtures.worker_process import QUICK, Town, WorkerProcess, until
@@ -93,7 +94,7 @@ class Scene:
     def look_at(self, *workers: WorkerProcess) -> None:
         """Both Prometheus scrape these."""
         for watching in (self.quick, self.plain):
-            watching.look_at([worker._url for worker in workers])
+            watching.look_at([worker.address for worker in workers])
 
     @property
     def leader(self) -> WorkerProcess:
@@ -130,6 +131,8 @@ class Scene:
         """The whole story of one fault."""
         row = rows()[fault]
         self._rests()
+        lights = TrueLights(self.town)
+        lights.start()
         act, since_s = story(self), epoch_ms() / 1000
         try:
             next(act)
@@ -138,10 +141,11 @@ class Scene:
             healed_s = epoch_ms() / 1000
             next(act, None)
         self._rests()
+        untrue = lights.end()
         fired = self.quick.fired(since_s, epoch_ms() / 1000)
-        assert set(fired) - row.turns_on - row.perhaps == set(), (
-            f"{fault} turned on what the runbook does not name"
-        )
+        besides = set(fired) - row.turns_on - row.perhaps
+        assert not besides, f"{fault} turned on what the runbook does not name: {besides}"
+        assert not untrue, f"{fault}: the workers count other than Dynamics shows: {untrue}"
         cleared_s = epoch_ms() / 1000 - healed_s
         self.figures[fault] = Figure(
             {

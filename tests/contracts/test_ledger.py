@@ -20,8 +20,8 @@ from hlf_sync.core.model import (
     Trigger,
     Visibility,
 )
-from hlf_sync.core.outcome import RELEASED, Claim, Claimed, Conclusion, Ending
-from hlf_sync.ports import Delivered, Known, Settlement
+from hlf_sync.core.outcome import RELEASED, Claimed, Conclusion, Ending
+from hlf_sync.ports import Known
 from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.distrust_statements import DOUBT
@@ -30,6 +30,7 @@ from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from tests.fakes.evaluations import called, settled, wanting
 from tests.fixtures.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
@@ -84,37 +85,22 @@ class Bench:
         ledger: Ledger | None = None,
     ) -> Claimed | None:
         before = await self.row(mentor_id)
-        counted = operation is Operation.REMOVE and before.applied is Visibility.VISIBLE
-        claim = Claim(mentor_id, before.generation, operation, Trigger.STATUS_CHANGE, counted)
+        claim = wanting(mentor_id, before, operation)
         return (await (ledger or self.ledger).claim([claim])).get(mentor_id)
 
     async def deliver(
-        self, mentor_id: MentorId, operation: Operation, conclusion: Conclusion, **more: object
+        self, mentor_id: MentorId, operation: Operation, conclusion: Conclusion, **more: Any
     ) -> bool:
         before = await self.row(mentor_id)
         claimed = await self.claim(mentor_id, operation)
         assert claimed is not None
-        result = delivered(claimed, before, operation, conclusion)
-        return mentor_id in await self.ledger.record([replace(result, **more)])  # type: ignore[arg-type]
+        result = called(claimed, before, operation, conclusion, **more)
+        return mentor_id in await self.ledger.record([result])
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
-
-
-def delivered(
-    claimed: Claimed, before: LedgerRow, operation: Operation, conclusion: Conclusion
-) -> Delivered:
-    return Delivered(
-        claimed,
-        before,
-        operation,
-        Trigger.STATUS_CHANGE,
-        conclusion,
-        correlation_id=str(uuid4()),
-        duration_ms=5,
-    )
 
 
 @pytest.fixture
@@ -158,9 +144,9 @@ async def test_an_answer_that_waited_to_be_recorded_keeps_the_time_of_its_call(
     someone = mentor()
     claimed = await bench.claim(someone)
     assert claimed is not None
-    result = delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED)
     began_s = claimed.claimed_at_s - 600
-    await bench.ledger.record([replace(result, started_s=began_s)])
+    result = called(claimed, LedgerRow(), Operation.REMOVE, APPLIED, started_s=began_s)
+    await bench.ledger.record([result])
     asked = "SELECT extract(epoch FROM started_at)::float8 FROM hlf_sync.delivery_attempt"
     assert bench.execute(asked) == [(pytest.approx(began_s, abs=0.001),)]
 
@@ -184,15 +170,13 @@ async def test_a_lease_that_ran_out_can_be_taken_and_the_old_owner_records_nothi
     second = await bench.claim(someone, Operation.RESTORE, bench.other)
     assert first is not None and second is not None
     assert (
-        await bench.ledger.record([delivered(first, LedgerRow(), Operation.REMOVE, APPLIED)])
-        == set()
+        await bench.ledger.record([called(first, LedgerRow(), Operation.REMOVE, APPLIED)]) == set()
     )
     row = await bench.row(someone)
     assert (row.generation, row.lease_owner, row.applied) == (3, "worker-2", None)
     assert row.reevaluate_at_s is not None
     assert (
-        await bench.other.record([delivered(second, LedgerRow(), Operation.RESTORE, APPLIED)])
-        == set()
+        await bench.other.record([called(second, LedgerRow(), Operation.RESTORE, APPLIED)]) == set()
     )
     row = await bench.row(someone)
     assert (row.is_in_doubt, row.lease_owner) == (True, None)
@@ -222,21 +206,15 @@ async def test_the_doubt_of_a_late_call_outlives_whoever_looked_before_it(
     someone = mentor()
     late = await _late_call(bench, someone)
     before = await bench.row(someone)
-    late_result = [delivered(late, LedgerRow(), Operation.REMOVE, APPLIED)]
+    late_result = [called(late, LedgerRow(), Operation.REMOVE, APPLIED)]
     if comes == "before the claim":
         await bench.other.record(late_result)
-    claim = Claim(
-        someone,
-        before.generation,
-        Operation.REMOVE,
-        Trigger.STATUS_CHANGE,
-        is_counted_removal=False,
-    )
+    claim = wanting(someone, before, Operation.REMOVE)
     claimed = (await bench.ledger.claim([claim])).get(someone)
     if comes == "during the claim":
         await bench.other.record(late_result)
     if claimed is not None:
-        result = delivered(claimed, before, Operation.REMOVE, conclusion)
+        result = called(claimed, before, Operation.REMOVE, conclusion)
         assert await bench.ledger.record([result]) == set()
     row = await bench.row(someone)
     assert (row.is_in_doubt, row.lease_owner) == (True, None)
@@ -247,7 +225,7 @@ async def test_a_late_call_without_an_answer_may_take_effect_later_still(bench: 
     """Its doubt lasts for as long as any lost answer's."""
     someone = mentor()
     late = await _late_call(bench, someone)
-    await bench.other.record([delivered(late, LedgerRow(), Operation.REMOVE, LATE)])
+    await bench.other.record([called(late, LedgerRow(), Operation.REMOVE, LATE)])
     assert bench.execute(
         "SELECT doubt_until > now() + interval '100 s' FROM hlf_sync.mentor_ledger"
     ) == [(True,)]
@@ -257,7 +235,7 @@ async def test_a_late_call_without_an_answer_may_take_effect_later_still(bench: 
 async def test_a_claim_whose_commit_was_never_answered_is_the_same_claim(bench: Bench) -> None:
     """Asked for again it is given again: one generation, one attempt, no new doubt."""
     someone = mentor()
-    claim = Claim(someone, 0, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=False)
+    claim = wanting(someone, LedgerRow(), Operation.REMOVE)
     first = (await bench.ledger.claim([claim]))[someone]
     again = (await bench.ledger.claim([claim])).get(someone)
     assert again is not None
@@ -276,8 +254,11 @@ async def test_a_record_whose_commit_was_never_answered_changes_nothing_the_seco
     before = await bench.row(someone)
     claimed = await bench.claim(someone)
     assert claimed is not None
-    result = replace(
-        delivered(claimed, before, Operation.REMOVE, conclusion),
+    result = called(
+        claimed,
+        before,
+        Operation.REMOVE,
+        conclusion,
         dead_letter_id=f"{someone}:1" if conclusion.letter else None,
     )
     assert await bench.ledger.record([result]) == {someone}
@@ -297,7 +278,7 @@ async def test_one_record_tells_apart_what_is_ours_what_was_recorded_and_what_wa
     for someone in (ours, twice, lost):
         claimed = await bench.claim(someone)
         assert claimed is not None
-        results.append(delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED))
+        results.append(called(claimed, LedgerRow(), Operation.REMOVE, APPLIED))
     await bench.ledger.record([results[1]])
     bench.execute(
         "UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s' WHERE mentor_id = %s",
@@ -323,8 +304,8 @@ async def test_two_results_of_one_mentor_in_one_record_are_two_attempts(bench: B
     second = await bench.claim(someone, Operation.RESTORE)
     assert first is not None and second is not None
     results = [
-        delivered(first, LedgerRow(), Operation.REMOVE, APPLIED),
-        delivered(second, LedgerRow(), Operation.RESTORE, APPLIED),
+        called(first, LedgerRow(), Operation.REMOVE, APPLIED),
+        called(second, LedgerRow(), Operation.RESTORE, APPLIED),
     ]
     assert await bench.ledger.record(results) == {someone}
     assert bench.execute("SELECT generation FROM hlf_sync.delivery_attempt ORDER BY 1") == [
@@ -374,7 +355,7 @@ async def test_attempts_that_ended_well_after_all_make_no_letter(bench: Bench) -
     someone = mentor()
     claimed = await bench.claim(someone)
     assert claimed is not None
-    await bench.ledger.record([delivered(claimed, LedgerRow(), Operation.REMOVE, APPLIED)])
+    await bench.ledger.record([called(claimed, LedgerRow(), Operation.REMOVE, APPLIED)])
     assert not await bench.other.refuse(_letter(someone, 1, attempt_count=1), 1)
     assert (await bench.row(someone)).state is LedgerState.IN_SYNC
 
@@ -459,7 +440,7 @@ async def test_an_operators_doubt_outlives_a_claim_that_was_there_before_it(
         doubt = Doubt(someone, ContactId(str(uuid4())), None, Visibility.VISIBLE, 0.0)
         with psycopg.connect(bench.dsn, autocommit=True) as connection:
             put_in_doubt(connection, [doubt], calls=[], episodes=[], by="me", reason="a test")
-    result = delivered(claimed, before, Operation.REMOVE, conclusion)
+    result = called(claimed, before, Operation.REMOVE, conclusion)
     await bench.ledger.record([result])
     row = await bench.row(someone)
     assert (row.is_in_doubt, row.state) == (True, LedgerState.IN_DOUBT)
@@ -486,7 +467,7 @@ async def test_attempts_are_counted_across_claims_and_start_anew_after_a_dead_le
         claimed = await bench.claim(someone)
         assert claimed is not None
         numbers.append(claimed.attempt_number)
-        await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
+        await bench.ledger.record([called(claimed, before, Operation.REMOVE, conclusion)])
     assert numbers == [1, 2, 3, 1]
 
 
@@ -499,16 +480,9 @@ async def test_an_open_delivery_keeps_its_trace_until_a_success_that_ends_its_do
     someone, seen = mentor(), []
     for trace, conclusion in ((TRACE, UNKNOWN), (None, REFUSED), (None, LATE), (None, APPLIED)):
         before = await bench.row(someone)
-        claim = Claim(
-            someone,
-            before.generation,
-            Operation.REMOVE,
-            Trigger.STATUS_CHANGE,
-            is_counted_removal=False,
-            trace_parent=trace,
-        )
+        claim = wanting(someone, before, Operation.REMOVE, trace_parent=trace)
         claimed = (await bench.ledger.claim([claim]))[someone]
-        await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, conclusion)])
+        await bench.ledger.record([called(claimed, before, Operation.REMOVE, conclusion)])
         seen.append((await bench.row(someone)).trace_parent)
     assert seen == [TRACE] * 4
     bench.execute("UPDATE hlf_sync.mentor_ledger SET doubt_until = now() - interval '1 s'")
@@ -523,22 +497,13 @@ async def test_a_released_claim_or_a_settlement_leaves_no_trace_on_a_mentor_at_r
     someone = mentor()
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     before = await bench.row(someone)
-    claim = Claim(
-        someone,
-        before.generation,
-        Operation.REMOVE,
-        Trigger.STATUS_CHANGE,
-        is_counted_removal=False,
-        trace_parent=TRACE,
-    )
+    claim = wanting(someone, before, Operation.REMOVE, trace_parent=TRACE)
     claimed = (await bench.ledger.claim([claim]))[someone]
     assert (await bench.row(someone)).trace_parent == TRACE
-    await bench.ledger.record([delivered(claimed, before, Operation.REMOVE, RELEASED)])
+    await bench.ledger.record([called(claimed, before, Operation.REMOVE, RELEASED)])
     assert await bench.row(someone) == before._replace(generation=2)
     bench.execute("UPDATE hlf_sync.mentor_ledger SET trace_parent = %s", TRACE)
-    await bench.ledger.settle(
-        [Settlement(someone, 2, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)]
-    )
+    await bench.ledger.settle([settled(someone, LedgerRow(generation=2))])
     assert (await bench.row(someone)).trace_parent is None
 
 
@@ -566,10 +531,7 @@ async def test_the_guard_stops_removals_of_listed_mentors_beyond_its_allowance(
     listed = [mentor() for _ in range(4)]
     for someone in listed:
         await bench.deliver(someone, Operation.RESTORE, APPLIED)
-    claims = [
-        Claim(someone, 1, Operation.REMOVE, Trigger.STATUS_CHANGE, is_counted_removal=True)
-        for someone in listed
-    ]
+    claims = [wanting(someone, await bench.row(someone), Operation.REMOVE) for someone in listed]
     taken = await bench.ledger.claim(claims)
     assert len(taken) == 2
     assert bench.execute("SELECT reason FROM hlf_sync.halt") == [("mass_removal",)]
@@ -586,14 +548,14 @@ async def test_a_settlement_on_an_outdated_row_is_refused(bench: Bench) -> None:
     someone = mentor()
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     await bench.claim(someone, Operation.REMOVE, bench.other)
-    outdated = Settlement(someone, 1, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)
+    outdated = settled(someone, LedgerRow(generation=1))
     assert await bench.ledger.settle([outdated]) == set()
 
 
 async def test_shadow_owes_what_is_due(bench: Bench) -> None:
     """Pending, without a call and without a ledger row before."""
     someone = mentor()
-    owed = Settlement(someone, 0, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)
+    owed = settled(someone, LedgerRow(generation=0), LedgerState.PENDING)
     assert await bench.ledger.settle([owed]) == {someone}
     assert (await bench.row(someone)).state is LedgerState.PENDING
 
@@ -620,28 +582,18 @@ async def test_a_settlement_never_ends_a_doubt_that_came_after_its_reading(bench
     bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_until = now()")
     newer = await bench.claim(someone, Operation.REMOVE, bench.other)
     assert newer is not None
-    await bench.other.record([delivered(newer, before, Operation.REMOVE, APPLIED)])
+    await bench.other.record([called(newer, before, Operation.REMOVE, APPLIED)])
     bench.execute(
         "UPDATE hlf_sync.mentor_ledger SET intended = NULL, state = 'in_sync', doubt_until = NULL,"
         " reevaluate_at = NULL"
     )
     read = await bench.row(someone)
-    assert (
-        await bench.ledger.record([delivered(frozen, before, Operation.RESTORE, APPLIED)]) == set()
-    )
-    settled = await bench.other.settle(
-        [
-            Settlement(
-                someone,
-                read.generation,
-                LedgerState.IN_SYNC,
-                read.reevaluate_at_s,
-                Trigger.STATUS_CHANGE,
-            )
-        ]
+    assert await bench.ledger.record([called(frozen, before, Operation.RESTORE, APPLIED)]) == set()
+    done = await bench.other.settle(
+        [settled(someone, read, LedgerState.IN_SYNC, read.reevaluate_at_s)]
     )
     after = await bench.row(someone)
-    assert settled == set()
+    assert done == set()
     assert after.is_in_doubt and after.reevaluate_at_s is not None
 
 
@@ -653,28 +605,8 @@ async def test_a_settlement_that_comes_late_moves_the_next_look_only_nearer(benc
     await bench.deliver(someone, Operation.RESTORE, APPLIED)
     read = await bench.row(someone)
     now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
-    await bench.other.settle(
-        [
-            Settlement(
-                someone,
-                read.generation,
-                LedgerState.IN_SYNC,
-                now_s + 100,
-                Trigger.CERTIFICATION_CHANGE,
-            )
-        ]
-    )
-    await bench.ledger.settle(
-        [
-            Settlement(
-                someone,
-                read.generation,
-                LedgerState.IN_SYNC,
-                now_s + 900,
-                Trigger.CERTIFICATION_CHANGE,
-            )
-        ]
-    )
+    await bench.other.settle([settled(someone, read, LedgerState.IN_SYNC, now_s + 100)])
+    await bench.ledger.settle([settled(someone, read, LedgerState.IN_SYNC, now_s + 900)])
     assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100)
 
 
@@ -705,9 +637,7 @@ async def test_shadow_owes_also_what_a_live_worker_had_tried_in_vain(bench: Benc
         "UPDATE hlf_sync.mentor_ledger SET lease_until = now() - interval '1 s', attempt_count = 3"
     )
     read = await bench.row(someone)
-    await bench.other.settle(
-        [Settlement(someone, read.generation, LedgerState.PENDING, None, Trigger.STATUS_CHANGE)]
-    )
+    await bench.other.settle([settled(someone, read, LedgerState.PENDING)])
     row = await bench.row(someone)
     assert (row.state, row.attempt_count, row.lease_owner, row.is_in_doubt) == (
         LedgerState.PENDING,
@@ -729,9 +659,7 @@ async def test_a_confirmation_that_nobody_needed_lets_no_later_removal_through(
         "INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (%s, now())", someone
     )
     read = await bench.row(someone)
-    await bench.ledger.settle(
-        [Settlement(someone, read.generation, LedgerState.IN_SYNC, None, Trigger.STATUS_CHANGE)]
-    )
+    await bench.ledger.settle([settled(someone, read)])
     assert bench.execute("SELECT * FROM hlf_sync.held_removal") == []
 
 
@@ -767,9 +695,7 @@ async def test_no_statement_reads_the_ledger_as_a_whole_for_a_batch(
         for _ in range(3):
             await worker.deliver(someone := mentor(), Operation.REMOVE, APPLIED)
             row = await worker.row(someone)
-            await worker.ledger.settle(
-                [Settlement(someone, row.generation, LedgerState.IN_SYNC, None, Trigger.MANUAL)]
-            )
+            await worker.ledger.settle([settled(someone, row, trigger=Trigger.MANUAL)])
         async with pool.connection() as connection:
             await connection.execute("SET plan_cache_mode = force_generic_plan")
             plans = {

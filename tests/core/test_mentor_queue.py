@@ -1,8 +1,12 @@
 """Who is evaluated next: dirty or in progress, oldest first, due times, hot mentors, revocation."""
 
 import pytest
-from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
-from hlf_sync.core.model import Change, MentorId, Position, Trigger
+from hlf_sync.core.answer import Response
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.mentor_queue import CollapsePolicy, MentorQueue
+from hlf_sync.core.model import Change, MentorId, NoCall, Position, Trigger
+from hlf_sync.core.outcome import CallResult
+from hlf_sync.core.verdict import judge
 
 pytestmark = pytest.mark.requirement("R07")
 
@@ -28,7 +32,7 @@ def taken(queue: MentorQueue, now_s: float = 0.0, limit: int = 10) -> list[Mento
     return [entry.mentor_id for entry in queue.take(limit, now_s)]
 
 
-def take_one(queue: MentorQueue, now_s: float = 0.0) -> Entry:
+def take_one(queue: MentorQueue, now_s: float = 0.0) -> Evaluation:
     """The one that is next."""
     (entry,) = queue.take(1, now_s)
     return entry
@@ -82,23 +86,43 @@ def test_a_postponed_mentor_waits_for_its_due_time_and_keeps_its_age() -> None:
     queue.add(change(B, 3), 2.0)
     assert queue.counts() == {"dirty": 1, "in_progress": 0, "waiting": 1}
     assert taken(queue, 4.9, limit=0) == []
-    assert taken(queue, 5.0) == [A, B]
-    assert entry.waits_since_s == 1.0
-    queue.postpone(entry, 9.0, 6.0)
-    assert entry.waits_since_s == 1.0
-    assert [given.position.offset for given in queue.finish(take_one(queue, 9.0), 9.0)] == [0, 1, 2]
+    again, other = queue.take(10, 5.0)
+    assert (again.mentor_id, other.mentor_id, again.waits_since_s) == (A, B, 1.0)
+    queue.postpone(again, 9.0, 6.0)
+    last = take_one(queue, 9.0)
+    assert last.waits_since_s == 1.0
+    assert [given.position.offset for given in queue.finish(last, 9.0)] == [0, 1, 2]
 
 
 def test_an_outcome_begins_the_counts_of_looks_and_time_anew() -> None:
     """They belong to one delivery."""
     queue = queue_of(A)
     entry = take_one(queue)
+    entry.looks, entry.spent_s, entry.first_attempt_ms = 4, 12.0, 7
     queue.postpone(entry, 0.0, 0.0)
-    assert take_one(queue) is entry
-    entry.looks, entry.spent_s = 4, 12.0
+    entry = take_one(queue)
+    assert (entry.looks, entry.spent_s, entry.waits_since_s) == (4, 12.0, 0.0)
+    assert entry.first_attempt_ms == 7
     queue.add(change(A, 1), 0.0)
     queue.finish(entry, 0.0)
+    entry = take_one(queue, 9.0)
     assert (entry.looks, entry.spent_s, entry.waits_since_s) == (0, 0.0, None)
+    assert entry.first_attempt_ms is None
+
+
+def test_what_an_evaluation_has_found_is_not_known_to_the_next_one() -> None:
+    """A claim that is given back after a failed attempt must not be recorded with that attempt's
+    answer; and one who waits for an hour keeps no facts in memory.
+    """
+    queue = queue_of(A)
+    entry = take_one(queue)
+    entry.decision, entry.dead_letter_id, entry.started_s = NoCall("in_sync"), "a:1", 1.0
+    entry.result = CallResult(judge(Response(204)), 204, None, 1)
+    queue.postpone(entry, 0.0, 0.0)
+    entry = take_one(queue)
+    found = (entry.decision, entry.dead_letter_id, entry.started_s, entry.result, entry.snapshot)
+    assert found == (None,) * 5
+    assert not hasattr(entry, "known")
 
 
 def test_newer_changes_that_fresh_facts_cover_belong_to_the_evaluation() -> None:

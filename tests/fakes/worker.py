@@ -33,10 +33,11 @@ from hlf_sync.core.pacing import PacingPolicy
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import judge
 from hlf_sync.core.visibility import VisibilityPolicy
-from hlf_sync.pipeline.letters import Origin
+from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.schemas import Fetched
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
-from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.tracer import NoTracer, Tracer
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult
 from hlf_sync.postgres.connections import Pool
@@ -202,6 +203,14 @@ class Options:
     auth_retry_s: float = 30
 
 
+class SilentRegistry:
+    """Every schema is at hand: nobody asks for long."""
+
+    async def fetch(self, _schema_id: int) -> Fetched:
+        await asyncio.Event().wait()
+        return Fetched()
+
+
 class TestBench:
     """One worker and everything around it."""
 
@@ -299,8 +308,9 @@ class TestBench:
             fleet=FleetTable(pool, "HLF", options.breaker),
             letters=self.letters,
             decoder=ScriptedDecoder(),
+            schemas=SilentRegistry(),
             meter=self.meter,
-            tracer=options.tracer,
+            tracer=options.tracer or NoTracer(),
         )
         policies = Policies(
             origin=Origin("hlf.mentor.changes", name),

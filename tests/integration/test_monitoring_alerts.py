@@ -4,8 +4,8 @@ docs/runbook.md says of it, and clears afterwards.
 Opt-in, since it takes a quarter of an hour and needs the binary `prometheus`:
 HLF_SYNC_TEST_ALERTS=1. Windows and limits of the rules are made short; the expressions are those of
 deploy/monitoring. The stories are in tests/alerts. With HLF_SYNC_TEST_ALERTS_REPORT=FOLDER it
-leaves figures there and, after one more outage of seven minutes by the rules as they are, what the
-dashboard shows (tests/alerts/picture.py draws it).
+leaves figures there and, after an outage, a halt and a cut of seven minutes each by the rules as they
+are, what the dashboard shows in them (tests/alerts/picture.py draws it).
 """
 
 import os
@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from hlf_sync_sandbox.stack import Sandbox
 
-from tests.alerts import of_dynamics
+from tests.alerts import of_dynamics, of_source
 from tests.alerts.canaries import leaks, leaks_in
 from tests.alerts.collector import collecting
 from tests.alerts.figures import table
 from tests.alerts.panels import photograph
-from tests.alerts.scene import Scene
+from tests.alerts.scene import Scene, Story
 from tests.alerts.stories import STORIES
 from tests.fixtures.prometheus import prometheus
 from tests.fixtures.source_side import SourceSide
@@ -116,26 +116,33 @@ def test_prometheus_evaluates_every_query_of_the_dashboard(scene: Scene) -> None
     assert [query for _, query, _ in panel_queries() if not scene.plain.is_accepted(query)] == []
 
 
+_PICTURES: dict[str, tuple[Story, set[str]]] = {
+    "dashboard": (of_dynamics.unavailable, {"HlfSyncCircuitOpen", "HlfSyncStale"}),
+    "halt": (of_dynamics.token_refused, {"HlfSyncAuthHalted", "HlfSyncStale"}),
+    "cut": (of_source.broker_down, {"HlfSyncDependencyDown"}),
+}
+
+
 @pytest.mark.afterwards
 @pytest.mark.skipif(REPORT is None, reason="opt-in: HLF_SYNC_TEST_ALERTS_REPORT=FOLDER")
-def test_the_dashboard_is_photographed_while_mentors_stand_wrong(scene: Scene) -> None:
-    """Dynamics is down for so long that the rules, as they are, say that somebody is wrongly
-    shown.
+@pytest.mark.parametrize("name", _PICTURES)
+def test_the_dashboard_is_photographed_while_mentors_stand_wrong(scene: Scene, name: str) -> None:
+    """Dynamics is down, halted or cut off for so long that the rules, as they are, say that somebody
+    is wrongly shown.
     """
     assert REPORT is not None
-    act = of_dynamics.unavailable(scene)
+    story, fires = _PICTURES[name]
+    act = story(scene)
     next(act)
+    scene.hide()
     until(
-        lambda: (
-            {"HlfSyncCircuitOpen", "HlfSyncStale", "HlfSyncWronglyShown"} <= scene.plain.firing()
-        ),
-        "the real rules fire",
-        600,
+        lambda: fires | {"HlfSyncWronglyShown"} <= scene.plain.firing(), "the real rules fire", 600
     )
-    photograph(scene.plain, Path(REPORT) / "dashboard.json")
+    photograph(scene.plain, Path(REPORT) / f"{name}.json")
     next(act, None)
+    scene.show()
     until(
         lambda: scene.town.shown(scene.mentors) == scene.town.wanted(scene.mentors),
         "the CRM equals the facts",
-        60,
+        90,
     )

@@ -4,13 +4,13 @@ time, and what the world may do meanwhile.
 | step | the code it stands for |
 |---|---|
 | fetch | pipeline/intake.Intake.take, core/mentor_queue.MentorQueue.add |
-| screen | pipeline/screening.Screening._look, core/decide.decide, core/visibility.Snapshot.shows |
+| screen | pipeline/screening.Screening._look, core/evaluation.Evaluation.decide, core/visibility.Snapshot.shows |
 | settle | postgres/ledger.Ledger.settle |
 | claim | pipeline/delivery.Delivery._claim, postgres/ledger.Ledger.claim |
-| look | pipeline/delivery.Delivery._look, core/mentor_queue.Entry.absorb |
-| send | pipeline/delivery.Delivery._start, pipeline/call.Call.fits, dynamics/client.DynamicsClient.call |
+| look | pipeline/delivery.Delivery._look, core/evaluation.Evaluation.confirm |
+| send | pipeline/delivery.Delivery._start, pipeline/call.Call.ask, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
-| record | postgres/ledger.Ledger.record, pipeline/recording.Recording._end, pipeline/endings.Endings.look_again |
+| record | postgres/ledger.Ledger.record, pipeline/recording.Recording._record, core/evaluation.after, pipeline/completion.Completion.requeue |
 | commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
 | schedule | worker/leader.Scheduler._stand |
 | distrust | postgres/distrust_statements.DOUBT |

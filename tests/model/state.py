@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 
 class Phase(IntEnum):
-    """Where a mentor is in one worker. The code's names: Entry (waiting), Job (job), Held (claimed,
-    held, air …), Result (ok …).
+    """Where a mentor's core/evaluation.Evaluation is in one worker. JOB: it has decided, and waits for
+    its claim; HELD: claimed, and the second look holds.
     """
 
     WAITING = 0

@@ -13,7 +13,8 @@ from hlf_sync.core import breaker
 from hlf_sync.core.answer import Answer, NoResponse, Response, TransportFailure
 from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe, State
 from hlf_sync.core.decide import Rules, decide, next_look_s
-from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.mentor_queue import CollapsePolicy, MentorQueue
 from hlf_sync.core.model import (
     Change,
     Command,
@@ -107,7 +108,7 @@ class Topic:
 class Held:
     """A mentor between screening and its record: what Job and Held are in the pipeline."""
 
-    entry: Entry
+    entry: Evaluation
     known: LedgerRow
     command: Command
     generation: int = 0
@@ -175,7 +176,7 @@ class Hand:
             else:
                 self._decide(entry, row)
 
-    def _decide(self, entry: Entry, row: LedgerRow) -> None:
+    def _decide(self, entry: Evaluation, row: LedgerRow) -> None:
         decision = decide(self.database.facts.get(entry.mentor_id), row, self.now_s, RULES)
         match decision:
             case Command():
@@ -337,12 +338,12 @@ class Hand:
         if held.probe is not None:
             self.database.circuit = breaker.abandoned(self.database.circuit, held.probe, self.now_s)
 
-    def _finish(self, entry: Entry) -> None:
+    def _finish(self, entry: Evaluation) -> None:
         for change in self.queue.finish(entry, self.now_s):
             if self.owns:
                 self.offsets.finish(change.position.offset)
 
-    def _again(self, entry: Entry, in_s: float = 0.0) -> None:
+    def _again(self, entry: Evaluation, in_s: float = 0.0) -> None:
         if self.owns:
             self.queue.postpone(entry, self.now_s + in_s, self.now_s)
         else:

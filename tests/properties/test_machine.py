@@ -13,7 +13,8 @@ import pytest
 from hlf_sync.core import breaker, outcome
 from hlf_sync.core.answer import Response
 from hlf_sync.core.decide import decide, has_valid_certificate
-from hlf_sync.core.mentor_queue import Entry, MentorQueue
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.mentor_queue import MentorQueue
 from hlf_sync.core.model import Facts, LedgerState, MentorId, Visibility
 from hlf_sync.core.offsets import Offsets
 from hlf_sync.core.verdict import Effect
@@ -414,12 +415,12 @@ def _swapped(owner: object, name: str, by: object) -> Iterator[None]:
         setattr(owner, name, old)
 
 
-def _greedy(self: MentorQueue, entry: Entry, now_s: float) -> object:
+def _greedy(self: MentorQueue, entry: Evaluation, now_s: float) -> object:
     entry.absorb(lambda _change: True)
     return _FINISH(self, entry, now_s)
 
 
-_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, decide, Entry.absorb
+_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, decide, Evaluation.absorb
 
 _BUGS: dict[str, tuple[object, str, object]] = {
     "no visibility guard": (Snapshot, "shows", lambda _self, _xid: True),

@@ -5,7 +5,8 @@ and time.
 from dataclasses import dataclass, field
 
 import pytest
-from hlf_sync.core.mentor_queue import CollapsePolicy, Entry, MentorQueue
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.mentor_queue import CollapsePolicy, MentorQueue
 from hlf_sync.core.model import Change, MentorId, Position, Trigger
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ class Queue(RuleBasedStateMachine):
         self.queue = MentorQueue()
         self.now_s = 100.0
         self.known: dict[MentorId, Known] = {}
-        self.running: dict[MentorId, Entry] = {}
+        self.running: dict[MentorId, Evaluation] = {}
         self.arrivals = 0
         self.closed: set[Change] = set()  # given back or forgotten: never to be seen again
 
@@ -84,13 +85,13 @@ class Queue(RuleBasedStateMachine):
         if len(entries) < limit:
             assert all(
                 entry.due_s > self.now_s
-                for entry in self.queue._entries.values()
+                for entry in self.queue._evaluations.values()
                 if not entry.in_progress
             )
         elif ages:
             waiting = (
                 entry
-                for entry in self.queue._entries.values()
+                for entry in self.queue._evaluations.values()
                 if not entry.in_progress and entry.due_s <= self.now_s
             )
             assert all(self.known[entry.mentor_id].age > ages[-1] for entry in waiting), (
@@ -154,7 +155,7 @@ class Queue(RuleBasedStateMachine):
     @rule()  # no invariant: it moves what has become due, and that must be able to stay undone
     def the_next_due_time_is_kept(self) -> None:
         due_s = self.queue.next_due_s(self.now_s)
-        waits = [entry.due_s for entry in self.queue._entries.values() if not entry.in_progress]
+        waits = [entry.due_s for entry in self.queue._evaluations.values() if not entry.in_progress]
         assert due_s == (max(min(waits), self.now_s) if waits else None)
 
     @invariant()
@@ -185,7 +186,7 @@ class Queue(RuleBasedStateMachine):
                 change.position.partition == partition for change in held
             )
 
-    def _one_running(self, data: st.DataObject) -> Entry:
+    def _one_running(self, data: st.DataObject) -> Evaluation:
         return self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
 
 

@@ -41,11 +41,11 @@ async def test_a_sweep_of_all_is_held_by_mentors_and_not_by_changes(bench: TestB
     queue, now_s = bench.worker.stages.queue, asyncio.get_running_loop().time()
     for entry in queue.take(MENTORS - FEW, now_s):
         queue.finish(entry, now_s)
-    bench.worker._mind_backlog(bench.source)
+    bench.worker._mind_backlog()
     assert is_paused(bench)
     for entry in queue.take(1, now_s):
         queue.finish(entry, now_s)
-    bench.worker._mind_backlog(bench.source)
+    bench.worker._mind_backlog()
     assert not is_paused(bench)
 
 

@@ -70,10 +70,10 @@ async def test_a_claim_that_is_given_back_makes_room_for_another(world: World) -
     """At once, also where its mentor wants no call any more."""
     bench = await _waiting(world)
     delivery = bench.worker.stages.delivery
-    given_back = {held.job.entry.mentor_id for held in delivery._claimed}
+    given_back = {one.mentor_id for one in delivery._claimed}
     world.execute(
         "DELETE FROM hlf_sync.contact_mapping WHERE mentor_id = ANY (%s::uuid[])", list(given_back)
     )
-    delivery.drop(lambda job: job.entry.mentor_id not in given_back)
+    delivery.drop(lambda one: one.mentor_id not in given_back)
     await until(lambda: delivery._claimed, 15)
-    assert given_back.isdisjoint(held.job.entry.mentor_id for held in delivery._claimed)
+    assert given_back.isdisjoint(one.mentor_id for one in delivery._claimed)

@@ -9,15 +9,15 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hlf_sync.core.mass_removal import MassRemovalPolicy
-from hlf_sync.core.model import LedgerRow, LedgerState, MentorId, Operation, Trigger, Visibility
-from hlf_sync.core.outcome import Claim, Conclusion, Ending
+from hlf_sync.core.model import LedgerRow, LedgerState, MentorId, Operation, Visibility
+from hlf_sync.core.outcome import Conclusion, Ending
 from hlf_sync.errors import DependencyError
-from hlf_sync.ports import Delivered
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 from hlf_sync.postgres.suitability import require_suitable
 
+from tests.fakes.evaluations import called, wanting
 from tests.fakes.source_ground import Ground
 from tests.fixtures.standby import Pair, run_pair
 
@@ -44,17 +44,9 @@ async def pool(pair: Pair) -> AsyncIterator[Pool]:
 
 async def _delivered(ledger: Ledger, mentor_id: MentorId, operation: Operation) -> None:
     """Claim and record one delivery, as the pipeline does."""
-    claim = Claim(mentor_id, 0, operation, Trigger.STATUS_CHANGE, is_counted_removal=False)
-    claimed = (await ledger.claim([claim]))[mentor_id]
-    result = Delivered(
-        claimed,
-        LedgerRow(),
-        operation,
-        Trigger.STATUS_CHANGE,
-        APPLIED,
-        correlation_id=str(uuid4()),
-        duration_ms=5,
-    )
+    before = LedgerRow()
+    claimed = (await ledger.claim([wanting(mentor_id, before, operation)]))[mentor_id]
+    result = called(claimed, before, operation, APPLIED)
     assert await ledger.record([result]) == {mentor_id}
 
 

@@ -8,6 +8,7 @@ from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.intake import Intake
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.schemas import SchemaDenied, Schemas
+from hlf_sync.pipeline.tracer import NoTracer
 
 from tests.fakes.worker import CountingMeter, ScriptedDecoder
 
@@ -34,12 +35,21 @@ async def test_records_of_many_unknown_schemas_end_and_ask_a_few_at_once() -> No
     answered.
     """
     registry, given_up = DenyingRegistry(), set[int]()
-    intake = Intake(ScriptedDecoder(), Assignment(), MentorQueue(), CountingMeter())
-    intake.on_undecodable = lambda record, _position, _found: given_up.add(record.offset)
-    schemas = Schemas(registry, intake, Dependencies(), patience_s=0.01)
+    schemas = Schemas(registry, Dependencies(), patience_s=0.01)
+    intake = Intake(
+        decoder=ScriptedDecoder(),
+        assignment=Assignment(),
+        queue=MentorQueue(),
+        meter=CountingMeter(),
+        tracer=NoTracer(),
+        schemas=schemas,
+        undecodable=lambda record, _position, _found: given_up.add(record.offset),
+        truncated=lambda _position, _found: None,
+        unparked=lambda: None,
+    )
     for number in range(_IDS):
         intake.parked[number].append((Record(0, number, None, b"", 0), Position(0, number, 1)))
-        schemas.need(number)
+        schemas.need(number, intake.unpark, intake.give_up)
     async with asyncio.timeout(20):
         while len(given_up) < _IDS:
             await asyncio.sleep(0.01)

@@ -151,9 +151,9 @@ async def test_a_view_that_fails_in_the_second_look_holds_up_that_mentor_only(
     with _view(world, "status", "status"):
         broke = False
 
-        async def claim_then_break(claims: Any) -> Any:
+        async def claim_then_break(evaluations: Any) -> Any:
             nonlocal broke
-            claimed = await claim(claims)
+            claimed = await claim(evaluations)
             if not broke:
                 broke = True
                 world.execute(

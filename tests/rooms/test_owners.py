@@ -29,7 +29,6 @@ _EVERYWHERE = {"multidict", "orjson", "pydantic", "pydantic_core", "rich", "stru
 # Where SQL still stands outside the room postgres: each moves there when its room is next opened.
 _SQL_ELSEWHERE = {
     "doctor": "questions to the catalogue that `doctor` alone asks, through postgres' connection",
-    "library": "the claim and its second look in one transaction",
     "operate.py": "one statement of an operator each",
     "reconcile": "long reads with a cursor of the server's",
     "replay": "the lock, the requests and the closings on one connection",

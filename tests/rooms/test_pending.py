@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from hlf_sync.clock import epoch_ms
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.open_update import Cause, Conditions, OpenState, OpenUpdate
@@ -180,6 +182,22 @@ def test_who_waits_behind_the_open_circuit_without_a_ledger_row_is_told_of_too(d
     desk.sql(OPEN)
     (item,) = desk.run("--json").content["items"]
     assert (item["mentor_id"], item["cause"], item["shown"]) == (new, "circuit_open", "unknown")
+
+
+def test_since_when_somebody_waits_for_a_first_call_is_told_by_the_leader_or_by_the_commit(
+    desk: Desk,
+) -> None:
+    """Of one whom the leader has not seen yet the commit tells, where PostgreSQL keeps its time."""
+    seen, new = desk.mentor(), desk.mentor()
+    desk.sql(OPEN)
+    desk.sql(
+        "INSERT INTO hlf_sync.listing_wrong VALUES (%s, 'hidden', '2026-11-28 10:00:00Z')", seen
+    )
+    items = {item["mentor_id"]: item for item in desk.run("--json").content["items"]}
+    assert items[seen]["since"] == "2026-11-28T10:00:00+00:00"
+    age_s = epoch_ms() / 1000 - datetime.fromisoformat(items[new]["since"]).timestamp()
+    assert 0 <= age_s < 30
+    assert list(items) == [seen, new], "the oldest first"
 
 
 def test_a_cause_and_a_mentor_narrow_the_list_and_an_unknown_cause_is_a_mistake(desk: Desk) -> None:

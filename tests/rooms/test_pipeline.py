@@ -557,8 +557,8 @@ async def test_records_that_waited_for_their_schema_are_looked_at_once_it_is_the
     bench.worker.stages.assignment.receive(position)
     value = b'{"trigger": "status_change", "xid": null}'
     intake.parked[7].append((Record(0, 0, someone.encode(), value, 1_700_000_000_000), position))
-    await until(lambda: not bench.worker.stages.endings._dirty.is_set())
-    intake.unpark(7, asyncio.get_running_loop().time())
+    await until(lambda: not bench.worker.stages.completion._dirty.is_set())
+    intake.unpark(7)
     await until(lambda: world.ledger(someone) == ("hidden", "in_sync", 0), 5)
 
 
@@ -648,7 +648,7 @@ async def test_a_group_without_offsets_sweeps_before_it_commits_when_somebody_wa
     """
     bench, someone = world.worker(), world.mentor("paused")
     bench.worker.never_committed([0, 1, 2, 3])
-    await until(lambda: not bench.worker._errands)
+    await until(lambda: not bench.worker.stages.sweeping._errands)
     assert world.execute("SELECT * FROM hlf_sync.sync_request") == []
     bench.change(someone)
     await until(lambda: bench.is_done)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import psycopg
 import pytest
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import MentorId, Operation
-from hlf_sync.core.outcome import Claim, Claimed
+from hlf_sync.core.outcome import Claimed
 from hlf_sync.core.pacing import PacingPolicy
 from hlf_sync.postgres import steering
 from hlf_sync.postgres.connections import open_pool
@@ -108,8 +109,8 @@ async def test_a_pause_between_claim_and_call_gives_the_claim_back(world: World)
     ledger = bench.worker.stages.delivery._ledger
     claim = ledger.claim
 
-    async def claim_then_pause(claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
-        claimed = await claim(claims)
+    async def claim_then_pause(evaluations: Sequence[Evaluation]) -> Mapping[MentorId, Claimed]:
+        claimed = await claim(evaluations)
         if claimed:
             await asyncio.to_thread(pause, world, her)
         return claimed

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from hlf_sync.commands.top import registered
+from hlf_sync.commands.workers import registered
 from hlf_sync.config.settings import Settings
 from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import Pool, open_pool

@@ -76,7 +76,7 @@ async def room(
 ) -> AsyncIterator[Room]:
     """A leader in a hurry."""
     monkeypatch.setattr(module, "TURN_S", 0.02)
-    monkeypatch.setattr(module, "_ATTEMPTS_AT_ONCE", 10)
+    monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 10)
     room = Room(
         cluster.dsn(database),
         Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True),
@@ -120,6 +120,30 @@ async def test_old_attempts_are_deleted_in_batches_but_for_each_mentors_last(roo
     assert room.sql(
         "SELECT generation FROM hlf_sync.delivery_attempt WHERE mentor_id = %s", quiet
     ) == [(3,)]
+
+
+async def test_old_requests_are_deleted_in_batches(room: Room) -> None:
+    """A day on which everybody was asked for must not keep the leader silent for as long as a month
+    later their deletion takes: no statement deletes more than a batch.
+    """
+    room.sql(
+        "CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(*)"
+        " FROM gone) > 10 THEN RAISE 'too many at once'; END IF; RETURN NULL; END $$"
+    )
+    room.sql(
+        "CREATE TRIGGER few AFTER DELETE ON hlf_sync.sync_request REFERENCING OLD TABLE AS gone"
+        " EXECUTE FUNCTION few()"
+    )
+    for days, count in ((31, 35), (29, 4)):
+        room.sql(
+            "INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, created_at) SELECT"
+            " gen_random_uuid(), 'reconciliation', now() - make_interval(days => %s) FROM"
+            " generate_series(1, %s)",
+            days,
+            count,
+        )
+    room.lead()
+    await room.until(lambda: room.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(4,)])
 
 
 @pytest.mark.requirement("R40")

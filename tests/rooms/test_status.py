@@ -14,6 +14,7 @@ import pytest
 from hlf_sync.core.breaker import Circuit, State
 from hlf_sync.core.lag import Extent
 from hlf_sync.core.model import Change, HaltReason, MentorId, Operation, Position, Trigger
+from hlf_sync.core.outcome import NO_CALL
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import open_pool
@@ -117,7 +118,8 @@ async def test_freshness_is_the_age_of_the_oldest_change_held(overseen: Overseen
     assert 700 <= overseen.page()["hlf_sync_freshness_seconds"] < 705
     assert overseen.status.snapshot()["freshness_s"] >= 700
     for entry in overseen.stages.queue.take(3, 1):
-        overseen.stages.endings.finish(entry, "no_call")
+        entry.conclusion = NO_CALL
+        overseen.stages.completion.after(entry)
     assert overseen.page()["hlf_sync_freshness_seconds"] == 0
 
 

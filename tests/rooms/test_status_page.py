@@ -1,10 +1,17 @@
 """A worker's status on a terminal: what rules, what to do, and nothing cut off at 80 columns."""
 
+import json
 from io import StringIO
 from typing import Any
 
+import pytest
+from hlf_sync.commands.app import app
+from hlf_sync.errors import DependencyError
 from hlf_sync.watch.status_page import duration, render
 from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.fakes.pages import worker
 
 FINE: dict[str, Any] = {
     "verdict": "ok",
@@ -155,3 +162,27 @@ def test_durations_are_for_people() -> None:
         "2 min",
         "2 h 1 min",
     ]
+
+
+def test_while_no_broker_answers_it_claims_neither_a_lag_nor_that_nothing_is_owed() -> None:
+    """What came into Kafka since, nobody knows."""
+    text = drawn({**FINE, "dependencies_down": ["Kafka"]})
+    assert "freshness  nothing that was read is owed; what came after is not known" in text
+    assert "lag        not known; 0 records when Kafka last answered" in text
+
+
+def test_of_several_workers_the_leader_is_asked_and_who_is_away_is_passed_over() -> None:
+    """Named, or registered; when none answers it says so."""
+    with worker() as one, worker() as other:
+        one.status = {**FINE, "leader": False}
+        other.status = {**FINE, "leader": True, "source": {}, "verdict": "lagging"}
+        named = [
+            text for address in (one.address, "1", other.address) for text in ("--worker", address)
+        ]
+        answer = CliRunner().invoke(app, ["status", "--json", *named])
+        assert json.loads(answer.stdout)["verdict"] == "lagging"
+        other.status = None
+        answer = CliRunner().invoke(app, ["status", "--json", *named])
+        assert json.loads(answer.stdout)["verdict"] == "ok"
+    with pytest.raises(DependencyError, match="connection refused"):
+        CliRunner().invoke(app, ["status", "--worker", "1"], catch_exceptions=False)

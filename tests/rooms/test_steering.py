@@ -8,14 +8,13 @@ import psycopg
 import pytest
 from hlf_sync.core.breaker import BreakerPolicy
 from hlf_sync.core.mass_removal import MassRemovalPolicy
-from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Operation, Trigger
-from hlf_sync.core.outcome import Claim
-from hlf_sync.ports import Settlement
+from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Operation
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
+from tests.fakes.evaluations import settled, wanting
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.command import Answer, command
 
@@ -54,8 +53,7 @@ class Desk:
     async def claims(self, mentor_id: MentorId) -> bool:
         """Whether a worker gets the mentor for a call."""
         row = (await self.facts.read([mentor_id])).mentors[mentor_id].ledger
-        claim = Claim(mentor_id, row.generation, Operation.REMOVE, Trigger.STATUS_CHANGE, False)
-        return mentor_id in await self.ledger.claim([claim])
+        return mentor_id in await self.ledger.claim([wanting(mentor_id, row, Operation.REMOVE)])
 
     async def is_paused(self, mentor_id: MentorId) -> bool:
         return (await self.facts.read([mentor_id])).mentors[mentor_id].is_paused
@@ -63,9 +61,7 @@ class Desk:
     async def set_aside(self, mentor_id: MentorId) -> None:
         """What screening does with a paused mentor."""
         row = (await self.facts.read([mentor_id])).mentors[mentor_id].ledger
-        owed = Settlement(
-            mentor_id, row.generation, LedgerState.PENDING, None, Trigger.STATUS_CHANGE
-        )
+        owed = settled(mentor_id, row, LedgerState.PENDING)
         assert mentor_id in await self.ledger.settle([owed])
 
     def asked(self) -> list[object]:

@@ -2,20 +2,13 @@
 workers that go away, and its end.
 """
 
-import fcntl
 import io
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +24,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests.fakes.pages import OPEN, Pages, metrics, status, worker
+from tests.fixtures.terminal import Terminal
 
 COMMAND = [sys.executable, "-m", "hlf_sync", "top"]
 BUSY = {
@@ -249,67 +243,13 @@ def test_a_sparkline_of_nothing_is_empty() -> None:
     assert sparkline([0, 4, 8]) == "▁▅█"
 
 
-class Terminal:
-    """The command on a terminal of 80 columns."""
-
-    def __init__(self, *arguments: str, folder: Path) -> None:
-        self._own, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("HLF_SYNC_") and name not in {"COLUMNS", "LINES"}
-        }
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=folder,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**clean, "TERM": "xterm-256color"},
-        )
-        os.close(theirs)
-        self.text = ""
-
-    def read_until(self, is_so: Callable[[str], object]) -> None:
-        """Read until the condition holds of all that was written."""
-        end_s = time.monotonic() + 60
-        while not is_so(self.text):
-            assert time.monotonic() < end_s, self.text[-2000:]
-            if select.select([self._own], [], [], 0.1)[0]:
-                try:
-                    self.text += os.read(self._own, 65536).decode(errors="replace")
-                except OSError:  # the other side is closed
-                    assert is_so(self.text), self.text[-2000:]
-
-    def end(self, number: signal.Signals) -> int:
-        """Send a signal; its exit code."""
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-
-    def close(self) -> None:
-        """Read the rest."""
-        while True:
-            try:
-                chunk = os.read(self._own, 65536)
-            except OSError:
-                break
-            if not chunk:
-                break
-            self.text += chunk.decode(errors="replace")
-        os.close(self._own)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_on_a_terminal_it_lives_until_it_is_ended_and_gives_the_screen_back(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """A worker that goes away meanwhile is shown so, with how long; nothing of Python is seen."""
     with worker() as pages:
-        terminal = Terminal("--worker", pages.address, "--every", "0.2", folder=tmp_path)
+        terminal = Terminal("top", "--worker", pages.address, "--every", "0.2", folder=tmp_path)
         terminal.read_until(lambda text: "OK" in text)
         away(pages)
         terminal.read_until(lambda text: "away for" in text and "AWAY" in text)

@@ -2,6 +2,7 @@
 worker, no terminal.
 """
 
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from hlf_sync.top.journal import happened
 from hlf_sync.top.look import Look, Said
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
+from hlf_sync.top.screen import draw
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.fakes.pages import OPEN, metrics, status
 
@@ -242,6 +245,20 @@ def test_who_is_wrongly_listed_is_said_first() -> None:
     )
 
 
+def test_who_waits_and_is_counted_as_wrong_is_told_of_once() -> None:
+    """Unless more wait than are counted: changes since the leader's look."""
+    wrong = {
+        'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 3,
+        'hlf_sync_listing_wrong_oldest_seconds{wanted="hidden"}': 80,
+    }
+    counted = look(
+        freshness_s=83, queue={"dirty": 0, "in_progress": 0, "waiting": 3}, samples=wrong
+    )
+    assert wrongly_listed(paint([counted])) == "perhaps 3 should be hidden, for up to 80 s"
+    more = look(freshness_s=83, queue={"dirty": 1, "in_progress": 0, "waiting": 3}, samples=wrong)
+    assert "; 4 mentors waiting" in wrongly_listed(paint([more]))
+
+
 NOBODY_WRONG = {'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 0}
 
 
@@ -276,14 +293,26 @@ def test_while_no_change_comes_through_it_says_so(reason: str) -> None:
     )
 
 
+def test_while_no_broker_answers_a_lag_is_not_claimed() -> None:
+    """Nor that all is fresh: what came into Kafka since, nobody knows."""
+    cut_page = {'hlf_sync_dependency_up{dependency="kafka"}': 0}
+    picture = paint([look(lag={"t-0": 3}, dependencies_down=["Kafka"], samples=cut_page)])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(draw(picture, at_ms=0))
+    text = console.export_text()
+    assert "lag not known; 3 records when Kafka last answered" in text
+    assert "0.0 s of what was read" in text
+
+
 def test_held_removals_are_wrongly_listed_and_said_as_held() -> None:
+    """The leader's look is three seconds old."""
     wrong = {
         'hlf_sync_listing_wrong_mentors{wanted="hidden"}': 60,
         'hlf_sync_listing_wrong_oldest_seconds{wanted="hidden"}': 90,
         "hlf_sync_held_removals": 56,
     }
     assert wrongly_listed(paint([look(listing_age_s=3.0, samples=wrong)])) == (
-        "perhaps 60 should be hidden (56 held back until somebody confirms), for up to 90 s"
+        "perhaps 60 should be hidden (56 held back until somebody confirms), for up to 93 s"
     )
 
 
@@ -316,22 +345,29 @@ def test_the_journal_tells_what_changed_worst_first() -> None:
     )
     texts = [(event.level, event.text) for event in happened(before, after, 5)]
     assert texts == [
-        ("act", f"{NAME_A}: ok → halted"),
-        ("act", f"{NAME_B} refuses connections: is it running?"),
         ("act", "halted: auth"),
         ("act", "Kafka does not answer"),
+        ("act", f"{NAME_B} refuses connections: is it running?"),
+        ("act", f"{NAME_A}: ok → halted"),
         ("act", "1 dead letter: exhausted"),
         ("watch", "circuit closed → open (server_error)"),
         ("watch", "server_error: 3 calls"),
     ]
     back = [event.text for event in happened(after, before, 6)]
     assert back == [
-        f"{NAME_A}: halted → ok",
-        f"{NAME_B} answers again",
         "circuit open → closed",
         "halt lifted: auth",
         "Kafka answers again",
+        f"{NAME_B} answers again",
+        f"{NAME_A}: halted → ok",
     ]
+
+
+def test_workers_that_say_the_same_are_one_line_of_news() -> None:
+    """All of them meet the open circuit at once."""
+    before = paint([look(A), look(B, leader=False)])
+    after = paint([look(A, verdict="stalled"), look(B, verdict="stalled", leader=False)])
+    assert [event.text for event in happened(before, after, 5)] == ["2 workers: ok → stalled"]
 
 
 def test_when_everybody_goes_away_no_halt_is_said_to_be_lifted() -> None:

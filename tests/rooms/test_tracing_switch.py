@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 from hlf_sync.config.settings import Settings, load
-from hlf_sync.core.mentor_queue import Entry
 from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.consumer_life import _traced_record
-from hlf_sync.ports import Known
 from hlf_sync.telemetry.tracing.export import Export, open_export
 from hlf_sync.telemetry.tracing.traces import Traces
 from hlf_sync.telemetry.tracing_switch import open_tracing
@@ -26,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.fakes.evaluations import looked_at
 from tests.fakes.spans import PLACES
 from tests.fixtures.log_lines import LogLines, captured
 
@@ -99,7 +98,7 @@ def test_off_imports_nothing_of_it() -> None:
     found = run(
         "import sys\nimport hlf_sync.worker.wiring, hlf_sync.commands.app\nfrom"
         " hlf_sync.config.settings import load\nfrom hlf_sync.telemetry.tracing_switch import"
-        " open_tracing\nassert open_tracing(load(), 'worker-1') is None\nprint([name for name in"
+        " open_tracing\nassert not open_tracing(load(), 'worker-1').is_on\nprint([name for name in"
         " sys.modules if name.startswith(('opentelemetry', 'hlf_sync.tracing.',"
         " 'google.protobuf'))])",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
@@ -145,7 +144,7 @@ def test_the_env_file_speaks_to_opentelemetry_too_and_the_environment_wins(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "")
     monkeypatch.delenv("OTEL_TRACES_SAMPLER")
     tracing = open_tracing(settings, "worker-1")
-    assert tracing is not None
+    assert tracing.is_on
     tracing.close()
     assert (os.environ["OTEL_SERVICE_NAME"], os.environ.pop("OTEL_TRACES_SAMPLER")) == (
         "set",
@@ -293,12 +292,9 @@ def test_a_fault_in_telling_stops_nobody(said: LogLines) -> None:
 
     traces = Traces(Broken(), PLACES)  # type: ignore[arg-type]
     for _ in range(3):
-        traces.looked(
-            Entry(SOMEONE, 1),
-            Known(None, LedgerRow(), has_ledger=True, contact_id=None),
-            NoCall("gone"),
-            0,
-        )
+        evaluation = looked_at(SOMEONE, LedgerRow())
+        evaluation.decision = NoCall("gone")
+        traces.looked(evaluation, 0)
     traces.ended(SOMEONE, "no_call")
     assert [line["event"] for line in said.wait()] == ["tracing_failed"]
 

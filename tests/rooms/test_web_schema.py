@@ -1,6 +1,6 @@
 """Every answer is one that the OpenAPI document names: schemathesis makes up thousands of requests
 and looks at each answer. A program of its own, because its dependencies are many: it is run where
-`HLF_SYNC_TEST_SCHEMATHESIS` says where it is, or where it is on the path (CI installs it).
+`HLF_SYNC_TEST_SCHEMATHESIS` says where it is, or where it is on the path.
 """
 
 import os

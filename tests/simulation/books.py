@@ -19,6 +19,7 @@ from hlf_sync.core import breaker
 from hlf_sync.core.breaker import BreakerPolicy, Circuit
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.decide import Rules, due
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import (
     Command,
     ContactId,
@@ -34,10 +35,10 @@ from hlf_sync.core.model import (
     Visibility,
     refusal_of,
 )
-from hlf_sync.core.outcome import Claim, Claimed, Ending
+from hlf_sync.core.outcome import Claimed, Ending
 from hlf_sync.core.visibility import Fate, Snapshot
 from hlf_sync.errors import DependencyError
-from hlf_sync.ports import Delivered, Fleet, Reading, Settlement
+from hlf_sync.ports import Fleet, Reading
 
 T = TypeVar("T")
 
@@ -317,17 +318,17 @@ class Session:
 
     # ---- LedgerPort
 
-    async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
+    async def claim(self, evaluations: Sequence[Evaluation]) -> Mapping[MentorId, Claimed]:
         return await self.execute(
             lambda: {
                 claim.mentor_id: claimed
-                for claim in claims
+                for claim in evaluations
                 if (claimed := self._claim(claim)) is not None
             }
         )
 
-    def _claim(self, claim: Claim) -> Claimed | None:
-        books, now_s, generation = self.books, self.books.now_s, claim.generation + 1
+    def _claim(self, claim: Evaluation) -> Claimed | None:
+        books, now_s, generation = self.books, self.books.now_s, claim.before.generation + 1
         row = books.rows.get(claim.mentor_id)
         lease_s = 0.0 if "no_lease" in books.bugs else books.lease_s
         attempts, doubt_s = 1, None
@@ -335,7 +336,9 @@ class Session:
             is_free = row.lease_until_s is None or row.lease_until_s <= now_s
             is_mine = row.lease_owner == self.owner
             is_repeated = row.generation == generation and is_mine
-            if not (is_repeated or (row.generation == claim.generation and (is_free or is_mine))):
+            if not (
+                is_repeated or (row.generation == claim.before.generation and (is_free or is_mine))
+            ):
                 return None
             doubt_s = row.doubt_until_s
             if is_repeated:
@@ -357,19 +360,19 @@ class Session:
         books.claims[claim.mentor_id] += 1
         return Claimed(claim.mentor_id, generation, attempts, now_s)
 
-    async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
-        return await self.execute(lambda: self._record_all(deliveries))
+    async def record(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
+        return await self.execute(lambda: self._record_all(evaluations))
 
-    def _record_all(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
+    def _record_all(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         recorded = set()
-        for delivered in deliveries:
+        for delivered in evaluations:
             if self._record(delivered):
                 recorded.add(delivered.claimed.mentor_id)
             else:
                 self._lose(delivered)
         return recorded
 
-    def _record(self, delivered: Delivered) -> bool:
+    def _record(self, delivered: Evaluation) -> bool:
         books, claimed = self.books, delivered.claimed
         mentor_id = claimed.mentor_id
         if books.recorded.get(mentor_id) == claimed.generation:
@@ -391,7 +394,7 @@ class Session:
             books.note(mentor_id, self.looks[mentor_id])
         return True
 
-    def _lose(self, delivered: Delivered) -> None:
+    def _lose(self, delivered: Evaluation) -> None:
         books, mentor_id, now_s = self.books, delivered.claimed.mentor_id, self.books.now_s
         row, ending = books.rows.get(mentor_id), delivered.conclusion.ending
         if row is None:
@@ -414,16 +417,16 @@ class Session:
             state=LedgerState.IN_DOUBT if row.state in rested else row.state,
         )
 
-    async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
+    async def settle(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         return await self.execute(
-            lambda: {one.mentor_id for one in settlements if self._settle(one)}
+            lambda: {one.mentor_id for one in evaluations if self._settle(one)}
         )
 
-    def _settle(self, one: Settlement) -> bool:
+    def _settle(self, one: Evaluation) -> bool:
         row, now_s = self.books.rows.get(one.mentor_id), self.books.now_s
         if row is None:
             return False
-        is_at_rest = row.generation == one.generation and row.intended is None
+        is_at_rest = row.generation == one.before.generation and row.intended is None
         is_free = row.lease_until_s is None or row.lease_until_s <= now_s
         if not ((is_at_rest or "settled_in_doubt" in self.books.bugs) and is_free):
             return False
@@ -431,7 +434,7 @@ class Session:
         if row.reevaluate_at_s is not None and row.reevaluate_at_s > now_s:
             look_s = min(row.reevaluate_at_s, look_s or row.reevaluate_at_s)
         self.books.rows[one.mentor_id] = row._replace(
-            state=one.state, attempt_count=0, dead_letter_id=None, reevaluate_at_s=look_s
+            state=one.conclusion.state, attempt_count=0, dead_letter_id=None, reevaluate_at_s=look_s
         )
         return True
 
@@ -623,7 +626,7 @@ def _is_at_rest(known: Known, now_s: float) -> bool:
             return is_lettered and not row.is_in_doubt and is_refused
 
 
-def _recorded(row: LedgerRow, delivered: Delivered, now_s: float, late_s: float) -> LedgerRow:
+def _recorded(row: LedgerRow, delivered: Evaluation, now_s: float, late_s: float) -> LedgerRow:
     """RECORD, for a row that is still its worker's."""
     conclusion, before = delivered.conclusion, delivered.before
     counted = row.attempt_count - (0 if conclusion.counts else 1)

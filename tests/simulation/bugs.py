@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 from hlf_sync.core import outcome
-from hlf_sync.core.mentor_queue import Entry, MentorQueue
+from hlf_sync.core.evaluation import Evaluation
+from hlf_sync.core.mentor_queue import MentorQueue
 from hlf_sync.core.offsets import Offsets
 from hlf_sync.core.verdict import Effect
 from hlf_sync.core.visibility import Snapshot
@@ -21,8 +22,8 @@ from hlf_sync.dynamics.http import transport
 from hlf_sync.dynamics.http.plain import PlainResponse
 from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.pipeline.call import Call
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.delivery import Delivery
-from hlf_sync.pipeline.endings import Endings
 
 Swap = tuple[Any, str, Any]
 
@@ -44,8 +45,9 @@ def planted(bug: str | None) -> Iterator[None]:
 def _facts_not_re_read() -> list[Swap]:
     look = Delivery._look
 
-    def blind(self: Delivery, job: Any, claimed: Any, reading: Any, *rest: Any) -> None:
-        look(self, job, claimed, replace(reading, mentors={job.entry.mentor_id: job.known}), *rest)
+    def blind(self: Delivery, one: Any, claimed: Any, reading: Any, began_ns: int) -> None:
+        stale = replace(reading, mentors={one.mentor_id: one.known})
+        look(self, one, claimed, stale, began_ns)
 
     return [(Delivery, "_look", blind)]
 
@@ -53,7 +55,7 @@ def _facts_not_re_read() -> list[Swap]:
 def _newer_change_swallowed() -> list[Swap]:
     finish = MentorQueue.finish
 
-    def greedy(self: MentorQueue, entry: Entry, now_s: float) -> Any:
+    def greedy(self: MentorQueue, entry: Evaluation, now_s: float) -> Any:
         entry.absorb(lambda _change: True)
         return finish(self, entry, now_s)
 
@@ -101,10 +103,10 @@ def _timed_out_connection_kept() -> list[Swap]:
 def _given_back_for_good() -> list[Swap]:
     """A claim that was lost ends its evaluation instead of another look."""
 
-    def finish(self: Endings, entry: Entry, _in_s: float = 0.0) -> None:
-        self.finish(entry, "no_call")
+    def finish(self: Completion, evaluation: Evaluation, _after_s: float = 0.0) -> None:
+        self._forget(evaluation, "no_call")
 
-    return [(Endings, "look_again", finish)]
+    return [(Completion, "requeue", finish)]
 
 
 CODE: Mapping[str, Callable[[], list[Swap]]] = {

@@ -23,14 +23,14 @@ from hlf_sync.dynamics.contract import DynamicsContract
 from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.dynamics.http.trust import trust
 from hlf_sync.pipeline.auth_watch import watch_credentials
-from hlf_sync.pipeline.letters import Origin
+from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, assemble
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult
 from hlf_sync.worker.wiring import _SignIn
 
-from tests.fakes.worker import CountingMeter, ScriptedDecoder
+from tests.fakes.worker import CountingMeter, ScriptedDecoder, SilentRegistry
 from tests.simulation.books import AUTH_RETRY_S, EPOCH_S, RULES, Books, Session, Shared
 from tests.simulation.broker import PARTITIONS, Source, Topic
 from tests.simulation.crm import HOST, Tokens
@@ -224,6 +224,7 @@ class Crew:
             fleet=Shared(session, BREAKER),
             letters=Letters(around, session),
             decoder=ScriptedDecoder(),
+            schemas=SilentRegistry(),
             meter=CountingMeter(),
         )
         policies = Policies(

@@ -12,11 +12,12 @@ from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal, echo_json
 from hlf_sync.config.policies import retry_policy
+from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.open_update import Cause, OpenState
+from hlf_sync.core.open_update import Cause, Conditions, OpenState
 from hlf_sync.errors import SettingsError
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
-from hlf_sync.pending.words import WORDS
+from hlf_sync.pending.words import WORDS, lasting, listing
 
 _out = Terminal(highlight=False)
 _A_SCREENFUL = 20
@@ -49,15 +50,7 @@ def pending(
     if unknown := sorted(set(cause or []) - set(_CHOICES)):
         raise SettingsError(f"--cause {unknown[0]}: known are {', '.join(_CHOICES)}")
     chosen = {operate.mentor(text) for text in mentor or []}
-    settings = settings_from(env_file)
-    with operate.connected(settings) as connection:
-        around, found = read_open(
-            connection,
-            Rules(organization=settings.organization),
-            retry_policy(settings),
-            cool_down_s=settings.breaker_cool_down_s,
-            is_shadow=settings.delivery == "shadow",
-        )
+    around, found = everybody_open(settings_from(env_file))
     found = [one for one in found if not chosen or one.mentor_id in chosen]
     counts = Counter(one.update.cause for one in found)
     states = Counter(one.update.state for one in found)
@@ -79,6 +72,18 @@ def pending(
             _show(one, group, limit, around.now_s)
 
 
+def everybody_open(settings: Settings) -> tuple[Conditions, list[OpenMentor]]:
+    """Who is not at rest now, by these settings. Raises `SettingsError`, `DependencyError`."""
+    with operate.connected(settings) as connection:
+        return read_open(
+            connection,
+            Rules(organization=settings.organization),
+            retry_policy(settings),
+            cool_down_s=settings.breaker_cool_down_s,
+            is_shadow=settings.delivery == "shadow",
+        )
+
+
 def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> None:
     means, advice = WORDS[cause]
     _out.print(
@@ -87,15 +92,15 @@ def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> No
     )
     table = Table(box=None, padding=(0, 1, 0, 1), header_style="dim")
     table.add_column("mentor", min_width=36)
-    for column in ("shown, due", "for", "error", "next"):
+    for column in ("listing", "for", "error", "next"):
         table.add_column(column, overflow="fold")
     for one in group[: limit or None]:
         table.add_row(
             one.mentor_id,
-            f"{one.update.shown or '?'} → {one.update.should_be or '?'}",
-            "?" if one.update.since_s is None else _for(now_s - one.update.since_s),
+            listing(one.update),
+            "?" if one.update.since_s is None else lasting(now_s - one.update.since_s),
             one.error_code or "",
-            "" if one.update.next_try_s is None else f"in {_for(one.update.next_try_s - now_s)}",
+            "" if one.update.next_try_s is None else f"in {lasting(one.update.next_try_s - now_s)}",
         )
     _out.print(table)
     if limit and len(group) > limit:
@@ -120,16 +125,6 @@ def _content(one: OpenMentor) -> dict[str, Any]:
 
 def _text(at_s: float | None) -> str | None:
     return None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat()
-
-
-def _for(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    if whole < 120:  # noqa: PLR2004 - two minutes
-        return f"{whole} s"
-    hours, minutes = divmod(whole // 60, 60)
-    if hours >= 48:  # noqa: PLR2004 - two days
-        return f"{hours // 24} d"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def mount(app: typer.Typer) -> None:

@@ -3,7 +3,6 @@ decided in the room `top`.
 """
 
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -13,23 +12,28 @@ from dataclasses import asdict, replace
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
-from hlf_sync import operate
 from hlf_sync.clock import epoch_ms
 from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.pending import everybody_open
 from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.commands.workers import Workers, registered
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.open_update import Conditions
 from hlf_sync.errors import DependencyError, HlfSyncError
-from hlf_sync.postgres.connections import DatabaseError
-from hlf_sync.postgres.workers import look
+from hlf_sync.pending.open_mentors import OpenMentor
+from hlf_sync.pending.screenful import Section, paged
+from hlf_sync.pending.screenful import draw as draw_page
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
-from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker, reachable
+from hlf_sync.top.keys import OnScreen, keyboard, turned
+from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
-from hlf_sync.top.screen import Past, draw
+from hlf_sync.top.screen import Past, draw, fitted
 
 _out = Terminal()
 
@@ -38,18 +42,11 @@ _APART_S = 1.0
 # Columns of a sparkline, and so looks that are remembered.
 _REMEMBERED = 40
 _EVENTS = 50
+# One look at everybody costs PostgreSQL up to half a second at 10,000 mentors.
+_READ_EVERY_S = 10.0
+_KEYS = "p: whom   q: leave"
+_KEYS_WHOM = "n: next page   b: back   p: the fleet   Ctrl-C: leave"
 
-Workers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--worker",
-        metavar="ADDRESS",
-        help=(
-            "Where a worker listens: 8080, host:8080 or http://host:8080. Once per worker. Default:"
-            " all that have registered in PostgreSQL, else HLF_SYNC_HTTP_HOST and _HTTP_PORT."
-        ),
-    ),
-]
 Every = Annotated[
     float,
     typer.Option(
@@ -77,7 +74,8 @@ def top(
     """Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag,
     queue, pace, stages, errors.
 
-    Reads each worker's `/status` and `/metrics`, changes nothing. Ctrl-C ends it.
+    Reads each worker's `/status` and `/metrics`, changes nothing. The key `p` shows whom: a page of
+    `hlf-sync pending`, `n` and `b` the next one and back. `q` or Ctrl-C ends it.
 
     Finds all workers by itself, through PostgreSQL. Else: `hlf-sync top --worker host-1:8080
     --worker host-2:8080`
@@ -90,20 +88,7 @@ def top(
         if once or as_json or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:
-            _live(watch, every)
-
-
-def registered(settings: Settings) -> Registered:
-    """Where the workers listen that wrote of themselves within an hour; none where PostgreSQL cannot
-    be asked: then the settings must do.
-    """
-    if settings.postgres_dsn is None:
-        return Registered()
-    try:
-        with operate.connected(settings) as connection:
-            return reachable(look(connection), socket.gethostname())
-    except (HlfSyncError, DatabaseError):
-        return Registered()
+            _live(watch, _Whom(settings), every)
 
 
 class _Watch:
@@ -168,19 +153,76 @@ def as_dict(picture: Picture) -> dict[str, object]:
     return found
 
 
-def _live(watch: _Watch, every_s: float) -> None:
+class _Whom:
+    """Who is not at rest, read when somebody looks, and again after ten seconds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read_at_s = float("-inf")
+        self._around = Conditions(now_s=0.0)
+        self._found: list[OpenMentor] = []
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Read, unless what was read is still new."""
+        if time.monotonic() - self._read_at_s < _READ_EVERY_S:
+            return
+        try:
+            self._around, self._found = everybody_open(self._settings)
+            self._trouble = ""
+        except HlfSyncError as error:
+            self._trouble = str(error)
+        self._read_at_s = time.monotonic()
+
+    @property
+    def pages(self) -> Sequence[Sequence[Section]]:
+        """As many as this terminal needs now."""
+        return paged(self._found, _out.height)
+
+    def drawn(self, number: int) -> RenderableType:
+        """One page, or the last one; or why there is none."""
+        if self._trouble:
+            return Group(Text(self._trouble, "red"), Text(_KEYS_WHOM, "dim"))
+        pages = self.pages
+        return draw_page(pages, min(number, len(pages) - 1), self._around, _KEYS_WHOM)
+
+
+def _live(watch: _Watch, whom: _Whom, every_s: float) -> None:
     """Draw on the alternate screen until Ctrl-C; the last picture stays on the ordinary one."""
     with _until_stopped():
-        _follow(watch, every_s)
+        _follow(watch, whom, every_s)
     _out.print(_drawn(watch))
 
 
-def _follow(watch: _Watch, every_s: float) -> None:
-    with Live(console=_out, screen=True, auto_refresh=False) as live:
-        while True:
+def _follow(watch: _Watch, whom: _Whom, every_s: float) -> None:
+    view: OnScreen | None = OnScreen()
+    with keyboard() as keys, Live(console=_out, screen=True, auto_refresh=False) as live:
+        while view is not None:
             watch.turn()
-            live.update(_drawn(watch), refresh=True)
-            time.sleep(every_s)
+            end_s = time.monotonic() + every_s
+            while view is not None:
+                live.update(_on_screen(watch, whom, view), refresh=True)
+                key = keys.key(max(0.0, end_s - time.monotonic()))
+                if key is None:
+                    break
+                view = turned(view, key, len(whom.pages))
+
+
+def _on_screen(watch: _Watch, whom: _Whom, view: OnScreen) -> RenderableType:
+    if view.is_whom:
+        whom.look()
+        return whom.drawn(view.page)
+    if watch.picture is None:
+        return ""
+    fleet = fitted(
+        _out,
+        _out.height - 1,
+        watch.picture,
+        at_ms=epoch_ms(),
+        past=watch.past,
+        events=watch.events,
+    )
+    return Group(fleet, Text(_KEYS, "dim"))
 
 
 def _drawn(watch: _Watch) -> RenderableType:

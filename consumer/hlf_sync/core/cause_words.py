@@ -29,6 +29,7 @@ WORDS = {
     # librdkafka
     "_TRANSPORT": "no broker answers",
     "_ALL_BROKERS_DOWN": "no broker answers",
+    "_NOENT": "no broker answers",  # no coordinator is known
     "_TIMED_OUT": "no answer in time",
     "_RESOLVE": "no such host",
     "_AUTHENTICATION": "user, password or token refused; a token must be a JWT with sub and exp",

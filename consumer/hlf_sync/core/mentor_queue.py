@@ -8,49 +8,12 @@ go out. Called by the pipeline only.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import Change, MentorId, Trigger
 from hlf_sync.core.visibility import Snapshot
-
-
-@dataclass(slots=True)
-class Entry:
-    """One mentor's waiting changes and their wait. `arrived` orders by age; `looks` counts
-    evaluations that came too early for visibility. `snapshot`: what the look under way has seen.
-    """
-
-    mentor_id: MentorId
-    arrived: int
-    changes: list[Change] = field(default_factory=list)
-    newer: list[Change] = field(default_factory=list)  # arrived during the evaluation in progress
-    newer_arrived: int = 0  # `arrived` of the oldest of them
-    in_progress: bool = False
-    due_s: float = 0.0
-    ticket: int = 0  # the one heap item that is current; older ones are stale
-    started_s: float = float("-inf")
-    looks: int = 0
-    waits_since_s: float | None = None
-    spent_s: float = 0.0  # attempts and backoffs of the delivery under way
-    first_attempt_ms: int | None = (
-        None  # when that delivery's first call was claimed, epoch milliseconds; None before it
-    )
-    snapshot: Snapshot | None = None
-
-    @property
-    def all_changes(self) -> list[Change]:
-        """Every change not finished yet."""
-        return self.changes + self.newer
-
-    def absorb(self, is_covered: Callable[[Change], bool]) -> None:
-        """Facts were read again during the evaluation: newer changes that they cover belong to it
-        from now on.
-        """
-        if self.newer:
-            self.changes += [change for change in self.newer if is_covered(change)]
-            self.newer = [change for change in self.newer if not is_covered(change)]
 
 
 def is_seen(change: Change, snapshot: Snapshot | None) -> bool:
@@ -92,7 +55,7 @@ class MentorQueue:
 
     def __init__(self, policy: CollapsePolicy | None = None) -> None:
         self._policy = policy or CollapsePolicy()
-        self._entries: dict[MentorId, Entry] = {}
+        self._evaluations: dict[MentorId, Evaluation] = {}
         self._ready: list[tuple[int, int, MentorId]] = []  # (arrived, ticket, mentor)
         self._later: list[tuple[float, int, MentorId]] = []  # (due_s, ticket, mentor)
         self._counter = 0
@@ -101,127 +64,128 @@ class MentorQueue:
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._evaluations)
 
     def __contains__(self, mentor_id: object) -> bool:
-        return mentor_id in self._entries
+        return mentor_id in self._evaluations
 
     def add(self, change: Change, now_s: float) -> bool:
         """Make the change's mentor dirty; False when the change joined one that waits already (it
         is collapsed).
         """
         self.size += 1
-        entry = self._entries.get(change.mentor_id)
-        if entry is None:
-            entry = self._entries[change.mentor_id] = Entry(
+        evaluation = self._evaluations.get(change.mentor_id)
+        if evaluation is None:
+            evaluation = self._evaluations[change.mentor_id] = Evaluation(
                 change.mentor_id, self._next(), [change]
             )
-            entry.started_s = self._last_start.pop(change.mentor_id, float("-inf"))
-            self._schedule(entry, self._earliest(entry, now_s), now_s)
+            evaluation.began_s = self._last_start.pop(change.mentor_id, float("-inf"))
+            self._schedule(evaluation, self._earliest(evaluation, now_s), now_s)
             return True
-        if entry.in_progress:
-            entry.newer.append(change)
-            if len(entry.newer) == 1:
-                entry.newer_arrived = self._next()
-            return len(entry.newer) == 1
-        entry.changes.append(change)
+        if evaluation.in_progress:
+            evaluation.newer.append(change)
+            if len(evaluation.newer) == 1:
+                evaluation.newer_arrived = self._next()
+            return len(evaluation.newer) == 1
+        evaluation.changes.append(change)
         return False
 
     def is_covered(self, change: Change, now_s: float) -> bool:
         """Whether the mentor's last look, which has ended with a durable outcome, has seen what the
         change tells: three rows of one commit are one look. It needs none of its own.
         """
-        if change.mentor_id in self._entries:
+        if change.mentor_id in self._evaluations:
             return False
         ended_s, snapshot = self._seen.get(change.mentor_id, (float("-inf"), None))
         return now_s - ended_s < _SEEN_S and is_seen(change, snapshot)
 
-    def take(self, limit: int, now_s: float) -> list[Entry]:
+    def take(self, limit: int, now_s: float) -> list[Evaluation]:
         """Up to `limit` mentors that are due, oldest waiting change first; they are in progress
         from now on.
         """
         self._ripen(now_s)
-        taken: list[Entry] = []
+        taken: list[Evaluation] = []
         while self._ready and len(taken) < limit:
             _, ticket, mentor_id = heappop(self._ready)
-            entry = self._entries.get(mentor_id)
-            if entry is None or entry.ticket != ticket:
+            evaluation = self._evaluations.get(mentor_id)
+            if evaluation is None or evaluation.ticket != ticket:
                 continue
-            entry.in_progress, entry.started_s = True, now_s
-            taken.append(entry)
+            evaluation.in_progress, evaluation.began_s = True, now_s
+            taken.append(evaluation)
         return taken
 
-    def finish(self, entry: Entry, now_s: float) -> list[Change]:
+    def finish(self, evaluation: Evaluation, now_s: float) -> list[Change]:
         """The evaluation has a durable outcome: give back its changes, and queue the mentor again
         when newer ones came meanwhile that its look has not seen.
         """
-        snapshot, entry.snapshot = entry.snapshot, None
-        entry.absorb(lambda change: is_seen(change, snapshot))
-        finished, entry.changes, entry.newer = entry.changes, entry.newer, []
-        self.size -= len(finished)
-        (
-            entry.in_progress,
-            entry.looks,
-            entry.waits_since_s,
-            entry.spent_s,
-            entry.first_attempt_ms,
-        ) = (
-            False,
-            0,
-            None,
-            0.0,
-            None,
-        )
-        if entry.changes:
-            entry.arrived = entry.newer_arrived  # it waits since then, not since now
-            self._schedule(entry, self._earliest(entry, now_s), now_s)
+        snapshot = evaluation.snapshot
+        evaluation.absorb(lambda change: is_seen(change, snapshot))
+        evaluation.in_progress = False
+        self.size -= len(evaluation.changes)
+        if evaluation.newer:  # it waits since they came, not since now
+            following = evaluation.again(evaluation.newer_arrived, evaluation.newer)
+            self._evaluations[evaluation.mentor_id] = following
+            self._schedule(following, self._earliest(following, now_s), now_s)
         else:
-            del self._entries[entry.mentor_id]
-            self._remember(entry, now_s)
+            del self._evaluations[evaluation.mentor_id]
+            self._remember(evaluation, now_s)
             if snapshot is not None:
-                self._keep(entry.mentor_id, snapshot, now_s)
-        return finished
+                self._keep(evaluation.mentor_id, snapshot, now_s)
+        return evaluation.changes
 
-    def postpone(self, entry: Entry, due_s: float, now_s: float) -> None:
+    def postpone(self, evaluation: Evaluation, due_s: float, now_s: float) -> None:
         """The evaluation ended without an outcome: look again at `due_s`. Newer changes join; the
         mentor keeps its age.
         """
-        entry.changes += entry.newer
-        entry.newer = []
-        entry.in_progress, entry.snapshot = False, None
-        if entry.waits_since_s is None:
-            entry.waits_since_s = now_s
-        self._schedule(entry, due_s, now_s)
+        following = evaluation.again(evaluation.arrived, evaluation.all_changes)
+        evaluation.in_progress = False
+        following.looks, following.spent_s = evaluation.looks, evaluation.spent_s
+        following.first_attempt_ms = evaluation.first_attempt_ms
+        following.waits_since_s = (
+            now_s if evaluation.waits_since_s is None else evaluation.waits_since_s
+        )
+        self._evaluations[evaluation.mentor_id] = following
+        self._schedule(following, due_s, now_s)
 
     def forget(self, partition: int) -> None:
         """The partition is no longer ours: drop its waiting changes. What is in progress ends by
         itself, and keeps its changes until then.
         """
-        for entry in list(self._entries.values()):
-            if not entry.in_progress:
-                self.size -= len(entry.changes)
-                entry.changes = [
-                    change for change in entry.changes if change.position.partition != partition
+        for evaluation in list(self._evaluations.values()):
+            if not evaluation.in_progress:
+                self.size -= len(evaluation.changes)
+                evaluation.changes = [
+                    change
+                    for change in evaluation.changes
+                    if change.position.partition != partition
                 ]
-                self.size += len(entry.changes)
-            self.size -= len(entry.newer)
-            entry.newer = [
-                change for change in entry.newer if change.position.partition != partition
+                self.size += len(evaluation.changes)
+            self.size -= len(evaluation.newer)
+            evaluation.newer = [
+                change for change in evaluation.newer if change.position.partition != partition
             ]
-            self.size += len(entry.newer)
-            if not entry.changes:
-                del self._entries[entry.mentor_id]
+            self.size += len(evaluation.newer)
+            if not evaluation.changes:
+                del self._evaluations[evaluation.mentor_id]
 
     def is_busy(self, partition: int) -> bool:
         """Whether a mentor with a change of this partition is in progress."""
-        entries = (entry for entry in self._entries.values() if entry.in_progress)
+        evaluations = (
+            evaluation for evaluation in self._evaluations.values() if evaluation.in_progress
+        )
         return any(
-            change.position.partition == partition for entry in entries for change in entry.changes
+            change.position.partition == partition
+            for evaluation in evaluations
+            for change in evaluation.changes
         )
 
     def waiting(self) -> list[MentorId]:
         """The mentors not in progress."""
-        return [entry.mentor_id for entry in self._entries.values() if not entry.in_progress]
+        return [
+            evaluation.mentor_id
+            for evaluation in self._evaluations.values()
+            if not evaluation.in_progress
+        ]
 
     def next_due_s(self, now_s: float) -> float | None:
         """When `take` can next give something; `now_s` or earlier means at once, None that nothing
@@ -236,37 +200,43 @@ class MentorQueue:
 
     def oldest_committed_ms(self) -> int | None:
         """The commit time of the oldest change that has no outcome yet, epoch milliseconds."""
-        entries = self._entries.values()
+        evaluations = self._evaluations.values()
         oldest = min(
-            (change.committed_ms for entry in entries for change in entry.changes), default=None
+            (change.committed_ms for evaluation in evaluations for change in evaluation.changes),
+            default=None,
         )
         newer = min(
-            (change.committed_ms for entry in entries if entry.newer for change in entry.newer),
+            (
+                change.committed_ms
+                for evaluation in evaluations
+                if evaluation.newer
+                for change in evaluation.newer
+            ),
             default=None,
         )
         return min((found for found in (oldest, newer) if found is not None), default=None)
 
     def counts(self) -> dict[str, int]:
         """Mentors by place: dirty (due), in_progress, waiting (for a due time)."""
-        in_progress = sum(entry.in_progress for entry in self._entries.values())
+        in_progress = sum(evaluation.in_progress for evaluation in self._evaluations.values())
         waiting = sum(self._is_current(mentor_id, ticket) for _, ticket, mentor_id in self._later)
         return {
-            "dirty": len(self._entries) - in_progress - waiting,
+            "dirty": len(self._evaluations) - in_progress - waiting,
             "in_progress": in_progress,
             "waiting": waiting,
         }
 
-    def _earliest(self, entry: Entry, now_s: float) -> float:
-        if now_s - entry.started_s < self._policy.hot_gap_s:
-            return entry.started_s + self._policy.hot_spacing_s
+    def _earliest(self, evaluation: Evaluation, now_s: float) -> float:
+        if now_s - evaluation.began_s < self._policy.hot_gap_s:
+            return evaluation.began_s + self._policy.hot_spacing_s
         return now_s
 
-    def _schedule(self, entry: Entry, due_s: float, now_s: float) -> None:
-        entry.ticket, entry.due_s = self._next(), due_s
+    def _schedule(self, evaluation: Evaluation, due_s: float, now_s: float) -> None:
+        evaluation.ticket, evaluation.due_s = self._next(), due_s
         if due_s <= now_s:
-            heappush(self._ready, (entry.arrived, entry.ticket, entry.mentor_id))
+            heappush(self._ready, (evaluation.arrived, evaluation.ticket, evaluation.mentor_id))
         else:
-            heappush(self._later, (due_s, entry.ticket, entry.mentor_id))
+            heappush(self._later, (due_s, evaluation.ticket, evaluation.mentor_id))
 
     def _ripen(self, now_s: float) -> None:
         while self._later and (
@@ -274,15 +244,15 @@ class MentorQueue:
         ):
             _, ticket, mentor_id = heappop(self._later)
             if self._is_current(mentor_id, ticket):
-                heappush(self._ready, (self._entries[mentor_id].arrived, ticket, mentor_id))
+                heappush(self._ready, (self._evaluations[mentor_id].arrived, ticket, mentor_id))
 
     def _is_current(self, mentor_id: MentorId, ticket: int) -> bool:
-        entry = self._entries.get(mentor_id)
-        return entry is not None and entry.ticket == ticket and not entry.in_progress
+        evaluation = self._evaluations.get(mentor_id)
+        return evaluation is not None and evaluation.ticket == ticket and not evaluation.in_progress
 
-    def _remember(self, entry: Entry, now_s: float) -> None:
+    def _remember(self, evaluation: Evaluation, now_s: float) -> None:
         """Keep when a mentor was last looked at, for as long as that can still make it hot."""
-        self._last_start[entry.mentor_id] = entry.started_s
+        self._last_start[evaluation.mentor_id] = evaluation.began_s
         while (
             self._last_start
             and now_s - next(iter(self._last_start.values())) >= self._policy.hot_gap_s

@@ -5,27 +5,13 @@ Pure; called by the pipeline after each call. The doubt rules are the heart of '
 applied' (docs/adr/0002-ledger.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from hlf_sync.core.model import ErrorCode, LedgerState, LetterKind, MentorId, Operation, Trigger
+from hlf_sync.core.model import ErrorCode, LedgerState, LetterKind, MentorId
 from hlf_sync.core.retry import RetryPolicy, next_delay
 from hlf_sync.core.verdict import Course, Effect, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A mentor to take for one call: the write-ahead intent. `generation` is the one that the
-    decision was made on.
-    """
-
-    mentor_id: MentorId
-    generation: int
-    operation: Operation
-    triggered_by: Trigger
-    is_counted_removal: bool  # a listed mentor would leave: what the mass change guard counts
-    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +36,24 @@ class Ending(StrEnum):
     UNKNOWN = "unknown"  # in doubt: it may have been applied
     LATE = "late"  # in doubt, and it may be applied later still
     RELEASED = "released"  # no call was made: as if never claimed
+    NO_CALL = "no_call"  # nothing was claimed either: the first look has settled it
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One call's answer. `correlation_id` is the last attempt's, None when nothing was sent or the
+    call was cut short.
+    """
+
+    verdict: Verdict
+    http_status: int | None
+    correlation_id: str | None
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What follows from one call. `retry_in_s` is None when the evaluation is over; `counts`
+    """What follows from one evaluation. `retry_in_s` is None when the evaluation is over; `counts`
     whether the attempt counts against the mentor.
     """
 
@@ -153,3 +152,22 @@ def _wait(verdict: Verdict, ending: Ending, state: LedgerState) -> Conclusion:
 
 RELEASED = Conclusion(Ending.RELEASED, LedgerState.PENDING, counts=False, retry_in_s=0.0)
 """The claim is given back without a call: the facts changed meanwhile, the circuit opened, the lease ran out before the start."""
+NO_CALL = Conclusion(Ending.NO_CALL, LedgerState.IN_SYNC, counts=False)
+"""Nothing is to be called, and the ledger need not be told."""
+
+
+def without_letter(conclusion: Conclusion, *, was_in_doubt: bool) -> Conclusion:
+    """The conclusion of a process that writes no letters: the mentor stays open, and the workers
+    write the letter. A refusal costs a worker's call once more; exhausted attempts stay counted, and
+    the worker makes no call for them.
+    """
+    if conclusion.letter is None:
+        return conclusion
+    is_in_doubt = was_in_doubt or conclusion.ending in {Ending.UNKNOWN, Ending.LATE}
+    return replace(
+        conclusion,
+        state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING,
+        counts=conclusion.letter is not LetterKind.REJECTED,
+        letter=None,
+        retry_in_s=0.0,
+    )

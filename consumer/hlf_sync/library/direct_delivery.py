@@ -1,8 +1,9 @@
 """One mentor delivered now, by a process that is not a worker: the same claim, second look, breaker,
 halts and record as a worker's delivery.
 
-Called by the library. It decides nothing: `decide` does, from facts and ledger, and what the facts
-do not ask for is not called. It makes one attempt and writes no dead letter. Whatever does not end
+Called by the library. It takes the steps of the pipeline with the pipeline's own value and parts
+(core/evaluation, pipeline/call, pipeline/gate, postgres/ledger), one after the other. It decides
+nothing: what the facts do not ask for is not called. It makes one attempt and writes no dead letter. Whatever does not end
 well comes back through the one door: the workers look at the mentor, go on counting its attempts,
 and write the letter if there must be one.
 
@@ -12,7 +13,7 @@ then the scheduler asks for the look.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,29 +22,30 @@ from uuid import uuid4
 
 import structlog
 
-from hlf_sync.core.answer import NoResponse, TransportFailure
 from hlf_sync.core.breaker import Go, Probe
-from hlf_sync.core.decide import Rules, due, next_look_s
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.evaluation import Evaluation, Forget, Requeue, after
 from hlf_sync.core.halts import stops
 from hlf_sync.core.model import (
+    Change,
     Command,
     ErrorCode,
     HaltReason,
-    LedgerState,
     MentorId,
     NoCall,
     Operation,
+    Position,
     Refuse,
     Trigger,
 )
-from hlf_sync.core.outcome import Conclusion, Ending, conclude
+from hlf_sync.core.outcome import RELEASED, without_letter
 from hlf_sync.core.pacing import Pacing
-from hlf_sync.core.retry import RetryPolicy
-from hlf_sync.core.verdict import Course, judge
-from hlf_sync.errors import ContractError, DynamicsError, MentorMappingError
-from hlf_sync.library.ledger import DirectClaim, DirectLedger, answering
+from hlf_sync.errors import ContractError, DependencyError, DynamicsError, MentorMappingError
+from hlf_sync.pipeline.call import Call
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.ports import CallResult, Delivered, DynamicsPort, FactsPort, Known
+from hlf_sync.ports import FactsPort
+from hlf_sync.postgres.connections import Pool
+from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 
 _log = structlog.get_logger()
 
@@ -51,6 +53,11 @@ _log = structlog.get_logger()
 _TURN_S = 5.0
 # How long somebody else's call for the same mentor is waited for, and how often it is looked at.
 _OTHERS_S, _LOOK_S = 2.0, 0.05
+# The gate and the ledger wait for PostgreSQL for ever, as a worker must; whoever called us wants to
+# know.
+_DATABASE_S = 6.0
+# A direct call stands for no record.
+_NOWHERE = Position(-1, -1)
 
 
 class DirectOutcome(StrEnum):
@@ -63,45 +70,43 @@ class DirectOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How it ended. `result` is the call's, None where nothing was called."""
+class DirectPolicy:
+    """As the workers' settings say; `lease` names this process."""
 
-    kind: DirectOutcome
-    reason: str
-    attempt_number: int | None = None
-    result: CallResult | None = None
+    rules: Rules
+    max_attempts: int
+    is_shadow: bool
+    lease: LedgerPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class DirectPolicy:
-    """As the workers' settings say."""
+class Ended:
+    """How it ended; what was called, if anything, is in the evaluation."""
 
-    rules: Rules
-    retry: RetryPolicy
-    is_shadow: bool
+    outcome: DirectOutcome
+    reason: str
+    evaluation: Evaluation
 
 
-class DirectCall:
-    """Makes direct calls, one at a time."""
+class DirectDelivery:
+    """Delivers mentors, one at a time."""
 
     def __init__(
         self,
         *,
-        ledger: DirectLedger,
+        pool: Pool,
         facts: FactsPort,
         gate: Gate,
-        dynamics: DynamicsPort,
+        call: Call,
         pacing: Pacing,
         policy: DirectPolicy,
-        random: Callable[[], float],
     ) -> None:
-        self._ledger = ledger
+        self._pool = pool
         self._facts = facts
         self._gate = gate
-        self._dynamics = dynamics
+        self._call = call
         self._pacing = pacing
         self._policy = policy
-        self._random = random
         self._turn = asyncio.Lock()
 
     async def bring(self, mentor_id: MentorId, operation: Operation) -> Ended:
@@ -111,56 +116,62 @@ class DirectCall:
         (called in vain, the workers go on), `DependencyError` while PostgreSQL does not answer
         (after a call: in doubt, the workers deliver again).
         """
-        known, now_s = await self._first_look(mentor_id)
-        ended = self._without_call(mentor_id, known, operation, now_s)
+        word = Change(mentor_id, Trigger.MANUAL, _NOWHERE, committed_ms=0)
+        evaluation = Evaluation(mentor_id, arrived=0, changes=[word])
+        now_s = await self._first_look(evaluation)
+        ended = self._without_call(evaluation, operation, now_s)
         if ended is not None:
             return ended
-        if (known.ledger.lease_until_s or 0.0) > now_s:
-            return await self._leave(mentor_id, "busy")
+        if (evaluation.before.lease_until_s or 0.0) > now_s:
+            return await self._leave(evaluation, "busy")
+        # A lease of its own: two calls of one process exclude each other as well.
+        owner = f"{self._policy.lease.owner}-{uuid4().hex[:8]}"
+        ledger = Ledger(self._pool, replace(self._policy.lease, owner=owner))
         async with self._in_turn() as is_admitted:
-            obstacle = await self._obstacle(known, operation) if is_admitted else "pace"
-            held = await self._claim(mentor_id, operation, known) if obstacle is None else None
-            if held is not None:
-                return await self._deliver(held)
-        return await self._leave(mentor_id, obstacle or await self._why_not_claimed(operation))
+            obstacle = await self._obstacle(evaluation) if is_admitted else "pace"
+            if obstacle is None and await self._claim(evaluation, ledger):
+                return await self._deliver(evaluation, ledger)
+        return await self._leave(evaluation, obstacle or await self._why_not_claimed(operation))
 
-    async def _first_look(self, mentor_id: MentorId) -> tuple[Known, float]:
-        """Facts, ledger and PostgreSQL's clock. A call of somebody else that is under way is waited
-        for: it may be just what is asked for.
+    async def _first_look(self, evaluation: Evaluation) -> float:
+        """Facts, ledger; PostgreSQL's clock is given back. A call of somebody else that is under way
+        is waited for: it may be just what is asked for.
         """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + _OTHERS_S
         while True:
-            reading = await self._facts.read([mentor_id])
-            known = reading.mentors[mentor_id]
-            if (known.ledger.lease_until_s or 0.0) <= reading.now_s or loop.time() >= end_s:
-                return known, reading.now_s
+            reading = await self._facts.read([evaluation.mentor_id])
+            evaluation.look(reading)
+            lease_until_s = evaluation.before.lease_until_s or 0.0
+            if lease_until_s <= reading.now_s or loop.time() >= end_s:
+                return reading.now_s
             await asyncio.sleep(_LOOK_S)
 
     def _without_call(
-        self, mentor_id: MentorId, known: Known, operation: Operation, now_s: float
+        self, evaluation: Evaluation, operation: Operation, now_s: float
     ) -> Ended | None:
         """How it ends when facts and ledger ask for no such call; None when they do."""
-        if known.contact_id is None:
-            raise MentorMappingError(mentor_id)
-        decision = due(known, known.ledger, now_s, self._policy.rules)
-        match decision:
+        if evaluation.known.contact_id is None:
+            raise MentorMappingError(evaluation.mentor_id)
+        evaluation.decided_s = asyncio.get_running_loop().time()
+        match evaluation.decide(now_s, self._policy.rules):
             case Command(_, reason, former) if former is not None:
-                return Ended(DirectOutcome.POSTPONED, reason)  # the workers hide that one first
+                # the workers hide that one first
+                return Ended(DirectOutcome.POSTPONED, reason, evaluation)
             case Command(asked) if asked is operation:
                 return None
             case Refuse(error_code):
                 raise ContractError(error_code, "the mentor's facts lie outside the contract")
-            case NoCall(reason) if known.ledger.applied is operation.wanted:
-                return Ended(DirectOutcome.UNCHANGED, reason)
+            case NoCall(reason) if evaluation.before.applied is operation.wanted:
+                return Ended(DirectOutcome.UNCHANGED, reason, evaluation)
             case NoCall(reason) | Command(_, reason, _):
                 _log.warning(
                     "against_facts",
-                    mentor_id=mentor_id,
+                    mentor_id=evaluation.mentor_id,
                     operation_type=operation.value,
                     reason=reason,
                 )
-                return Ended(DirectOutcome.AGAINST_FACTS, reason)
+                return Ended(DirectOutcome.AGAINST_FACTS, reason, evaluation)
             case _ as never:
                 assert_never(never)
 
@@ -184,174 +195,112 @@ class DirectCall:
                 self._pacing.hand_back()  # no call came of it
             self._turn.release()
 
-    async def _obstacle(self, known: Known, operation: Operation) -> str | None:
+    async def _obstacle(self, evaluation: Evaluation) -> str | None:
         """What stands in the way of everybody, or of this mentor."""
         if self._policy.is_shadow:
             return "shadow"
-        if known.is_paused:
+        if evaluation.known.is_paused:
             return "paused"
-        is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
-        if is_open and known.ledger.attempt_count >= self._policy.retry.max_attempts:
+        if evaluation.is_spent(self._policy.max_attempts):
             return "exhausted"  # the workers write its letter
-        async with answering():
+        async with _answering():
             await self._gate.refresh()
         for reason in HaltReason:
-            if self._gate.is_halted(reason) and stops(reason, operation):
+            if self._gate.is_halted(reason) and stops(reason, evaluation.operation):
                 return reason.value
         return None if isinstance(self._gate.admission(), Go | Probe) else "circuit"
 
-    async def _claim(
-        self, mentor_id: MentorId, operation: Operation, known: Known
-    ) -> DirectClaim | None:
-        """A half-open circuit admits only its one probe."""
+    async def _claim(self, evaluation: Evaluation, ledger: Ledger) -> bool:
+        """Whether the mentor is ours now. A half-open circuit admits only its one probe."""
         probe = str(uuid4()) if isinstance(self._gate.admission(), Probe) else None
-        async with answering():
-            if probe is not None and not await self._gate.take_probe(probe, mentor_id):
-                return None
-        held = await self._ledger.claim(mentor_id, operation, known, probe)
-        if held is None:
-            async with answering():
+        async with _answering():
+            if probe is not None and not await self._gate.take_probe(probe, evaluation.mentor_id):
+                return False
+        evaluation.probe = probe
+        evaluation.deadline_s = asyncio.get_running_loop().time() + self._policy.lease.lease_s
+        async with _answering():
+            claimed = await ledger.claim_watched(evaluation)
+        if claimed is None:
+            async with _answering():
                 await self._gate.abandon(probe)
-        return held
+            return False
+        evaluation.claimed = claimed
+        return True
 
     async def _why_not_claimed(self, operation: Operation) -> str:
         """Another has the mentor, or the fleet's state changed meanwhile."""
-        async with answering():
+        async with _answering():
             await self._gate.refresh()
         if operation is Operation.REMOVE and self._gate.is_halted(HaltReason.MASS_REMOVAL):
             return HaltReason.MASS_REMOVAL.value
         return "busy" if isinstance(self._gate.admission(), Go) else "circuit"
 
-    async def _deliver(self, held: DirectClaim) -> Ended:
-        """The look that counts, under the claim; then the call."""
-        mentor_id, operation = held.claimed.mentor_id, held.operation
-        reading = await self._facts.read([mentor_id])
-        known = reading.mentors[mentor_id]
-        decision = due(known, held.before.ledger, reading.now_s, self._policy.rules)
-        if not (
-            isinstance(decision, Command)
-            and decision.operation is operation
-            and decision.former_contact_id is None  # that one is the workers' to hide first
-            and known.contact_id is not None
-            and not known.is_paused
-        ):
-            await self._ledger.give_back(held)
-            async with answering():
-                await self._gate.abandon(held.probe)
-            return await self._leave(mentor_id, "changed_meanwhile")
-        result = await self._call(held, known)
-        conclusion = await self._conclude(held, known, result)
-        is_ours = mentor_id in await held.ledger.record(
-            [self._delivered(held, known, result, conclusion, reading.now_s)]
+    async def _deliver(self, evaluation: Evaluation, ledger: Ledger) -> Ended:
+        """The look that counts, under the claim; then the call, and its record."""
+        reading = await self._facts.read([evaluation.mentor_id])
+        if not evaluation.confirm(reading, self._policy.rules):
+            evaluation.conclusion = RELEASED
+            async with _answering():
+                await ledger.record([evaluation])
+            async with _answering():
+                await self._gate.abandon(evaluation.probe)
+            return await self._leave(evaluation, "changed_meanwhile")
+        await self._call.ask(evaluation)
+        async with _answering():
+            await self._call.tell(evaluation)
+        evaluation.conclusion = without_letter(
+            evaluation.conclusion, was_in_doubt=evaluation.before.is_in_doubt
         )
-        _log.info(
-            "direct_call",
-            mentor_id=mentor_id,
-            operation_type=operation.value,
-            outcome=conclusion.ending.value,
-            error_code=conclusion.error_code,
-            correlation_id=result.correlation_id,
-            duration_ms=result.duration_ms,
-        )
-        if conclusion.ending is Ending.APPLIED and is_ours:
-            return Ended(
-                DirectOutcome.APPLIED, decision.reason, held.claimed.attempt_number, result
-            )
-        return await self._hand_over(held, result, conclusion)
+        is_durable = evaluation.mentor_id in await ledger.record([evaluation])
+        _log_call(evaluation)
+        match after(evaluation, is_durable=is_durable):
+            case Forget():
+                return Ended(DirectOutcome.APPLIED, evaluation.command.reason, evaluation)
+            case Requeue(after_s):
+                async with _answering():
+                    await ledger.look_again(evaluation, after_s)
+                raise _in_vain(evaluation)
+            case _ as never:
+                assert_never(never)
 
-    async def _call(self, held: DirectClaim, known: Known) -> CallResult:
-        """Ask, never longer than the lease holds; the pace's slot is free afterwards."""
-        contact_id, loop = known.contact_id, asyncio.get_running_loop()
-        assert contact_id is not None  # noqa: S101 - the look that counts lets nothing else through
-        left_s = held.deadline_s - loop.time()
-        try:
-            async with asyncio.timeout(left_s):
-                result = await self._dynamics.call(contact_id, held.operation)
-        except TimeoutError:
-            result = CallResult(
-                judge(NoResponse(TransportFailure.READ_TIMEOUT)), None, None, int(left_s * 1000)
-            )
-        finally:
-            self._pacing.finished()
-        if result.verdict.course is Course.THROTTLED:
-            self._pacing.throttled(loop.time(), result.verdict.retry_after_s, result.verdict.code)
-        return result
-
-    async def _conclude(self, held: DirectClaim, known: Known, result: CallResult) -> Conclusion:
-        """What the answer means for the mentor, and for the fleet. What would be a letter stays
-        open: the workers write it.
-        """
-        facts = known.facts
-        async with answering():
-            counts = self._gate.counts_attempt(held.probe)
-            await self._gate.note(
-                result.verdict,
-                probe=held.probe,
-                started_s=held.claimed.claimed_at_s,
-                mentor_id=held.claimed.mentor_id,
-            )
-        conclusion = conclude(
-            result.verdict,
-            attempt_number=held.claimed.attempt_number,
-            was_in_doubt=held.before.ledger.is_in_doubt,
-            counts_attempt=counts,
-            is_leaver=facts is None or facts.organization != self._policy.rules.organization,
-            spent_s=result.duration_ms / 1000,
-            random=self._random(),
-            policy=self._policy.retry,
-        )
-        if conclusion.letter is None:
-            return conclusion
-        is_in_doubt = held.before.ledger.is_in_doubt or conclusion.ending in {
-            Ending.UNKNOWN,
-            Ending.LATE,
-        }
-        # A refusal costs a worker's call once more; exhausted attempts stay counted, and
-        # the worker makes no call for them.
-        counts = result.verdict.course is not Course.REJECTED
-        return replace(
-            conclusion,
-            state=LedgerState.IN_DOUBT if is_in_doubt else LedgerState.PENDING,
-            counts=counts,
-            letter=None,
-            retry_in_s=0.0,
-        )
-
-    def _delivered(
-        self,
-        held: DirectClaim,
-        known: Known,
-        result: CallResult,
-        conclusion: Conclusion,
-        now_s: float,
-    ) -> Delivered:
-        return Delivered(
-            held.claimed,
-            held.before.ledger,
-            held.operation,
-            Trigger.MANUAL,
-            conclusion,
-            certification_id=known.facts.certification_id if known.facts else None,
-            reevaluate_at_s=next_look_s(known.facts, now_s, self._policy.rules),
-            http_status=result.http_status,
-            duration_ms=result.duration_ms,
-            correlation_id=result.correlation_id,
-            contact_id=known.contact_id,
-        )
-
-    async def _hand_over(
-        self, held: DirectClaim, result: CallResult, conclusion: Conclusion
-    ) -> Ended:
-        """The workers go on: when the wait is over, or at once for the letter."""
-        await self._ledger.look_again(held, conclusion.retry_in_s or 0.0)
-        code = (
-            conclusion.error_code or ErrorCode.NETWORK_ERROR
-        )  # none: applied, but the lease was lost; everybody looks again
-        raise DynamicsError(
-            code, http_status=result.http_status, correlation_id=result.correlation_id
-        )
-
-    async def _leave(self, mentor_id: MentorId, reason: str) -> Ended:
+    async def _leave(self, evaluation: Evaluation, reason: str) -> Ended:
         """Nothing was called: the workers do it."""
-        await self._ledger.ask(mentor_id)
-        return Ended(DirectOutcome.POSTPONED, reason)
+        async with _answering():
+            ledger = Ledger(self._pool, self._policy.lease)
+            await ledger.ask([evaluation.mentor_id], Trigger.MANUAL, "library")
+        return Ended(DirectOutcome.POSTPONED, reason, evaluation)
+
+
+def _log_call(evaluation: Evaluation) -> None:
+    result, conclusion = evaluation.result, evaluation.conclusion
+    _log.info(
+        "direct_call",
+        mentor_id=evaluation.mentor_id,
+        operation_type=evaluation.operation.value,
+        outcome=conclusion.ending.value,
+        error_code=conclusion.error_code,
+        correlation_id=result.correlation_id if result else None,
+        duration_ms=result.duration_ms if result else None,
+    )
+
+
+def _in_vain(evaluation: Evaluation) -> DynamicsError:
+    """The workers go on. Without an error code it was applied, but the lease was lost; everybody looks
+    again.
+    """
+    result = evaluation.result
+    return DynamicsError(
+        evaluation.conclusion.error_code or ErrorCode.NETWORK_ERROR,
+        http_status=result.http_status if result else None,
+        correlation_id=result.correlation_id if result else None,
+    )
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """Not for ever: `DependencyError` when PostgreSQL stays away."""
+    try:
+        async with asyncio.timeout(_DATABASE_S):
+            yield
+    except TimeoutError as error:
+        raise DependencyError("PostgreSQL", "no answer in time") from error

@@ -35,11 +35,13 @@ from hlf_sync.errors import (
     MentorMappingError,
     SettingsError,
 )
-from hlf_sync.library.direct_delivery import DirectCall, DirectPolicy, Ended
+from hlf_sync.library.direct_delivery import DirectDelivery, DirectPolicy, Ended
 from hlf_sync.library.direct_delivery import DirectOutcome as Outcome
-from hlf_sync.library.ledger import DirectLedger
+from hlf_sync.pipeline.call import Call, CallPolicy
 from hlf_sync.pipeline.gate import Gate
+from hlf_sync.pipeline.meter import NoMeter
 from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.pipeline.tracer import NoTracer
 from hlf_sync.postgres.connections import Pool, connect, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.fleet_state import FleetTable
@@ -110,7 +112,7 @@ class CircuitState:
 class PortalVisibility:
     """The service. Open it with `open_portal`; one for all tasks of an event loop."""
 
-    def __init__(self, direct: DirectCall, fleet: FleetTable, breaker: BreakerPolicy) -> None:
+    def __init__(self, direct: DirectDelivery, fleet: FleetTable, breaker: BreakerPolicy) -> None:
         self._direct, self._fleet, self._breaker = direct, fleet, breaker
 
     async def remove_mentor(self, mentor_id: str | UUID) -> VisibilityUpdate:
@@ -139,7 +141,7 @@ class PortalVisibility:
         ended = await self._direct.bring(
             known_id, Operation.RESTORE if visible else Operation.REMOVE
         )
-        return _update(known_id, visible, ended)
+        return _update(visible, ended)
 
     async def get_circuit_state(self) -> CircuitState:
         """What the fleet's circuit is now, read from PostgreSQL; raises `DependencyError`."""
@@ -203,31 +205,49 @@ def _open_dynamics(settings: Settings, secret_file: Path | None) -> DynamicsClie
 
 def _assemble(settings: Settings, pool: Pool, dynamics: DynamicsClient) -> PortalVisibility:
     breaker = policies.breaker_policy(settings)
+    retry, rules = policies.retry_policy(settings), Rules(organization=settings.organization)
     fleet = FleetTable(pool, settings.organization, breaker)
+    gate, pacing = (
+        Gate(fleet, breaker, Dependencies()),
+        Pacing(policies.pacing_policy(settings), _SHARE),
+    )
     owner = f"library-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-    direct = DirectCall(
-        ledger=DirectLedger(pool, policies.ledger_policy(settings, owner)),
-        facts=FactsView(pool),
-        gate=Gate(fleet, breaker, Dependencies()),
+    call = Call(
         dynamics=dynamics,
-        pacing=Pacing(policies.pacing_policy(settings), _SHARE),
-        policy=DirectPolicy(
-            Rules(organization=settings.organization),
-            policies.retry_policy(settings),
-            settings.delivery == "shadow",
-        ),
+        gate=gate,
+        pacing=pacing,
+        meter=NoMeter(),
+        policy=CallPolicy(rules, retry, settings.request_timeout_s),
         random=random.random,
+        tracer=NoTracer(),
+    )
+    direct = DirectDelivery(
+        pool=pool,
+        facts=FactsView(pool),
+        gate=gate,
+        call=call,
+        pacing=pacing,
+        policy=DirectPolicy(
+            rules,
+            retry.max_attempts,
+            settings.delivery == "shadow",
+            policies.ledger_policy(settings, owner),
+        ),
     )
     return PortalVisibility(direct, fleet, breaker)
 
 
-def _update(mentor_id: MentorId, visible: bool, ended: Ended) -> VisibilityUpdate:
-    result = ended.result
-    called = (
-        (None, None, None)
-        if result is None
-        else (result.http_status, result.correlation_id, result.duration_ms)
-    )
+def _update(visible: bool, ended: Ended) -> VisibilityUpdate:
+    evaluation, result = ended.evaluation, ended.evaluation.result
+    if result is None:
+        return VisibilityUpdate(evaluation.mentor_id, visible, ended.outcome, ended.reason)
     return VisibilityUpdate(
-        mentor_id, visible, ended.kind, ended.reason, ended.attempt_number, *called
+        evaluation.mentor_id,
+        visible,
+        ended.outcome,
+        ended.reason,
+        evaluation.claimed.attempt_number,
+        result.http_status,
+        result.correlation_id,
+        result.duration_ms,
     )

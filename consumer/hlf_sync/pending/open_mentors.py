@@ -2,14 +2,14 @@
 service does; on a connection that a command has opened.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, MentorId
 from hlf_sync.core.open_update import Case, Conditions, OpenUpdate, judge
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.postgres.connections import AnySyncConnection
-from hlf_sync.postgres.open_rows import BLANK, read_conditions, read_open_rows
+from hlf_sync.postgres.open_rows import BLANK, read_conditions, read_open_rows, read_since
 from hlf_sync.postgres.population import read_everybody
 
 
@@ -56,8 +56,21 @@ def read_open(
                     row.triggered_by,
                 )
             )
+    found = _dated(connection, found)
     found.sort(key=_place)
     return around, found
+
+
+def _dated(connection: AnySyncConnection, found: list[OpenMentor]) -> list[OpenMentor]:
+    """Who waits for a first call is in no book: since when, the leader or the commit tells."""
+    undated = [one.mentor_id for one in found if one.update.since_s is None]
+    since = read_since(connection, undated) if undated else {}
+    return [
+        replace(one, update=replace(one.update, since_s=since[one.mentor_id]))
+        if one.update.since_s is None and one.mentor_id in since
+        else one
+        for one in found
+    ]
 
 
 def _place(one: OpenMentor) -> tuple[bool, float, str]:

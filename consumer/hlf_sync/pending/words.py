@@ -1,8 +1,8 @@
-"""What each cause means to an operator, and what a person does about it. A coordinator's sentences:
-web/words.
+"""What each cause means to an operator, and what a person does about it; how the listing stands, and
+how long. A coordinator's sentences: web/words.
 """
 
-from hlf_sync.core.open_update import Cause
+from hlf_sync.core.open_update import Cause, OpenUpdate
 
 WORDS: dict[Cause, tuple[str, str]] = {
     Cause.PAUSED: ("paused by an operator", "hlf-sync unpause"),
@@ -29,3 +29,22 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.IN_DOUBT: ("a call's effect is not known", "nothing: asserted once more"),
     Cause.WAITING: ("due, and not called for yet", "nothing: seconds"),
 }
+
+_SHOWN = {"visible": "shown", "hidden": "hidden"}
+
+
+def listing(update: OpenUpdate) -> str:
+    """What it shows, as far as is known, and what it should: `shown → hidden`."""
+    shown, should_be = (_SHOWN.get(word or "", "?") for word in (update.shown, update.should_be))
+    return f"{shown} → {should_be}"
+
+
+def lasting(seconds: float) -> str:
+    """Seconds as people say them in a column: 12 s, 3 min, 2 h 10 min, 5 d."""
+    whole = max(0, int(seconds))
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    if hours >= 48:  # noqa: PLR2004 - two days
+        return f"{hours // 24} d"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

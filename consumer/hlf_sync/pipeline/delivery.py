@@ -1,5 +1,5 @@
-"""From a job to a call: claim the mentor, read its facts once more, and start the call when pace
-and breaker admit it.
+"""From a first look to a call: claim the mentor, read its facts once more, and start the call when
+pace and breaker admit it; then its letter, and its record.
 
 Why twice: a claim keeps every other worker away from the mentor; facts read *after* it are at least
 as new as whatever anybody else has decided on. The sequence that one look would get wrong is told
@@ -14,21 +14,25 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from uuid import uuid4
 
+import structlog
+
 from hlf_sync.core.breaker import Go, Probe
-from hlf_sync.core.decide import Rules, due, next_look_s
-from hlf_sync.core.mass_removal import takes_off_listing
-from hlf_sync.core.model import Command, HaltReason, Operation
-from hlf_sync.core.outcome import RELEASED, Claim, Claimed
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.evaluation import Evaluation, Reading
+from hlf_sync.core.model import HaltReason, Operation
+from hlf_sync.core.outcome import RELEASED, Claimed
 from hlf_sync.core.pacing import Pacing
-from hlf_sync.pipeline.call import Call, Held
-from hlf_sync.pipeline.endings import Endings
+from hlf_sync.pipeline.call import Call
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.job import Job, cause
+from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.patience import Dependencies, patiently
-from hlf_sync.pipeline.recording import Recording, Result
+from hlf_sync.pipeline.recording import Recording
 from hlf_sync.pipeline.tracer import Tracer
-from hlf_sync.ports import Delivered, FactsPort, LedgerPort, Reading
+from hlf_sync.ports import FactsPort, LedgerPort
+
+_log = structlog.get_logger()
 
 _CLAIM_BATCH = 200
 # Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets
@@ -44,7 +48,7 @@ _SOON_S = 0.01
 
 
 class Delivery:
-    """Takes jobs from screening, oldest first, and brings them to Dynamics."""
+    """Takes from screening the mentors that need a call, oldest first, and brings them to Dynamics."""
 
     def __init__(
         self,
@@ -54,32 +58,34 @@ class Delivery:
         gate: Gate,
         pacing: Pacing,
         call: Call,
+        letters: Letters,
         recording: Recording,
-        endings: Endings,
+        completion: Completion,
         dependencies: Dependencies,
         rules: Rules,
         lease_s: float,
-        tracer: Tracer | None = None,
+        tracer: Tracer,
     ) -> None:
         self._facts = facts
         self._ledger = ledger
         self._gate = gate
         self._pacing = pacing
         self._call = call
+        self._letters = letters
         self._recording = recording
-        self._endings = endings
+        self._completion = completion
         self._dependencies = dependencies
         self._rules = rules
         self._lease_s = lease_s
         self._tracer = tracer
-        self._jobs: list[Job] = []
-        self._held_back: list[Job] = []  # removals that wait for an operator's word
-        self._claimed: deque[Held] = deque()
+        self._waiting: list[Evaluation] = []
+        self._held_back: list[Evaluation] = []  # removals that wait for an operator's word
+        self._claimed: deque[Evaluation] = deque()
         self._claiming = 0
         self._is_open = False  # calls are being started
         self._half = 0  # what may be claimed ahead before the next claims are due
         self._errands = Errands(self._ended)
-        self._job_waits = asyncio.Event()
+        self._claim_waits = asyncio.Event()
         self._call_waits = asyncio.Event()
         self.held_changes = (
             0  # of mentors whose removal waits for an operator's word, as counted at the last turn
@@ -87,50 +93,53 @@ class Delivery:
         self.is_stopping = False
         gate.lifted.append(self._lifted)
 
-    def put(self, job: Job) -> None:
+    def put(self, evaluation: Evaluation) -> None:
         """A mentor that needs a call."""
-        heappush(self._jobs, job)
-        self._job_waits.set()
+        heappush(self._waiting, evaluation)
+        self._claim_waits.set()
 
     @property
     def waiting(self) -> int:
         """Mentors that need a call and have not been claimed."""
-        return len(self._jobs) + len(self._held_back)
+        return len(self._waiting) + len(self._held_back)
 
     @property
     def under_way(self) -> int:
         """Claims and calls that have not ended, but for those whose letter a halt holds up."""
-        return len(self._errands) + len(self._claimed) - self._call.held_letters
+        return len(self._errands) + len(self._claimed) - self._letters.held_calls
 
-    def drop(self, is_ours: Callable[[Job], bool]) -> None:
-        """Forget jobs whose partition was revoked; what was claimed for them, and waits for its
+    def drop(self, is_ours: Callable[[Evaluation], bool]) -> None:
+        """Forget mentors whose partition was revoked; what was claimed for them, and waits for its
         turn, is given back: whoever has the partition now need not wait for our lease, and no
         attempt is counted.
         """
-        for jobs in (self._jobs, self._held_back):
-            gone = [job for job in jobs if not is_ours(job)]
-            jobs[:] = [job for job in jobs if is_ours(job)]
-            for job in gone:
-                self._endings.look_again(job.entry)
-        heapify(self._jobs)
-        waiting, self._claimed = self._claimed, deque()
-        for held in waiting:
-            if is_ours(held.job):
-                self._claimed.append(held)
+        for waiting in (self._waiting, self._held_back):
+            gone = [evaluation for evaluation in waiting if not is_ours(evaluation)]
+            waiting[:] = [evaluation for evaluation in waiting if is_ours(evaluation)]
+            for evaluation in gone:
+                self._completion.requeue(evaluation)
+        heapify(self._waiting)
+        claimed, self._claimed = self._claimed, deque()
+        for evaluation in claimed:
+            if is_ours(evaluation):
+                self._claimed.append(evaluation)
             else:
-                self._release(held)
+                self._release(evaluation)
 
     async def claim(self) -> None:
-        """Claim jobs a little ahead of the calls, for ever."""
+        """Claim a little ahead of the calls, for ever."""
         while True:
             await self._hold_back_removals()
             room = self._room()
             admission = self._gate.admission()
-            if self.is_stopping or not self._jobs or room <= 0:
-                await _woken(self._job_waits, _HELD_LOOK_S if self._held_back else _IDLE_S)
+            if self.is_stopping or not self._waiting or room <= 0:
+                await _woken(self._claim_waits, _HELD_LOOK_S if self._held_back else _IDLE_S)
             elif isinstance(admission, Go):
                 self._claim_soon(
-                    [heappop(self._jobs) for _ in range(min(room, len(self._jobs), _CLAIM_BATCH))],
+                    [
+                        heappop(self._waiting)
+                        for _ in range(min(room, len(self._waiting), _CLAIM_BATCH))
+                    ],
                     None,
                 )
             elif isinstance(admission, Probe) and not self._claiming and not self._claimed:
@@ -178,18 +187,23 @@ class Delivery:
         ahead, self._half = self._claiming + len(self._claimed), most // 2
         return most - ahead if ahead <= self._half else 0
 
-    def _is_shut_for(self, held: Held) -> bool:
+    def _is_shut_for(self, evaluation: Evaluation) -> bool:
         is_open = isinstance(self._gate.admission(), Go | Probe)
-        return not is_open and not self._gate.is_proof(held.probe)
+        return not is_open and not self._gate.is_proof(evaluation.probe)
 
-    def _claim_soon(self, jobs: list[Job], probe: str | None) -> None:
-        self._claiming += len(jobs)
-        self._errands.start(self._claim(jobs, probe))
+    def _claim_alone(self, evaluation: Evaluation, probe: str) -> None:
+        self._waiting.remove(evaluation)
+        heapify(self._waiting)
+        self._claim_soon([evaluation], probe)
+
+    def _claim_soon(self, evaluations: list[Evaluation], probe: str | None) -> None:
+        self._claiming += len(evaluations)
+        self._errands.start(self._claim(evaluations, probe))
 
     async def _probe(self) -> None:
         """Take the one probe for whose turn it is; it may come back, or go, while that is asked."""
         mentor_id, wait_s = self._gate.choose_probe(
-            job.entry.mentor_id for job in sorted(self._jobs)
+            evaluation.mentor_id for evaluation in sorted(self._waiting)
         )
         if mentor_id is None or wait_s > 0.0:
             await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
@@ -198,149 +212,120 @@ class Delivery:
         if not await self._gate.take_probe(probe, mentor_id):
             await self._gate.changed(_SOON_S)
             return
-        job = next((job for job in self._jobs if job.entry.mentor_id == mentor_id), None)
-        if job is None:
+        chosen = next((one for one in self._waiting if one.mentor_id == mentor_id), None)
+        if chosen is None:
             await self._gate.abandon(probe)
         else:
-            self._jobs.remove(job)
-            heapify(self._jobs)
-            self._claim_soon([job], probe)
+            self._claim_alone(chosen, probe)
 
     async def _prove(self) -> None:
         """Make the one request that tells whether Dynamics still refuses us: of the oldest mentor
         that it was not refused for; where all were, of the oldest, in its time.
         """
-        job = min(self._jobs, key=lambda job: (self._call.is_suspect(job), job.order))
-        wait_s = self._gate.proof_in_s(is_suspect=self._call.is_suspect(job))
+        is_suspect = self._call.is_suspect
+        chosen = min(self._waiting, key=lambda one: (is_suspect(one.mentor_id), one.arrived))
+        wait_s = self._gate.proof_in_s(is_suspect=is_suspect(chosen.mentor_id))
         proof = str(uuid4())
         if wait_s > 0.0:
             await self._gate.changed(max(_SOON_S, min(wait_s, _HELD_LOOK_S)))
-        elif await self._gate.take_proof(proof, job.entry.mentor_id) and job in self._jobs:
-            self._jobs.remove(job)
-            heapify(self._jobs)
-            self._claim_soon([job], proof)
+        elif await self._gate.take_proof(proof, chosen.mentor_id) and chosen in self._waiting:
+            self._claim_alone(chosen, proof)
 
     async def _hold_back_removals(self) -> None:
         if not self._gate.is_halted(HaltReason.MASS_REMOVAL):
             self.held_changes = 0
             return
-        for job in self._held_back:
-            if job.entry.newer:  # facts may have changed: perhaps it need not wait any more
-                self._endings.look_again(job.entry)
-        held = [job for job in self._jobs if job.command.operation is Operation.REMOVE]
-        self._held_back = [job for job in self._held_back if job.entry.in_progress] + held
-        self.held_changes = sum(len(job.entry.changes) for job in self._held_back)
+        for evaluation in self._held_back:
+            if evaluation.newer:  # facts may have changed: perhaps it need not wait any more
+                self._completion.requeue(evaluation)
+        held = [one for one in self._waiting if one.operation is Operation.REMOVE]
+        self._held_back = [one for one in self._held_back if one.in_progress] + held
+        self.held_changes = sum(len(evaluation.changes) for evaluation in self._held_back)
         if held:
-            self._jobs = [
-                job for job in self._jobs if job.command.operation is not Operation.REMOVE
-            ]
-            heapify(self._jobs)
-            mentor_ids = [job.entry.mentor_id for job in held]
+            self._waiting = [one for one in self._waiting if one.operation is not Operation.REMOVE]
+            heapify(self._waiting)
+            mentor_ids = [evaluation.mentor_id for evaluation in held]
             await patiently(
                 self._dependencies, "PostgreSQL", lambda: self._ledger.hold_removals(mentor_ids)
             )
 
     def _lifted(self, reason: HaltReason) -> None:
         if reason is HaltReason.MASS_REMOVAL:
-            for job in self._held_back:
-                heappush(self._jobs, job)
+            for evaluation in self._held_back:
+                heappush(self._waiting, evaluation)
             self._held_back.clear()
-        self._job_waits.set()
+        self._claim_waits.set()
 
-    async def _claim(self, jobs: list[Job], probe: str | None) -> None:
+    async def _claim(self, evaluations: list[Evaluation], probe: str | None) -> None:
         deadline_s = asyncio.get_running_loop().time() + self._lease_s
-        tracer = self._tracer
-        began_ns = tracer.now_ns() if tracer is not None else 0
-        claims = [_claim_of(job, tracer) for job in jobs]
+        began_ns = self._tracer.now_ns()
+        for evaluation in evaluations:
+            evaluation.trace_parent = self._tracer.trace_parent(evaluation.mentor_id)
         claimed = await patiently(
-            self._dependencies, "PostgreSQL", lambda: self._ledger.claim(claims)
+            self._dependencies, "PostgreSQL", lambda: self._ledger.claim(evaluations)
         )
-        missing = [job for job in jobs if job.entry.mentor_id not in claimed]
-        if missing:
+        ours = [evaluation for evaluation in evaluations if evaluation.mentor_id in claimed]
+        if len(ours) < len(evaluations):
             await self._gate.refresh()  # the mass change guard may have held them back
-            for job in missing:
-                self._endings.look_again(job.entry)
-        ours = [job for job in jobs if job.entry.mentor_id in claimed]
+            for evaluation in evaluations:
+                if evaluation.mentor_id not in claimed:
+                    self._completion.requeue(evaluation)
         if ours:
-            mentor_ids = [job.entry.mentor_id for job in ours]
+            mentor_ids = [evaluation.mentor_id for evaluation in ours]
             reading = await patiently(
                 self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids)
             )
-            for job in ours:
-                if tracer is not None:
-                    tracer.claimed(claimed[job.entry.mentor_id], began_ns)
-                self._look(job, claimed[job.entry.mentor_id], reading, deadline_s, probe)
+            for evaluation in ours:
+                evaluation.deadline_s, evaluation.probe = deadline_s, probe
+                self._look(evaluation, claimed[evaluation.mentor_id], reading, began_ns)
         else:
             await self._gate.abandon(probe)
-        self._claiming -= len(jobs)
+        self._claiming -= len(evaluations)
         self._call_waits.set()
 
     def _look(
-        self, job: Job, claimed: Claimed, reading: Reading, deadline_s: float, probe: str | None
+        self, evaluation: Evaluation, claimed: Claimed, reading: Reading, began_ns: int
     ) -> None:
         """The look that counts: does what was decided still hold on facts read under the claim?"""
-        known = reading.mentors[job.entry.mentor_id]
-        job.entry.snapshot = reading.snapshot
-        job.entry.absorb(
-            lambda change: (
-                change.transaction_id is None or reading.snapshot.shows(change.transaction_id)
-            )
-        )
-        decision = due(known, job.known.ledger, reading.now_s, self._rules)
-        holds = (
-            isinstance(decision, Command)
-            and decision.operation is job.command.operation
-            and decision.former_contact_id == job.command.former_contact_id
-            and known.contact_id is not None
-            and not known.is_paused
-        )
-        # After a former contact it is the new one's turn at once.
-        look_s = (
-            next_look_s(known.facts, reading.now_s, self._rules)
-            if job.command.former_contact_id is None
-            else reading.now_s
-        )
-        held = Held(job, known, claimed, deadline_s, probe, look_s)
-        if holds:
-            self._claimed.append(held)
+        evaluation.claimed = claimed
+        self._tracer.claimed(evaluation, began_ns)
+        if evaluation.confirm(reading, self._rules):
+            self._claimed.append(evaluation)
         else:
-            self._release(held)
+            self._release(evaluation)
 
-    def _start(self, held: Held, now_s: float) -> None:
+    def _start(self, evaluation: Evaluation, now_s: float) -> None:
         """A claim waited for its turn; meanwhile the circuit may have opened, a halt come, or the
         lease run low.
         """
-        admission = self._gate.admission()
+        admission, probe = self._gate.admission(), evaluation.probe
         is_admitted = (
             isinstance(admission, Go)
-            or (held.probe is not None and admission is not None)
-            or self._gate.is_proof(held.probe)
+            or (probe is not None and admission is not None)
+            or self._gate.is_proof(probe)
         )
-        if self.is_stopping or not is_admitted or not self._call.fits(held, now_s):
+        if self.is_stopping or not is_admitted or not self._call.fits(evaluation, now_s):
             if not self.is_stopping:
                 self._pacing.hand_back()
-            self._release(held)
+            self._release(evaluation)
         else:
-            self._errands.start(self._call.make(held))
+            self._errands.start(self._deliver(evaluation))
 
-    def _release(self, held: Held) -> None:
+    async def _deliver(self, evaluation: Evaluation) -> None:
+        """Each step of a call, one after the other."""
+        await self._call.ask(evaluation)
+        await self._call.tell(evaluation)
+        await self._letters.after_call(evaluation)
+        _log_failure(evaluation)
+        self._recording.put(evaluation)
+
+    def _release(self, evaluation: Evaluation) -> None:
         """Give the claim back without a call. There is room for another."""
-        job = held.job
-        self._job_waits.set()
-        self._recording.put(
-            Result(
-                job.entry,
-                Delivered(
-                    held.claimed,
-                    job.known.ledger,
-                    job.command.operation,
-                    cause(job.entry),
-                    RELEASED,
-                ),
-            )
-        )
-        if held.probe is not None:
-            self._errands.start(self._gate.abandon(held.probe))
+        self._claim_waits.set()
+        evaluation.conclusion = RELEASED
+        self._recording.put(evaluation)
+        if evaluation.probe is not None:
+            self._errands.start(self._gate.abandon(evaluation.probe))
 
     def _ended(self) -> None:
         """After each claim and each call. Its successor starts here and now; the two loops are woken
@@ -350,8 +335,8 @@ class Delivery:
         if wait_s is not None and wait_s < inf:
             self._call_waits.set()
         is_due = self._claiming + len(self._claimed) <= self._half
-        if (self._jobs and is_due) or self._held_back:
-            self._job_waits.set()
+        if (self._waiting and is_due) or self._held_back:
+            self._claim_waits.set()
 
 
 async def _woken(event: asyncio.Event, timeout_s: float) -> None:
@@ -364,15 +349,19 @@ async def _woken(event: asyncio.Event, timeout_s: float) -> None:
         return
 
 
-def _claim_of(job: Job, tracer: Tracer | None) -> Claim:
-    mentor_id, ledger = job.entry.mentor_id, job.known.ledger
-    is_counted = takes_off_listing(job.command, ledger)
-    trace_parent = tracer.trace_parent(mentor_id) if tracer is not None else None
-    return Claim(
-        mentor_id,
-        ledger.generation,
-        job.command.operation,
-        cause(job.entry),
-        is_counted,
-        trace_parent,
+def _log_failure(evaluation: Evaluation) -> None:
+    conclusion, result = evaluation.conclusion, evaluation.result
+    if conclusion.error_code is None or result is None:
+        return  # recording says it, once it is durable
+    _log.warning(
+        "retry" if conclusion.letter is None else "given_up",
+        mentor_id=evaluation.mentor_id,
+        certification_id=evaluation.certification_id,
+        operation_type=evaluation.operation.value,
+        attempt_number=evaluation.claimed.attempt_number,
+        correlation_id=result.correlation_id,
+        duration_ms=result.duration_ms,
+        error_code=conclusion.error_code.value,
+        http_status=result.http_status,
+        delay_ms=None if conclusion.retry_in_s is None else int(conclusion.retry_in_s * 1000),
     )

@@ -5,20 +5,16 @@ Never blocks and never raises for what a record holds. A record whose schema is 
 parked alone: the others go on, since a change only says which mentor to look at.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Protocol, assert_never
 
-import structlog
-
-from hlf_sync.core.dead_letter import DeadLetter, Source, record_letter_id
 from hlf_sync.core.mentor_queue import MentorQueue
 from hlf_sync.core.model import (
     Change,
     Decoded,
     Ignored,
-    LetterKind,
     MentorId,
     OutOfScope,
     Position,
@@ -29,9 +25,8 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.meter import Meter
+from hlf_sync.pipeline.schemas import Schemas
 from hlf_sync.pipeline.tracer import Tracer
-
-_log = structlog.get_logger()
 
 
 class Decodes(Protocol):
@@ -49,15 +44,24 @@ class Decodes(Protocol):
 
 
 class Intake:
-    """Turns records into changes. `parked` holds, per schema id, the records that wait for it."""
+    """Turns records into changes. `parked` holds, per schema id, the records that wait for it.
+
+    `undecodable` takes over a record that can never become a change, `truncated` a table's
+    TRUNCATE, `unparked` is told when records that waited can be looked at.
+    """
 
     def __init__(
         self,
+        *,
         decoder: Decodes,
         assignment: Assignment,
         queue: MentorQueue,
         meter: Meter,
-        tracer: Tracer | None = None,
+        tracer: Tracer,
+        schemas: Schemas,
+        undecodable: Callable[[Record, Position, Undecodable], None],
+        truncated: Callable[[Position, Truncated], None],
+        unparked: Callable[[], None],
     ) -> None:
         self._decoder = decoder
         self._assignment = assignment
@@ -65,10 +69,8 @@ class Intake:
         self._meter = meter
         self._tracer = tracer
         self.parked: defaultdict[int, list[tuple[Record, Position]]] = defaultdict(list)
-        self.on_schema_missing: Callable[[int], None] = lambda _schema_id: None
-        self.on_undecodable: Callable[[Record, Position, Undecodable], None] = lambda *_: None
-        self.on_unparked: Callable[[], None] = lambda: None
-        self.on_truncated: Callable[[Record, Position, Truncated], None] = lambda *_: None
+        self._schemas = schemas
+        self._undecodable, self._truncated, self._unparked = undecodable, truncated, unparked
 
     def take(self, records: list[Record], now_s: float) -> None:
         """Handle a batch in order. Records of partitions that are no longer ours, and re-fetched
@@ -93,8 +95,9 @@ class Intake:
         for outcome, count in outcomes.items():
             self._meter.changes(outcome, count)
 
-    def unpark(self, schema_id: int, now_s: float) -> None:
+    def unpark(self, schema_id: int) -> None:
         """The schema is here: decode the records that waited for it."""
+        now_s = asyncio.get_running_loop().time()
         for record, position in self.parked.pop(schema_id, []):
             self._settle(
                 record,
@@ -102,7 +105,7 @@ class Intake:
                 self._decoder.decode(record.key, record.value, position, record.timestamp_ms),
                 now_s,
             )
-        self.on_unparked()
+        self._unparked()
 
     def give_up(self, schema_id: int) -> None:
         """The registry has denied the schema for long enough: its records can never be read."""
@@ -113,7 +116,7 @@ class Intake:
                 mentor_id=self._decoder.mentor_of(record.key),
                 schema_id=schema_id,
             )
-            self.on_undecodable(record, position, found)
+            self._undecodable(record, position, found)
 
     def forget(self, partition: int) -> None:
         """The partition is no longer ours."""
@@ -146,43 +149,14 @@ class Intake:
                 self._assignment.finish([position])
                 self._meter.changes("collapsed", 1)
             case Change():
-                if self._tracer is not None:
-                    decoded = self._tracer.mark(decoded, record)
-                if self._queue.add(decoded, now_s):
+                if self._queue.add(self._tracer.mark(decoded, record), now_s):
                     self._meter.taken_in(decoded.committed_ms, record.timestamp_ms)
             case UnknownSchema(schema_id):
                 self.parked[schema_id].append((record, position))
-                self.on_schema_missing(schema_id)
+                self._schemas.need(schema_id, self.unpark, self.give_up)
             case Undecodable():
-                self.on_undecodable(record, position, decoded)
+                self._undecodable(record, position, decoded)
             case Truncated():
-                self.on_truncated(record, position, decoded)
+                self._truncated(position, decoded)
             case _ as never:
                 assert_never(never)
-
-
-def undecodable_letter(
-    record: Record, found: Undecodable, *, topic: str, worker: str, now_ms: int
-) -> DeadLetter:
-    """The letter about a record that can never become a change: a pointer, a hash and a length, no
-    bytes.
-    """
-    value = record.value
-    return DeadLetter(
-        id=record_letter_id(topic, record.partition, record.offset),
-        kind=LetterKind.UNDECODABLE,
-        error_code=found.error_code,
-        reason=found.detail,
-        mentor_id=found.mentor_id,
-        created_at_ms=now_ms,
-        worker=worker,
-        source=Source(
-            topic,
-            record.partition,
-            record.offset,
-            record.timestamp_ms,
-            schema_id=found.schema_id,
-            value_sha256=sha256(value).hexdigest() if value is not None else None,
-            value_bytes=len(value) if value is not None else None,
-        ),
-    )

@@ -7,36 +7,32 @@ nothing is lost.
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.limiter import Limiter
-from hlf_sync.core.mentor_queue import Entry
 from hlf_sync.core.model import (
-    Change,
-    Command,
     ErrorCode,
     HaltReason,
-    LedgerRow,
+    LedgerState,
     LetterKind,
-    Operation,
     Position,
     Record,
     Undecodable,
 )
+from hlf_sync.core.outcome import Conclusion, Ending
 from hlf_sync.pipeline.assignment import Assignment
-from hlf_sync.pipeline.endings import Endings
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.intake import undecodable_letter
-from hlf_sync.pipeline.job import cause
+from hlf_sync.pipeline.letter_forms import Origin, is_repeat, of_mentor, of_record
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
-from hlf_sync.ports import Known, LedgerPort, LettersPort
+from hlf_sync.ports import LedgerPort, LettersPort
 
 _log = structlog.get_logger()
 
@@ -45,14 +41,6 @@ _LOOK_S = 5.0
 # Letters at work at once. All of a flood's together would each take a connection, and the pool
 # would look like a PostgreSQL that is down.
 _AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What every letter says of where it comes from."""
-
-    topic: str
-    worker: str
 
 
 class Letters:
@@ -64,18 +52,18 @@ class Letters:
         topic: LettersPort,
         ledger: LedgerPort,
         gate: Gate,
-        endings: Endings,
+        completion: Completion,
         assignment: Assignment,
         meter: Meter,
         limiter: Limiter,
         dependencies: Dependencies,
         origin: Origin,
-        tracer: Tracer | None = None,
+        tracer: Tracer,
     ) -> None:
         self._topic = topic
         self._ledger = ledger
         self._gate = gate
-        self._endings = endings
+        self._completion = completion
         self._assignment = assignment
         self._meter = meter
         self._limiter = limiter
@@ -85,6 +73,7 @@ class Letters:
         self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._errands = Errands()
         self._is_flood = False
+        self._after_calls = 0
         gate.lifted.append(self._resumed)
 
     @property
@@ -94,84 +83,85 @@ class Letters:
 
     def undecodable(self, record: Record, position: Position, found: Undecodable) -> None:
         """A record that is not a change."""
-        now_ms = _now_ms(self._gate)
-        letter = undecodable_letter(
-            record, found, topic=self._origin.topic, worker=self._origin.worker, now_ms=now_ms
-        )
+        letter = of_record(record, found, self._origin, self._now_ms)
         self._begin(partial(self._of_record, letter, position))
 
-    def without_call(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
+    def without_call(self, evaluation: Evaluation, kind: LetterKind, error_code: str) -> None:
         """A mentor whose facts or mapping lie outside the contract."""
-        letter = self.compose(
-            entry, known, kind, error_code, generation=known.ledger.generation + 1
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
+            evaluation,
+            kind,
+            error_code,
+            generation=evaluation.before.generation + 1,
         )
-        self._begin(
-            partial(self._of_mentor, entry, letter, known.ledger.generation),
-            is_repeat=is_repeat(known.ledger, error_code),
-        )
+        self._refuse(evaluation, letter)
 
-    def exhausted_by_crashes(self, entry: Entry, known: Known, command: Command) -> None:
+    def exhausted_by_crashes(self, evaluation: Evaluation) -> None:
         """A mentor whose every attempt ended with the worker."""
-        code = known.ledger.last_error_code or ErrorCode.NETWORK_ERROR.value
-        letter = self.compose(
-            entry,
-            known,
+        before = evaluation.before
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
+            evaluation,
             LetterKind.EXHAUSTED,
-            code,
-            generation=known.ledger.generation,
-            operation=command.operation,
-            attempt_count=known.ledger.attempt_count,
+            before.last_error_code or ErrorCode.NETWORK_ERROR.value,
+            generation=before.generation,
+            operation=evaluation.operation,
+            attempt_count=before.attempt_count,
         )
-        self._begin(
-            partial(self._of_mentor, entry, letter, known.ledger.generation),
-            is_repeat=is_repeat(known.ledger, code),
-        )
+        self._refuse(evaluation, letter)
 
-    async def write(self, letter: DeadLetter, before: LedgerRow) -> None:
-        """Return when the letter of a call is acknowledged; waits while a flood of letters is
-        halted. `before` is the mentor's row as the call was decided on.
+    async def after_call(self, evaluation: Evaluation) -> None:
+        """Return when the letter of a call, if its conclusion is one, is acknowledged; waits while a
+        flood of letters is halted.
         """
-        self._count(is_repeat=is_repeat(before, letter.error_code))
-        await self._write(letter)
+        conclusion, result = evaluation.conclusion, evaluation.result
+        if conclusion.letter is None or conclusion.error_code is None:
+            return
+        letter = of_mentor(
+            self._origin,
+            self._now_ms,
+            evaluation,
+            conclusion.letter,
+            conclusion.error_code.value,
+            generation=evaluation.claimed.generation,
+            operation=evaluation.operation,
+            attempt_count=evaluation.claimed.attempt_number,
+            http_status=None if result is None else result.http_status,
+        )
+        self._after_calls += 1
+        try:
+            self._count(is_repeat=is_repeat(evaluation.before, letter.error_code))
+            await self._write(letter)
+        finally:
+            self._after_calls -= 1
+        evaluation.dead_letter_id = letter.id
+
+    @property
+    def held_calls(self) -> int:
+        """Calls that have ended in a letter which waits for the halt's end: no reason to wait for
+        them when the worker stops.
+        """
+        return self._after_calls if self._gate.is_halted(HaltReason.DEAD_LETTER_LIMIT) else 0
 
     def succeeded(self, count: int = 1) -> None:
         """Outcomes that were no letters, for the limiter."""
         self._limiter.succeeded(count)
 
-    def compose(
-        self,
-        entry: Entry,
-        known: Known,
-        kind: LetterKind,
-        error_code: str,
-        *,
-        generation: int,
-        operation: Operation | None = None,
-        attempt_count: int = 0,
-        http_status: int | None = None,
-    ) -> DeadLetter:
-        """A letter about a mentor; it points at the oldest change it stands for."""
-        oldest = entry.changes[0]
-        certification_id = next(
-            (c.certification_id for c in reversed(entry.changes) if c.certification_id), None
+    @property
+    def _now_ms(self) -> int:
+        return int(self._gate.database_now_s * 1000)
+
+    def _refuse(self, evaluation: Evaluation, letter: DeadLetter) -> None:
+        """A letter without a call: the evaluation ends with it."""
+        evaluation.conclusion = Conclusion(
+            Ending.REFUSED, LedgerState.DEAD_LETTERED, counts=False, letter=letter.kind
         )
-        return DeadLetter(
-            id=mentor_letter_id(entry.mentor_id, generation),
-            kind=kind,
-            error_code=error_code,
-            reason=_REASONS[kind],
-            source=_pointer(self._origin.topic, oldest),
-            created_at_ms=_now_ms(self._gate),
-            worker=self._origin.worker,
-            mentor_id=entry.mentor_id,
-            operation=operation,
-            http_status=http_status,
-            attempt_count=attempt_count,
-            first_attempt_at_ms=entry.first_attempt_ms,
-            certification_id=certification_id
-            or (known.facts.certification_id if known.facts else None),
-            triggered_by=cause(entry),
-            generation=generation,
+        self._begin(
+            partial(self._of_mentor, evaluation, letter),
+            is_repeat=is_repeat(evaluation.before, letter.error_code),
         )
 
     def _begin(self, work: Callable[[], Awaitable[None]], *, is_repeat: bool = False) -> None:
@@ -212,11 +202,10 @@ class Letters:
 
     async def _write(self, letter: DeadLetter) -> None:
         await self._lifted()
-        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
+        began_ns = self._tracer.now_ns()
         await patiently(self._dependencies, "dead-letter topic", lambda: self._topic.write(letter))
         self._meter.lettered(letter.kind)
-        if self._tracer is not None:
-            self._tracer.lettered(letter, began_ns)
+        self._tracer.lettered(letter, began_ns)
         _log.warning(
             "dead_letter",
             letter_id=letter.id,
@@ -235,57 +224,28 @@ class Letters:
             )
         self._assignment.finish([position])
         self._meter.changes("dead_lettered", 1)
-        self._endings.progress.set()
+        self._completion.progress.set()
 
-    async def _of_mentor(self, entry: Entry, letter: DeadLetter, before: int) -> None:
+    async def _of_mentor(self, evaluation: Evaluation, letter: DeadLetter) -> None:
         if (
             self._is_halted
         ):  # what is wrong with so many is about to be mended, and then no letter is due
             await self._lifted()
-            self._endings.look_again(entry)
+            self._completion.requeue(evaluation)
             return
         await self._write(letter)
-        tracer = self._tracer
-        trace_parent, began_ns = (
-            (tracer.trace_parent(entry.mentor_id), tracer.now_ns())
-            if tracer is not None
-            else (None, 0)
-        )
+        before = evaluation.before.generation
+        trace_parent = self._tracer.trace_parent(evaluation.mentor_id)
+        began_ns = self._tracer.now_ns()
         is_recorded = await patiently(
             self._dependencies,
             "PostgreSQL",
             lambda: self._ledger.refuse(letter, before, trace_parent),
         )
-        if tracer is not None:
-            tracer.recorded(entry.mentor_id, began_ns, is_recorded=is_recorded)
-        if is_recorded:
-            self._endings.finish(entry, "dead_lettered")
-        else:
-            self._endings.look_again(entry)
+        self._tracer.recorded(evaluation.mentor_id, began_ns, is_recorded=is_recorded)
+        self._completion.after(evaluation, is_durable=is_recorded)
 
     def _resumed(self, reason: HaltReason) -> None:
         if reason is HaltReason.DEAD_LETTER_LIMIT:
             self._is_flood = False
             self._limiter.reset()
-
-
-def is_repeat(ledger: LedgerRow, error_code: str) -> bool:
-    """Whether an open letter of the mentor says the same already."""
-    return ledger.dead_letter_id is not None and ledger.last_error_code == error_code
-
-
-_REASONS = {
-    LetterKind.UNDECODABLE: "the record cannot be read",
-    LetterKind.REFUSED: "the mentor's facts lie outside the contract",
-    LetterKind.UNMAPPED: "no Dynamics contact is mapped to the mentor",
-    LetterKind.REJECTED: "Dynamics refused the change",
-    LetterKind.EXHAUSTED: "every attempt failed",
-}
-
-
-def _pointer(topic: str, change: Change) -> Source:
-    return Source(topic, change.position.partition, change.position.offset, change.committed_ms)
-
-
-def _now_ms(gate: Gate) -> int:
-    return int(gate.database_now_s * 1000)

@@ -55,3 +55,43 @@ class Meter(Protocol):
     def unseen_for_ever(self) -> None:
         """A transaction that no snapshot will ever show was given up on."""
         ...
+
+
+class NoMeter:
+    """Counts nothing: `Meter` of a process whose numbers nobody reads."""
+
+    def changes(self, outcome: str, count: int) -> None:
+        """Nothing."""
+
+    def evaluated(self, count: int) -> None:
+        """Nothing."""
+
+    def called(self, operation: Operation, outcome: str, seconds: float) -> None:
+        """Nothing."""
+
+    def reflected(self, committed_ms: int) -> None:
+        """Nothing."""
+
+    def lettered(self, kind: LetterKind) -> None:
+        """Nothing."""
+
+    def taken_in(self, committed_ms: int, kafka_ms: int) -> None:
+        """Nothing."""
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """Nothing."""
+
+    def lost_lease(self) -> None:
+        """Nothing."""
+
+    def rebalanced(self, kind: str) -> None:
+        """Nothing."""
+
+    def paused(self) -> None:
+        """Nothing."""
+
+    def swept(self, reason: str) -> None:
+        """Nothing."""
+
+    def unseen_for_ever(self) -> None:
+        """Nothing."""

@@ -6,138 +6,117 @@ committed, without a durable outcome.
 """
 
 import asyncio
-from dataclasses import dataclass, field
 
 import structlog
 
-from hlf_sync.core.mentor_queue import Entry
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.outcome import Ending
-from hlf_sync.pipeline.endings import Endings
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
-from hlf_sync.ports import Delivered, LedgerPort
+from hlf_sync.ports import LedgerPort
 
 _log = structlog.get_logger()
 
 BATCH = 500
-# How long the first result waits for others, seconds, and how much longer where so many came in that
+# How long the first outcome waits for others, seconds, and how much longer where so many came in that
 # time: a statement costs half a millisecond here and one there before its first row, and nobody waits
 # for a record but the next look.
 _LINGER_S, _LINGER_ON_S, _MANY = 0.01, 0.015, 8
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one claim; `ended_s` is when (monotonic)."""
-
-    entry: Entry
-    delivered: Delivered
-    ended_s: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-
-
 class Recording:
-    """Collects results and records them."""
+    """Collects evaluations whose call or claim is over, and records them."""
 
     def __init__(
         self,
         *,
         ledger: LedgerPort,
-        endings: Endings,
+        completion: Completion,
         letters: Letters,
         meter: Meter,
         dependencies: Dependencies,
-        tracer: Tracer | None = None,
+        tracer: Tracer,
     ) -> None:
         self._ledger = ledger
-        self._endings = endings
+        self._completion = completion
         self._letters = letters
         self._meter = meter
         self._dependencies = dependencies
         self._tracer = tracer
-        self._results: list[Result] = []
+        self._ended: list[Evaluation] = []
         self._ready = asyncio.Event()
         self._recording = 0
 
     @property
     def under_way(self) -> int:
-        """Results that are not durable yet."""
-        return len(self._results) + self._recording
+        """Outcomes that are not durable yet."""
+        return len(self._ended) + self._recording
 
-    def put(self, result: Result) -> None:
+    def put(self, evaluation: Evaluation) -> None:
         """Record this as soon as possible."""
-        self._results.append(result)
+        evaluation.ended_s = asyncio.get_running_loop().time()
+        self._ended.append(evaluation)
         self._ready.set()
 
     async def run(self) -> None:
-        """Record results for ever."""
+        """Record for ever."""
         while True:
             await self._ready.wait()
             await asyncio.sleep(_LINGER_S)
-            if len(self._results) >= _MANY:
+            if len(self._ended) >= _MANY:
                 await asyncio.sleep(_LINGER_ON_S)
-            batch, self._results = self._results[:BATCH], self._results[BATCH:]
+            batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
             self._recording = len(batch)
-            if not self._results:
+            if not self._ended:
                 self._ready.clear()
             await self._record(batch)
             self._recording = 0
 
-    async def _record(self, batch: list[Result]) -> None:
-        deliveries = [result.delivered for result in batch]
-        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
+    async def _record(self, batch: list[Evaluation]) -> None:
+        began_ns = self._tracer.now_ns()
         recorded = await patiently(
-            self._dependencies, "PostgreSQL", lambda: self._ledger.record(deliveries)
+            self._dependencies, "PostgreSQL", lambda: self._ledger.record(batch)
         )
         now_s = asyncio.get_running_loop().time()
-        for result in batch:
-            self._meter.staged("recorded", now_s - result.ended_s)
-            is_recorded = result.entry.mentor_id in recorded
-            if self._tracer is not None:
-                self._tracer.recorded(result.entry.mentor_id, began_ns, is_recorded=is_recorded)
-            self._end(result, is_recorded=is_recorded)
+        for evaluation in batch:
+            self._meter.staged("recorded", now_s - evaluation.ended_s)
+            is_durable = evaluation.mentor_id in recorded
+            self._tracer.recorded(evaluation.mentor_id, began_ns, is_recorded=is_durable)
+            self._tell(evaluation, is_durable=is_durable)
+            self._completion.after(evaluation, is_durable=is_durable)
 
-    def _end(self, result: Result, *, is_recorded: bool) -> None:
-        entry, conclusion = result.entry, result.delivered.conclusion
-        if not is_recorded:
-            _log.warning(
-                "lease_lost",
-                mentor_id=entry.mentor_id,
-                generation=result.delivered.claimed.generation,
-            )
+    def _tell(self, evaluation: Evaluation, *, is_durable: bool) -> None:
+        """Log and count what is known only now; a retry's and a letter's line is said where they
+        come about.
+        """
+        if not is_durable:
+            generation = evaluation.claimed.generation
+            _log.warning("lease_lost", mentor_id=evaluation.mentor_id, generation=generation)
             self._meter.lost_lease()
-            self._endings.look_again(entry)
-        elif conclusion.retry_in_s is not None:
-            self._endings.look_again(entry, conclusion.retry_in_s)
-        elif conclusion.ending is Ending.APPLIED:
-            self._reflected(entry)
-            _tell(result)
+        elif evaluation.conclusion.ending is Ending.APPLIED:
+            oldest_ms = min((change.committed_ms for change in evaluation.changes), default=None)
+            if oldest_ms is not None:
+                self._meter.reflected(oldest_ms)
+            _log_delivery(evaluation)
             self._letters.succeeded()
-            self._endings.finish(entry, "applied")
-        else:
-            self._endings.finish(entry, "dead_lettered")
-
-    def _reflected(self, entry: Entry) -> None:
-        oldest_ms = min((change.committed_ms for change in entry.changes), default=None)
-        if oldest_ms is not None:
-            self._meter.reflected(oldest_ms)
 
 
-def _tell(result: Result) -> None:
-    """The one line of a delivery that succeeded; a retry's and a letter's are said where they come
-    about.
-    """
-    delivered = result.delivered
+def _log_delivery(evaluation: Evaluation) -> None:
+    """The one line of a delivery that succeeded."""
+    result = evaluation.result
+    assert result is not None  # noqa: S101 - nothing is applied without a call
     _log.info(
         "delivered",
-        mentor_id=result.entry.mentor_id,
-        certification_id=delivered.certification_id,
-        operation_type=delivered.operation.value,
-        triggered_by=delivered.triggered_by.value,
-        attempt_number=delivered.claimed.attempt_number,
-        generation=delivered.claimed.generation,
-        http_status=delivered.http_status,
-        duration_ms=delivered.duration_ms,
-        correlation_id=delivered.correlation_id,
+        mentor_id=evaluation.mentor_id,
+        certification_id=evaluation.certification_id,
+        operation_type=evaluation.operation.value,
+        triggered_by=evaluation.triggered_by.value,
+        attempt_number=evaluation.claimed.attempt_number,
+        generation=evaluation.claimed.generation,
+        http_status=result.http_status,
+        duration_ms=result.duration_ms,
+        correlation_id=result.correlation_id,
     )

@@ -3,13 +3,13 @@ that denies an id is asked until patience ends.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from hlf_sync.pipeline.errands import Errands
-from hlf_sync.pipeline.intake import Intake
 from hlf_sync.pipeline.patience import Dependencies
 
 _log = structlog.get_logger()
@@ -49,32 +49,32 @@ class SchemaPort(Protocol):
 class Schemas:
     """One task per missing schema, a few questions at once."""
 
-    def __init__(
-        self, port: SchemaPort, intake: Intake, dependencies: Dependencies, *, patience_s: float
-    ) -> None:
+    def __init__(self, port: SchemaPort, dependencies: Dependencies, *, patience_s: float) -> None:
         self._port = port
-        self._intake = intake
         self._dependencies = dependencies
         self._patience_s = patience_s
         self._errands = Errands()
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._wanted: set[int] = set()
-        intake.on_schema_missing = self.need
 
-    def need(self, schema_id: int) -> None:
-        """A record waits for this schema."""
+    def need(
+        self, schema_id: int, found: Callable[[int], None], denied: Callable[[int], None]
+    ) -> None:
+        """Records wait for this schema: they are told once, when it is known, or is denied for good."""
         if schema_id not in self._wanted:
             self._wanted.add(schema_id)
-            self._errands.start(self._get(schema_id))
+            self._errands.start(self._get(schema_id, found, denied))
 
-    async def _get(self, schema_id: int) -> None:
+    async def _get(
+        self, schema_id: int, found: Callable[[int], None], denied: Callable[[int], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
         wait_s, denied_since_s = _FIRST_S, None
         while True:
             match await self._asked(schema_id):
                 case Fetched():
                     self._dependencies.answered("schema registry", loop.time())
-                    self._intake.unpark(schema_id, loop.time())
+                    found(schema_id)
                     break
                 case SchemaUnreachable(reason):
                     self._dependencies.failed("schema registry", reason, loop.time())
@@ -84,7 +84,7 @@ class Schemas:
                     denied_since_s = denied_since_s or loop.time()
                     if loop.time() - denied_since_s >= self._patience_s:
                         _log.error("schema_unknown", schema_id=schema_id)
-                        self._intake.give_up(schema_id)
+                        denied(schema_id)
                         break
             await asyncio.sleep(min(wait_s, self._patience_s))
             wait_s = min(_LONGEST_S, wait_s * 2)

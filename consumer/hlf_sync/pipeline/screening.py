@@ -14,10 +14,12 @@ from functools import partial
 import structlog
 
 from hlf_sync.core.at_rest import resting
-from hlf_sync.core.decide import Rules, due
-from hlf_sync.core.mentor_queue import Entry, MentorQueue
+from hlf_sync.core.decide import Rules
+from hlf_sync.core.evaluation import Evaluation, Reading
+from hlf_sync.core.mentor_queue import MentorQueue
 from hlf_sync.core.model import (
     Command,
+    Known,
     LedgerState,
     LetterKind,
     MentorId,
@@ -26,14 +28,14 @@ from hlf_sync.core.model import (
     Trigger,
     refusal_of,
 )
+from hlf_sync.core.outcome import NO_CALL, Conclusion, Ending
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
-from hlf_sync.pipeline.endings import Endings
-from hlf_sync.pipeline.job import REQUESTS, Job, cause
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
-from hlf_sync.ports import FactsPort, Known, LedgerPort, Reading, Settlement
+from hlf_sync.ports import FactsPort, LedgerPort
 
 _log = structlog.get_logger()
 
@@ -43,6 +45,8 @@ BATCH = 256
 _LEASE_LOOK_S = 0.5
 # How often a mentor for whom the view fails is looked at.
 _UNREADABLE_S = 5.0
+# What is due is only written down.
+_SET_ASIDE = Conclusion(Ending.NO_CALL, LedgerState.PENDING, counts=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +72,18 @@ class Screening:
         queue: MentorQueue,
         facts: FactsPort,
         ledger: LedgerPort,
-        endings: Endings,
+        completion: Completion,
         letters: Letters,
         meter: Meter,
         dependencies: Dependencies,
         policy: ScreeningPolicy,
-        deliver: Callable[[Job], None],
-        tracer: Tracer | None = None,
+        deliver: Callable[[Evaluation], None],
+        tracer: Tracer,
     ) -> None:
         self._queue = queue
         self._facts = facts
         self._ledger = ledger
-        self._endings = endings
+        self._completion = completion
         self._letters = letters
         self._meter = meter
         self._dependencies = dependencies
@@ -92,74 +96,74 @@ class Screening:
         """Look at dirty mentors as they become due."""
         loop = asyncio.get_running_loop()
         while True:
-            entries = self._queue.take(BATCH, loop.time())
-            if entries:
-                await self._look(entries)
+            evaluations = self._queue.take(BATCH, loop.time())
+            if evaluations:
+                await self._look(evaluations)
             else:
-                await self._endings.dirty(self._queue.next_due_s(loop.time()))
+                await self._completion.dirty(self._queue.next_due_s(loop.time()))
 
-    async def _look(self, entries: list[Entry]) -> None:
-        mentor_ids = [entry.mentor_id for entry in entries]
-        began_ns = self._tracer.now_ns() if self._tracer is not None else 0
+    async def _look(self, evaluations: list[Evaluation]) -> None:
+        mentor_ids = [evaluation.mentor_id for evaluation in evaluations]
+        began_ns = self._tracer.now_ns()
         reading = await patiently(
             self._dependencies, "PostgreSQL", lambda: self._facts.read(mentor_ids)
         )
-        self._meter.evaluated(len(entries))
+        self._meter.evaluated(len(evaluations))
         now_s = asyncio.get_running_loop().time()
-        settled: list[tuple[Entry, Settlement, str]] = []
-        for entry in entries:
-            entry.snapshot = reading.snapshot
-            known = reading.mentors[entry.mentor_id]
-            if not self._endings.is_ours(entry):
-                self._endings.look_again(entry)  # it went while it was read, and ends here
+        settled: list[Evaluation] = []
+        for evaluation in evaluations:
+            known = evaluation.look(reading)
+            if not self._completion.is_ours(evaluation):
+                self._completion.requeue(evaluation)  # it went while it was read, and ends here
                 continue
-            if await self._is_early(entry, known, reading):
+            if await self._is_early(evaluation, known, reading):
                 continue
-            if self._waits_for_view(entry, known, now_s):
+            if self._waits_for_view(evaluation, known, now_s):
                 continue
-            self._meter.staged("decided", now_s - entry.due_s)
-            self._decide(entry, known, reading, settled, began_ns)
+            self._meter.staged("decided", now_s - evaluation.due_s)
+            if self._decide(evaluation, reading.now_s, began_ns):
+                settled.append(evaluation)
         await self._settle(settled)
 
-    def _waits_for_view(self, entry: Entry, known: Known, now_s: float) -> bool:
+    def _waits_for_view(self, evaluation: Evaluation, known: Known, now_s: float) -> bool:
         """The view fails for this mentor: it waits for a while until it is mended, and nobody else
         does. After that it is a letter.
         """
         if known.facts is None or not known.facts.is_unreadable:
             return False
         if (
-            entry.waits_since_s is not None
-            and now_s - entry.waits_since_s >= self._policy.view_patience_s
+            evaluation.waits_since_s is not None
+            and now_s - evaluation.waits_since_s >= self._policy.view_patience_s
         ):
             return False
-        _log.error("facts_unreadable", mentor_id=entry.mentor_id)
-        self._queue.postpone(entry, now_s + min(_UNREADABLE_S, self._policy.view_patience_s), now_s)
+        _log.error("facts_unreadable", mentor_id=evaluation.mentor_id)
+        self._completion.requeue(evaluation, min(_UNREADABLE_S, self._policy.view_patience_s))
         return True
 
-    async def _is_early(self, entry: Entry, known: Known, reading: Reading) -> bool:
+    async def _is_early(self, evaluation: Evaluation, known: Known, reading: Reading) -> bool:
         """Whether a decision now could rest on old facts, or on a ledger row that another worker is
         about to change.
         """
         now_s = asyncio.get_running_loop().time()
         unseen = [
             c.transaction_id
-            for c in entry.changes
+            for c in evaluation.changes
             if c.transaction_id is not None and not reading.snapshot.shows(c.transaction_id)
         ]
         if unseen:
-            entry.looks += 1
+            evaluation.looks += 1
             if (
-                entry.waits_since_s is None
-                or now_s - entry.waits_since_s < self._policy.visibility.patience_s
+                evaluation.waits_since_s is None
+                or now_s - evaluation.waits_since_s < self._policy.visibility.patience_s
             ):
-                self._queue.postpone(
-                    entry, now_s + self._policy.visibility.wait_s(entry.looks), now_s
+                self._completion.requeue(
+                    evaluation, self._policy.visibility.wait_s(evaluation.looks)
                 )
                 return True
             if not await self._is_beyond_reach([reading.snapshot.widen(xid) for xid in unseen]):
-                self._queue.postpone(entry, now_s + self._policy.visibility.longest_s, now_s)
+                self._completion.requeue(evaluation, self._policy.visibility.longest_s)
                 return True
-            await self._ask_once_more(entry)
+            await self._ask_once_more(evaluation)
         ledger = known.ledger
         if (
             ledger.lease_owner not in {None, self._policy.worker}
@@ -168,7 +172,7 @@ class Screening:
             # Its end is the latest; most calls end long before it, and until then the mentor would
             # count as stale.
             left_s = (ledger.lease_until_s or 0) - reading.now_s + 0.01
-            self._queue.postpone(entry, now_s + min(left_s, _LEASE_LOOK_S), now_s)
+            self._completion.requeue(evaluation, min(left_s, _LEASE_LOOK_S))
             return True
         return False
 
@@ -188,72 +192,56 @@ class Screening:
         _log.warning("transaction_unknown", transaction_id=transaction_ids[0])
         return True
 
-    async def _ask_once_more(self, entry: Entry) -> None:
+    async def _ask_once_more(self, evaluation: Evaluation) -> None:
         """The facts may still be those of before the change: a request, which this database will
         show, brings the mentor back later.
         """
         ask = partial(
-            self._ledger.ask, [entry.mentor_id], Trigger.RECONCILIATION, "transaction unknown"
+            self._ledger.ask, [evaluation.mentor_id], Trigger.RECONCILIATION, "transaction unknown"
         )
         await patiently(self._dependencies, "PostgreSQL", ask)
 
-    def _decide(
-        self,
-        entry: Entry,
-        known: Known,
-        reading: Reading,
-        settled: list[tuple[Entry, Settlement, str]],
-        began_ns: int,
-    ) -> None:
+    def _decide(self, evaluation: Evaluation, database_now_s: float, began_ns: int) -> bool:
+        """Whether the ledger must be told of an evaluation that needs no call; every other one is
+        handed on, or has ended.
+        """
+        known = evaluation.known
         if known.is_remapped:
-            _log.warning("contact_replaced", mentor_id=entry.mentor_id)
-        decision = due(known, known.ledger, reading.now_s, self._policy.rules)
-        if self._tracer is not None:
-            self._tracer.looked(entry, known, decision, began_ns)
+            _log.warning("contact_replaced", mentor_id=evaluation.mentor_id)
+        decision = evaluation.decide(database_now_s, self._policy.rules)
+        self._tracer.looked(evaluation, began_ns)
         match decision:
             case NoCall():
-                self._warn(entry, decision)
-                settlement = self._settlement(entry, known, decision, reading.now_s)
-                outcome = (
-                    "out_of_scope"
-                    if decision.is_out_of_scope and not known.has_ledger
-                    else "no_call"
-                )
-                if settlement is None:
-                    self._endings.finish(entry, outcome)
-                else:
-                    settled.append((entry, settlement, outcome))
+                self._warn(evaluation, decision)
+                if self._must_settle(evaluation, decision, database_now_s):
+                    return True
+                self._completion.after(evaluation)
             case Refuse(error_code):
-                self._refuse(entry, known, LetterKind.REFUSED, error_code)
+                self._refuse(evaluation, LetterKind.REFUSED, error_code)
             case Command() if self._is_set_aside(known):
-                settled.append(
-                    (
-                        entry,
-                        Settlement(
-                            entry.mentor_id,
-                            known.ledger.generation,
-                            LedgerState.PENDING,
-                            None,
-                            cause(entry),
-                        ),
-                        "no_call",
-                    )
-                )
+                evaluation.conclusion = _SET_ASIDE
+                return True
             case Command():
-                self._command(entry, known, decision)
+                self._command(evaluation, decision)
+        return False
 
-    def _command(self, entry: Entry, known: Known, command: Command) -> None:
+    def _command(self, evaluation: Evaluation, command: Command) -> None:
+        known = evaluation.known
         if known.contact_id is None:  # never so for a former contact: another is mapped
-            self._refuse(entry, known, LetterKind.UNMAPPED, "mentor_mapping")
-        elif self._is_refused_already(entry, known, command):
-            self._endings.finish(entry, "no_call")  # its letter says so, and is open
-        elif self._is_spent(known):
-            self._letters.exhausted_by_crashes(entry, known, command)
+            self._refuse(evaluation, LetterKind.UNMAPPED, "mentor_mapping")
+        elif self._is_refused_already(evaluation, known, command):
+            self._end_without_call(evaluation)  # its letter says so, and is open
+        elif evaluation.is_spent(self._policy.max_attempts):
+            self._letters.exhausted_by_crashes(evaluation)
         else:
-            now_s = asyncio.get_running_loop().time()
-            self._deliver(Job(entry, known, command, entry.arrived, now_s))
+            evaluation.decided_s = asyncio.get_running_loop().time()
+            self._deliver(evaluation)
 
-    def _is_refused_already(self, entry: Entry, known: Known, command: Command) -> bool:
+    def _end_without_call(self, evaluation: Evaluation) -> None:
+        evaluation.conclusion = NO_CALL
+        self._completion.after(evaluation)
+
+    def _is_refused_already(self, evaluation: Evaluation, known: Known, command: Command) -> bool:
         """Whether only a sweep asks for what Dynamics has refused for this very contact, while its
         letter is open: nothing has changed, and thousands of refusals would be written again each
         night. Anybody's word, a replay, a row's change or another contact does ask again.
@@ -265,7 +253,7 @@ class Screening:
             and not ledger.is_in_doubt
             and ledger.refusal
             == refusal_of(known.former_contact_id or known.contact_id, command.operation)
-            and all(change.trigger is Trigger.RECONCILIATION for change in entry.changes)
+            and all(change.trigger is Trigger.RECONCILIATION for change in evaluation.changes)
         )
 
     def _is_set_aside(self, known: Known) -> bool:
@@ -274,22 +262,14 @@ class Screening:
         """
         return self._policy.is_shadow or known.is_paused
 
-    def _is_spent(self, known: Known) -> bool:
-        """Whether each attempt ended with the worker: a mentor that kills it ends as a dead letter,
-        not as a crash loop.
+    def _must_settle(self, evaluation: Evaluation, decision: NoCall, now_s: float) -> bool:
+        """Conclude that nothing is called; whether the ledger must learn something all the same: the
+        next look, and that nothing is open any more.
         """
-        is_open = known.ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}
-        return is_open and known.ledger.attempt_count >= self._policy.max_attempts
-
-    def _settlement(
-        self, entry: Entry, known: Known, decision: NoCall, now_s: float
-    ) -> Settlement | None:
-        """What the ledger must learn although nothing is called: the next look, and that nothing is
-        open any more.
-        """
-        ledger = known.ledger
+        known, ledger = evaluation.known, evaluation.before
+        evaluation.conclusion = NO_CALL
         if not known.has_ledger:
-            return None
+            return False
         state, look_s = resting(decision, known.facts, now_s, self._policy.rules)
         is_known = (
             ledger.state,
@@ -299,40 +279,36 @@ class Screening:
         ) == (state, look_s, 0, None)
         # A request is noted even when it changes nothing: whoever asked sees by `updated_at` that
         # somebody has looked.
-        return (
-            None
-            if is_known and cause(entry) not in REQUESTS
-            else Settlement(entry.mentor_id, ledger.generation, state, look_s, cause(entry))
-        )
+        if is_known and not evaluation.is_request:
+            return False
+        evaluation.conclusion = Conclusion(Ending.NO_CALL, state, counts=False)
+        evaluation.reevaluate_at_s = look_s
+        return True
 
-    async def _settle(self, settled: list[tuple[Entry, Settlement, str]]) -> None:
+    async def _settle(self, settled: list[Evaluation]) -> None:
         if not settled:
             return
-        wanted = [settlement for _, settlement, _ in settled]
         done = await patiently(
-            self._dependencies, "PostgreSQL", lambda: self._ledger.settle(wanted)
+            self._dependencies, "PostgreSQL", lambda: self._ledger.settle(settled)
         )
-        for entry, settlement, outcome in settled:
-            if settlement.mentor_id in done:
-                self._endings.finish(entry, outcome)
-            else:
-                self._endings.look_again(entry)
+        for evaluation in settled:
+            self._completion.after(evaluation, is_durable=evaluation.mentor_id in done)
 
-    def _refuse(self, entry: Entry, known: Known, kind: LetterKind, error_code: str) -> None:
-        ledger = known.ledger
+    def _refuse(self, evaluation: Evaluation, kind: LetterKind, error_code: str) -> None:
+        ledger = evaluation.before
         if (
             ledger.state is LedgerState.DEAD_LETTERED
             and ledger.last_error_code == error_code
             and ledger.dead_letter_id
         ):
-            self._endings.finish(entry, "no_call")  # its letter is open already, and says the same
+            self._end_without_call(evaluation)  # its letter is open already, and says the same
         else:
-            self._letters.without_call(entry, known, kind, error_code)
+            self._letters.without_call(evaluation, kind, error_code)
 
-    def _warn(self, entry: Entry, decision: NoCall) -> None:
+    def _warn(self, evaluation: Evaluation, decision: NoCall) -> None:
         """One warning for as long as the reason stands (R05)."""
         if not decision.is_warning:
-            self._warned.pop(entry.mentor_id, None)
-        elif self._warned.get(entry.mentor_id) != decision.reason:
-            self._warned[entry.mentor_id] = decision.reason
-            _log.warning("no_call", mentor_id=entry.mentor_id, reason=decision.reason)
+            self._warned.pop(evaluation.mentor_id, None)
+        elif self._warned.get(evaluation.mentor_id) != decision.reason:
+            self._warned[evaluation.mentor_id] = decision.reason
+            _log.warning("no_call", mentor_id=evaluation.mentor_id, reason=decision.reason)

@@ -15,16 +15,19 @@ from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.visibility import VisibilityPolicy
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.call import Call, CallPolicy
+from hlf_sync.pipeline.completion import Completion
 from hlf_sync.pipeline.delivery import Delivery
-from hlf_sync.pipeline.endings import Endings
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.intake import Decodes, Intake
-from hlf_sync.pipeline.letters import Letters, Origin
+from hlf_sync.pipeline.letter_forms import Origin
+from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.recording import Recording
+from hlf_sync.pipeline.schemas import SchemaPort, Schemas
 from hlf_sync.pipeline.screening import Screening, ScreeningPolicy
-from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.sweeping import Sweeping
+from hlf_sync.pipeline.tracer import NoTracer, Tracer
 from hlf_sync.ports import DynamicsPort, FactsPort, FleetPort, LedgerPort, LettersPort
 
 
@@ -38,8 +41,9 @@ class Outside:
     fleet: FleetPort
     letters: LettersPort
     decoder: Decodes
+    schemas: SchemaPort
     meter: Meter
-    tracer: Tracer | None = None
+    tracer: Tracer = field(default_factory=NoTracer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Policies:
     visibility: VisibilityPolicy = field(default_factory=VisibilityPolicy)
     view_patience_s: float = 60.0
     auth_retry_s: float = 30.0
+    schema_patience_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +78,14 @@ class Stages:
     delivery: Delivery
     recording: Recording
     letters: Letters
-    endings: Endings
+    completion: Completion
+    sweeping: Sweeping
     gate: Gate
     pacing: Pacing
     ledger: LedgerPort
     dependencies: Dependencies
     meter: Meter
-    tracer: Tracer | None = None
+    tracer: Tracer
 
 
 def assemble(
@@ -92,12 +98,12 @@ def assemble(
     ledger, meter, tracer = outside.ledger, outside.meter, outside.tracer
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
     gate = Gate(outside.fleet, policies.breaker, dependencies, auth_retry_s=policies.auth_retry_s)
-    endings = Endings(queue, assignment, meter, tracer)
+    completion = Completion(queue, assignment, meter, tracer)
     letters = Letters(
         topic=outside.letters,
         ledger=ledger,
         gate=gate,
-        endings=endings,
+        completion=completion,
         assignment=assignment,
         meter=meter,
         limiter=Limiter(policies.limit),
@@ -107,7 +113,7 @@ def assemble(
     )
     recording = Recording(
         ledger=ledger,
-        endings=endings,
+        completion=completion,
         letters=letters,
         meter=meter,
         dependencies=dependencies,
@@ -117,8 +123,6 @@ def assemble(
         dynamics=outside.dynamics,
         gate=gate,
         pacing=pacing,
-        letters=letters,
-        recording=recording,
         meter=meter,
         policy=CallPolicy(policies.rules, policies.retry, policies.request_timeout_s),
         random=chance,
@@ -130,8 +134,9 @@ def assemble(
         gate=gate,
         pacing=pacing,
         call=call,
+        letters=letters,
         recording=recording,
-        endings=endings,
+        completion=completion,
         dependencies=dependencies,
         rules=policies.rules,
         lease_s=policies.lease_s,
@@ -141,7 +146,7 @@ def assemble(
         queue=queue,
         facts=outside.facts,
         ledger=ledger,
-        endings=endings,
+        completion=completion,
         letters=letters,
         meter=meter,
         dependencies=dependencies,
@@ -156,7 +161,20 @@ def assemble(
         deliver=delivery.put,
         tracer=tracer,
     )
-    intake = Intake(outside.decoder, assignment, queue, meter, tracer)
+    sweeping = Sweeping(
+        ledger=ledger, assignment=assignment, meter=meter, dependencies=dependencies
+    )
+    intake = Intake(
+        decoder=outside.decoder,
+        assignment=assignment,
+        queue=queue,
+        meter=meter,
+        tracer=tracer,
+        schemas=Schemas(outside.schemas, dependencies, patience_s=policies.schema_patience_s),
+        undecodable=letters.undecodable,
+        truncated=sweeping.truncated,
+        unparked=completion.wake,
+    )
     return Stages(
         assignment,
         queue,
@@ -165,7 +183,8 @@ def assemble(
         delivery,
         recording,
         letters,
-        endings,
+        completion,
+        sweeping,
         gate,
         pacing,
         ledger,

@@ -7,15 +7,11 @@ business decision.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
-from hlf_sync.core.model import Position, Record, Trigger, Truncated
-from hlf_sync.pipeline.errands import Errands
-from hlf_sync.pipeline.job import Job
-from hlf_sync.pipeline.patience import patiently
+from hlf_sync.core.model import Record
 from hlf_sync.pipeline.stages import Stages
 
 _log = structlog.get_logger()
@@ -59,6 +55,24 @@ class RecordSource(Protocol):
         ...
 
 
+class _NoSource:
+    """`RecordSource` before `run` has got one, and in tests that hand records over."""
+
+    is_alive = True
+
+    def start(self) -> None:
+        """Nothing to read."""
+
+    async def stop(self) -> None:
+        """Nothing to leave."""
+
+    def commit_soon(self, offsets: Mapping[int, int]) -> None:
+        """Nowhere to commit to."""
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Nothing is fetched."""
+
+
 class Worker:
     """One process's worth of work."""
 
@@ -66,12 +80,8 @@ class Worker:
         self.stages = stages
         self._revocation_s = revocation_s
         self._is_paused = False
-        self._source: RecordSource | None = None
-        self._errands = Errands()
+        self._source: RecordSource = _NoSource()
         self._stirred = asyncio.Event()
-        stages.intake.on_undecodable = stages.letters.undecodable
-        stages.intake.on_truncated = self._on_truncated
-        stages.intake.on_unparked = stages.endings.wake
 
     @property
     def backlog(self) -> int:
@@ -85,10 +95,6 @@ class Worker:
             + stages.letters.under_way
             - stages.delivery.held_changes
         )
-
-    def is_ours(self, job: Job) -> bool:
-        """Whether any change of the job belongs to a partition we own."""
-        return self.stages.endings.is_ours(job.entry)
 
     async def run(
         self,
@@ -152,13 +158,12 @@ class Worker:
         """
         stages = self.stages
         stages.delivery.is_stopping = True
-        if self._source is not None:
-            self._source.pause(is_paused=True)
+        self._source.pause(is_paused=True)
         while stages.delivery.under_way or stages.recording.under_way:
-            stages.endings.progress.clear()
+            stages.completion.progress.clear()
             try:
                 async with asyncio.timeout(_TURN_S):
-                    await stages.endings.progress.wait()
+                    await stages.completion.progress.wait()
             except TimeoutError:
                 continue
 
@@ -167,8 +172,6 @@ class Worker:
         told: Mapping[int, int] | None = None
         while True:
             await asyncio.sleep(_TURN_S)
-            if self._source is None:
-                continue
             finished = self.stages.assignment.committable()
             if finished == told and not self._is_held():
                 await self._until_stirred()
@@ -179,7 +182,7 @@ class Worker:
             if not self._source.is_alive:
                 message = "the consumer thread has ended"
                 raise RuntimeError(message)
-            self._mind_backlog(self._source)
+            self._mind_backlog()
 
     def _is_held(self) -> bool:
         """Whether any change waits for its outcome."""
@@ -208,11 +211,11 @@ class Worker:
             _RESUME_AT_MENTORS if self._is_paused else _PAUSE_AT_MENTORS
         )
 
-    def _mind_backlog(self, source: RecordSource) -> None:
+    def _mind_backlog(self) -> None:
         wanted = self._is_full()
         if wanted is not self._is_paused:
             self._is_paused = wanted
-            source.pause(is_paused=wanted)
+            self._source.pause(is_paused=wanted)
             if wanted:
                 self.stages.meter.paused()
             _log.info("fetching_paused" if wanted else "fetching_resumed", backlog=self.backlog)
@@ -221,10 +224,10 @@ class Worker:
         """Take a batch from the source."""
         self._stirred.set()
         self.stages.intake.take(records, asyncio.get_running_loop().time())
-        self.stages.endings.wake()
+        self.stages.completion.wake()
         self.kafka_answered()
-        if self._source is not None and not self._is_paused and self._is_full():
-            self._mind_backlog(self._source)
+        if not self._is_paused and self._is_full():
+            self._mind_backlog()
 
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
@@ -242,7 +245,7 @@ class Worker:
         deadline_s = loop.time() + self._revocation_s
         gone = set(partitions)
         stages.delivery.drop(
-            lambda job: any(c.position.partition not in gone for c in job.entry.all_changes)
+            lambda one: any(c.position.partition not in gone for c in one.all_changes)
         )
         for partition in partitions:
             stages.queue.forget(partition)
@@ -251,10 +254,10 @@ class Worker:
             any(stages.queue.is_busy(partition) for partition in partitions)
             and loop.time() < deadline_s
         ):
-            stages.endings.progress.clear()
+            stages.completion.progress.clear()
             try:
                 async with asyncio.timeout(_TURN_S):
-                    await stages.endings.progress.wait()
+                    await stages.completion.progress.wait()
             except TimeoutError:
                 continue
         committable = stages.assignment.committable(partitions)
@@ -274,33 +277,19 @@ class Worker:
             self.stages.queue.forget(partition)
             self.stages.intake.forget(partition)
         self.stages.assignment.revoke(partitions)
-        self.stages.delivery.drop(self.is_ours)
-        if self.stages.tracer is not None:
-            self.stages.tracer.left(self.stages.queue.__contains__)
+        self.stages.delivery.drop(self.stages.completion.is_ours)
+        self.stages.tracer.left(self.stages.queue.__contains__)
         self._share()
 
     def positions_lost(self, partitions: list[int]) -> None:
         """Records between the committed offset and the log's start are gone: look at every mentor
         instead.
         """
-        _log.error("positions_lost", partitions=partitions)
-        self.stages.meter.swept("positions_lost")
-        self._sweep_before_commits(partitions, is_first_start=False)
+        self.stages.sweeping.positions_lost(partitions)
 
     def never_committed(self, partitions: list[int]) -> None:
-        """The group's first start; or its offsets went, by expiry or with a topic that was made
-        anew: then somebody has been delivered before.
-        """
-        self._sweep_before_commits(partitions, is_first_start=True)
-
-    def _sweep_before_commits(self, partitions: list[int], *, is_first_start: bool) -> None:
-        """A committed offset would hide from the next start that a sweep is owed."""
-        self.stages.assignment.hold(partitions)
-        self._ask_for_all(
-            "lost positions",
-            lambda: self.stages.assignment.release(partitions),
-            only_if_known=is_first_start,
-        )
+        """No offset was ever committed, or they are gone: look at every mentor that is known."""
+        self.stages.sweeping.never_committed(partitions)
 
     def kafka_failed(self, reason: str) -> None:
         """No broker answers."""
@@ -310,27 +299,3 @@ class Worker:
         """A broker answers."""
         if self.stages.dependencies.down:
             self.stages.dependencies.answered("Kafka", asyncio.get_running_loop().time())
-
-    def _on_truncated(self, _record: Record, position: Position, found: Truncated) -> None:
-        _log.error("truncated", table=found.table)
-        self.stages.meter.swept("truncated")
-        self._ask_for_all(
-            f"TRUNCATE of {found.table}", lambda: self.stages.assignment.finish([position])
-        )
-
-    def _ask_for_all(
-        self, reason: str, durable: Callable[[], None], *, only_if_known: bool = False
-    ) -> None:
-        """Sweep; `durable` is called once the requests are."""
-
-        async def sweep() -> None:
-            ledger = self.stages.ledger
-            ask = partial(
-                ledger.ask_all, Trigger.RECONCILIATION, reason, only_if_known=only_if_known
-            )
-            count = await patiently(self.stages.dependencies, "PostgreSQL", ask)
-            if count:
-                _log.warning("swept", reason=reason, mentors=count)
-            durable()
-
-        self._errands.start(sweep())

@@ -14,10 +14,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mass_removal import MassRemovalPolicy, removals_allowed
 from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Trigger
-from hlf_sync.core.outcome import Claim, Claimed, Ending
-from hlf_sync.ports import Delivered, Settlement
+from hlf_sync.core.outcome import Claimed, Ending
 from hlf_sync.postgres import ledger_statements as sql
 from hlf_sync.postgres.connections import Pool, array, reaching
 
@@ -39,26 +39,49 @@ class Ledger:
         self._pool = pool
         self._policy = policy
 
-    async def claim(self, claims: Sequence[Claim]) -> Mapping[MentorId, Claimed]:
+    async def claim(self, evaluations: Sequence[Evaluation]) -> Mapping[MentorId, Claimed]:
         """Write intents and take leases."""
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                if self._policy.mass_removal.is_on and any(
-                    claim.is_counted_removal for claim in claims
-                ):
-                    async with connection.transaction():
-                        return await self._claim(
-                            connection, *await self._guarded(connection, claims)
-                        )
-                return await self._claim(connection, claims)
+                if not self._is_guarded(evaluations):
+                    return await self._claim(connection, evaluations)
+                async with connection.transaction():
+                    return await self._claim(
+                        connection, *await self._guarded(connection, evaluations)
+                    )
+
+    async def claim_watched(self, evaluation: Evaluation) -> Claimed | None:
+        """Claim one mentor for a process that no uncommitted offset stands for: in the same
+        transaction the scheduler is told to look at the lease's end. None where the mentor is not to
+        be had.
+        """
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection, connection.transaction():
+                wanted: tuple[Sequence[Evaluation], Sequence[str]] = ([evaluation], ())
+                if self._is_guarded([evaluation]):
+                    wanted = await self._guarded(connection, [evaluation])
+                claimed = (await self._claim(connection, *wanted)).get(evaluation.mentor_id)
+                if claimed is not None:
+                    await connection.execute(sql.WATCH, (claimed.mentor_id, claimed.generation))
+                return claimed
+
+    async def look_again(self, evaluation: Evaluation, after_s: float) -> None:
+        """Let the workers look at a recorded mentor, `after_s` seconds from now at the latest."""
+        values = (after_s, evaluation.mentor_id, evaluation.claimed.generation)
+        with reaching("PostgreSQL"):
+            async with self._pool.connection() as connection:
+                await connection.execute(sql.LOOK_AGAIN, values)
+
+    def _is_guarded(self, evaluations: Sequence[Evaluation]) -> bool:
+        return self._policy.mass_removal.is_on and any(e.is_counted_removal for e in evaluations)
 
     async def _claim(
         self,
         connection: AsyncConnection[TupleRow],
-        claims: Sequence[Claim],
+        evaluations: Sequence[Evaluation],
         confirmed: Sequence[str] = (),
     ) -> dict[MentorId, Claimed]:
-        if not claims:
+        if not evaluations:
             return {}
         cursor = await connection.execute(
             sql.CLAIM,
@@ -66,116 +89,124 @@ class Ledger:
                 "owner": self._policy.owner,
                 "lease_s": self._policy.lease_s,
                 "late_s": self._policy.late_effect_s,
-                "mentors": array(claim.mentor_id for claim in claims),
-                "intended": array(claim.operation.wanted for claim in claims),
-                "generations": array(claim.generation + 1 for claim in claims),
-                "triggers": array(claim.triggered_by for claim in claims),
-                "counted": array(claim.is_counted_removal for claim in claims),
+                "mentors": array(e.mentor_id for e in evaluations),
+                "intended": array(e.operation.wanted for e in evaluations),
+                "generations": array(e.before.generation + 1 for e in evaluations),
+                "triggers": array(e.triggered_by for e in evaluations),
+                "counted": array(e.is_counted_removal for e in evaluations),
                 "confirmed": array(confirmed),
                 "window_s": self._policy.mass_removal.window_s,
-                "traces": array(claim.trace_parent for claim in claims),
+                "traces": array(e.trace_parent for e in evaluations),
             },
         )
         return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
 
     async def _guarded(
-        self, connection: AsyncConnection[TupleRow], claims: Sequence[Claim]
-    ) -> tuple[Sequence[Claim], Sequence[str]]:
+        self, connection: AsyncConnection[TupleRow], evaluations: Sequence[Evaluation]
+    ) -> tuple[Sequence[Evaluation], Sequence[str]]:
         policy = self._policy.mass_removal
-        counted = [claim.mentor_id for claim in claims if claim.is_counted_removal]
+        counted = [e.mentor_id for e in evaluations if e.is_counted_removal]
         await connection.execute(sql.GUARD_LOCK)
         cursor = await connection.execute(
             sql.GUARD_COUNT, {"window_s": policy.window_s, "mentors": counted}
         )
-        removed, listed, is_halted, confirmed, counted_before = await cursor.fetchone() or (
-            0,
+        removed, is_halted, confirmed, counted_before = await cursor.fetchone() or (
             0,
             False,
             [],
             [],
         )
-        allowed = 0 if is_halted else removals_allowed(policy, removed=removed, listed=listed)
         free = {*confirmed, *counted_before} if not is_halted else set(confirmed)
-        held = [mentor_id for mentor_id in counted if mentor_id not in free][allowed:]
-        if held:
+        more = [mentor_id for mentor_id in counted if mentor_id not in free]
+        allowed, detail = 0, "removals wait for confirm-removals"
+        if not is_halted:
+            allowed, detail = await self._allowance(connection, removed, len(more))
+        if held := more[allowed:]:
             await connection.execute(sql.HOLD, (held,))
-            detail = (
-                f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
-                " wait for confirm-removals"
-            )
             await connection.execute(sql.GUARD_HALT, (HaltReason.MASS_REMOVAL.value, detail))
         if confirmed:
             await connection.execute(sql.RELEASE, (confirmed,))
-        return [claim for claim in claims if claim.mentor_id not in held], confirmed
+        return [e for e in evaluations if e.mentor_id not in held], confirmed
 
-    async def record(self, deliveries: Sequence[Delivered]) -> set[MentorId]:
+    async def _allowance(
+        self, connection: AsyncConnection[TupleRow], removed: int, asked: int
+    ) -> tuple[int, str]:
+        """How many of so many removals may be called, and what the halt says when not all may."""
+        policy = self._policy.mass_removal
+        if removed + asked <= policy.minimum:
+            return asked, ""
+        cursor = await connection.execute(sql.LISTED_COUNT)
+        (listed,) = await cursor.fetchone() or (0,)
+        detail = (
+            f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
+            " wait for confirm-removals"
+        )
+        return removals_allowed(policy, removed=removed, listed=listed), detail
+
+    async def record(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         """Record what came of claims."""
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                letters = [d for d in deliveries if d.dead_letter_id]
+                letters = [e for e in evaluations if e.dead_letter_id]
                 healed = [
-                    d.claimed.mentor_id
-                    for d in deliveries
-                    if d.conclusion.ending is Ending.APPLIED
-                    and (d.before.dead_letter_id or d.before.state is LedgerState.DEAD_LETTERED)
+                    e.mentor_id
+                    for e in evaluations
+                    if e.conclusion.ending is Ending.APPLIED
+                    and (e.before.dead_letter_id or e.before.state is LedgerState.DEAD_LETTERED)
                 ]
                 if not letters and not healed:
-                    recorded = await self._record(connection, deliveries)
+                    recorded = await self._record(connection, evaluations)
                 else:
                     async with connection.transaction():
-                        recorded = await self._record(connection, deliveries)
+                        recorded = await self._record(connection, evaluations)
                         await self._note_failures(
-                            connection, [d for d in letters if d.claimed.mentor_id in recorded]
+                            connection, [e for e in letters if e.mentor_id in recorded]
                         )
                         await connection.execute(sql.RESOLVE, (array(healed),))
-                if len(recorded) < len(deliveries):
+                if len(recorded) < len(evaluations):
                     await self._lose(
-                        connection, [d for d in deliveries if d.claimed.mentor_id not in recorded]
+                        connection, [e for e in evaluations if e.mentor_id not in recorded]
                     )
                 return recorded
 
     async def _lose(
-        self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
+        self, connection: AsyncConnection[TupleRow], evaluations: Sequence[Evaluation]
     ) -> None:
         """These lost their claim before they were recorded."""
         lost = sorted(
-            (d for d in deliveries if d.conclusion.ending is not Ending.RELEASED),
-            key=attrgetter("claimed.mentor_id"),
+            (e for e in evaluations if e.conclusion.ending is not Ending.RELEASED),
+            key=attrgetter("mentor_id"),
         )
         if lost:
             values = {
                 "owner": self._policy.owner,
                 "late_s": self._policy.late_effect_s,
-                "mentors": array(d.claimed.mentor_id for d in lost),
-                "late": array(d.conclusion.ending is Ending.LATE for d in lost),
+                "mentors": array(e.mentor_id for e in lost),
+                "late": array(e.conclusion.ending is Ending.LATE for e in lost),
             }
             await connection.execute(sql.LOST, values)
-        released = [
-            d.claimed.mentor_id for d in deliveries if d.conclusion.ending is Ending.RELEASED
-        ]
+        released = [e.mentor_id for e in evaluations if e.conclusion.ending is Ending.RELEASED]
         if released:
             await connection.execute(
                 sql.RELINQUISH, {"owner": self._policy.owner, "mentors": array(released)}
             )
 
     async def _record(
-        self, connection: AsyncConnection[TupleRow], deliveries: Sequence[Delivered]
+        self, connection: AsyncConnection[TupleRow], evaluations: Sequence[Evaluation]
     ) -> set[MentorId]:
-        values = self._told(deliveries)
+        values = self._told(evaluations)
         cursor = await connection.execute(sql.RECORD, values)
         found = set(await cursor.fetchall())
         recorded = {MentorId(mentor_id) for mentor_id, _ in found}
-        if len(found) < len(deliveries):
-            rest = [
-                d for d in deliveries if (d.claimed.mentor_id, d.claimed.generation) not in found
-            ]
+        if len(found) < len(evaluations):
+            rest = [e for e in evaluations if (e.mentor_id, e.claimed.generation) not in found]
             cursor = await connection.execute(sql.RECORD_REST, self._told(rest))
             recorded |= {MentorId(row[0]) for row in await cursor.fetchall()}
         return recorded
 
-    def _told(self, deliveries: Sequence[Delivered]) -> dict[str, object]:
+    def _told(self, evaluations: Sequence[Evaluation]) -> dict[str, object]:
         """The parameters: an array for each column, in the order in which rows are locked."""
-        rows = sorted(map(_told, deliveries), key=itemgetter(0))
+        rows = sorted(map(_told, evaluations), key=itemgetter(0))
         columns = map(array, zip(*rows, strict=True))
         return {
             "owner": self._policy.owner,
@@ -184,24 +215,24 @@ class Ledger:
         }
 
     async def _note_failures(
-        self, connection: AsyncConnection[TupleRow], letters: Sequence[Delivered]
+        self, connection: AsyncConnection[TupleRow], letters: Sequence[Evaluation]
     ) -> None:
         await connection.execute(
             sql.FAIL,
             (
-                [d.claimed.mentor_id for d in letters],
-                [d.certification_id for d in letters],
-                [d.conclusion.error_code and d.conclusion.error_code.value for d in letters],
-                [d.claimed.attempt_number for d in letters],
-                [d.dead_letter_id for d in letters],
+                [e.mentor_id for e in letters],
+                [e.certification_id for e in letters],
+                [e.conclusion.error_code and e.conclusion.error_code.value for e in letters],
+                [e.claimed.attempt_number for e in letters],
+                [e.dead_letter_id for e in letters],
             ),
         )
 
-    async def settle(self, settlements: Sequence[Settlement]) -> set[MentorId]:
+    async def settle(self, evaluations: Sequence[Evaluation]) -> set[MentorId]:
         """Record evaluations without a call."""
-        ordered = sorted(settlements, key=attrgetter("mentor_id"))
-        owed = [s for s in ordered if s.state is LedgerState.PENDING]
-        rest = [s for s in ordered if s.state is not LedgerState.PENDING]
+        ordered = sorted(evaluations, key=attrgetter("mentor_id"))
+        owed = [e for e in ordered if e.conclusion.state is LedgerState.PENDING]
+        rest = [e for e in ordered if e.conclusion.state is not LedgerState.PENDING]
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
                 if not owed:
@@ -211,26 +242,26 @@ class Ledger:
                     return settled | await self._owe(connection, owed)
 
     async def _settle(
-        self, connection: AsyncConnection[TupleRow], rest: Sequence[Settlement]
+        self, connection: AsyncConnection[TupleRow], rest: Sequence[Evaluation]
     ) -> set[MentorId]:
         cursor = await connection.execute(
             sql.SETTLE,
             (
-                array(s.mentor_id for s in rest),
-                array(s.generation for s in rest),
-                array(s.state for s in rest),
-                array(s.reevaluate_at_s for s in rest),
+                array(e.mentor_id for e in rest),
+                array(e.before.generation for e in rest),
+                array(e.conclusion.state for e in rest),
+                array(e.reevaluate_at_s for e in rest),
             ),
         )
         return {MentorId(row[0]) for row in await cursor.fetchall()}
 
     async def _owe(
-        self, connection: AsyncConnection[TupleRow], owed: Sequence[Settlement]
+        self, connection: AsyncConnection[TupleRow], owed: Sequence[Evaluation]
     ) -> set[MentorId]:
         values = {
-            "mentors": array(s.mentor_id for s in owed),
-            "states": array(s.state for s in owed),
-            "triggers": array(s.triggered_by for s in owed),
+            "mentors": array(e.mentor_id for e in owed),
+            "states": array(e.conclusion.state for e in owed),
+            "triggers": array(e.triggered_by for e in owed),
             "late_s": self._policy.late_effect_s,
         }
         cursor = await connection.execute(sql.OWE, values)
@@ -337,30 +368,34 @@ _TOLD = """
     """.split()  # noqa: SIM905 - reads better than twenty quoted words
 
 
-def _told(delivered: Delivered) -> tuple[object, ...]:
+def _told(evaluation: Evaluation) -> tuple[object, ...]:
     """What the ledger is told of one. Words of enums are texts already."""
-    claimed, before, conclusion = delivered.claimed, delivered.before, delivered.conclusion
+    claimed, before, conclusion = evaluation.claimed, evaluation.before, evaluation.conclusion
+    command, result = evaluation.command, evaluation.result
+    answered: tuple[int | None, int, str | None] = (
+        (None, 0, None)
+        if result is None
+        else (result.http_status, result.duration_ms, result.correlation_id)
+    )
     return (
         claimed.mentor_id,
         claimed.generation,
         conclusion.ending,
         conclusion.state,
-        delivered.operation.wanted,
+        command.operation.wanted,
         before.intended,
         before.state,
         conclusion.counts,
         claimed.claimed_at_s,
         conclusion.error_code,
-        delivered.dead_letter_id,
-        delivered.reevaluate_at_s,
-        delivered.operation,
-        delivered.triggered_by,
+        evaluation.dead_letter_id,
+        evaluation.reevaluate_at_s,
+        command.operation,
+        evaluation.triggered_by,
         claimed.attempt_number,
-        delivered.http_status,
-        delivered.duration_ms,
-        delivered.correlation_id,
-        delivered.reason,
-        delivered.certification_id,
-        delivered.contact_id,
-        delivered.started_s,
+        *answered,
+        command.reason,
+        evaluation.certification_id,
+        evaluation.contact_id,
+        evaluation.started_s,
     )

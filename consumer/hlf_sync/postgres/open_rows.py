@@ -1,15 +1,18 @@
-"""What `pending` needs beside facts and ledger rows: what stands in the way of all, and the books'
-dates of the rows that are open or held, from the view that the web service reads.
+"""What `pending` needs beside facts and ledger rows: what stands in the way of all, the books' dates
+of the rows that are open or held, from the view that the web service reads, and since when somebody
+is wrong whom no book tells of.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from hlf_sync.core.breaker import State
+from hlf_sync.core.model import MentorId
 from hlf_sync.core.open_update import Conditions, next_probe_s
+from hlf_sync.postgres.connections import array
 from hlf_sync.postgres.delivery_blockers import PAUSED, look
 
 _ROWS = """
@@ -18,6 +21,12 @@ SELECT mentor_id::text, extract(epoch FROM held_at)::float8, extract(epoch FROM 
   FROM hlf_sync.coordinator_view
  WHERE kind = 'mentor' AND (state IN ('pending', 'in_doubt', 'dead_lettered') OR held_at IS NOT NULL)
 """
+
+# What the leader has seen, else the last commit that changed the facts; the latter where PostgreSQL
+# keeps the times of commits and has the function (connectors/sql/02_source.sql).
+_NOTICED = "SELECT mentor_id::text, extract(epoch FROM since)::float8 FROM hlf_sync.listing_wrong WHERE mentor_id = ANY (%s::uuid[])"
+_CAN_TELL = "SELECT to_regprocedure('hlf_sync.mentors_committed(uuid[])') IS NOT NULL"
+_COMMITTED = "SELECT mentor_id::text, extract(epoch FROM committed_at)::float8 FROM hlf_sync.mentors_committed(%s::uuid[])"
 
 
 class OpenRow(NamedTuple):
@@ -36,6 +45,17 @@ def read_open_rows(connection: Connection[Any]) -> Mapping[str, OpenRow]:
     """By mentor id."""
     with connection.cursor(row_factory=tuple_row) as cursor:
         return {mentor_id: OpenRow(*rest) for mentor_id, *rest in cursor.execute(_ROWS)}
+
+
+def read_since(connection: Connection[Any], mentor_ids: Sequence[MentorId]) -> Mapping[str, float]:
+    """Since when these are wrong, epoch seconds; who is missing is not known of."""
+    found: dict[str, float] = {}
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        can_tell = cursor.execute(_CAN_TELL).fetchone() == (True,)
+        for statement in (_COMMITTED, _NOTICED) if can_tell else (_NOTICED,):
+            told = cursor.execute(statement.encode(), (array(mentor_ids),)).fetchall()
+            found |= {mentor_id: at_s for mentor_id, at_s in told if at_s is not None}
+    return found
 
 
 def read_conditions(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from hlf_sync.config.settings import Settings, variable
 from hlf_sync.errors import SettingsError
-from hlf_sync.pipeline.tracer import Tracer
+from hlf_sync.pipeline.tracer import NoTracer, Tracer
 
 _HTTPS = 443
 
@@ -31,11 +31,16 @@ class Spans(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """What the stages tell, how exporting goes, and how it ends."""
+    """What the stages tell, how exporting goes (None while tracing is off), and how it ends."""
 
     tracer: Tracer
-    spans: Spans
+    spans: Spans | None
     ending: ExitStack
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is traced."""
+        return self.spans is not None
 
     def close(self) -> None:
         """End what is open and send what waits, within a second."""
@@ -43,12 +48,12 @@ class Tracing:
         self.ending.close()
 
 
-def open_tracing(settings: Settings, worker: str) -> Tracing | None:
-    """None while it is off. Raises `SettingsError` where the extra is not installed, or gRPC is
+def open_tracing(settings: Settings, worker: str) -> Tracing:
+    """One that tells nobody while it is off. Raises `SettingsError` where the extra is not installed, or gRPC is
     asked for.
     """
     if settings.tracing == "off":
-        return None
+        return Tracing(NoTracer(), None, ExitStack())
     try:
         from hlf_sync.telemetry.tracing.export import (  # noqa: PLC0415 - costs memory and time, and may not be installed
             open_export,

@@ -124,8 +124,8 @@ def wrongly_listed(picture: Picture) -> str:
         return "; ".join([_not_known(picture), *_unread(picture, lag)])
     wrong = picture.wrong or Wrong({}, 0.0)
     is_told = bool(wrong.mentors) and wrong.oldest_s >= _TOLD_S
-    parts = [_by_ledger(wrong, picture.held_removals)] if is_told else []
-    if picture.freshness_s >= _TOLD_S:
+    parts = [_by_ledger(wrong, picture)] if is_told else []
+    if picture.freshness_s >= _TOLD_S and (not is_told or mentors > sum(wrong.mentors.values())):
         parts.append(
             f"{_some(mentors, 'mentor')} waiting, a change from {duration(picture.freshness_s)} ago"
             " the oldest"
@@ -185,12 +185,14 @@ _WANTED = {
 }
 
 
-def _by_ledger(wrong: Wrong, held: int) -> str:
+def _by_ledger(wrong: Wrong, picture: Picture) -> str:
+    """As of the leader's last look, and how long it has been since then."""
+    held, oldest_s = picture.held_removals, wrong.oldest_s + (picture.listing_age_s or 0.0)
     mentors = ", ".join(
         f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items()
     )
     is_held = f" ({held:,} held back until somebody confirms)" if held else ""
-    return f"perhaps {mentors}{is_held}, for up to {duration(wrong.oldest_s)}"
+    return f"perhaps {mentors}{is_held}, for up to {duration(oldest_s)}"
 
 
 def circuit_words(circuit: SaidCircuit, waiting: int, allowed: float | None) -> str:

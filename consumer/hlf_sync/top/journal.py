@@ -19,16 +19,19 @@ class Event:
 
 
 def happened(before: Picture, now: Picture, at_ms: int) -> list[Event]:
-    """What changed from one picture to the next, worst first."""
+    """What changed from one picture to the next, worst first; what holds for all before what its
+    workers say of it.
+    """
     found = [
         Event(at_ms, level, text)
-        for level, text in (*_members(before, now), *_fleet(before, now), *_errors(before, now))
+        for level, text in (*_fleet(before, now), *_members(before, now), *_errors(before, now))
     ]
     return sorted(found, key=lambda event: ("act", "watch", "good").index(event.level))
 
 
 def _members(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
     earlier = {member.address: member for member in before.members}
+    moved: dict[tuple[str, str], list[str]] = {}
     for member in now.members:
         was = earlier.get(member.address)
         if was is None or was.verdict == member.verdict:
@@ -38,7 +41,10 @@ def _members(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
         elif was.verdict == AWAY:
             yield "good", f"{member.name} answers again"
         else:
-            yield _mood(member.verdict), f"{member.name}: {was.verdict} → {member.verdict}"
+            moved.setdefault((was.verdict, member.verdict), []).append(member.name)
+    for (was_said, said), names in moved.items():
+        who = names[0] if len(names) == 1 else f"{len(names)} workers"
+        yield _mood(said), f"{who}: {was_said} → {said}"
     led, leads = (
         {member.name for member in picture.members if member.is_leader} for picture in (before, now)
     )

@@ -132,6 +132,11 @@ class Picture:
     unreachable: int = 0
 
     @property
+    def is_cut(self) -> bool:
+        """Whether nobody can say what has come into Kafka since."""
+        return Reason.KAFKA_DOWN in self.reasons
+
+    @property
     def away(self) -> list[Member]:
         """The workers that do not answer."""
         return [member for member in self.members if member.verdict == AWAY]

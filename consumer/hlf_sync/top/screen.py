@@ -1,5 +1,6 @@
 """The picture of the fleet on a terminal: the verdict and what to do first, figures below. Draws,
-decides nothing; made for 80 columns and more.
+decides nothing; made for 80 columns and more. On a terminal of few lines the figures that explain
+least are left out first, so that the verdict and what is new stay in sight.
 """
 
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -34,11 +35,37 @@ _VERDICTS = {
     AWAY: "red",
 }
 _SPARKS = "▁▂▃▄▅▆▇█"
-# Lines of each list; the rest is told as a number.
-_HEADLINES, _MEMBERS, _EVENTS = 4, 8, 6
 _LAG_CELL = 13
 # Width of the names before the figures.
 _LABEL = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many lines each list may have, the rest of it is told as a number; and which figures
+    there is room for.
+    """
+
+    headlines: int = 4
+    members: int = 8
+    events: int = 6
+    has_stages: bool = True
+    has_bars: bool = True
+    has_details: bool = True
+
+
+_ROOMS = (
+    Room(),
+    Room(events=4, members=6),
+    Room(events=4, members=4, has_bars=False),
+    Room(events=4, members=4, has_bars=False, has_stages=False),
+    Room(headlines=2, events=3, members=3, has_bars=False, has_stages=False),
+    Room(headlines=1, events=4, members=3, has_bars=False, has_stages=False),
+    Room(headlines=1, events=2, members=2, has_bars=False, has_stages=False),
+    Room(headlines=1, events=2, members=2, has_bars=False, has_stages=False, has_details=False),
+    Room(headlines=1, events=1, members=1, has_bars=False, has_stages=False, has_details=False),
+)
+"""From plenty to the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +84,51 @@ def draw(
     past: Past = Past(),
     events: Sequence[Event] = (),
     width: int = 80,
+    room: Room = Room(),
 ) -> RenderableType:
-    """Everything, top to bottom by importance."""
-    parts: list[RenderableType] = [_verdict(picture, at_ms)]
+    """Everything that there is room for, top to bottom by importance."""
+    parts: list[RenderableType] = [_verdict(picture, at_ms, room)]
     if picture.verdict != AWAY:
-        parts += [_figures(picture, past, width), _lag(picture, width)]
-    parts.append(_members(picture))
-    if picture.stages:
+        parts += [_figures(picture, past, width, room), _lag(picture, width, room)]
+    parts.append(_members(picture, room.members))
+    if picture.stages and room.has_stages:
         parts.append(_stages(picture.stages))
-    if picture.verdict != AWAY:
+    if picture.verdict != AWAY and room.has_details:
         parts.append(_calls(picture))
     if events:
-        parts.append(_events(events))
+        parts.append(_events(events, room.events))
     return Group(*parts)
 
 
-def _verdict(picture: Picture, at_ms: int) -> Panel:
+def fitted(
+    console: Console,
+    height: int,
+    picture: Picture,
+    *,
+    at_ms: int,
+    past: Past = Past(),
+    events: Sequence[Event] = (),
+) -> RenderableType:
+    """The richest picture that has no more than so many lines."""
+
+    def drawn(room: Room) -> RenderableType:
+        return draw(picture, at_ms=at_ms, past=past, events=events, width=console.width, room=room)
+
+    fits = (room for room in _ROOMS if len(console.render_lines(drawn(room))) <= height)
+    return drawn(next(fits, _ROOMS[-1]))
+
+
+def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
     lines = headlines(picture)
     colour = _VERDICTS.get(picture.verdict, "yellow")
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row("wrongly listed", Text(wrongly_listed(picture)))
-    for line in lines[:_HEADLINES]:
+    for line in lines[: room.headlines]:
         _add_headline(grid, line)
-    if len(lines) > _HEADLINES:
-        grid.add_row("", f"and {len(lines) - _HEADLINES} more")
+    if len(lines) > room.headlines:
+        grid.add_row("", f"and {len(lines) - room.headlines} more")
     return Panel(
         grid,
         title=Text(f" {picture.verdict.upper()} ", f"bold {colour}"),
@@ -102,7 +148,7 @@ def _add_headline(grid: Table, line: Headline) -> None:
         grid.add_row("", Text(f"docs/runbook.md, {line.section}", style="dim"))
 
 
-def _figures(picture: Picture, past: Past, width: int) -> Table:
+def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -111,17 +157,13 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
         waiting = sum(picture.wrong.mentors.values()) if picture.wrong is not None else 0
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
-        grid.add_row(
-            "circuit",
-            Text.assemble(
-                (circuit_words(circuit, waiting, allowed), style),
-                f"   delivery {picture.delivery}",
-            ),
-        )
-    grid.add_row("freshness", _with_spark(duration(picture.freshness_s), past.freshness_s, width))
+        grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
+    fresh = duration(picture.freshness_s) + (" of what was read" if picture.is_cut else "")
+    grid.add_row("freshness", _with_spark(fresh, past.freshness_s, width))
     grid.add_row(
         "mentors",
-        f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting",
+        f"{queue.dirty:,} dirty, {queue.in_progress:,} in progress, {queue.waiting:,} waiting"
+        f"   delivery {picture.delivery}",
     )
     if picture.pace is not None:
         pace = picture.pace
@@ -139,7 +181,7 @@ def _figures(picture: Picture, past: Past, width: int) -> Table:
         )
     if any(picture.paused.values()):
         grid.add_row("paused", Text(paused(picture.paused), style="yellow"))
-    if picture.source is not None:
+    if picture.source is not None and (room.has_details or not picture.source.is_well):
         grid.add_row("source", _source(picture.source))
     return grid
 
@@ -175,12 +217,14 @@ def _source(source: Source) -> Text:
     return Text("   ".join(parts) or "(not known yet)", style="" if source.is_well else "red")
 
 
-def _lag(picture: Picture, width: int) -> RenderableType:
+def _lag(picture: Picture, width: int, room: Room) -> RenderableType:
     total = sum(picture.lag.values())
+    if picture.is_cut:
+        return Text(f"lag not known; {total:,} records when Kafka last answered", style="yellow")
     head = f"lag {total:,} records in {len(picture.lag)} partitions"
     if picture.group_lag is not None and picture.group_lag != total:
         head += f"; {picture.group_lag:,} in the whole group"
-    if not total:
+    if not total or not room.has_bars:
         return Text(head, style="dim")
     most = max(picture.lag.values())
     per_row = max(1, (width - 2) // _LAG_CELL)
@@ -199,13 +243,13 @@ def _lag_cell(partition: str, records: int, most: int) -> Text:
     return Text.assemble((f"{partition:>3} ", "dim"), (bar, "cyan"), f"{records:>{_LAG_CELL - 6},}")
 
 
-def _members(picture: Picture) -> Table:
+def _members(picture: Picture, most: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("worker", "says"):
         table.add_column(title, no_wrap=title == "says", overflow="fold")
     for title in ("partitions", "lag", "freshness", "mentors"):
         table.add_column(title, justify="right", no_wrap=True)
-    shown = sorted(picture.members, key=lambda member: member.verdict != AWAY)[:_MEMBERS]
+    shown = sorted(picture.members, key=lambda member: member.verdict != AWAY)[:most]
     for member in [one for one in picture.members if one in shown]:
         name = member.name + (" (leader)" if member.is_leader else "")
         if member.verdict == AWAY:
@@ -220,8 +264,8 @@ def _members(picture: Picture) -> Table:
             duration(member.freshness_s),
             f"{member.mentors:,}",
         )
-    if len(picture.members) > _MEMBERS:
-        table.add_row(f"and {len(picture.members) - _MEMBERS} more", "", "", "", "", "")
+    if len(picture.members) > most:
+        table.add_row(f"and {len(picture.members) - most} more", "", "", "", "", "")
     return table
 
 
@@ -251,11 +295,11 @@ def _calls(picture: Picture) -> Text:
     return text
 
 
-def _events(events: Sequence[Event]) -> RenderableType:
+def _events(events: Sequence[Event], most: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for event in list(events)[-_EVENTS:]:
+    for event in list(events)[-most:]:
         grid.add_row(_clock(event.at_ms), Text(event.text, style=_STYLES[event.level]))
     return Group(Text("lately", style="dim"), grid)
 

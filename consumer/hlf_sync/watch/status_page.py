@@ -55,7 +55,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
         rows.append(("held up at", found["stage"]))
     rows += [
         ("ready", "yes" if not found["not_ready"] else "no: " + ", ".join(found["not_ready"])),
-        ("freshness", _freshness(found["freshness_s"])),
+        ("freshness", _freshness(found["freshness_s"], is_cut=_is_cut(found))),
         ("lag", _lag(found)),
         (
             "mentors",
@@ -74,16 +74,23 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     )
 
 
-def _freshness(seconds: float) -> str:
-    return (
-        f"{duration(seconds)} since the oldest change that Dynamics does not show"
-        if seconds
-        else "nothing that reached Kafka is owed"
-    )
+def _is_cut(found: dict[str, Any]) -> bool:
+    """Whether nobody can say what has come into Kafka since."""
+    return "Kafka" in found.get("dependencies_down", ())
+
+
+def _freshness(seconds: float, *, is_cut: bool) -> str:
+    if seconds:
+        return f"{duration(seconds)} since the oldest change that Dynamics does not show"
+    if is_cut:
+        return "nothing that was read is owed; what came after is not known"
+    return "nothing that reached Kafka is owed"
 
 
 def _lag(found: dict[str, Any]) -> str:
     parts = len(found["lag"])
+    if _is_cut(found):
+        return f"not known; {sum(found['lag'].values()):,} records when Kafka last answered"
     text = f"{sum(found['lag'].values()):,} records in {parts} partition{'' if parts == 1 else 's'}"
     return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
 

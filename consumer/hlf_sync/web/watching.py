@@ -31,7 +31,7 @@ _SHARE = 0.1
 # News of more mentors than these at once are a flood: the workers are told not to tell, and looks at all
 # may take this part of the time.
 _MANY = 500
-_FLOOD_SHARE = 0.03
+_FLOOD_SHARE = 0.015
 # News are gathered this long, so that 50 changes a second are ten pieces for each open page.
 GATHER_S = 0.1
 _AGAIN_S = 0.5

@@ -34,14 +34,18 @@ UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor
 # Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for
 # a day (the ledger looks at it too).
 _PRUNE = (
-    "DELETE FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days'",
     "DELETE FROM hlf_sync.held_removal WHERE confirmed_at < now() - interval '1 day'",
     "DELETE FROM hlf_sync.history WHERE ended_at < now() - interval '1 year'",
     "DELETE FROM hlf_sync.worker WHERE seen_at < now() - interval '1 day'",
 )
 
-# What `why` tells of calls; each mentor's last one stays. In batches, since the leader must not
-# stand still for long, nor hold a long transaction.
+# In batches, since the leader must not stand still for long, nor hold a long transaction: a day on which
+# everybody was asked for ends a month later in one hour.
+_PRUNE_REQUESTS = """
+DELETE FROM hlf_sync.sync_request WHERE id IN (
+  SELECT id FROM hlf_sync.sync_request WHERE created_at < now() - interval '30 days' LIMIT %(batch)s)
+"""
+# What `why` tells of calls; each mentor's last one stays.
 _PRUNE_ATTEMPTS = """
 DELETE FROM hlf_sync.delivery_attempt WHERE id IN (
   SELECT id FROM hlf_sync.delivery_attempt a WHERE started_at < now() - make_interval(days => %(days)s)
@@ -86,7 +90,7 @@ _QUEUE_IS_FILLING = 0.25
 TURN_S = 1.0
 _PRUNE_EVERY_S = 3600.0
 _ATTEMPTS_KEPT_DAYS = 90
-_ATTEMPTS_AT_ONCE = 5_000
+_PRUNED_AT_ONCE = 5_000
 _OWED_EVERY_S = 60.0
 # Longer than any delivery with its retries.
 _OWED_S = 300
@@ -140,18 +144,18 @@ class Scheduler:
                     await connection.execute(statement)
                 pruned_at_s, is_pruned = now_s, False
             if not is_pruned:
-                is_pruned = await self._prune_attempts(connection)
+                is_pruned = await self._prune(connection)
             if self._is_live and now_s - owed_at_s > _OWED_EVERY_S:
                 await connection.execute(_OWED, {"pending_s": _OWED_S, "doubt_s": _OWED_S})
                 owed_at_s = now_s
             await asyncio.sleep(TURN_S)
 
-    async def _prune_attempts(self, connection: Connection) -> bool:
-        """Delete one batch of old attempts; whether it was the last one."""
-        cursor = await connection.execute(
-            _PRUNE_ATTEMPTS, {"days": _ATTEMPTS_KEPT_DAYS, "batch": _ATTEMPTS_AT_ONCE}
-        )
-        return cursor.rowcount < _ATTEMPTS_AT_ONCE
+    async def _prune(self, connection: Connection) -> bool:
+        """Delete one batch of old requests and one of old attempts; whether these were the last."""
+        values = {"days": _ATTEMPTS_KEPT_DAYS, "batch": _PRUNED_AT_ONCE}
+        batches = (_PRUNE_REQUESTS, _PRUNE_ATTEMPTS)
+        gone = [(await connection.execute(batch, values)).rowcount for batch in batches]
+        return max(gone) < _PRUNED_AT_ONCE
 
     async def _ask_for_queue(self, connection: Connection) -> None:
         """Ask how full PostgreSQL's queue of notifications is: the asking itself frees it."""

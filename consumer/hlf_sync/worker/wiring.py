@@ -40,9 +40,8 @@ from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pending.worker_page import WorkerPage
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.letters import Origin
+from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.pipeline.schemas import Schemas
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import CallResult, DynamicsPort
@@ -92,8 +91,7 @@ async def run_worker(settings: Settings, secret_file: Path | None = None) -> int
     worker = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     tracing = open_tracing(settings, worker)
     async with AsyncExitStack() as stack:
-        if tracing is not None:
-            stack.callback(tracing.close)
+        stack.callback(tracing.close)
         pool = open_pool(_dsn(settings), size=_POOL_SIZE)
         stack.push_async_callback(pool.close)
         registry = clients.registry(settings)
@@ -124,7 +122,7 @@ class _Assembly:
         registry: Registry,
         lag: LagReader,
         stack: AsyncExitStack,
-        tracing: Tracing | None,
+        tracing: Tracing,
     ) -> None:
         self._settings = settings
         self._secret_file = secret_file
@@ -146,12 +144,6 @@ class _Assembly:
         stages = assemble(self._outside(schemas, dynamics), self._policies(), self._dependencies)
         stages.assignment.partition_count = await self._lag.partitions()
         worker = Worker(stages, revocation_s=_REVOCATION_S - 1)
-        Schemas(
-            RegistrySchemas(self._registry, schemas),
-            stages.intake,
-            self._dependencies,
-            patience_s=settings.schema_patience_s,
-        )
         source = self._source(worker)
         scheduler = Scheduler(
             _dsn(settings), self._dependencies, is_live=settings.delivery == "live"
@@ -184,9 +176,7 @@ class _Assembly:
             token=credentials,
             now_ms=epoch_ms,
         )
-        scrape = Scrape(
-            status, self._metrics, writer_in_use(), self._tracing.spans if self._tracing else None
-        )
+        scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans)
         runner = await serve(
             status,
             scrape,
@@ -246,8 +236,9 @@ class _Assembly:
             fleet=FleetTable(self._pool, settings.organization, policies.breaker_policy(settings)),
             letters=self._letter_topic(),
             decoder=Decoder(settings.organization, schemas),
+            schemas=RegistrySchemas(self._registry, schemas),
             meter=self._metrics,
-            tracer=self._tracing.tracer if self._tracing else None,
+            tracer=self._tracing.tracer,
         )
 
     def _policies(self) -> Policies:
@@ -263,6 +254,7 @@ class _Assembly:
             lease_s=settings.lease_s,
             is_shadow=settings.delivery == "shadow",
             auth_retry_s=settings.auth_retry_s,
+            schema_patience_s=settings.schema_patience_s,
         )
 
     def _services(
@@ -334,7 +326,7 @@ class _Assembly:
             SourcePolicy(
                 settings.changes_topic,
                 revocation_s=_REVOCATION_S,
-                reads_trace=self._tracing is not None,
+                reads_trace=self._tracing.is_on,
             ),
             worker,
             asyncio.get_running_loop(),

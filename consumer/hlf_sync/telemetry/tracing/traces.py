@@ -27,7 +27,7 @@ from opentelemetry.trace import Tracer as Spans
 
 from hlf_sync.clock import epoch_ns
 from hlf_sync.core.dead_letter import DeadLetter
-from hlf_sync.core.mentor_queue import Entry
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import (
     Change,
     Command,
@@ -38,13 +38,10 @@ from hlf_sync.core.model import (
     MarkedChange,
     MentorId,
     NoCall,
-    Operation,
     Record,
     Refuse,
     Trigger,
 )
-from hlf_sync.core.outcome import Claimed, Conclusion
-from hlf_sync.ports import CallResult, Known
 from hlf_sync.telemetry.tracing.attributes import Value, attributes
 from hlf_sync.telemetry.tracing.context import context_of, text_of
 
@@ -128,14 +125,17 @@ class Traces:
         )
 
     @_harmless
-    def looked(self, entry: Entry, known: Known, decision: Decision, began_ns: int) -> None:
+    def looked(self, evaluation: Evaluation, began_ns: int) -> None:
         """Begin the trace or go on with it; tell what led here: the changes, the wait, the look."""
+        known, decision = evaluation.known, evaluation.decision
+        if decision is None:
+            return
         if isinstance(decision, NoCall) and decision.is_out_of_scope and not known.has_ledger:
             return  # never ours
-        trace = self._open.get(entry.mentor_id)
+        trace = self._open.get(evaluation.mentor_id)
         if trace is None:
-            trace = self._open[entry.mentor_id] = self._begin(entry, known.ledger)
-        for change in _marked(entry):
+            trace = self._open[evaluation.mentor_id] = self._begin(evaluation, known.ledger)
+        for change in _marked(evaluation):
             self._tell_change(trace, change)
         self._tell(trace, "wait", trace.waits_since_ns, began_ns)
         decided, reason = _decided(decision)
@@ -147,9 +147,10 @@ class Traces:
         return None if trace is None else text_of(trace.span.get_span_context())
 
     @_harmless
-    def claimed(self, claimed: Claimed, began_ns: int) -> None:
+    def claimed(self, evaluation: Evaluation, began_ns: int) -> None:
         """The claim, with the second look under it."""
-        if trace := self._open.get(claimed.mentor_id):
+        claimed = evaluation.claimed
+        if trace := self._open.get(evaluation.mentor_id):
             self._tell(
                 trace,
                 "claim",
@@ -160,16 +161,10 @@ class Traces:
             )
 
     @_harmless
-    def called(
-        self,
-        claimed: Claimed,
-        operation: Operation,
-        result: CallResult,
-        conclusion: Conclusion,
-        began_ns: int,
-    ) -> None:
+    def called(self, evaluation: Evaluation, began_ns: int) -> None:
         """The call, as HTTP clients are told."""
-        if trace := self._open.get(claimed.mentor_id):
+        result, conclusion = evaluation.result, evaluation.conclusion
+        if result is not None and (trace := self._open.get(evaluation.mentor_id)):
             code = conclusion.error_code.value if conclusion.error_code else None
             self._tell(
                 trace,
@@ -181,8 +176,8 @@ class Traces:
                 host=self._places.host,
                 port=self._places.port,
                 status=result.http_status,
-                operation=operation.value,
-                attempt=claimed.attempt_number,
+                operation=evaluation.operation.value,
+                attempt=evaluation.claimed.attempt_number,
                 correlation_id=result.correlation_id,
                 outcome=conclusion.ending.value,
                 error_code=code,
@@ -251,12 +246,12 @@ class Traces:
         for mentor_id in [known for known in self._open if not is_here(known)]:
             self.ended(mentor_id, "left")
 
-    def _begin(self, entry: Entry, ledger: LedgerRow) -> _Trace:
-        marked = list(_marked(entry))
+    def _begin(self, evaluation: Evaluation, ledger: LedgerRow) -> _Trace:
+        marked = list(_marked(evaluation))
         kept = context_of(ledger.trace_parent)
         is_continued = kept is not None and (
             ledger.state in _OPEN
-            or any(change.trigger is Trigger.REPLAY for change in entry.changes)
+            or any(change.trigger is Trigger.REPLAY for change in evaluation.changes)
         )
         own = next((found for change in marked if (found := context_of(change.trace_parent))), None)
         parent, other = (
@@ -265,7 +260,7 @@ class Traces:
             else (own, kept if ledger.state is LedgerState.DEAD_LETTERED else None)
         )
         committed_ns = min(
-            (change.committed_ms * _MS for change in entry.changes), default=self.now_ns()
+            (change.committed_ms * _MS for change in evaluation.changes), default=self.now_ns()
         )
         span = self._spans.start_span(
             "mentor change continued" if is_continued else "mentor change",
@@ -276,14 +271,14 @@ class Traces:
                 step="process",
                 destination=self._places.topic,
                 group=self._places.group,
-                mentor_id=entry.mentor_id,
-                triggered_by=entry.changes[0].trigger.value if entry.changes else None,
+                mentor_id=evaluation.mentor_id,
+                triggered_by=evaluation.changes[0].trigger.value if evaluation.changes else None,
             ),
             links=[Link(other)] if other else None,
             start_time=committed_ns,
         )
         taken_ns = min((change.taken_ns for change in marked), default=self.now_ns())
-        return _Trace(entry.mentor_id, span, set_span_in_context(span), taken_ns)
+        return _Trace(evaluation.mentor_id, span, set_span_in_context(span), taken_ns)
 
     def _tell_change(self, trace: _Trace, change: MarkedChange) -> None:
         """The way into Kafka, once for each change; one that has a trace elsewhere is linked to
@@ -336,8 +331,8 @@ class Traces:
         span.end(max(start_ns, end_ns))
 
 
-def _marked(entry: Entry) -> Iterator[MarkedChange]:
-    return (change for change in entry.changes if isinstance(change, MarkedChange))
+def _marked(evaluation: Evaluation) -> Iterator[MarkedChange]:
+    return (change for change in evaluation.changes if isinstance(change, MarkedChange))
 
 
 def _decided(decision: Decision) -> tuple[str, str]:
