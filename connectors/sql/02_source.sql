@@ -70,7 +70,9 @@ BEGIN
         ('app.certification', 'status',            false, NULL,                          ''),
         ('app.certification', 'expires_at',        false, '{timestamp with time zone}',  'ALTER TABLE %1$s ALTER COLUMN %2$s TYPE timestamptz USING %2$s AT TIME ZONE ''UTC''; (with the zone that is meant)')
     ) AS t (table_name, column_name, is_in_identity, types, remedy) LOOP
-        SELECT format_type(a.atttypid, NULL) AS type, a.attnotnull, a.attgenerated INTO seen
+        SELECT format_type(a.atttypid, NULL) AS type, a.attnotnull, a.attgenerated,
+               (SELECT k.conname FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated) AS unproved
+          INTO seen
           FROM pg_attribute a WHERE a.attrelid = to_regclass(wanted.table_name) AND a.attname = wanted.column_name AND NOT a.attisdropped;
         IF NOT FOUND THEN
             RAISE EXCEPTION '%.% does not exist', wanted.table_name, wanted.column_name
@@ -85,6 +87,10 @@ BEGIN
         ELSIF wanted.is_in_identity AND NOT seen.attnotnull THEN
             RAISE EXCEPTION '%.% may be NULL: a replica identity takes no such column', wanted.table_name, wanted.column_name
                   USING HINT = format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL;', wanted.table_name, wanted.column_name);
+        ELSIF seen.unproved IS NOT NULL THEN
+            -- PostgreSQL 18: the catalogue calls the column NOT NULL already, Debezium makes a required field of it, and of an old NULL '' or 0.
+            RAISE EXCEPTION '%.% has a NOT NULL that is NOT VALID: an old NULL would be streamed as an invented value', wanted.table_name, wanted.column_name
+                  USING HINT = format('Fill the old rows, then: ALTER TABLE %s VALIDATE CONSTRAINT %I;', wanted.table_name, seen.unproved);
         END IF;
     END LOOP;
 END

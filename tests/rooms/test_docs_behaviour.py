@@ -35,6 +35,7 @@ _PACKAGES = {
     "Babel": "babel",
     "python-dotenv": "python-dotenv",
     "uvicorn": "uvicorn",
+    "OTLP exporter": "opentelemetry-exporter-otlp-proto-http",
 }
 _JARS = {
     "Kafka": ("kafka", "kafka-server"),

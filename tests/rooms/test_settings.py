@@ -561,6 +561,21 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert SECRET not in said
 
 
+@pytest.mark.parametrize(
+    ("zone", "why"),
+    [
+        ("CET", "another clock for PostgreSQL in summer: name a place"),
+        ("WET", "another clock for PostgreSQL in summer: name a place"),
+        ("right/Europe/Oslo", "not a time zone"),
+        ("localtime", "not a time zone"),
+        ("Europe/Olso", "not a time zone"),
+    ],
+)
+def test_a_time_zone_is_one_clock_for_python_and_postgresql(zone: str, why: str) -> None:
+    """Nights and reminders are counted by the one, shown by the other."""
+    assert why in refused(TIME_ZONE=zone)
+
+
 def test_a_sandbox_that_lies_here_is_named_when_settings_are_missing(tmp_path: Path) -> None:
     """The forgotten --env-file; not where a file was given and lacks something."""
     folder = tmp_path / ".sandbox"

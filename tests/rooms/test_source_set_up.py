@@ -121,6 +121,14 @@ def _change(statement: str) -> str:
             "SET NOT NULL",
         ),
         (
+            (
+                "ALTER TABLE app.mentor ALTER COLUMN status DROP NOT NULL; ALTER TABLE app.mentor ADD"
+                " CONSTRAINT named NOT NULL status NOT VALID"
+            ),
+            "status has a NOT NULL that is NOT VALID",
+            "VALIDATE CONSTRAINT named",
+        ),
+        (
             "ALTER TABLE app.mentor ENABLE ROW LEVEL SECURITY",
             "row-level security",
             "DISABLE ROW LEVEL SECURITY",

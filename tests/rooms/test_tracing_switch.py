@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hlf_sync.kafka.consumer_life import _traced_record
 from hlf_sync.telemetry.tracing.export import Export, open_export
 from hlf_sync.telemetry.tracing.traces import Traces
 from hlf_sync.telemetry.tracing_switch import open_tracing
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -212,6 +214,63 @@ def test_a_sender_that_raises_is_a_failure_like_any_other(said: LogLines) -> Non
     until(lambda: export.queue.lost)
     export.close()
     assert [line.get("detail") for line in said.wait()] == ["RuntimeError"]
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Answers with the server's `answer`: status and body."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        code, body = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(code)
+        self.send_header("Location", "https://collector/v1/traces?key=hunter2")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def _partial(rejected: int) -> bytes:
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = rejected
+    answer.partial_success.error_message = "attribute too long"
+    return bytes(answer.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "is_lost"),
+    [
+        (200, b"", False),
+        (200, _partial(0), False),
+        (202, b"<html>a proxy's page</html>", False),
+        (200, _partial(2), True),
+        (301, b"", True),
+        (308, b"", True),
+        (400, b"", True),
+    ],
+)
+def test_spans_count_as_exported_only_where_the_collector_took_them(
+    code: int, body: bytes, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenTelemetry itself says success to a redirect and to a rejection
+    (findings/a_redirect_counts_as_exported.sh).
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
+    server.answer = (code, body)  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "5")
+        export = open_export({}, version="1", worker="worker-1")
+        spans(export, 2)
+        until(lambda: export.queue.exported + export.queue.lost == 2)
+        assert (export.queue.exported, export.queue.lost) == ((0, 2) if is_lost else (2, 0))
+        export.close()
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_closing_sends_what_waits() -> None:

@@ -33,6 +33,12 @@ PREFIX = "HLF_SYNC_"
 # RFC 7518, 3.2: HS256 wants a key as long as its hash.
 _SHORTEST_KEY_BYTES = 32
 
+# Abbreviations for PostgreSQL's AT TIME ZONE, at a fixed distance from UTC, and zones with a summer
+# for everybody else (findings/cet_has_no_summer.sh).
+_FIXED_FOR_POSTGRESQL = ("CET", "EET", "MET", "WET")
+# Files beside the IANA database, which Python takes and PostgreSQL does not know.
+_NO_ZONES = ("posix/", "right/", "localtime", "posixrules")
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -206,7 +212,11 @@ class Settings(BaseModel):
         description="local time of the nightly work, HH:MM; off = never",
     )
     time_zone: str = Field(
-        "Europe/Oslo", description="IANA name; local dates of nights and reminders"
+        "Europe/Oslo",
+        description=(
+            "IANA name, of a place rather than CET, EET, MET, WET; local dates of nights and"
+            " reminders"
+        ),
     )
     verify_every_s: float = Field(
         3600,
@@ -429,10 +439,15 @@ class Settings(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _require_zone(cls, value: str) -> str:
+        if value in _FIXED_FOR_POSTGRESQL:
+            message = "is another clock for PostgreSQL in summer: name a place, such as Europe/Oslo"
+            raise ValueError(message)
+        message = "is not a time zone of the IANA database"
+        if value.startswith(_NO_ZONES):
+            raise ValueError(message)
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            message = "is not a time zone of the IANA database"
             raise ValueError(message) from None
         return value
 

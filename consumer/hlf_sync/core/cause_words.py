@@ -32,7 +32,7 @@ WORDS = {
     "_NOENT": "no broker answers",  # no coordinator is known
     "_TIMED_OUT": "no answer in time",
     "_RESOLVE": "no such host",
-    "_AUTHENTICATION": "user or password refused",
+    "_AUTHENTICATION": "user, password or token refused; a token must be a JWT with sub and exp",
     "_SSL": "TLS failed",
     # files
     "FileNotFoundError": "there is no such file",

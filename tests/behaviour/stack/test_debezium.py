@@ -87,6 +87,20 @@ def test_null_in_a_column_with_a_default_arrives_as_the_default(make: Make) -> N
     }
 
 
+def test_an_old_null_under_a_not_null_that_is_not_valid_arrives_as_an_invented_value(
+    make: Make,
+) -> None:
+    """PostgreSQL 18 calls the column NOT NULL from the first moment on
+    (findings/not_valid_counts_as_not_null.sh), so the field is required, and what a required field
+    of its type holds without a value is written.
+    """
+    source = make(f"{_NUMBER}, colour text, weight int, plain text")
+    source.sql("INSERT INTO thing VALUES (1, NULL, NULL, NULL)")
+    source.sql("ALTER TABLE thing ADD NOT NULL colour NOT VALID, ADD NOT NULL weight NOT VALID")
+    source.start()
+    assert source.await_rows(1) == [{"number": 1, "colour": "", "weight": 0, "plain": None}]
+
+
 def test_a_date_at_infinity_has_another_sign_in_the_stream_than_in_the_snapshot(
     make: Make,
 ) -> None:

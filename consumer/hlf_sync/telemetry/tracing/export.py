@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Tracer
 
 from hlf_sync.errors import SettingsError
+from hlf_sync.telemetry.tracing.collector import open_session
 
 _log = structlog.get_logger()
 
@@ -93,7 +94,7 @@ class Bounded(SpanProcessor):
 
     @property
     def lost(self) -> int:
-        """Spans that nobody has."""
+        """Spans that nobody has, and those of a batch of which the collector rejected some."""
         return self._dropped + self._exporter.lost
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -164,7 +165,7 @@ def open_export(variables: dict[str, str], *, version: str, worker: str) -> Expo
         )
     room = os.environ.get(_QUEUE, "")
     return Export(
-        OTLPSpanExporter(),
+        OTLPSpanExporter(session=open_session()),
         version=version,
         worker=worker,
         room=int(room) if room.isdecimal() and int(room) else _ROOM,
