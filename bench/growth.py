@@ -34,7 +34,6 @@ from hlf_sync.core.model import (
     Visibility,
 )
 from hlf_sync.postgres.connections import Pool, open_pool
-from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
 from hlf_sync.postgres.statements import leader, requests
 from hlf_sync.postgres.statements import ledger as ledger_statements
@@ -151,7 +150,7 @@ def _due(mentor_id: str, operation: Operation) -> Evaluation:
 
 async def _of_looks(pool: Pool, pid: int, admin: psycopg.Connection[Any]) -> dict[str, Any]:
     """The leader's comparison of facts and ledger: all, and what changed in ten seconds."""
-    watch = listing_watch.ListingWatch(pool, FactsView(pool), Rules())
+    watch = listing_watch.ListingWatch(pool, Rules())
     listing_watch._LONGEST_S = 600.0
     began_s = cpu_s(pid)
     await watch.look()
