@@ -15,8 +15,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from hlf_sync.core.fleet_report import in_words, report_of
 from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
+from hlf_sync.postgres import fleet_reports
 from hlf_sync.postgres.connections import Connection, Row, connect, reaching
 from hlf_sync.replay.judgement import Letter
 
@@ -41,7 +43,7 @@ SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail ||
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND mentor_id = ANY (%(mentors)s::uuid[])
                                                      AND EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal')),
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
-       EXISTS (SELECT FROM pg_locks l WHERE {_IS_LOCK})
+       EXISTS (SELECT FROM pg_locks l WHERE {_IS_LOCK}), ({fleet_reports.READ}), extract(epoch FROM now())::float8
 """  # noqa: S608 - a constant of ours
 
 # A letter that was asked for and is still open is still to be handled: what fails again has another
@@ -73,13 +75,13 @@ class ReplayHeldError(SettingsError):
 @dataclass(frozen=True, slots=True)
 class Obstacles:
     """What stands in the way of a delivery now. `held` removals of ours wait for
-    `confirm-removals`.
+    `confirm-removals`. `trouble`: why no worker would hear of a request, in words.
     """
 
     halts: tuple[str, ...]
     held: int
     circuit: str
-    has_worker: bool
+    trouble: str | None
 
 
 class Desk:
@@ -126,7 +128,9 @@ class Desk:
         }
         with reaching("PostgreSQL"):
             row = await _one(self._held, _OBSTACLES, values)
-        return Obstacles(tuple(row[0]), row[1], row[2], row[3])
+        halts, held, circuit, has_worker, report, now_s = row
+        told = in_words(report_of(report), now_s, has_worker=has_worker)
+        return Obstacles(tuple(halts), held, circuit, told[0] if told else None)
 
     async def ask(self, letters: Sequence[Letter], reason: str) -> int:
         """Ask for the letters' mentors; how many were not asked for before."""
