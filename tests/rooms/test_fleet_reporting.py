@@ -94,9 +94,9 @@ async def test_who_does_not_lead_or_has_not_looked_at_the_source_yet_reports_not
     await office.until(lambda: office.row() == {})
     office.sql("DELETE FROM hlf_sync.fleet_verdict")
     office.leads, office.reasons = False, [(Reason.KAFKA_DOWN, 0.0)]
-    office.sql("SELECT pg_sleep(2.5)")  # a turn and a half of the reporting
+    await asyncio.to_thread(office.sql, "SELECT pg_sleep(2.5)")  # a turn and a half of the reporting
     office.has_looked, office.leads, office.term = False, True, 2
-    office.sql("SELECT pg_sleep(2.5)")
+    await asyncio.to_thread(office.sql, "SELECT pg_sleep(2.5)")
     assert office.row() is None
     await office.until(lambda: "kafka_down" in (office.row() or {}))
 
