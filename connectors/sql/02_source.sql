@@ -174,7 +174,7 @@ SELECT 'mentor'::text AS kind, NULL::bigint AS id, m.mentor_id, m.is_listed, m.o
        least((SELECT min(a.started_at) FROM hlf_sync.delivery_attempt a WHERE a.mentor_id = m.mentor_id
                  AND a.id > coalesce((SELECT max(d.id) FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied'), 0)),
              (SELECT min(f.attempted_at) FROM hlf_sync.dynamics_sync_failures f WHERE f.mentor_id = m.mentor_id AND f.resolved_at IS NULL),
-             h.held_at) AS open_since,
+             h.held_at, (SELECT w.since FROM hlf_sync.listing_wrong w WHERE w.mentor_id = m.mentor_id)) AS open_since,
        (SELECT d.started_at + make_interval(secs => d.duration_ms / 1000.0) FROM hlf_sync.delivery_attempt d
          WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied' ORDER BY d.id DESC LIMIT 1) AS last_delivered_at,
        m.certification_id,
@@ -214,7 +214,12 @@ SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
            'has_worker', EXISTS (SELECT FROM pg_catalog.pg_locks l
                                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                                     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-                                    AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)),
+                                    AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint),
+           -- The leading worker's words for what holds everybody up, and times; no part, host or person is named in them.
+           'reports', (SELECT jsonb_object_agg(organization, jsonb_build_object(
+                           'reasons', reasons, 'reported_s', extract(epoch FROM reported_at)::float8,
+                           'age_s', extract(epoch FROM now() - greatest(reported_at, pg_catalog.pg_postmaster_start_time()))::float8))
+                         FROM hlf_sync.fleet_verdict)),
        NULL, NULL, NULL, NULL, NULL, NULL;
 -- Its owner's rights must be those of the schema's owner, whoever runs this file.
 ALTER VIEW hlf_sync.coordinator_view OWNER TO hlf_sync;

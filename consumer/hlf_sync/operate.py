@@ -204,8 +204,7 @@ def standing_of_sweep(
 def obstacles(connection: Connection, organization: str) -> list[str]:
     """What may be in the way of every delivery, a line each."""
     found = delivery_blockers.look(connection, organization)
-    lines = found.obstacles(is_removal=False)
-    return lines if found.has_worker else [*lines, "no worker runs (start one: hlf-sync run)"]
+    return [*found.obstacles(is_removal=False), *found.reported()]
 
 
 def _is_anybody_new_due(connection: Connection, rules: Rules, only: list[MentorId] | None) -> bool:

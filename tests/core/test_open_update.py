@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.fleet_report import FleetReport, Trouble
 from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.core.open_update import (
     Asked,
@@ -172,6 +173,54 @@ def test_what_everybody_waits_for_comes_first(
 ) -> None:
     found = seen(known(), **surroundings)
     assert (found.cause, found.next_try_s) == (cause, next_s)
+
+
+def told(*reasons: str, age_s: float = 1.0, since_s: float = NOW_S - 600) -> FleetReport:
+    """What the leading worker says."""
+    troubles = tuple(Trouble(reason, since_s) for reason in reasons)
+    return FleetReport(troubles=troubles, reported_s=NOW_S - age_s, age_s=age_s)
+
+
+WAITED = replace(known(), noticed_s=NOW_S - 61)
+RETRIED = known(state=LedgerState.PENDING, attempt_count=2, last_error_code="server_error")
+
+
+@pytest.mark.parametrize(
+    ("one", "report", "cause"),
+    [
+        (known(), told("connector_failed"), Cause.UNREAD),
+        (known(), told("source_silent"), Cause.UNREAD),
+        (known(), told("kafka_down"), Cause.UNREAD),
+        (known(), told("wrongly_listed", "kafka_down"), Cause.UNREAD),
+        (known(**DOUBT), told("kafka_down"), Cause.UNREAD),
+        (RETRIED, told("kafka_down"), Cause.RETRYING),
+        (known(), told("letters_unwritable"), Cause.WAITING),
+        (known(), told("a_newer_releases_word"), Cause.WAITING),
+        (known(), told(age_s=30.0), Cause.WAITING),
+        (known(), told(age_s=31.0), Cause.NO_WORKER),
+        (known(), told("kafka_down", age_s=31.0), Cause.NO_WORKER),
+        (WAITED, told(), Cause.LATE),
+        (replace(WAITED, noticed_s=NOW_S - 60), told(), Cause.WAITING),
+        (WAITED, told("kafka_down"), Cause.UNREAD),
+        (replace(RETRIED, began_s=NOW_S - 600), told(), Cause.RETRYING),
+    ],
+)
+def test_what_the_leading_worker_reports_is_what_an_update_waits_for(
+    one: Case, report: FleetReport, cause: Cause
+) -> None:
+    assert seen(one, report=report).cause is cause
+
+
+def test_while_another_worker_is_elected_the_last_report_stands_for_all() -> None:
+    assert seen(known(), has_worker=False, report=told(age_s=20.0)).cause is Cause.WAITING
+    assert seen(known(), has_worker=False).cause is Cause.NO_WORKER
+
+
+def test_the_ledger_tells_of_an_update_only_once_a_worker_has_looked() -> None:
+    assert not seen(known()).is_booked
+    assert seen(known(lease_until_s=LATER_S)).is_booked
+    for state in (LedgerState.PENDING, LedgerState.IN_DOUBT, LedgerState.DEAD_LETTERED):
+        assert seen(known(state=state)).is_booked
 
 
 def test_a_letter_does_not_wait_for_the_circuit() -> None:

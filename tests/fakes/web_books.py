@@ -54,6 +54,7 @@ class Books:
     calls: list[PastCall] = field(default_factory=list)
     requests: dict[int, RequestStatus] = field(default_factory=dict)
     verdict: tuple[str, str] = ("ok", "caught_up")
+    verdict_since: datetime | None = None
     is_away: bool = False
     refusal: ProblemError | None = None
     next_cursor: str | None = None
@@ -74,6 +75,7 @@ class Books:
             verdict=self.verdict[0],
             verdict_reason=self.verdict[1],
             verdict_message="said by the API",
+            verdict_since=self.verdict_since,
             counts=Counts(**counts),
             items=self.items[:limit],
             next_cursor=self.next_cursor,

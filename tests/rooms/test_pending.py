@@ -1,5 +1,7 @@
 """`hlf-sync pending`: every mentor that is not at rest, by cause, from one look at the database."""
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -122,6 +124,26 @@ def in_shadow(desk: Desk) -> str:
     return desk.mentor()
 
 
+def reported(*reasons: str, age: str = "1 s") -> str:
+    """What the leading worker says of the fleet, for ten minutes now, and how long ago it said so."""
+    told = [{"reason": reason, "since_s": epoch_ms() / 1000 - 600} for reason in reasons]
+    return (
+        "INSERT INTO hlf_sync.fleet_verdict VALUES"
+        f" ('HLF', '{json.dumps(told)}', now() - interval '{age}')"
+    )
+
+
+def noticed(desk: Desk, age: str) -> str:
+    """One whom the leader has seen to be wrong for so long, and nobody has looked at."""
+    mentor_id = desk.mentor()
+    desk.sql(
+        "INSERT INTO hlf_sync.listing_wrong VALUES (%s, 'hidden', now() - %s::interval)",
+        mentor_id,
+        age,
+    )
+    return mentor_id
+
+
 SCENES: dict[Cause, Callable[[Desk], str]] = {
     Cause.PAUSED: paused,
     Cause.HELD: held,
@@ -143,6 +165,8 @@ SCENES: dict[Cause, Callable[[Desk], str]] = {
     Cause.RETRYING: lambda desk: desk.mentor(
         applied="visible", state="pending", last_error_code="server_error", attempt_count=1
     ),
+    Cause.UNREAD: lambda desk: with_fleet(desk, reported("kafka_down")),
+    Cause.LATE: lambda desk: noticed(desk, "2 min"),
     Cause.WAITING: lambda desk: desk.mentor(),
 }
 
@@ -198,6 +222,64 @@ def test_since_when_somebody_waits_for_a_first_call_is_told_by_the_leader_or_by_
     age_s = epoch_ms() / 1000 - datetime.fromisoformat(items[new]["since"]).timestamp()
     assert 0 <= age_s < 30
     assert list(items) == [seen, new], "the oldest first"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("connector_failed", "the Debezium connector or its task has failed or is missing"),
+        ("source_silent", "no heartbeat has come through Debezium for a minute"),
+        ("kafka_down", "no Kafka broker answers; bring the brokers back"),
+    ],
+)
+def test_what_keeps_changes_from_the_workers_is_told_with_since_when_and_what_to_do(
+    desk: Desk, reason: str, words: str
+) -> None:
+    """Red before: 'due, and not called for yet; nothing: seconds', while nothing could come."""
+    noticed(desk, "2 min")
+    desk.sql(reported(reason))
+    text = " ".join(desk.run().text.split())
+    assert re.search(
+        r"1 unread: changes do not reach a worker, since \d\d:\d\d UTC: " + words, text
+    )
+    assert "seconds" not in text
+    answer, reason_words = desk.run("--json").content, words.partition(";")[0]
+    assert [reason_words in line for line in answer["troubles"]] == [True]
+
+
+def test_a_worker_that_holds_the_lock_and_says_nothing_for_half_a_minute_is_not_at_work(
+    desk: Desk,
+) -> None:
+    """As when it is frozen. Its last words are no longer believed; a restart takes less."""
+    noticed(desk, "2 min")
+    desk.sql(reported("kafka_down", age="29 s"))
+    assert desk.run("--json").content["counts"]["unread"] == 1
+    desk.sql("UPDATE hlf_sync.fleet_verdict SET reported_at = now() - interval '40 s'")
+    # PostgreSQL itself must have been up for so long: while it was away nobody could report.
+    desk.sql(
+        "SELECT pg_sleep(greatest(0, 31 - extract(epoch FROM now() - pg_postmaster_start_time())))"
+    )
+    text = " ".join(desk.run().text.split())
+    assert re.search(r"1 no_worker: no worker has reported since \d\d:\d\d UTC", text)
+    assert "Kafka" not in text
+
+
+def test_between_two_leaders_no_alarm_is_raised(desk: Desk) -> None:
+    desk.mentor()
+    desk.sql(reported(age="20 s"))
+    desk.worker.close()
+    assert desk.run("--json").content["counts"]["no_worker"] == 0
+
+
+def test_what_nobody_has_looked_at_was_triggered_by_nothing_that_the_ledger_knows(
+    desk: Desk,
+) -> None:
+    """Red before: the trigger of a delivery of last year, beside a change of today."""
+    before = {"applied": "visible", "triggered_by": "manual_coordinator_action"}
+    new, known = desk.mentor(**before), desk.mentor(**before, state="pending")
+    items = {item["mentor_id"]: item for item in desk.run("--json").content["items"]}
+    assert items[new]["triggered_by"] is None
+    assert items[known]["triggered_by"] == "manual_coordinator_action"
 
 
 def test_a_cause_and_a_mentor_narrow_the_list_and_an_unknown_cause_is_a_mistake(desk: Desk) -> None:

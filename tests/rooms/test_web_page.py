@@ -333,6 +333,47 @@ async def test_the_verdict_is_told_in_words_whatever_its_reason(
         assert words in (await browser.get("/")).text
 
 
+@pytest.mark.parametrize(
+    ("verdict", "language", "words"),
+    [
+        (("stalled", "kafka_down"), "en",
+         "Changes are not read at the moment (Kafka is away since 14:01). Updates wait and go out"),
+        (("stalled", "kafka_down"), "nb",
+         "Endringer leses ikke akkurat nå (Kafka er borte siden kl. 14:01). De venter, og sendes"),
+        (("stopped", "no_worker"), "en", "has not been heard of since 14:01."),
+        (("stopped", "no_worker"), "nb", "har ikke gitt lyd fra seg siden kl. 14:01."),
+        (("stopped", "a_new_one"), "en", "Deliveries have been stopped since 14:01"),
+        (("stalled", "postgresql_down"), "en", "Deliveries have been held up since 14:01."),
+        (("lagging", "wrongly_listed"), "nb", "tar lengre tid enn vanlig (siden kl. 14:01)"),
+    ],
+)  # fmt: skip
+async def test_what_the_workers_report_is_told_with_since_when(
+    browser: httpx.AsyncClient,
+    books: Books,
+    verdict: tuple[str, str],
+    language: str,
+    words: str,
+) -> None:
+    books.verdict, books.verdict_since = verdict, NOW - timedelta(minutes=4)
+    answer = await browser.get("/", headers={"accept-language": language})
+    assert words in _words(answer.text)
+
+
+async def test_who_is_held_back_is_told_of_beside_what_holds_up_all(
+    browser: httpx.AsyncClient, books: Books
+) -> None:
+    books.items = [item(state="held", cause="held")]
+    words = "Besides, unusually many mentors would be hidden at once"
+    for verdict, is_told in (
+        (("stopped", "no_worker"), True),
+        (("stalled", "circuit_open"), True),
+        (("halted", "mass_removal"), False),
+        (("ok", "caught_up"), False),
+    ):
+        books.verdict = verdict
+        assert (words in (await browser.get("/")).text) is is_told
+
+
 async def test_static_files_are_ours_alone_and_no_way_out_of_their_folder(
     browser: httpx.AsyncClient,
 ) -> None:

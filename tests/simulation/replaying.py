@@ -32,7 +32,7 @@ class SimulatedDesk:
     async def obstacles(self, _mentor_ids: Sequence[str]) -> Obstacles:
         books = self._session.books
         return await self._session.execute(
-            lambda: Obstacles(tuple(books.halts), 0, books.circuit.state.value, has_worker=True)
+            lambda: Obstacles(tuple(books.halts), 0, books.circuit.state.value, trouble=None)
         )
 
     async def ask(self, letters: Sequence[Letter], _reason: str) -> int:

@@ -17,7 +17,7 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_update import Cause, Conditions, OpenState
 from hlf_sync.errors import SettingsError
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
-from hlf_sync.pending.words import WORDS, lasting, listing
+from hlf_sync.pending.words import lasting, listing, troubles, words
 
 _out = Terminal(highlight=False)
 _A_SCREENFUL = 20
@@ -58,6 +58,7 @@ def pending(
     if as_json:
         answer = {
             "as_of": _text(around.now_s),
+            "troubles": troubles(around),
             "total": sum(counts.values()),
             "counts": {one.value: counts[one] for one in Cause},
             "states": {one.value: states[one] for one in OpenState},
@@ -65,11 +66,13 @@ def pending(
         }
         echo_json(answer)
         return
+    for line in troubles(around):
+        _out.print(Text(line, "bold"), soft_wrap=True)
     if not found:
         _out.print("nobody is open" + (" for that cause" if cause else ""))
     for one in Cause:
         if group := [item for item in found if item.update.cause is one]:
-            _show(one, group, limit, around.now_s)
+            _show(one, group, limit, around)
 
 
 def everybody_open(settings: Settings) -> tuple[Conditions, list[OpenMentor]]:
@@ -84,8 +87,9 @@ def everybody_open(settings: Settings) -> tuple[Conditions, list[OpenMentor]]:
         )
 
 
-def _show(cause: Cause, group: list[OpenMentor], limit: int, now_s: float) -> None:
-    means, advice = WORDS[cause]
+def _show(cause: Cause, group: list[OpenMentor], limit: int, around: Conditions) -> None:
+    means, advice = words(cause, around)
+    now_s = around.now_s
     _out.print(
         Text.assemble((f"{len(group):,} {cause.value}", "bold"), f": {means}; {advice}"),
         soft_wrap=True,

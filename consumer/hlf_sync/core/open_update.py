@@ -4,6 +4,9 @@ Pure. What a mentor needs is `core.decide.due`'s word; this adds where its deliv
 holds it up. The one home of that rule: the web service, for every mentor that may be open, and
 `hlf-sync pending` call it. It looks at no more of facts and ledger than the view's `signature`
 names (connectors/sql/02_source.sql), else a mentor would be passed over.
+
+What keeps changes from reaching any worker holds up what no worker has looked at yet; a retry is in a
+worker's memory, and goes on.
 """
 
 from dataclasses import dataclass
@@ -11,6 +14,8 @@ from enum import StrEnum
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules, due
+from hlf_sync.core.fleet_report import FleetReport, Trouble
+from hlf_sync.core.fleet_verdict import LATE_S
 from hlf_sync.core.model import (
     Command,
     Decision,
@@ -55,13 +60,17 @@ class Cause(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     THROTTLED = "throttled"
     RETRYING = "retrying"
+    UNREAD = "unread"
     IN_DOUBT = "in_doubt"
+    LATE = "late"
     WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What stands in the way of all. Times are epoch seconds by PostgreSQL's clock."""
+    """What stands in the way of all. Times are epoch seconds by PostgreSQL's clock. `report` is None
+    where no worker has ever reported; then `has_worker`, the leader's lock, tells alone.
+    """
 
     now_s: float
     halts: frozenset[str] = frozenset()
@@ -70,25 +79,51 @@ class Conditions:
     pause_until_s: float | None = None
     has_worker: bool = True
     is_shadow: bool = False
+    report: FleetReport | None = None
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether no worker is at work. A report that is not old yet bridges a change of leader; a
+        lock alone is held by a frozen worker, too.
+        """
+        return not self.report.is_believed if self.report else not self.has_worker
+
+    @property
+    def unheard_since_s(self) -> float | None:
+        """Since when nobody has reported, where somebody ever did."""
+        return self.report.reported_s if self.report and self.is_unheard else None
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What the leading worker reports, the firmest first."""
+        return self.report.lasting(self.now_s) if self.report else ()
+
+    @property
+    def unread(self) -> Trouble | None:
+        """What keeps changes from reaching a worker."""
+        return next((one for one in self.troubles if one.is_unread), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One mentor and the books' dates, epoch seconds. `held_s`: since when the mass change guard
-    holds its removal; `began_s`: the first call, failure or hold that is still open.
+    holds its removal; `began_s`: the first call, failure or hold that is still open; `noticed_s`:
+    since when somebody sees it open whom no book tells of.
     """
 
     known: Known
     held_s: float | None = None
     updated_s: float | None = None
     began_s: float | None = None
+    noticed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenUpdate:
     """What is open. `should_be` is None where the facts are outside the contract and nothing is
     known of the listing; `since_s` where neither books nor facts tell it. For a contact that was
-    replaced and is still shown, both values are about that contact: it comes first.
+    replaced and is still shown, both values are about that contact: it comes first. `is_booked`:
+    whether a worker has looked at it, so that the ledger row tells of it and not of one before.
     """
 
     should_be: Visibility | None
@@ -97,6 +132,7 @@ class OpenUpdate:
     cause: Cause
     next_try_s: float | None
     since_s: float | None
+    is_booked: bool = True
 
 
 _OPEN = {LedgerState.PENDING, LedgerState.IN_DOUBT, LedgerState.DEAD_LETTERED}
@@ -118,14 +154,18 @@ def judge(case: Case, around: Conditions, rules: Rules, retry: RetryPolicy) -> O
     if isinstance(decision, NoCall) and ledger.state not in _OPEN:
         return None
     state = _state(case, decision, around.now_s)
+    since_s = _since(case, decision, around.now_s)
     cause, next_try_s = _cause(case, decision, state, around, retry)
+    if cause is Cause.WAITING and since_s is not None and around.now_s - since_s > LATE_S:
+        cause = Cause.LATE
     return OpenUpdate(
         should_be=_should_be(decision, ledger),
         shown=_shown(decision, ledger),
         state=state,
         cause=cause,
         next_try_s=next_try_s,
-        since_s=_since(case, decision, around.now_s),
+        since_s=since_s,
+        is_booked=ledger.state in _OPEN or _is_called_now(ledger, around.now_s),
     )
 
 
@@ -156,14 +196,14 @@ def _shown(decision: Decision, ledger: LedgerRow) -> Visibility | None:
 
 def _since(case: Case, decision: Decision, now_s: float) -> float | None:
     """Since when, the earliest that is told: by the books, by an open row's last change, by the end
-    of the certificate without which nobody is listed.
+    of the certificate without which nobody is listed; else by who noticed it.
     """
     known = case.known
     told = [case.began_s, case.held_s, case.updated_s if known.ledger.state in _OPEN else None]
     if known.facts and isinstance(decision, Command) and decision.reason == "no_valid_certificate":
         ends_s = known.facts.certificate_expires_s
         told.append(ends_s if ends_s is not None and 0 < ends_s <= now_s else None)
-    return min((at_s for at_s in told if at_s is not None), default=None)
+    return min((at_s for at_s in told if at_s is not None), default=case.noticed_s)
 
 
 def _is_called_now(ledger: LedgerRow, now_s: float) -> bool:
@@ -197,7 +237,7 @@ def _cause(
         return Cause.HELD, None
     if _is_called_now(ledger, around.now_s):
         return Cause.UNDER_WAY, None
-    return _obstacle(around) or _own_wait(case, state, retry)
+    return _obstacle(around) or _own_wait(case, state, around, retry)
 
 
 def _obstacle(around: Conditions) -> tuple[Cause, float | None] | None:
@@ -207,7 +247,7 @@ def _obstacle(around: Conditions) -> tuple[Cause, float | None] | None:
         (Cause.AUTH, None): HaltReason.AUTH in around.halts,
         (Cause.DEAD_LETTER_LIMIT, None): HaltReason.DEAD_LETTER_LIMIT in around.halts,
         (Cause.HALTED, None): bool(around.halts - _KNOWN_HALTS),
-        (Cause.NO_WORKER, None): not around.has_worker,
+        (Cause.NO_WORKER, None): around.is_unheard,
         (Cause.SHADOW, None): around.is_shadow,
         (Cause.CIRCUIT_OPEN, around.circuit_until_s): around.circuit is State.OPEN,
         (Cause.THROTTLED, around.pause_until_s): is_throttled,
@@ -215,10 +255,14 @@ def _obstacle(around: Conditions) -> tuple[Cause, float | None] | None:
     return next((wait for wait, does_hold in holds.items() if does_hold), None)
 
 
-def _own_wait(case: Case, state: OpenState, retry: RetryPolicy) -> tuple[Cause, float | None]:
+def _own_wait(
+    case: Case, state: OpenState, around: Conditions, retry: RetryPolicy
+) -> tuple[Cause, float | None]:
     ledger = case.known.ledger
     if ledger.last_error_code and ledger.attempt_count and case.updated_s is not None:
         return Cause.RETRYING, case.updated_s + backoff(retry, ledger.attempt_count)
+    if around.unread is not None:
+        return Cause.UNREAD, None
     if state is OpenState.IN_DOUBT:
         return Cause.IN_DOUBT, ledger.reevaluate_at_s or ledger.doubt_until_s
     return Cause.WAITING, None

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hlf_sync.core.open_update import Cause, Conditions
 from hlf_sync.pending.open_mentors import OpenMentor
-from hlf_sync.pending.words import WORDS, lasting, listing
+from hlf_sync.pending.words import lasting, listing, words
 
 # The title, and the keys below.
 _FRAME = 2
@@ -63,13 +63,14 @@ def draw(
     title = Text.assemble((who, "bold"), f"{of}, as of {_clock(around.now_s)} UTC")
     return Group(
         title,
-        *(line for part in pages[number] for line in _part(part, around.now_s)),
+        *(line for part in pages[number] for line in _part(part, around)),
         Text(keys, style="dim"),
     )
 
 
-def _part(part: Section, now_s: float) -> list[RenderableType]:
-    means, advice = WORDS[part.cause]
+def _part(part: Section, around: Conditions) -> list[RenderableType]:
+    means, advice = words(part.cause, around)
+    now_s = around.now_s
     last = part.first + len(part.mentors) - 1
     which = "" if len(part.mentors) == part.count else f" ({part.first:,} to {last:,})"
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)

@@ -1,8 +1,9 @@
-"""What each cause means to an operator, and what a person does about it; how the listing stands, and
-how long. A coordinator's sentences: web/words.
+"""What each cause means to an operator, and what a person does about it; what the workers report of
+themselves; how the listing stands, and how long. A coordinator's sentences: web/words.
 """
 
-from hlf_sync.core.open_update import Cause, OpenUpdate
+from hlf_sync.core.fleet_report import clock, sentence
+from hlf_sync.core.open_update import Cause, Conditions, OpenUpdate
 
 WORDS: dict[Cause, tuple[str, str]] = {
     Cause.PAUSED: ("paused by an operator", "hlf-sync unpause"),
@@ -11,7 +12,7 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.REFUSED: ("given up: the facts are outside the contract", "hlf-sync why MENTOR"),
     Cause.REJECTED: ("given up: Dynamics refuses it", "mend it there, then hlf-sync replay plan"),
     Cause.EXHAUSTED: ("given up after several attempts", "hlf-sync replay plan"),
-    Cause.UNDER_WAY: ("a call is on its way", "nothing: seconds"),
+    Cause.UNDER_WAY: ("a call is on its way", "nothing: it ends, or its lease does"),
     Cause.AUTH: ("halted: credentials are refused", "renew them, it goes on by itself"),
     Cause.DEAD_LETTER_LIMIT: (
         "halted: too many dead letters",
@@ -27,13 +28,39 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.THROTTLED: ("Dynamics asked for a pause", "nothing: goes on by itself"),
     Cause.RETRYING: ("an attempt failed, the next one comes", "nothing: goes on by itself"),
     Cause.IN_DOUBT: ("a call's effect is not known", "nothing: asserted once more"),
-    Cause.WAITING: (
-        "due, and not called for yet",
-        "nothing: seconds; if it stays, hlf-sync top says what is in the way",
+    Cause.UNREAD: ("changes do not reach a worker", "hlf-sync status says why"),
+    Cause.LATE: (
+        "due for more than a minute, and not called for yet",
+        "hlf-sync status; hlf-sync why MENTOR",
     ),
+    Cause.WAITING: ("due, and not called for yet", "nothing: seconds"),
 }
 
 _SHOWN = {"visible": "shown", "hidden": "hidden"}
+
+
+def words(cause: Cause, around: Conditions) -> tuple[str, str]:
+    """What it means and what to do; with what the workers report where that is the cause."""
+    means, advice = WORDS[cause]
+    if cause is Cause.NO_WORKER and around.unheard_since_s is not None:
+        since = clock(around.unheard_since_s, around.now_s)
+        return (
+            f"no worker has reported since {since}",
+            "start one; hlf-sync status says whether one is frozen or cut off",
+        )
+    if cause is Cause.UNREAD and around.unread is not None:
+        meaning = around.unread.meaning
+        since = clock(around.unread.since_s, around.now_s)
+        return f"{means}, since {since}: {meaning.text}", meaning.advice or advice
+    return means, advice
+
+
+def troubles(around: Conditions) -> list[str]:
+    """What holds up the fleet, a line each, whoever waits."""
+    if around.unheard_since_s is not None:
+        means, advice = words(Cause.NO_WORKER, around)
+        return [f"{means}; {advice}"]
+    return [sentence(one, around.now_s) for one in around.troubles]
 
 
 def listing(update: OpenUpdate) -> str:

@@ -15,7 +15,7 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_update import Cause, Conditions
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
-from hlf_sync.pending.words import WORDS
+from hlf_sync.pending.words import troubles, words
 from hlf_sync.postgres.one_connection import operator_connection
 
 _KEPT_S = 10.0
@@ -23,7 +23,7 @@ _KEPT_S = 10.0
 _MOST = 100
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>hlf-sync: pending</title></head><body>
 <h1>Not at rest</h1><p>{count} as of {as_of} UTC. The same on a terminal: <code>hlf-sync pending</code>.
-This worker: <a href="/status">status</a>, <a href="/metrics">metrics</a>.</p>{groups}</body></html>
+This worker: <a href="/status">status</a>, <a href="/metrics">metrics</a>.</p>{troubles}{groups}</body></html>
 """
 _GROUP = """<h2>{count:,} {cause}</h2><p>{means}; {advice}</p><table>
 <tr><th>mentor</th><th>shown</th><th>should be</th><th>since (UTC)</th><th>error</th><th>next try (UTC)</th></tr>{rows}</table>{more}
@@ -66,16 +66,18 @@ class WorkerPage:
 def render(around: Conditions, found: Sequence[OpenMentor]) -> str:
     """Grouped by cause, the oldest first."""
     groups = [
-        _group(cause, [one for one in found if one.update.cause is cause])
+        _group(cause, around, [one for one in found if one.update.cause is cause])
         for cause in Cause
         if any(one.update.cause is cause for one in found)
     ]
     count = f"{len(found):,} mentor{'' if len(found) == 1 else 's'}" if found else "Nobody"
-    return _PAGE.format(count=count, as_of=_text(around.now_s), groups="".join(groups))
+    told = "".join(f"<p>{escape(line)}</p>" for line in troubles(around))
+    as_of = _text(around.now_s)
+    return _PAGE.format(count=count, as_of=as_of, troubles=told, groups="".join(groups))
 
 
-def _group(cause: Cause, found: Sequence[OpenMentor]) -> str:
-    means, advice = WORDS[cause]
+def _group(cause: Cause, around: Conditions, found: Sequence[OpenMentor]) -> str:
+    means, advice = words(cause, around)
     more = len(found) - _MOST
     return _GROUP.format(
         count=len(found),

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import DictRow, dict_row
 
 from hlf_sync.core.breaker import State
+from hlf_sync.core.fleet_report import report_of
 from hlf_sync.core.model import (
     ContactId,
     Facts,
@@ -124,6 +125,8 @@ class CoordinatorView:
         content = row["content"]
         circuit = (content["circuits"] or {}).get(self._organization) or {}
         state = State(circuit.get("state", "closed"))
+        # A view of an older release has no reports.
+        report = (content.get("reports") or {}).get(self._organization)
         pause_s, opened_s = circuit.get("pause_until_s"), circuit.get("opened_s")
         return Conditions(
             now_s=row["now_s"],
@@ -133,6 +136,7 @@ class CoordinatorView:
             pause_until_s=pause_s,
             has_worker=content["has_worker"],
             is_shadow=self._is_shadow,
+            report=report_of(report),
         )
 
     async def attempts(self, mentor_id: UUID, limit: int) -> list[DictRow]:

@@ -1,5 +1,5 @@
-"""What stands in the way of every delivery: circuit, halts, and whether a worker runs at all. Read
-by `why` and `reconcile`; changes nothing.
+"""What stands in the way of every delivery: circuit, halts, whether a worker runs at all, and what the
+leading one reports. Read by `why`, `reconcile`, `pending` and every `--wait`; changes nothing.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,15 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
+from hlf_sync.core.fleet_report import FleetReport, in_words, report_of
 from hlf_sync.core.halts import stops
 from hlf_sync.core.model import Operation
+from hlf_sync.postgres import fleet_reports
 from hlf_sync.postgres.connections import Pool, reaching
 
 # Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is
 # connected.
-_READ = """
+_READ = f"""
 SELECT extract(epoch FROM now())::float8,
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
        (SELECT extract(epoch FROM opened_at)::float8 FROM hlf_sync.circuit WHERE organization = %(organization)s),
@@ -24,8 +26,9 @@ SELECT extract(epoch FROM now())::float8,
        EXISTS (SELECT FROM pg_locks l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint)
-"""
+                  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint),
+       ({fleet_reports.READ})
+"""  # noqa: S608 - constants of ours
 # A pause of all, told beside the halts.
 PAUSED = "paused"
 _HALTS = (
@@ -57,6 +60,7 @@ class Surroundings:
     pause_until_s: float | None
     has_worker: bool
     halts: tuple[Halted, ...]
+    report: FleetReport | None = None
 
     @property
     def is_clear(self) -> bool:
@@ -79,6 +83,10 @@ class Surroundings:
             lines.append("Dynamics asked for a pause")
         return lines
 
+    def reported(self) -> list[str]:
+        """That no worker is at work, or what the leading one says does not move; a line each."""
+        return in_words(self.report, self.now_s, has_worker=self.has_worker)
+
 
 async def read(pool: Pool, organization: str) -> Surroundings:
     """Read them."""
@@ -99,7 +107,7 @@ def look(connection: psycopg.Connection[Any], organization: str) -> Surroundings
 
 def _surroundings(row: TupleRow | None, halts: Sequence[TupleRow]) -> Surroundings:
     assert row is not None  # noqa: S101 - a statement without FROM gives one row
-    now_s, circuit, opened_s, code, pause_until_s, has_worker = row
+    now_s, circuit, opened_s, code, pause_until_s, has_worker, report = row
     return Surroundings(
         now_s,
         circuit,
@@ -108,4 +116,5 @@ def _surroundings(row: TupleRow | None, halts: Sequence[TupleRow]) -> Surroundin
         pause_until_s,
         has_worker,
         tuple(Halted(*halt) for halt in halts),
+        report_of(report),
     )

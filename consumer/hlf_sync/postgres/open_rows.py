@@ -71,4 +71,5 @@ def read_conditions(
         pause_until_s=seen.pause_until_s,
         has_worker=seen.has_worker,
         is_shadow=is_shadow,
+        report=seen.report,
     )

@@ -275,8 +275,7 @@ class Inspection:
             )
         if obstacles := around.obstacles():
             notes.append(f"deliveries wait: {', '.join(obstacles)}")
-        if not around.has_worker:
-            notes.append("no worker is running: what is asked for waits until one does")
+        notes += [f"what is asked for waits: {line}" for line in around.reported()]
         self.report.notes += [note for note in notes if note not in self.report.notes]
 
 

@@ -142,10 +142,8 @@ class Applying:
         obstacles = await self._desk.obstacles(following)
         if halt := _halt(obstacles):
             raise HaltError(halt)
-        if not obstacles.has_worker:
-            self._view.say(
-                "no worker runs, so nothing is delivered; waiting (start one: hlf-sync run)"
-            )
+        if obstacles.trouble:
+            self._view.say(f"nothing would be delivered; waiting: {obstacles.trouble}")
             return False
         if obstacles.circuit == _OPEN:
             self._view.say("the circuit is open: Dynamics fails; waiting for it (hlf-sync status)")

@@ -15,6 +15,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from hlf_sync.core.fleet_report import in_words, report_of
 from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Connection, Row, connect, reaching
@@ -34,13 +35,13 @@ class ReplayHeldError(SettingsError):
 @dataclass(frozen=True, slots=True)
 class Obstacles:
     """What stands in the way of a delivery now. `held` removals of ours wait for
-    `confirm-removals`.
+    `confirm-removals`. `trouble`: why no worker would hear of a request, in words.
     """
 
     halts: tuple[str, ...]
     held: int
     circuit: str
-    has_worker: bool
+    trouble: str | None
 
 
 class Desk:
@@ -87,7 +88,9 @@ class Desk:
         }
         with reaching("PostgreSQL"):
             row = await _one(self._held, sql.OBSTACLES, values)
-        return Obstacles(tuple(row[0]), row[1], row[2], row[3])
+        halts, held, circuit, has_worker, report, now_s = row
+        told = in_words(report_of(report), now_s, has_worker=has_worker)
+        return Obstacles(tuple(halts), held, circuit, told[0] if told else None)
 
     async def ask(self, letters: Sequence[Letter], reason: str) -> int:
         """Ask for the letters' mentors; how many were not asked for before."""

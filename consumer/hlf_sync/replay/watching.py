@@ -89,11 +89,11 @@ class Watching:
         obstacles = await desk.obstacles([])
         if obstacles.halts:
             raise HaltError(f"halted: {', '.join(obstacles.halts)}; waiting")
-        if not obstacles.has_worker:
-            self._view.say("no worker runs; waiting (start one: hlf-sync run)")
+        if obstacles.trouble:
+            self._view.say(f"waiting: {obstacles.trouble}")
         elif obstacles.circuit == "open":
             self._view.say("the circuit is open; waiting for Dynamics")
-        return obstacles.has_worker and obstacles.circuit != "open"
+        return not obstacles.trouble and obstacles.circuit != "open"
 
     async def _due(self) -> list[Letter]:
         """What may be asked for now."""

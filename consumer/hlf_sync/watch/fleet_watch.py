@@ -115,7 +115,13 @@ class FleetWatch:
         self._registry = registry
         self._leads = leads
         self._now_ms = now_ms
+        self._looked_in = -1
         self.sight = Sight()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it has looked at everything in this term."""
+        return self._leads() and self._looked_in == self._term()
 
     async def run(self) -> None:
         """Look for ever."""
@@ -125,12 +131,13 @@ class FleetWatch:
                 self._forget()
                 ledger_at_s = float("-inf")
             if self._leads():
-                now_s = asyncio.get_running_loop().time()
+                now_s, term = asyncio.get_running_loop().time(), self._term()
                 await self._look_at_source()
                 if now_s - ledger_at_s >= _LEDGER_EVERY_S:
                     ledger_at_s = now_s
                     await self._look("ledger", self._ledger)
                     await self._look("registry", self._is_registry_up)
+                    self._looked_in = term
             await asyncio.sleep(_SOURCE_EVERY_S if self._leads() else 1.0)
 
     def _forget(self) -> None:

@@ -11,10 +11,11 @@ import secrets
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from hlf_sync.core.open_update import Conditions, OpenUpdate, judge
+from hlf_sync.core.fleet_verdict import LATE_S
+from hlf_sync.core.open_update import Cause, Conditions, OpenUpdate, judge
 from hlf_sync.postgres.coordinator_view import MentorRow
 from hlf_sync.web.items import Judging, make_item, moment, since
 from hlf_sync.web.models import Counts, Head, Item
@@ -105,12 +106,13 @@ class Board:
         """Verdict and counts."""
         around = self.around
         is_known = around is not None and not self.is_away
-        standing, reason, message = verdict(around) if around and is_known else AWAY
+        told = verdict(around) if around and is_known else AWAY
         return Head(
             as_of=moment(around.now_s if around else 0.0),
-            verdict=standing.value,
-            verdict_reason=reason,
-            verdict_message=message,
+            verdict=told.standing.value,
+            verdict_reason=told.reason,
+            verdict_message=told.message,
+            verdict_since=None if told.since_s is None else moment(told.since_s),
             counts=self.counts(),
         )
 
@@ -186,11 +188,16 @@ class Board:
 
     def _put(self, row: MentorRow, around: Conditions, *, is_said: bool, is_new: bool) -> None:
         judging, before = self.judging, self._entries.get(row.mentor_id)
-        # A lease ends without the row's changing; all else that a judgement looks at is in the row.
+        # A lease ends and a wait gets late without the row's changing; all else that a judgement looks
+        # at is in the row.
         may_differ = is_new or row.case.known.ledger.lease_until_s is not None
+        if before is not None and before.update.cause is Cause.WAITING:
+            may_differ = may_differ or around.now_s - before.since_s > LATE_S
         if before is not None and before.row == row and not may_differ:
             return
-        update = judge(row.case, around, judging.rules, judging.retry)
+        noticed_s = before.since_s if before else around.now_s
+        case = replace(row.case, noticed_s=noticed_s)
+        update = judge(case, around, judging.rules, judging.retry)
         if update is None:
             # A few tens exist; statuses are free text. What an heir decides is in no signature.
             if len(self.closed) < _MOST_CLOSED and row.case.known.former_contact_id is None:
@@ -235,7 +242,8 @@ def _obstacles(around: Conditions) -> tuple[object, ...]:
         around.circuit,
         around.circuit_until_s,
         around.pause_until_s if is_paused else None,
-        around.has_worker,
+        around.is_unheard,
+        around.unread,
     )
 
 

@@ -78,17 +78,19 @@ def make_mentor(
 
 
 def _fields(row: MentorRow, update: OpenUpdate, since_s: float, url: str | None) -> dict[str, Any]:
-    ledger = row.case.known.ledger
+    # What no worker has looked at yet was triggered by nothing that the ledger knows: its row tells of
+    # what was delivered before.
+    ledger, is_booked = row.case.known.ledger, update.is_booked
     return {
         "mentor_id": row.mentor_id,
         "should_be": update.should_be.value if update.should_be else None,
         "shown": update.shown.value if update.shown else "unknown",
         "since": moment(since_s),
         "state": update.state.value,
-        "error_code": ledger.last_error_code,
-        "attempt_count": ledger.attempt_count,
+        "error_code": ledger.last_error_code if is_booked else None,
+        "attempt_count": ledger.attempt_count if is_booked else 0,
         "next_try_at": _maybe(update.next_try_s),
-        "triggered_by": row.triggered_by,
+        "triggered_by": row.triggered_by if is_booked else None,
         "cause": update.cause.value,
         "message": SENTENCES[update.cause],
         "url": _url(row, url),

@@ -33,7 +33,9 @@ class Item(_Model):
     next_try_at: datetime | None = Field(
         description="null: at once, or only when somebody acts (see message)"
     )
-    triggered_by: str | None
+    triggered_by: str | None = Field(
+        description="what caused it; null until a worker has looked at it"
+    )
     cause: str = Field(description="why it waits, as one word; message says it in a sentence")
     message: str
     url: str | None = Field(description="the application's page of this mentor")
@@ -61,6 +63,9 @@ class Head(_Model):
     verdict: Literal["ok", "lagging", "stalled", "stopped", "halted"]
     verdict_reason: str
     verdict_message: str
+    verdict_since: datetime | None = Field(
+        default=None, description="since when, where the workers have told it"
+    )
     counts: Counts
 
 

@@ -5,6 +5,7 @@ list comes from the board; one mentor, history and requests are read at once.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 from uuid import UUID
 
 from hlf_sync.core.model import LedgerState
@@ -45,10 +46,12 @@ class Pending:
             return None
         around = await self._view.conditions()
         judging = self._board.judging
-        update = judge(row.case, around, judging.rules, judging.retry)
+        since_s = self._board.since_of(mentor_id)
+        case = replace(row.case, noticed_s=since_s)
+        update = judge(case, around, judging.rules, judging.retry)
         if update is None and not self._is_ours(row):
             return None
-        return make_mentor(row, update, around, judging, self._board.since_of(mentor_id))
+        return make_mentor(row, update, around, judging, since_s)
 
     async def deliveries(self, mentor_id: UUID, limit: int = 20) -> list[PastCall]:
         """The newest first."""

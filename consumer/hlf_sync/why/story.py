@@ -223,6 +223,4 @@ def _blocks(
         lines.append(f"{ledger.lease_owner} is delivering it now")
     if delivery == "shadow":
         lines.append("HLF_SYNC_DELIVERY is shadow here: nothing is called")
-    if not around.has_worker:
-        lines.append("no worker is running")
-    return lines
+    return [*lines, *around.reported()]

@@ -21,6 +21,7 @@ from hlf_sync.config import policies
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.ending import Exit
+from hlf_sync.core.fleet_report import reported
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.schema import SchemaCache
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
@@ -62,6 +63,7 @@ from hlf_sync.worker.announcing import announcing
 from hlf_sync.worker.beside import Beside
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync.worker.connector_stream import ConnectorStream
+from hlf_sync.worker.fleet_reporting import FleetReporting
 from hlf_sync.worker.leader import Scheduler
 from hlf_sync.worker.registration import Registration
 from hlf_sync.worker.shadow import Shadow
@@ -203,6 +205,14 @@ class _Assembly:
             "verdict": status.watch_verdict,
             "nights": nights.run,
             "registration": registration.run,
+            "fleet report": FleetReporting(
+                pool=self._pool,
+                organization=settings.organization,
+                reasons=lambda: reported(status.signs()),
+                leads=lambda: scheduler.is_leader,
+                term=lambda: scheduler.term,
+                has_looked=lambda: watch.has_looked,
+            ).run,
             **announcing(settings, self._pool, status, nights, lambda: scheduler.is_leader),
             **Beside(
                 settings=settings,

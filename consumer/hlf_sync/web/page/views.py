@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2s
 from uuid import UUID
 
+from hlf_sync.core.model import HaltReason
 from hlf_sync.core.open_update import Cause
 from hlf_sync.web.models import Forced, Item, MentorItem, PastCall, PendingPage, RequestStatus
 from hlf_sync.web.page.words import Words
@@ -17,6 +18,8 @@ _NEWS = timedelta(minutes=15)
 _NEXT: dict[str, str] = {
     Cause.PAUSED: "person",
     Cause.NO_WORKER: "return",
+    Cause.UNREAD: "return",
+    Cause.LATE: "return",
     Cause.AUTH: "person",
     Cause.DEAD_LETTER_LIMIT: "person",
     Cause.HALTED: "return",
@@ -174,12 +177,17 @@ class Teller:
     def banner(self, page: PendingPage) -> Banner:
         """The fleet's verdict."""
         tone = _VERDICT_TONES.get(page.verdict, "bad")
-        is_ok = page.verdict == "ok"
-        keys = [f"verdict-{page.verdict_reason}", f"why-{page.verdict_reason}"]
-        return Banner(
-            tone=tone,
-            text=self.words.first(*([] if is_ok else keys), f"verdict-{page.verdict}"),
-        )
+        is_ok, reason, since = page.verdict == "ok", page.verdict_reason, page.verdict_since
+        # A reason that is new here: what it comes to.
+        keys = [f"verdict-{reason}", f"why-{reason}", f"verdict-{page.verdict}"]
+        if since is not None:
+            keys = [f"verdict-{reason}-since", f"verdict-{page.verdict}-since", *keys]
+        at = "" if since is None else self.words.clock(since, self.now)
+        text = self.words.first(*(keys[-1:] if is_ok else keys), since=at)
+        is_held = page.counts.held > 0 and reason != HaltReason.MASS_REMOVAL
+        if is_held and not is_ok:
+            text = f"{text} {self.words('verdict-also-held')}"
+        return Banner(tone=tone, text=text)
 
     def counts(self, counts: Mapping[str, int]) -> list[str]:
         """How many of each state, those that there are."""

@@ -61,7 +61,9 @@ state-held = Held back
 state-in_sync = Delivered
 
 why-paused = The administrator has paused this update for now. It goes out by itself when the pause ends; nothing is lost meanwhile.
-why-waiting = It goes out as soon as the change has come through: seconds. If it takes longer, ask the administrator.
+why-waiting = It is about to be delivered.
+why-unread = Changes are not read at the moment. This update waits, and goes out when they are read again; nothing is lost meanwhile.
+why-late = It takes longer than usual. It goes out by itself; ask the administrator if it stays so.
 why-under_way = It is being delivered right now.
 why-retrying = { $error } It is tried again by itself.
 why-in_doubt = Dynamics did not say whether the last change took effect. It is sent once more, to be certain.
@@ -155,6 +157,22 @@ verdict-stopped = Deliveries are stopped until the administrator acts.
 verdict-halted = Deliveries are stopped until the administrator acts.
 verdict-postgresql_down = The database is not answering. What you see is from before; it goes on by itself.
 verdict-mass_removal = Unusually many mentors would be hidden at once. Those wait until the administrator confirms; all other updates go out.
+verdict-also-held = Besides, unusually many mentors would be hidden at once: those wait until the administrator confirms.
+verdict-lagging-since = Updates are being delivered, but some take longer than usual (since { $since }).
+verdict-stalled-since = Deliveries have been held up since { $since }. The administrator must look; nothing is lost meanwhile.
+verdict-stopped-since = Deliveries have been stopped since { $since }, until the administrator acts. Nothing is lost meanwhile.
+verdict-no_worker-since = The delivery service has not been heard of since { $since }. The administrator must look; nothing is lost meanwhile.
+verdict-kafka_down-since = Changes are not read at the moment (Kafka is away since { $since }). Updates wait and go out by themselves.
+verdict-registry_down-since = Changes are not read at the moment (the schema registry is away since { $since }). Updates wait and go out by themselves.
+verdict-source_silent-since = Changes are not read at the moment (the connector is silent since { $since }). Updates wait and go out by themselves.
+verdict-connector_failed-since = Changes are not read at the moment (the connector has failed, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-connector_paused-since = Changes are not read at the moment (the administrator has stopped the connector, since { $since }). Updates wait, and nothing is lost.
+verdict-slot_lost-since = Changes are not read at the moment (the connector has lost its place, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-source_broken-since = Changes are not read at the moment (the database is not set up as it must be, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-database_changed-since = Changes are not read at the moment (the database was replaced, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-consumer_failed-since = Changes are not read at the moment (Kafka refuses the delivery service, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-unassigned-since = Changes are not read at the moment (Kafka gives the delivery service nothing to read, since { $since }). The administrator must act; updates wait, and nothing is lost.
+verdict-thread_stuck-since = Changes are not read at the moment (the delivery service is stuck, since { $since }). The administrator must act; updates wait, and nothing is lost.
 
 # Signing in
 sign-in-title = Sign in
