@@ -2,7 +2,14 @@
 
 import pytest
 from hlf_sync.core.breaker import State
-from hlf_sync.core.fleet_report import FleetReport, Trouble, clock, in_words, report_of, reported
+from hlf_sync.core.fleet_report import (
+    FleetReport,
+    ReportedReason,
+    clock,
+    in_words,
+    report_of,
+    reported,
+)
 from hlf_sync.core.fleet_verdict import KAFKA, MEANINGS, Reason, Signs, SourceSigns, Stage
 from hlf_sync.core.model import HaltReason
 
@@ -11,7 +18,9 @@ WELL = Signs(is_turning=True, partitions=3, has_caught_up=True)
 
 
 def told(reason: str, since_s: float = NOW_S - 60, *, age_s: float = 1.0) -> FleetReport:
-    return FleetReport(troubles=(Trouble(reason, since_s),), reported_s=NOW_S - age_s, age_s=age_s)
+    return FleetReport(
+        troubles=(ReportedReason(reason, since_s),), reported_s=NOW_S - age_s, age_s=age_s
+    )
 
 
 def test_what_other_tables_tell_is_not_reported_and_rest_is_nothing_to_report() -> None:
@@ -63,11 +72,11 @@ def test_only_what_stands_before_the_first_look_keeps_changes_unread(reason: Rea
     meaning = MEANINGS[reason]
     is_before = meaning.stage in {Stage.SOURCE, Stage.CONSUME, Stage.DECODE}
     expected = is_before and meaning.standing.value in {"stalled", "stopped"}
-    assert Trouble(reason.value, 0.0).is_unread is expected
+    assert ReportedReason(reason.value, 0.0).is_unread is expected
 
 
 def test_a_word_of_a_newer_release_says_that_something_stands() -> None:
-    one = Trouble("a_new_one", 0.0)
+    one = ReportedReason("a_new_one", 0.0)
     assert (one.stands, one.is_unread) == (True, False)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules
-from hlf_sync.core.fleet_report import FleetReport, Trouble
+from hlf_sync.core.fleet_report import FleetReport, ReportedReason
 from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.core.open_update import (
     Asked,
@@ -177,7 +177,7 @@ def test_what_everybody_waits_for_comes_first(
 
 def told(*reasons: str, age_s: float = 1.0, since_s: float = NOW_S - 600) -> FleetReport:
     """What the leading worker says."""
-    troubles = tuple(Trouble(reason, since_s) for reason in reasons)
+    troubles = tuple(ReportedReason(reason, since_s) for reason in reasons)
     return FleetReport(troubles=troubles, reported_s=NOW_S - age_s, age_s=age_s)
 
 

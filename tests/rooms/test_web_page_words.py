@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fluent.syntax import FluentParser, ast
-from hlf_sync.core.fleet_report import Trouble
+from hlf_sync.core.fleet_report import ReportedReason
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.core.model import ErrorCode, HaltReason, Operation, Trigger
 from hlf_sync.core.open_update import Cause, OpenState
@@ -98,7 +98,7 @@ def test_there_is_a_sentence_for_everything_that_the_service_may_say(words: Word
     assert all(
         words.has(f"verdict-{reason}") or words.has(f"why-{reason}") for reason in HaltReason
     )
-    unread = [reason for reason in Reason if Trouble(reason.value, 0.0).is_unread]
+    unread = [reason for reason in Reason if ReportedReason(reason.value, 0.0).is_unread]
     assert unread
     assert [one for one in unread if not words.has(f"verdict-{one}-since")] == []
     assert all(words.has(f"verdict-{one}-since") for one in ("lagging", "stalled", "stopped"))

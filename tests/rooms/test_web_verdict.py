@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hlf_sync.core.breaker import State
-from hlf_sync.core.fleet_report import FleetReport, Trouble
+from hlf_sync.core.fleet_report import FleetReport, ReportedReason
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.core.open_update import Cause, Conditions
 from hlf_sync.web.words import SENTENCES, verdict
@@ -18,7 +18,7 @@ GUARD = frozenset({"mass_removal"})
 
 
 def told(*reasons: str, age_s: float = 1.0) -> FleetReport:
-    troubles = tuple(Trouble(reason, NOW_S - 300) for reason in reasons)
+    troubles = tuple(ReportedReason(reason, NOW_S - 300) for reason in reasons)
     return FleetReport(troubles=troubles, reported_s=NOW_S - age_s, age_s=age_s)
 
 

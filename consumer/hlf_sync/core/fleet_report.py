@@ -38,7 +38,7 @@ _NEWER = Meaning(
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ReportedReason:
     """One reason that holds; `since_s` is epoch seconds."""
 
     reason: str
@@ -68,7 +68,7 @@ class FleetReport:
     report.
     """
 
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[ReportedReason, ...] = ()
     reported_s: float = 0.0
     age_s: float = 0.0
 
@@ -77,7 +77,7 @@ class FleetReport:
         """Whether it still says how things are."""
         return self.age_s <= FRESH_S
 
-    def lasting(self, now_s: float) -> tuple[Trouble, ...]:
+    def lasting(self, now_s: float) -> tuple[ReportedReason, ...]:
         """What is worth a word now."""
         if not self.is_believed:
             return ()
@@ -93,7 +93,7 @@ def report_of(content: Mapping[str, Any] | None) -> FleetReport | None:
     if content is None:
         return None
     return FleetReport(
-        troubles=tuple(Trouble(one["reason"], one["since_s"]) for one in content["reasons"]),
+        troubles=tuple(ReportedReason(one["reason"], one["since_s"]) for one in content["reasons"]),
         reported_s=content["reported_s"],
         age_s=content["age_s"],
     )
@@ -127,7 +127,7 @@ def in_words(report: FleetReport | None, now_s: float, *, has_worker: bool) -> l
     return [sentence(one, now_s) for one in report.lasting(now_s) if one.stands]
 
 
-def sentence(trouble: Trouble, now_s: float) -> str:
+def sentence(trouble: ReportedReason, now_s: float) -> str:
     """One trouble, to an operator."""
     meaning = trouble.meaning
     text = f"since {clock(trouble.since_s, now_s)}: {meaning.text}"

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules, due
-from hlf_sync.core.fleet_report import FleetReport, Trouble
+from hlf_sync.core.fleet_report import FleetReport, ReportedReason
 from hlf_sync.core.fleet_verdict import LATE_S
 from hlf_sync.core.model import (
     Command,
@@ -94,12 +94,12 @@ class Conditions:
         return self.report.reported_s if self.report and self.is_unheard else None
 
     @property
-    def troubles(self) -> tuple[Trouble, ...]:
+    def troubles(self) -> tuple[ReportedReason, ...]:
         """What the leading worker reports, the firmest first."""
         return self.report.lasting(self.now_s) if self.report else ()
 
     @property
-    def unread(self) -> Trouble | None:
+    def unread(self) -> ReportedReason | None:
         """What keeps changes from reaching a worker."""
         return next((one for one in self.troubles if one.is_unread), None)
 

@@ -5,7 +5,7 @@ Pure; the page translates by the cause or the reason, other applications show th
 from typing import NamedTuple
 
 from hlf_sync.core.breaker import State
-from hlf_sync.core.fleet_report import Trouble, clock
+from hlf_sync.core.fleet_report import ReportedReason, clock
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.core.halts import stops
 from hlf_sync.core.model import HaltReason, Operation
@@ -133,14 +133,14 @@ def _wait_of_all(around: Conditions) -> FleetVerdict | None:
     return None
 
 
-def _unread(trouble: Trouble, now_s: float) -> FleetVerdict:
+def _unread(trouble: ReportedReason, now_s: float) -> FleetVerdict:
     what, end = _UNREAD[Reason(trouble.reason)]  # only known ones are at such a stage
     since = clock(trouble.since_s, now_s)
     message = f"Changes are not read at the moment ({what}, since {since}). {end}"
     return FleetVerdict(trouble.meaning.standing, trouble.reason, message, trouble.since_s)
 
 
-def _late(trouble: Trouble, now_s: float) -> FleetVerdict:
+def _late(trouble: ReportedReason, now_s: float) -> FleetVerdict:
     message = f"{_LATE} (since {clock(trouble.since_s, now_s)})."
     return FleetVerdict(trouble.meaning.standing, trouble.reason, message, trouble.since_s)
 

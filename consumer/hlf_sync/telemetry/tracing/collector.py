@@ -1,4 +1,4 @@
-"""The connection to the collector, which makes a failure of each answer that is no plain success.
+"""The connection to the collector, which makes a failure of each answer that is not a plain success.
 
 OpenTelemetry's exporter takes a redirect for a success, and does not read the answer in which a
 collector says that it rejected spans (findings/a_redirect_counts_as_exported.sh): an ingress that
