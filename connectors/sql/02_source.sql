@@ -104,6 +104,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS hlf_sync_made_anew (what text) ON COMMIT DR
 -- It reads with its owner's rights, so hlf_sync needs none on the tables behind it. Equal ends: the greater id, so that the answer never flickers.
 -- As text, whatever the application's types are: an enum, a domain and a padded character(n) then read as what they say. A certificate without an end
 -- comes last, so that it never hides one that has an end; alone it is refused by the worker (outside the contract), never taken for lapsed.
+-- A status is cut: none that means something is so long, and a worker reads many mentors at once (one text may hold a gigabyte).
 DO $view$
 BEGIN
     -- REPLACE cannot give a column another type, and would leave a view of the same columns on tables that were renamed: it is told below.
@@ -127,13 +128,13 @@ $view$;
 CREATE OR REPLACE VIEW hlf_sync.mentor_facts AS
 SELECT m.id                      AS mentor_id,
        m.organization_code::text AS organization,
-       m.status::text            AS status,
+       left(m.status::text, 200) AS status,
        c.id                      AS certification_id,
        c.expires_at              AS certificate_expires_at,
        c.status                  AS certificate_status
   FROM app.mentor m
   LEFT JOIN LATERAL (
-        SELECT id, expires_at, status::text AS status
+        SELECT id, expires_at, left(status::text, 200) AS status
           FROM app.certification
          WHERE mentor_id = m.id AND status::text IS DISTINCT FROM 'revoked'
          ORDER BY expires_at DESC NULLS LAST, id DESC
@@ -199,7 +200,7 @@ SELECT 'attempt', a.id, a.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, N
   FROM hlf_sync.delivery_attempt a
 UNION ALL
 SELECT 'request', r.id, r.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.triggered_by, NULL, NULL, NULL,
-       NULL, NULL, NULL, r.request_key, r.requested_by, r.created_at, jsonb_build_object('reason', r.reason), NULL, NULL,
+       NULL, NULL, NULL, r.request_key, left(r.requested_by, 255) AS requested_by, r.created_at, jsonb_build_object('reason', left(r.reason, 500)), NULL, NULL,
        NULL, NULL, NULL, NULL
   FROM hlf_sync.sync_request r WHERE r.triggered_by = 'manual_coordinator_action'
 UNION ALL
@@ -291,8 +292,8 @@ REVOKE ALL ON app.mentor, app.certification, hlf_sync.contact_mapping, hlf_sync.
 REVOKE ALL ON app.mentor, app.certification FROM hlf_sync;
 
 GRANT USAGE ON SCHEMA app, hlf_sync TO hlf_cdc;
-GRANT SELECT (id, organization_code, status) ON app.mentor TO hlf_cdc;
-GRANT SELECT (id, mentor_id, status, expires_at) ON app.certification TO hlf_cdc;
+GRANT SELECT (id, organization_code) ON app.mentor TO hlf_cdc;
+GRANT SELECT (id, mentor_id, expires_at) ON app.certification TO hlf_cdc;
 GRANT SELECT (mentor_id) ON hlf_sync.contact_mapping TO hlf_cdc;
 GRANT SELECT (id, mentor_id, triggered_by, dead_letter_id) ON hlf_sync.sync_request TO hlf_cdc;
 GRANT SELECT (mentor_id, threshold_day, certification_expiry_date, organization, certification_id, created_at) ON hlf_sync.cert_expiry_reminders TO hlf_cdc;
@@ -313,12 +314,13 @@ GRANT INSERT (mentor_id, triggered_by, requested_by, reason, request_key) ON hlf
 -- ── The publication: the boundary that no personal column passes ──────────────────────────────────────────────────────────────────────────
 -- requested_by and reason of a sync request are written by people and name them: not in the list. The heartbeat table is published and captured: its
 -- records are the proof that the log is read, which Debezium's own heartbeat, sent by a clock, is not. TRUNCATE is published: that a table was emptied
--- must be seen. DROP and CREATE stand in one transaction, so whoever reads the log sees the one or the other publication and never none [measured].
+-- must be seen. No status is published: a record only says whom to look at, an UPDATE of it alone is a record all the same [measured], and a long one would
+-- be a record that Kafka refuses, which stops the stream for everybody (docs/adr/0132). DROP and CREATE stand in one transaction, so whoever reads the log sees the one or the other publication and never none [measured].
 DO $publication$
 DECLARE
     tables text := format($tables$
-        app.mentor (id, organization_code, status) WHERE (organization_code = %L),
-        app.certification (id, mentor_id, status, expires_at),
+        app.mentor (id, organization_code) WHERE (organization_code = %L),
+        app.certification (id, mentor_id, expires_at),
         hlf_sync.contact_mapping (mentor_id),
         hlf_sync.sync_request (id, mentor_id, triggered_by, dead_letter_id),
         hlf_sync.cert_expiry_reminders (mentor_id, threshold_day, certification_expiry_date, organization, certification_id, created_at)

@@ -14,11 +14,11 @@ import psycopg
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect.connector import (
     Connector,
-    ConnectorStanding,
     apply_connector,
     places,
     read_connector,
 )
+from hlf_sync.connect.standing import ConnectorStanding, RunPatience
 from hlf_sync.errors import HlfSyncError
 from hlf_sync.kafka.topics import ensure_topics, read_topics
 from hlf_sync.packaged import read
@@ -98,7 +98,7 @@ def provision_connector(site: Site, deadline_s: float) -> bool:
             connect.url(site),
             connector,
             deadline_s=deadline_s,
-            settle_s=0.3,
+            patience=RunPatience(settle_s=0.3, run_s=0.3, must_move=False),
             say=lambda _line: None,
         )
     except HlfSyncError as error:

@@ -117,7 +117,7 @@ def test_a_table_that_is_not_as_it_must_be_is_named(
         ),
         (
             {"tables": {**PUBLISHED_AS, "app.mentor": (frozenset({"id"}), FILTER)}},
-            "app.mentor.status is not published",
+            "app.mentor.organization_code is not published",
         ),
     ],
 )

@@ -16,6 +16,10 @@ class Connect:
     def __init__(self) -> None:
         self.state: str | None = "RUNNING"
         self.position: int | None = 0x1_0000_00FF
+        # Whether the heartbeat moves its position while it runs.
+        self.is_moving = True
+        # What it becomes, so many looks after it was begun: a producer's error is told late.
+        self.later: tuple[int, str] | None = None
         self.steps: list[str] = []
         # The state that a step ends in, where it is not the one that was asked for.
         self.becomes: dict[str, str] = {}
@@ -40,15 +44,26 @@ class Connect:
         return 202, {}
 
     def _shown(self, what: str) -> Any:
+        if what == "config":
+            return {"heartbeat.action.query": "UPDATE …"}
         if what == "status":
+            self._go_on()
             tasks = (
                 [{"id": 0, "state": self.state, "trace": self.trace}]
                 if self.state != "STOPPED"
                 else []
             )
             return {"connector": {"state": self.state}, "tasks": tasks}
+        if self.is_moving and self.steps and self.state == "RUNNING":
+            self.position = (self.position or 0) + 1
         noted = [] if self.position is None else [{"lsn_proc": self.position, "lsn": 5}]
         return {"offsets": [{"partition": {}, "offset": one} for one in noted]}
+
+    def _go_on(self) -> None:
+        if self.later is not None and self.steps:
+            looks, state = self.later
+            self.later = (looks - 1, state) if looks else None
+            self.state = self.state if looks else state
 
     def _do(self, method: str, step: str) -> None:
         states = {"stop": "STOPPED", "pause": "PAUSED", "resume": "RUNNING", **self.becomes}

@@ -15,12 +15,12 @@ from hlf_sync.commands.app import app
 from hlf_sync.connect.connector import (
     Connector,
     ConnectorReport,
-    ConnectorStanding,
     apply_connector,
     places,
     read_connector,
     revive,
 )
+from hlf_sync.connect.standing import ConnectorStanding
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.topics import Topic, TopicOutcome, ensure_topics, inspect_topics, read_topics
 from hlf_sync.packaged import packaged, read

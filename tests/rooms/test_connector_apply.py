@@ -4,6 +4,7 @@ and shows.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,14 +12,13 @@ import pytest
 from hlf_sync.connect.connector import (
     Connector,
     ConnectorReport,
-    ConnectorStanding,
     apply_connector,
     compare,
-    judge,
     places,
     read_connector,
     revive,
 )
+from hlf_sync.connect.standing import AT_ONCE, ConnectorStanding, RunPatience, judge
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.waiting import Say
 
@@ -31,10 +31,13 @@ _WANTED = {
 
 class FakeConnect:
     """Kafka Connect's REST interface in memory. `refusals` are statuses answered first; `after_put`
-    are the states a task then goes through.
+    are the states a task then goes through; `lsn_step` is how far its position moves by each look.
     """
 
-    def __init__(self, running: dict[str, str] | None = None, state: str = "RUNNING") -> None:
+    def __init__(
+        self, running: dict[str, str] | None = None, state: str = "RUNNING", lsn_step: int = 0
+    ) -> None:
+        self.lsn, self.lsn_step = 1, lsn_step
         self.config = running
         self.states = [state]
         self.after_put = ["RUNNING"]
@@ -58,8 +61,13 @@ class FakeConnect:
         if request.method == "POST":
             self.states = self.after_restart
             return httpx.Response(202)
-        if self.config is None:
-            return httpx.Response(404)
+        return httpx.Response(404) if self.config is None else self._shown(path)
+
+    def _shown(self, path: str) -> httpx.Response:
+        if path.endswith("/offsets"):
+            self.lsn += self.lsn_step
+            offset = {"partition": {}, "offset": {"lsn_proc": self.lsn}}
+            return httpx.Response(200, json={"offsets": [offset]})
         return httpx.Response(200, json=self.config if path.endswith("/config") else self._status())
 
     def _validation(self, config: dict[str, str]) -> dict[str, object]:
@@ -81,7 +89,7 @@ def _apply(
     *,
     dry_run: bool = False,
     deadline_s: float = 5,
-    settle_s: float = 0,
+    patience: RunPatience = AT_ONCE,
     say: Say = print,
 ) -> ConnectorReport:
     return apply_connector(
@@ -89,7 +97,7 @@ def _apply(
         Connector("c", _WANTED),
         dry_run=dry_run,
         deadline_s=deadline_s,
-        settle_s=settle_s,
+        patience=patience,
         say=say,
         transport=httpx.MockTransport(connect),
     )
@@ -160,7 +168,7 @@ def test_a_failed_task_is_reported_with_its_cause_and_advice() -> None:
         "Boom: x\n\tat a.B.c(D.java:1)\nCaused by: ERROR: permission denied for table"
         " mentor\n\tat e.F"
     )
-    report = _apply(connect, settle_s=0.3)
+    report = _apply(connect, patience=replace(AT_ONCE, settle_s=0.3, run_s=0.3))
     assert report.standing is ConnectorStanding.FAILED
     assert report.trace == ("Boom: x", "Caused by: ERROR: permission denied for table mentor")
     assert "02_source.sql" in report.advice
@@ -170,9 +178,18 @@ def test_a_task_that_had_failed_is_restarted_although_nothing_differs() -> None:
     """A repaired cause needs no change of the configuration."""
     connect = FakeConnect(dict(_WANTED), state="FAILED")
     connect.after_restart = ["FAILED", "UNASSIGNED", "RUNNING"]
-    report = _apply(connect, settle_s=0.3)
+    report = _apply(connect, patience=replace(AT_ONCE, settle_s=0.3, run_s=0.3))
     assert (report.action, report.standing) == ("restarted", ConnectorStanding.RUNNING)
     assert "POST /connectors/c/restart" in connect.asked
+
+
+def test_an_applied_connector_whose_position_stands_is_reported_as_unproven() -> None:
+    """A task that fails on a record says RUNNING for six seconds."""
+    moving = replace(AT_ONCE, must_move=True)
+    report = _apply(FakeConnect(), patience=moving, deadline_s=0.6)
+    assert (report.standing, report.does_run) == (ConnectorStanding.RUNNING, False)
+    assert "has not moved" in report.advice
+    assert _apply(FakeConnect(lsn_step=1), patience=moving).does_run
 
 
 @pytest.mark.parametrize("refusal", [409, 500, 503])

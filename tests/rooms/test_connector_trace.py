@@ -5,6 +5,13 @@ from hlf_sync.connect.connector_trace import causes, find_cause
 
 
 @pytest.mark.requirement("R45")
+_TOO_LARGE = (
+    "ConnectException: Unrecoverable exception from producer send callback\nCaused by:"
+    " org.apache.kafka.common.errors.RecordTooLargeException: The message is 3000319 bytes"
+    " when serialized which is larger than 1048576"
+)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -46,6 +53,10 @@ def test_frames_are_left_out_and_the_root_cause_stays() -> None:
         ("ERROR: permission denied for table mentor", "right"),
         ("Topic hlf.mentor.changes not present in metadata after 60000 ms", "topic"),
         ("DebeziumException: The connector is trying to read change stream starting at X", "slot"),
+        (
+            _TOO_LARGE,
+            "02_source.sql again, then `hlf-sync connector apply`",
+        ),
         ("something new", "log"),
     ],
 )
@@ -74,6 +85,7 @@ def test_the_cause_brings_advice(trace: str, word: str) -> None:
         ("Caused by: org.postgresql.util.PSQLException: Connection to db:5432 refused.", True),
         ('ERROR: replication slot "hlf_mentor_cdc" is active for PID 1', True),
         ('ERROR: replication slot "hlf_mentor_cdc" does not exist', False),
+        (_TOO_LARGE, False),
         ("something new", False),
     ],
 )

@@ -270,7 +270,22 @@ def test_other_partitions_or_no_topic_fail() -> None:
     _, more = compare(CHANGES, FoundTopic(24, CHANGES.replicas, CHANGES.config))
     _, none = compare(CHANGES, None)
     assert kafka.judged("kafka.changes", CHANGES, more).verdict is Verdict.FAIL
-    assert "create it" in kafka.judged("kafka.changes", CHANGES, none).fix
+    assert "`hlf-sync topics apply` creates it" in kafka.judged("kafka.changes", CHANGES, none).fix
+
+
+@pytest.mark.parametrize("brokers", [1, 2])
+def test_on_a_small_cluster_the_doctor_s_remedy_leaves_nothing_to_say(brokers: int) -> None:
+    """What it wants is what the command that it names makes, and the command without a size leaves it."""
+    topic = read_topics(
+        changes_topic="hlf.mentor.changes", dead_letters_topic="d", replicas=brokers
+    )[0]
+    _, sentences = compare(
+        topic, FoundTopic(12, brokers, {**topic.config, "min.insync.replicas": "2"})
+    )
+    found = kafka.judged("kafka.changes", topic, sentences)
+    assert f"`hlf-sync topics apply --replicas {brokers}` alters it" in found.fix
+    altered, _ = compare(CHANGES, FoundTopic(12, brokers, topic.config))
+    assert altered == {}
 
 
 def test_a_group_without_workers_and_a_single_broker_are_warnings() -> None:

@@ -6,8 +6,13 @@ import re
 from collections.abc import Mapping
 
 import pytest
+from hlf_sync.config.settings import Settings
 from hlf_sync.connect.connector import places, read_connector
+from hlf_sync.core.model import Change, Position
+from hlf_sync.decode.envelope import Envelopes, SourceContract, Table
+from hlf_sync.decode.fields import encoded
 from hlf_sync.packaged import read
+from pydantic import ValidationError
 
 _PERSONAL = {
     "full_name",
@@ -73,6 +78,38 @@ def test_no_personal_column_is_named() -> None:
         for word in _PERSONAL
         if word in config["snapshot.select.statement.overrides.app.mentor"]
     ]
+
+
+@pytest.mark.requirement("R68")
+def test_no_captured_text_is_of_any_length() -> None:
+    """A record that Kafka refuses for its size stops the stream for everybody: a status leaves the
+    database not at all, and every other text is cut, or bounded by its column's type.
+    """
+    # uuid, numbers and dates; what the signal's table holds is varchar(2048) and shorter
+    other = {"id", "mentor_id", "certification_id", "threshold_day", "expires_at", "created_at"}
+    config = _config()
+    texts = {
+        f"{table}.{column}"
+        for table, columns in _included().items()
+        for column in columns - other - {"certification_expiry_date"}
+    }
+    cut = [re.compile(one) for one in config["column.truncate.to.500.chars"].split(",")]
+    assert texts
+    assert [one for one in texts if not any(p.fullmatch(one) for p in cut)] == []
+    assert config["skip.messages.without.change"] == "false"
+
+
+def test_a_code_that_was_cut_is_not_our_organisation_s() -> None:
+    """Nor is a letter's id that was cut another letter's: both are shorter than what is left."""
+    (left,) = [int(key.split(".")[3]) for key in _config() if key.startswith("column.truncate.to.")]
+    with pytest.raises(ValidationError):
+        Settings(organization="x" * left)
+    longest = encoded("x" * left)
+    row = (encoded("c"), None, None, None, None, encoded("dead_letter_replay"), longest)
+    change = Envelopes(SourceContract("HLF")).change(
+        Table.SYNC_REQUEST, row, b"6f1a1f3c-0000-4000-8000-000000000001", Position(0, 0), 0
+    )
+    assert isinstance(change, Change) and change.dead_letter_id is None
 
 
 def test_the_snapshot_statement_reads_the_included_columns() -> None:

@@ -48,8 +48,9 @@ def line(
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
-    """One that runs."""
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """One that runs, and proves it soon."""
+    monkeypatch.setattr("hlf_sync.connect.standing._RUN_S", 0.5)
     with running() as found:
         yield found
 
@@ -150,6 +151,35 @@ def test_a_connector_that_does_not_come_to_run_ends_the_step_with_3(
     assert (code, out.splitlines()[0]) == (3, "hlf-mentor-cdc: FAILED")
 
 
+@pytest.mark.parametrize("step", ["resume", "restart"])
+def test_a_task_that_fails_seconds_after_it_said_running_ends_the_step_with_3(
+    connect: Connect, line: Line, step: str
+) -> None:
+    """Connect tells what a task could not send at the task's next turn; the way out is named."""
+    connect.later, connect.is_moving = (2, "FAILED"), False
+    connect.trace = (
+        "ConnectException: Unrecoverable exception from producer send callback\nCaused by:"
+        " org.apache.kafka.common.errors.RecordTooLargeException: The message is 3000319 bytes when"
+        " serialized which is larger than 1048576, which is the value of the max.request.size"
+        " configuration."
+    )
+    code, out, _ = line.run("connector", step, CONNECT_URL=connect.address)
+    assert (code, out.splitlines()[0]) == (3, "hlf-mentor-cdc: FAILED")
+    assert "02_source.sql" in out and "`hlf-sync connector apply`" in out
+
+
+def test_a_connector_whose_position_stands_has_not_proved_that_it_runs(
+    connect: Connect, line: Line
+) -> None:
+    """RUNNING is its word only."""
+    connect.is_moving = False
+    code, out, _ = line.run(
+        "connector", "restart", CONNECT_URL=connect.address, STARTUP_DEADLINE_S="2"
+    )
+    assert (code, out.splitlines()[0]) == (3, "hlf-mentor-cdc: RUNNING")
+    assert "its position has not moved" in out
+
+
 @pytest.mark.postgres
 @pytest.mark.requirement("R67")
 def test_reset_takes_its_steps_in_the_one_order_that_works_and_needs_both_ends(
@@ -182,7 +212,9 @@ def test_a_reset_that_has_not_ended_is_told_by_status_and_ended_by_the_next_one(
         assert (code, "a reset that ann began at " in out) == (3, True)
         assert line.run("connector", "reset", **settings)[0] == 0
         assert connector_reset.owed(connection, "hlf-mentor-cdc") is None
-        assert line.run("connector", "status", **settings)[:2] == (0, "hlf-mentor-cdc: RUNNING\n")
+        code, out, _ = line.run("connector", "status", **settings)
+        assert (code, len(out.splitlines())) == (0, 1)
+        assert out.startswith("hlf-mentor-cdc: RUNNING, at 0/")
 
 
 @pytest.mark.postgres
@@ -229,7 +261,7 @@ def test_recover_needs_the_slot_and_ends_with_a_sweep(
             assert (code, connect.steps) == (2, [])
             assert "BEYOND the log" in said and "--yes is needed" in said
             code, out, said = line.run("connector", "recover", "--yes", **settings)
-            assert (code, connect.position) == (0, None)
+            assert (code, "DELETE offsets" in connect.steps) == (0, True)
             assert "recovered, and runs; 1 look asked for" in out
             assert "the slot hlf_mentor_cdc is there (reserved)" in said
         finally:

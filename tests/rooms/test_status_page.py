@@ -1,17 +1,23 @@
 """A worker's status on a terminal: what rules, what to do, and nothing cut off at 80 columns."""
 
 import json
+import socket
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hlf_sync.commands.app import app
 from hlf_sync.errors import DependencyError
+from hlf_sync.top.look import Kin
 from hlf_sync.watch.status_page import duration, render
 from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.fakes.pages import worker
+from tests.fixtures.cluster import Cluster
 
 FINE: dict[str, Any] = {
     "verdict": "ok",
@@ -169,6 +175,50 @@ def test_while_no_broker_answers_it_claims_neither_a_lag_nor_that_nothing_is_owe
     text = drawn({**FINE, "dependencies_down": ["Kafka"]})
     assert "freshness  nothing that was read is owed; what came after is not known" in text
     assert "lag        not known; 0 records when Kafka last answered" in text
+
+
+def test_another_fleet_s_worker_is_refused_by_name() -> None:
+    """It may listen where ours did; whoever says nothing of its fleet is an older worker."""
+    ours = Kin(organization="HLF", group_id="hlf-sync", names=frozenset({"host-1-a"}))
+    assert ours.stranger("host-1-a", "HLF", "hlf-sync") is None
+    assert ours.stranger(None, None, None) is None
+    assert replace(ours, names=None).stranger("host-2-b", "HLF", "hlf-sync") is None
+    with worker() as other:
+        for identity, word in (
+            ({"worker": "host-1-a", "organization": "ACME"}, "its organisation is 'ACME'"),
+            ({"worker": "host-1-a", "group_id": "test"}, "its consumer group is 'test'"),
+        ):
+            other.status = {**FINE, "organization": "HLF", "group_id": "hlf-sync", **identity}
+            with pytest.raises(DependencyError, match=word):
+                CliRunner().invoke(
+                    app, ["status", "--worker", other.address], catch_exceptions=False
+                )
+
+
+@pytest.mark.postgres
+def test_status_asks_who_has_registered_though_a_port_is_set_and_refuses_whoever_has_not(
+    cluster: Cluster, database: str, tmp_path: Path
+) -> None:
+    """Another installation of the same organisation and group listens at the settings' port."""
+    with worker() as theirs, worker() as ours:
+        port = theirs.address.rpartition(":")[2]
+        same = {"organization": "HLF", "group_id": "hlf-sync"}
+        theirs.status = {**FINE, **same, "worker": "host-9-z", "leader": True, "verdict": "lagging"}
+        ours.status = {**FINE, **same, "worker": "host-1-a"}
+        file = tmp_path / "env"
+        file.write_text(
+            f"HLF_SYNC_POSTGRES_DSN='{cluster.dsn(database, 'hlf_sync')}'\nHLF_SYNC_HTTP_PORT={port}\n"
+        )
+        status = ["status", "--json", "--env-file", str(file)]
+        with pytest.raises(DependencyError, match="host-9-z has not registered in our database"):
+            CliRunner().invoke(app, status, catch_exceptions=False)
+        with psycopg.connect(cluster.dsn(database, "hlf_sync"), autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO hlf_sync.worker (name, address, version, partitions) VALUES (%s, %s, '', '{}')",
+                (f"{socket.gethostname()}-1-a", ours.address),
+            )
+        ours.status["worker"] = f"{socket.gethostname()}-1-a"
+        assert json.loads(CliRunner().invoke(app, status).stdout)["verdict"] == "ok"
 
 
 def test_of_several_workers_the_leader_is_asked_and_who_is_away_is_passed_over() -> None:

@@ -52,6 +52,20 @@ def test_a_small_cluster_still_lets_producers_write() -> None:
     assert {(topic.replicas, topic.config["min.insync.replicas"]) for topic in topics} == {(1, "1")}
 
 
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2"), (5, "2")])
+def test_a_topic_is_never_told_to_have_all_its_replicas_in_sync(
+    replicas: int, in_sync: str
+) -> None:
+    """Losing one broker would stop whoever writes, also where the command was run without --replicas."""
+    topic = read_topics(changes_topic="changes", dead_letters_topic="letters")[0]
+    settings, sentences = compare(
+        topic, FoundTopic(12, replicas, {**topic.config, "min.insync.replicas": "4"})
+    )
+    assert settings == {"min.insync.replicas": in_sync}
+    remedy = f"or `hlf-sync topics apply --replicas {replicas}` if that many are meant"
+    assert [remedy in one for one in sentences] == [False] + [True] * (replicas != 3)
+
+
 def test_kafka_away_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be waited for; librdkafka's code is said in words."""
     monkeypatch.setattr("hlf_sync.kafka.topics._TIMEOUT_S", 0.5)

@@ -16,9 +16,16 @@ from hlf_sync.commands.steer import Yes
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
-from hlf_sync.connect.connector import ConnectorStanding, judge, trace_of
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.connect.standing import (
+    UNPROVEN,
+    ConnectorStanding,
+    RunPatience,
+    RunProof,
+    judge,
+    trace_of,
+)
 from hlf_sync.core.ending import Exit
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import DependencyError, HaltError
@@ -233,16 +240,29 @@ def _require(rest: ConnectRest) -> None:
 
 
 def _await(settings: Settings, wanted: ConnectorStanding) -> None:
-    """Until it stands so, or a deadline; what stands instead is told, and ends the command with 3."""
+    """Until it stands so for good, or a deadline; what stands instead is told, and ends the command
+    with 3.
+    """
     give_up_at = time.monotonic() + settings.startup_deadline_s
+    config = _at_connect(settings, lambda rest: rest.config(NAME))
+    proof = RunProof(RunPatience.of(config or {}))
+
+    def look(rest: ConnectRest) -> tuple[Any, int | None]:
+        return rest.status(NAME), recovery.position(rest, NAME)
+
     while True:
-        found = _at_connect(settings, lambda rest: rest.status(NAME))
-        standing = judge(found)
-        if standing is wanted and (wanted is not ConnectorStanding.PAUSED or _is_at_rest(found)):
+        found, position = _at_connect(settings, look)
+        now, standing = time.monotonic(), judge(found)
+        is_final = proof.is_final(standing, position, now)
+        if standing is wanted and (
+            _is_at_rest(found) if wanted is ConnectorStanding.PAUSED else is_final
+        ):
             return
-        if standing is ConnectorStanding.FAILED or time.monotonic() > give_up_at:
+        if (standing is ConnectorStanding.FAILED and is_final) or now > give_up_at:
             echo(f"{NAME}: {standing.value}")
             _explain(found, standing)
+            if standing is ConnectorStanding.RUNNING:
+                echo(UNPROVEN)
             raise typer.Exit(Exit.HALTED)
         time.sleep(_LOOK_S)
 

@@ -17,7 +17,7 @@ from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.connect import connector as connectors
 from hlf_sync.connect import source_file
-from hlf_sync.connect.connector import ConnectorReport, ConnectorStanding
+from hlf_sync.connect.connector import ConnectorReport
 from hlf_sync.core.ending import Exit
 from hlf_sync.core.plain_text import plain
 from hlf_sync.core.plural import counted
@@ -125,8 +125,8 @@ def apply(
     """Give Kafka Connect the connector and wait until it runs.
 
     Needs HLF_SYNC_CONNECT_URL. Validates, shows what differs from the running one (secrets hidden),
-    changes only that, restarts what had failed, and prints a failed task's trace with what to do
-    about it. Exit 3: applied, and it does not run.
+    changes only that, restarts what had failed, waits until its position moves, and prints a failed
+    task's trace with what to do about it. Exit 3: applied, and it does not run.
     """
     settings = settings_from(env_file)
     settings.require("connect_url")
@@ -147,7 +147,7 @@ def apply(
         **clients.connect_login(settings),
     )
     echo_json(report.as_json()) if as_json else _print(report)
-    if not dry_run and report.standing is not ConnectorStanding.RUNNING:
+    if not dry_run and not report.does_run:
         raise typer.Exit(Exit.HALTED)
 
 

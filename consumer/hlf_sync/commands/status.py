@@ -15,7 +15,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.numbers import json_of
 from hlf_sync.errors import DependencyError
 from hlf_sync.http.asking import NoAnswerError, ask_once
-from hlf_sync.top.look import addresses_of
+from hlf_sync.top.look import Kin, Registered, addresses_of
 
 _out = Terminal(soft_wrap=True)
 _AT_ONCE = 16
@@ -28,7 +28,8 @@ def status(workers: Workers = None, env_file: EnvFile = None, as_json: Json = Fa
     source. `hlf-sync top` shows all of them.
     """
     settings = settings_from(env_file)
-    found = _best(_addresses(settings, workers or []))
+    known = registered(settings)
+    found = _best(_addresses(settings, known, workers or []), Kin.of(settings, known))
     if as_json:
         echo_json(found, indent=2)
         return
@@ -37,24 +38,24 @@ def status(workers: Workers = None, env_file: EnvFile = None, as_json: Json = Fa
     _out.print(render(found))
 
 
-def _addresses(settings: Settings, named: Sequence[str]) -> Sequence[str]:
-    """Those that were named, the one whose port somebody has set, else all that have registered."""
-    if named or (settings.is_given("http_port") and settings.http_port):
-        return addresses_of(named, settings)
-    return registered(settings).addresses or addresses_of([], settings)
+def _addresses(settings: Settings, known: Registered, named: Sequence[str]) -> Sequence[str]:
+    """Those that were named, else all that have registered: another installation's worker may listen
+    at the settings' own port. That is asked where none is known.
+    """
+    return (not named and known.addresses) or addresses_of(named, settings)
 
 
-def _best(addresses: Sequence[str]) -> dict[str, Any]:
-    """The leader's answer, else the first one; raises `DependencyError` when none answers."""
+def _best(addresses: Sequence[str], kin: Kin) -> dict[str, Any]:
+    """The leader's answer, else the first one; raises `DependencyError` when none of ours answers."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        answers = list(threads.map(_ask, addresses))
+        answers = list(threads.map(lambda root: _ask(root, kin), addresses))
     found = [answer for answer in answers if isinstance(answer, dict)]
     if not found:
         raise next(answer for answer in answers if isinstance(answer, DependencyError))
     return next((answer for answer in found if answer["leader"]), found[0])
 
 
-def _ask(root: str) -> dict[str, Any] | DependencyError:
+def _ask(root: str, kin: Kin) -> dict[str, Any] | DependencyError:
     address = f"{root}/status"
     try:
         answer = ask_once(address, timeout_s=5)
@@ -68,7 +69,13 @@ def _ask(root: str) -> dict[str, Any] | DependencyError:
         or not {"verdict", "because", "circuit", "queue", "leader"} <= found.keys()
     ):
         return DependencyError(f"the worker at {address}", "what answers there is no worker")
-    return found
+    of = (found.get(name) for name in ("worker", "organization", "group_id"))
+    stranger = kin.stranger(*(one if isinstance(one, str) else None for one in of))
+    return (
+        found
+        if stranger is None
+        else DependencyError("our worker", f"at {address} answers {stranger}")
+    )
 
 
 def mount(app: typer.Typer) -> None:

@@ -30,7 +30,7 @@ from hlf_sync.pending.screenful import draw as draw_page
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
 from hlf_sync.top.keys import OnScreen, keyboard, turned
-from hlf_sync.top.look import Look, Looker, Registered, addresses_of, looker
+from hlf_sync.top.look import Kin, Look, Looker, addresses_of, looker
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
 from hlf_sync.top.screen import Past, draw, fitted
@@ -81,10 +81,10 @@ def top(
     --worker host-2:8080`
     """
     settings = settings_from(env_file)
-    known = Registered() if workers else registered(settings)
-    addresses = known.addresses or addresses_of(workers or [], settings)
-    with looker() as eyes:
-        watch = _Watch(eyes, addresses, known.unreachable)
+    known = registered(settings)
+    addresses = (not workers and known.addresses) or addresses_of(workers or [], settings)
+    with looker(Kin.of(settings, known)) as eyes:
+        watch = _Watch(eyes, addresses, 0 if workers else known.unreachable)
         if once or as_json or sys.stdout is None or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:

@@ -163,7 +163,11 @@ class Settings(BaseModel):
         "new_showonwebsite", pattern=r"^[A-Za-z_]\w*$", description="the one column that is written"
     )
     organization: str = Field(
-        "HLF", min_length=1, description="exact match; anything else is another organisation"
+        # the connector cuts the code of a record at 500 characters: a code that was cut is not ours
+        "HLF",
+        min_length=1,
+        max_length=200,
+        description="exact match; anything else is another organisation",
     )
     delivery: Literal["live", "shadow"] = Field(
         "live", description="shadow: decide and record, call nothing"

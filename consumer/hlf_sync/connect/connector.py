@@ -11,13 +11,22 @@ import re
 import ssl
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hlf_sync.connect.connector_trace import causes, find_cause
+from hlf_sync.connect.recovery import position
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.connect.standing import (
+    AT_ONCE,
+    UNPROVEN,
+    ConnectorStanding,
+    RunPatience,
+    RunProof,
+    judge,
+    trace_of,
+)
 from hlf_sync.core import cause_words
 from hlf_sync.core.plain_text import plain
 from hlf_sync.errors import DependencyError, HlfSyncError, SettingsError
@@ -39,18 +48,6 @@ _UNFILLED = (
     " lie below config.providers.file.param.allowed.paths"
 )
 _POLL_S = 0.25
-# Connect reports the state from before a new configuration for a moment; and a task that runs may
-# still fail at its first query.
-_SETTLE_S = 2.0
-
-
-class ConnectorStanding(StrEnum):
-    """What a connector's and its tasks' states come to."""
-
-    RUNNING = "RUNNING"
-    STARTING = "STARTING"
-    PAUSED = "PAUSED"
-    FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,13 @@ class ConnectorReport:
     standing: ConnectorStanding | None
     trace: tuple[str, ...] = ()
     advice: str = ""
+    # False: it says RUNNING, and had not proved it by the deadline.
+    is_proven: bool = True
+
+    @property
+    def does_run(self) -> bool:
+        """Whether it runs, and has proved it."""
+        return self.standing is ConnectorStanding.RUNNING and self.is_proven
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -170,42 +174,20 @@ def complain(lines: tuple[str, ...]) -> HlfSyncError | None:
     )
 
 
-def judge(status: Mapping[str, Any] | None) -> ConnectorStanding:
-    """What the states come to. Without a task nothing runs yet."""
-    if status is None:
-        return ConnectorStanding.STARTING
-    states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
-    if "FAILED" in states:
-        return ConnectorStanding.FAILED
-    if states[0] in {"PAUSED", "STOPPED"}:
-        return ConnectorStanding.PAUSED
-    return (
-        ConnectorStanding.RUNNING
-        if status["tasks"] and set(states) == {"RUNNING"}
-        else ConnectorStanding.STARTING
-    )
-
-
-def trace_of(status: Mapping[str, Any] | None) -> str:
-    """The traces of whatever failed."""
-    parts = () if status is None else (status["connector"], *status["tasks"])
-    return "\n".join(part["trace"] for part in parts if part.get("trace"))
-
-
 def apply_connector(
     url: str,
     connector: Connector,
     *,
     dry_run: bool = False,
     deadline_s: float = 60,
-    settle_s: float = _SETTLE_S,
+    patience: RunPatience | None = None,
     say: Say = print,
     auth: Auth = None,
     tls: ssl.SSLContext | None = None,
     transport: Transport | None = None,
 ) -> ConnectorReport:
     """Bring the connector to what its file says. `deadline_s` counts once for Connect to answer and
-    once for the connector to run.
+    once for the connector to run; `patience`: what is asked of one that says it runs.
 
     `auth` and `tls` as ConnectRest takes them.
 
@@ -238,7 +220,7 @@ def apply_connector(
             action,
             differences,
             deadline_s,
-            settle_s if action != "unchanged" else 0,
+            AT_ONCE if action == "unchanged" else patience or RunPatience.of(connector.config),
             say,
         )
 
@@ -298,21 +280,25 @@ def _await_running(
     action: str,
     differences: tuple[Difference, ...],
     deadline_s: float,
-    settle_s: float,
+    patience: RunPatience,
     say: Say,
 ) -> ConnectorReport:
-    """Wait until the standing has been a final one for `settle_s`, or the deadline."""
+    """Wait until it stands for good as it stands, or the deadline."""
     give_up_at = time.monotonic() + deadline_s
-    standing, since = ConnectorStanding.STARTING, time.monotonic()
+    proof = RunProof(patience)
+
+    def look() -> tuple[Mapping[str, Any] | None, int | None]:
+        return connect.status(name), position(connect, name) if patience.must_move else None
+
     while True:
-        status = until_reachable(lambda: connect.status(name), deadline_s=deadline_s, say=say)
-        now = time.monotonic()
-        if judge(status) is not standing:
-            standing, since = judge(status), now
-        if (
-            standing is not ConnectorStanding.STARTING and now - since >= settle_s
-        ) or now > give_up_at:
-            return _report(name, action, differences, standing, trace_of(status))
+        status, stands_at = until_reachable(look, deadline_s=deadline_s, say=say)
+        now, standing = time.monotonic(), judge(status)
+        is_final = proof.is_final(standing, stands_at, now)
+        if is_final or now > give_up_at:
+            report = _report(name, action, differences, standing, trace_of(status))
+            if standing is ConnectorStanding.RUNNING and not is_final:
+                return replace(report, is_proven=False, advice=UNPROVEN)
+            return report
         time.sleep(_POLL_S)
 
 

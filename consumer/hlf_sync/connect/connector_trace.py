@@ -45,6 +45,13 @@ _CAUSES = (
         " stream. See 'The slot is lost' in connectors/README.md.",
     ),
     TraceCause(
+        r"RecordTooLargeException|RecordBatchTooLargeException|larger than .*max\.request\.size",
+        "A row's text makes a record larger than Kafka takes. The packaged connector captures no text"
+        " of any length: an administrator runs connectors/sql/02_source.sql again, then `hlf-sync"
+        " connector apply`; nothing is lost, the slot holds it back. With another connector's file:"
+        " leave that column out, or cut it by column.truncate.to.500.chars.",
+    ),
+    TraceCause(
         r"replication slot .* is active",
         "Another connector, or the old task, still reads the slot: stop it, or wait a minute.",
         passes=True,

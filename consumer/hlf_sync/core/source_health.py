@@ -81,8 +81,8 @@ class Shape:
 
 # What may leave the database; column order does not count (connectors/sql/02_source.sql).
 PUBLISHED: Mapping[str, frozenset[str]] = {
-    "app.mentor": frozenset({"id", "organization_code", "status"}),
-    "app.certification": frozenset({"id", "mentor_id", "status", "expires_at"}),
+    "app.mentor": frozenset({"id", "organization_code"}),
+    "app.certification": frozenset({"id", "mentor_id", "expires_at"}),
     "hlf_sync.contact_mapping": frozenset({"mentor_id"}),
     "hlf_sync.sync_request": frozenset({"id", "mentor_id", "triggered_by", "dead_letter_id"}),
     "hlf_sync.cert_expiry_reminders": frozenset(

@@ -20,7 +20,7 @@ KNOWN_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "hlf_sync.dbz_heartbeat": frozenset({"id", "ts"}),
     "hlf_sync.dbz_signal": frozenset({"id", "type", "data"}),
 }
-"""All columns that may leave the database (connectors/): a closed set."""
+"""All columns that may be in a record: a closed set. No status leaves the database any more (docs/adr/0132); records of before have it."""
 
 _ENVELOPE_FIELDS: Final = frozenset({"op", "source", "before", "after"})
 

@@ -10,16 +10,14 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery
 from hlf_sync.connect.connector import (
     Connector,
-    ConnectorStanding,
     Difference,
     compare,
-    judge,
     places,
     read_connector,
-    trace_of,
 )
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.connect.standing import ConnectorStanding, judge, trace_of
 from hlf_sync.doctor.database import connected, rows
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn

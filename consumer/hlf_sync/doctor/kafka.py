@@ -27,7 +27,6 @@ TOPICS = (
 
 _COPIES = 3
 _LEAST_RETENTION_MS = 14 * 24 * 3600 * 1000  # contract.md: fourteen days
-_APPLY = "alter it to what connectors/topics.json says"
 # Kafka can only add partitions, so no command takes the surplus away.
 _MORE = "partitions, should have"
 _MADE_ANEW = (
@@ -102,11 +101,18 @@ def judged(check: str, topic: Topic, differences: tuple[str, ...]) -> Finding:
         )
     text = f"{topic.name}: {some(list(differences))}"
     if any("does not exist" in one for one in differences):
-        return fail(check, text, "create it as connectors/topics.json says")
+        return fail(check, text, f"{_applying(topic)} creates it as connectors/topics.json says")
     is_dangerous = any(_is_dangerous(one, is_changes=check == TOPICS[0]) for one in differences)
     if any(_MORE in one for one in differences):
         return fail(check, text, _MADE_ANEW)
-    return (fail if is_dangerous else warn)(check, text, _APPLY)
+    fix = f"{_applying(topic)} alters it to what connectors/topics.json says"
+    return (fail if is_dangerous else warn)(check, text, fix)
+
+
+def _applying(topic: Topic) -> str:
+    """The command for this cluster: it must want what the checks here want."""
+    size = f" --replicas {topic.replicas}" if topic.replicas < _COPIES else ""
+    return f"`hlf-sync topics apply{size}`"
 
 
 def _is_dangerous(difference: str, *, is_changes: bool) -> bool:

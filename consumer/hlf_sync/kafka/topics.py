@@ -30,6 +30,7 @@ _TIMEOUT_S = 10
 # librdkafka writes to stderr; its notices about closing would stand between a command's lines.
 _WARNINGS = 4
 _POLL_S = 0.05
+_IN_SYNC = "min.insync.replicas"
 
 
 class TopicOutcome(StrEnum):
@@ -93,17 +94,24 @@ def read_topics(
 
 
 def _resized(topic: Topic, replicas: int) -> Topic:
-    in_sync = min(int(topic.config["min.insync.replicas"]), max(1, replicas - 1))
-    return replace(
-        topic, replicas=replicas, config={**topic.config, "min.insync.replicas": str(in_sync)}
-    )
+    return replace(topic, replicas=replicas, config=_fitting(topic.config, replicas))
+
+
+def _fitting(config: Mapping[str, str], replicas: int) -> Mapping[str, str]:
+    """The settings for a topic with so many replicas: losing one of them must never stop writing."""
+    if _IN_SYNC not in config:
+        return config
+    return {**config, _IN_SYNC: str(min(int(config[_IN_SYNC]), max(1, replicas - 1)))}
 
 
 def compare(topic: Topic, found: FoundTopic | None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The settings to alter, and every difference as a sentence."""
+    """The settings to alter, and every difference as a sentence. How many replicas must be in sync
+    follows from those that the topic has: what is wanted of others would stop its producers.
+    """
     if found is None:
         return {}, ("it does not exist",)
-    settings = {key: value for key, value in topic.config.items() if found.config.get(key) != value}
+    wanted = _fitting(topic.config, found.replicas)
+    settings = {key: value for key, value in wanted.items() if found.config.get(key) != value}
     sentences = [
         f"{key} is {found.config.get(key)}, should be {value}" for key, value in settings.items()
     ]
@@ -115,7 +123,7 @@ def compare(topic: Topic, found: FoundTopic | None) -> tuple[dict[str, str], tup
     if found.replicas != topic.replicas:
         sentences.append(
             f"it has {found.replicas} replicas, should have {topic.replicas}: reassign its"
-            " partitions"
+            f" partitions, or `hlf-sync topics apply --replicas {found.replicas}` if that many are meant"
         )
     return settings, tuple(sentences)
 

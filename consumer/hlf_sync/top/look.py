@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,40 @@ _TIMEOUT_S = 3.0
 _MOST_WORKERS = 64
 # Far more than a /metrics page has.
 _LIMITS = Limits(timeout_s=_TIMEOUT_S, within_s=2 * _TIMEOUT_S, max_bytes=16 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kin:
+    """How a worker of the settings' fleet is told from another installation's, which may listen where
+    ours did. `names` are those that have registered; None where PostgreSQL could not be asked.
+    """
+
+    organization: str
+    group_id: str
+    names: frozenset[str] | None
+
+    @classmethod
+    def of(cls, settings: Settings, known: "Registered") -> Self:
+        """Of these settings."""
+        return cls(
+            organization=settings.organization,
+            group_id=settings.kafka_group_id,
+            names=known.names,
+        )
+
+    def stranger(
+        self, worker: str | None, organization: str | None, group_id: str | None
+    ) -> str | None:
+        """Whose worker it is instead, as a sentence; None for one of ours. What an older worker does
+        not say of itself speaks not against it.
+        """
+        if organization is not None and organization != self.organization:
+            return f"another fleet's worker: its organisation is {organization!r}"
+        if group_id is not None and group_id != self.group_id:
+            return f"another fleet's worker: its consumer group is {group_id!r}"
+        if worker is not None and self.names is not None and worker not in self.names:
+            return f"another fleet's worker: {worker} has not registered in our database"
+        return None
 
 
 class _Said(BaseModel):
@@ -67,6 +101,9 @@ class Said(_Said):
     leader: bool
     dead_letters_open: int
     dependencies_down: list[str] = []
+    worker: str | None = None
+    organization: str | None = None
+    group_id: str | None = None
     listing_age_s: float | None = None
 
 
@@ -84,25 +121,28 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class Registered:
     """Where to look for the workers that have registered. `unreachable`: how many listen on the
-    loopback address of another host, which from here would be another worker, or none.
+    loopback address of another host, which from here would be another worker, or none. `names` is
+    None where PostgreSQL could not be asked.
     """
 
     addresses: Sequence[str] = ()
     unreachable: int = 0
+    names: frozenset[str] | None = None
 
 
 def reachable(workers: Iterable[KnownWorker], here: str) -> Registered:
     """Whom of them can be asked from the host `here`. A worker's name begins with its host's
     (worker/wiring).
     """
-    found, away = dict[str, None](), set[str]()
+    found, away, names = dict[str, None](), set[str](), set[str]()
     for one in workers:
+        names.add(one.name)
         host = one.name.rsplit("-", 2)[0]
         if host != here and _is_loopback(one.address):
             away.add(one.name)
         else:
             found[one.address] = None
-    return Registered(list(found), len(away))
+    return Registered(list(found), len(away), frozenset(names))
 
 
 def _is_loopback(address: str) -> bool:
@@ -153,8 +193,9 @@ def _root(text: str) -> str:
 class Looker:
     """Asks workers over connections that it keeps."""
 
-    def __init__(self, asker: Asker, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, asker: Asker, threads: ThreadPoolExecutor, kin: Kin | None = None) -> None:
         self._asker = asker
+        self._kin = kin
         self._threads = threads
 
     def look(self, addresses: Sequence[str], now_s: float) -> list[Look]:
@@ -164,6 +205,11 @@ class Looker:
     def _look_at(self, address: str, now_s: float) -> Look:
         try:
             said = Said.model_validate_json(self._body(f"{address}/status"))
+            stranger = self._kin and self._kin.stranger(
+                said.worker, said.organization, said.group_id
+            )
+            if stranger is not None:
+                return Look(address, now_s, trouble=stranger)
             return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
         except _StatusError as error:
             return Look(address, now_s, trouble=f"answers {error.status}: is that a worker?")
@@ -200,10 +246,10 @@ _TROUBLES = {
 
 
 @contextmanager
-def looker() -> Iterator[Looker]:
-    """A `Looker`, closed afterwards."""
+def looker(kin: Kin | None = None) -> Iterator[Looker]:
+    """A `Looker`, closed afterwards. `kin`: whom it takes for ours; None: everybody."""
     with (
         Asker(_LIMITS, accept="*/*") as asker,
         ThreadPoolExecutor(_MOST_WORKERS, thread_name_prefix="look") as threads,
     ):
-        yield Looker(asker, threads)
+        yield Looker(asker, threads, kin)

@@ -53,7 +53,9 @@ class Leading(Protocol):
 
 
 class Status:
-    """One worker's state, for people and scrapers. `token` is None in shadow."""
+    """One worker's state, for people and scrapers. `token` is None in shadow; `identity` says which
+    worker of which fleet it is.
+    """
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class Status:
         nights: NightWatch | None = None,
         listing: VerifiedListing | None = None,
         credential_days_left: Callable[[], float | None] = lambda: None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
+        self.identity = identity or {}
         self.stages = stages
         self.scheduler = scheduler
         self.source = source
@@ -165,6 +169,7 @@ class Status:
         fleet = self.stages.gate.fleet
         circuit = fleet.circuit if fleet else None
         return {
+            **self.identity,
             "verdict": meaning.standing.value,
             "reason": reason.value,
             "stage": meaning.stage.value,

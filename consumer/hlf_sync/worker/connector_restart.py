@@ -10,7 +10,8 @@ from functools import partial
 import structlog
 
 from hlf_sync.clients import ConnectLogin
-from hlf_sync.connect.connector import ConnectorStanding, revive
+from hlf_sync.connect.connector import revive
+from hlf_sync.connect.standing import ConnectorStanding
 from hlf_sync.errors import DependencyError, SettingsError
 
 _log = structlog.get_logger()

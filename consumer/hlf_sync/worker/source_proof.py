@@ -11,8 +11,8 @@ from collections.abc import Callable
 import structlog
 
 from hlf_sync.clients import ConnectLogin
-from hlf_sync.connect.connector import ConnectorStanding, judge
 from hlf_sync.connect.rest import ConnectRest
+from hlf_sync.connect.standing import ConnectorStanding, judge
 from hlf_sync.core.source_proof import SourceProof
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.postgres.connections import Pool, reaching

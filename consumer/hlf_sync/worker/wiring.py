@@ -168,6 +168,11 @@ class _Assembly:
             delivery=settings.delivery,
             token=credentials,
             now_ms=epoch_ms,
+            identity={
+                "worker": self._worker_name,
+                "organization": settings.organization,
+                "group_id": settings.kafka_group_id,
+            },
         )
         scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans)
         runner = await serve(
