@@ -3,8 +3,6 @@
 import pytest
 from hlf_sync.connect.connector_trace import causes, find_cause
 
-
-@pytest.mark.requirement("R45")
 _TOO_LARGE = (
     "ConnectException: Unrecoverable exception from producer send callback\nCaused by:"
     " org.apache.kafka.common.errors.RecordTooLargeException: The message is 3000319 bytes"
