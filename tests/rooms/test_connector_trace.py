@@ -10,6 +10,7 @@ _TOO_LARGE = (
 )
 
 
+@pytest.mark.requirement("R45")
 @pytest.mark.parametrize(
     "line",
     [

@@ -205,10 +205,8 @@ class Looker:
     def _look_at(self, address: str, now_s: float) -> Look:
         try:
             said = Said.model_validate_json(self._body(f"{address}/status"))
-            stranger = self._kin and self._kin.stranger(
-                said.worker, said.organization, said.group_id
-            )
-            if stranger is not None:
+            kin = self._kin
+            if kin and (stranger := kin.stranger(said.worker, said.organization, said.group_id)):
                 return Look(address, now_s, trouble=stranger)
             return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
         except _StatusError as error:
