@@ -116,9 +116,9 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
             "app.certification.notes",
         ),
         (
-            "REVOKE SELECT (status) ON app.mentor FROM hlf_cdc",
+            "REVOKE SELECT (organization_code) ON app.mentor FROM hlf_cdc",
             "postgres.cdc_role",
-            "cannot read app.mentor.status",
+            "cannot read app.mentor.organization_code",
         ),
         ("ALTER ROLE hlf_cdc BYPASSRLS", "postgres.cdc_role", "bypassrls"),
         (
