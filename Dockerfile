@@ -11,6 +11,8 @@ ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/python3-debian12:nonroot
 ARG KAFKA_IMAGE=apache/kafka:4.3.1
 
+FROM ${RUNTIME_IMAGE} AS runtime
+
 # ── what is installed ────────────────────────────────────────────────────────────────────────────
 FROM ${BUILD_IMAGE} AS wheels
 WORKDIR /build
@@ -30,13 +32,20 @@ RUN PYTHONPATH=/opt/tools python3 -m pip wheel --no-cache-dir --no-deps --no-bui
  && find /opt/hlf-sync/babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en.dat' ! -name 'en_*.dat' ! -name 'n[bo].dat' ! -name 'n[bo]_*.dat' -delete \
  && python3 -m compileall -q -j 0 /opt/hlf-sync
 
+# The image's bill of materials: Debian's packages of its base, and every wheel.
+FROM wheels AS bill
+COPY --from=runtime /var/lib/dpkg /opt/dpkg
+COPY deploy/containers/image_sbom.py .
+RUN python3 image_sbom.py hlf-sync 0.1.0 /opt/sbom/hlf-sync.cdx.json --wheels /opt/hlf-sync --debian /opt/dpkg
+
 # ── worker ───────────────────────────────────────────────────────────────────────────────────────
-FROM ${RUNTIME_IMAGE} AS worker
+FROM runtime AS worker
 LABEL org.opencontainers.image.title="hlf-sync" \
       org.opencontainers.image.description="Keeps HLF's public mentor listing in Dynamics 365 equal to what PostgreSQL says" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=wheels /opt/hlf-sync /opt/hlf-sync
+COPY --from=bill /opt/sbom /usr/share/sbom
 ENV PYTHONPATH=/opt/hlf-sync \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -71,14 +80,21 @@ ENTRYPOINT ["/usr/bin/python3", "-m"]
 CMD ["hlf_sync_sandbox.dynamics", "--state", "/state"]
 
 # ── connect ──────────────────────────────────────────────────────────────────────────────────────
+FROM ${KAFKA_IMAGE} AS kafka
+
 FROM extras AS plugins
 RUN PYTHONPATH=/opt/hlf-sync:/opt/tools:/opt/sandbox python3 -m hlf_sync_sandbox.plugins /opt/plugins
+# Every jar, ours and Kafka's; the system's packages below them are the base image's own business.
+COPY --from=kafka /opt/kafka/libs /opt/libs
+COPY deploy/containers/image_sbom.py .
+RUN python3 image_sbom.py hlf-sync-connect 0.1.0 /opt/sbom/hlf-sync-connect.cdx.json --jars /opt/plugins --jars /opt/libs
 
-FROM ${KAFKA_IMAGE} AS connect
+FROM kafka AS connect
 LABEL org.opencontainers.image.title="hlf-sync-connect" \
       org.opencontainers.image.description="Kafka Connect with Debezium for PostgreSQL and the Avro converter" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=plugins /opt/plugins /opt/plugins
+COPY --from=plugins /opt/sbom /usr/share/sbom
 COPY deploy/containers/connect.properties /etc/hlf/connect.properties
 USER 1000
 EXPOSE 8083

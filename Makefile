@@ -13,7 +13,7 @@ PURE := tests/core tests/properties tests/model tests/simulation tests/rooms tes
 STACK := tests/integration tests/acceptance tests/browser tests/containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test suite lint check bench soak behaviour simulate chaos alerts containers matrix release foreign findings docs lock format clean
+.PHONY: help setup demo test suite lint check bench soak behaviour simulate chaos alerts containers matrix manifests release foreign findings docs lock format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -38,8 +38,8 @@ demo: $(RUNS) ## see it work, in one terminal
 
 lint: $(STAMP) ## style, types (tests and benches too), import rules
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check consumer sandbox tests
-	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox tests bench
+	$(BIN)/ruff format --check consumer sandbox tests deploy
+	$(BIN)/mypy consumer/hlf_sync sandbox/hlf_sync_sandbox tests bench deploy/containers
 	$(BIN)/lint-imports --no-cache
 
 check: $(STAMP) ## the fast part: style, types, import rules, pure tests
@@ -83,6 +83,9 @@ containers: $(STAMP) ## build the images, bring docker-compose.yml up and try it
 matrix: $(STAMP) ## the demo's story over other PostgreSQL, Kafka, Debezium, Python (half an hour; needs mvn; CELLS='kafka-4.4.0 …')
 	$(BIN)/python -m tests.matrix $(CELLS)
 
+manifests: $(STAMP) ## Kubernetes' own schemas and Strimzi's definitions over deploy/kubernetes (needs kubectl and mvn; downloads them)
+	$(BIN)/python -m tests.kubernetes_schemas
+
 release: $(STAMP) ## wheels, source archives, bill of materials and checksums of the last commit, in dist/
 	.ci/release dist
 
@@ -111,8 +114,8 @@ lock: ## renew requirements/*.txt (hashes, no addresses)
 	$(BIN)/python -m tests.sbom
 
 format: $(STAMP) ## format and fix what can be fixed
-	$(BIN)/ruff format consumer sandbox tests
-	$(BIN)/ruff check --fix consumer sandbox tests
+	$(BIN)/ruff format consumer sandbox tests deploy
+	$(BIN)/ruff check --fix consumer sandbox tests deploy
 
 clean: ## forget caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

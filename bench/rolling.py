@@ -1,11 +1,12 @@
 """A rolling restart of three workers under fifty changes a second: nothing lost, no call repeated, and
 how much later changes arrive meanwhile.
 
-Three ways, each after a quiet stretch of its own to compare with: `surge` (the new worker is ready
-before the old one is told to stop, as deploy/kubernetes does it), `in_place` (stop, then start), and
-`static` (in place, with a `group.instance.id` per worker, as a StatefulSet would). Limit: the 99th
-percentile during the restart is at most three times the quiet one. `bench/rolling.py [--way surge]
-[--rounds 1]`
+Three ways, each between two quiet stretches of its own to compare with, so that a machine whose load
+changes meanwhile is not taken for the restart's doing: `surge` (the new worker is ready before the old
+one is told to stop, as deploy/kubernetes does it), `in_place` (stop, then start), and `static` (in
+place, with a `group.instance.id` per worker, as a StatefulSet would). Limit: nothing lost or repeated
+in any round, and over the rounds the median of (99th percentile during the restart) / (the quiet one)
+is at most three. `bench/rolling.py [--way surge] [--rounds 1]`
 """
 
 import argparse
@@ -35,8 +36,11 @@ WORKERS = 3
 PER_S = 50
 # Each is changed once in this many seconds: the change before has long arrived.
 CYCLE_S = 30
-QUIET_S = 30
-_LATER_S = 10
+# Before the restart and after it.
+QUIET_S = 20
+# After the last worker is ready: what the restart still holds up.
+_SETTLES_S = 5
+_STOP_S = 40
 _LIMIT = 3
 
 
@@ -104,18 +108,29 @@ class Worker:
         """SIGTERM; how long it took, seconds."""
         begun_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        if code := self.process.wait(40):
+        if code := self.process.wait(_STOP_S):
             raise SystemExit(f"a worker ended with {code}")
         return time.monotonic() - begun_s
+
+    def end(self) -> None:
+        """Gone, whatever it does."""
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 @dataclass
 class Fleet:
-    """The workers by their number; `is_static` gives each a name of its own in the group."""
+    """The workers by their number; `is_static` gives each a name of its own in the group. `started` are
+    all that there ever were: one that never got ready is in no fleet, and must not outlive the bench.
+    """
 
     found: Bench
     is_static: bool
     workers: dict[int, Worker] = field(default_factory=dict)
+    started: list[Worker] = field(default_factory=list)
 
     def start(self, number: int) -> Worker:
         """A new process, not in the fleet yet."""
@@ -128,7 +143,8 @@ class Fleet:
         command = [sys.executable, "-m", "hlf_sync", "run", "--env-file", env_file]
         with (self.found.folder / f"worker-{number}.log").open("ab") as log:
             process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-        return Worker(process, port)
+        self.started.append(Worker(process, port))
+        return self.started[-1]
 
     def all_start(self) -> None:
         """All of them at once."""
@@ -151,11 +167,11 @@ class Fleet:
         return stopped_s
 
     def end(self) -> None:
-        """Stop them all."""
-        for worker in self.workers.values():
+        """Stop them all; one that ended before is left as it is."""
+        for worker in self.started:
             worker.process.terminate()
-        for worker in self.workers.values():
-            worker.process.wait()
+        for worker in self.started:
+            worker.end()
 
 
 def main() -> None:
@@ -171,12 +187,14 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     # What the manifests do is held to the limit; the others are there to compare.
     ours = [one for one in report if one["way"] == "surge"]
-    if not all(one["lost"] == one["repeated"] == 0 and one["ratio"] <= _LIMIT for one in ours):
-        raise SystemExit(1)
+    if any(one["lost"] or one["repeated"] for one in ours):
+        raise SystemExit("something was lost or repeated")
+    if ours and (ratio := statistics.median(one["ratio"] for one in ours)) > _LIMIT:
+        raise SystemExit(f"the 99th percentile grew {ratio:.1f} times; the limit is {_LIMIT}")
 
 
 def measure(found: Bench, mentors: list[str], way: str) -> dict[str, Any]:
-    """One quiet stretch and one restart of all."""
+    """A quiet stretch, a restart of all, a quiet stretch."""
     found.connection.execute("UPDATE app.mentor SET status = 'active' WHERE status <> 'active'")
     fleet = Fleet(found, is_static=way == "static")
     replace: Callable[[int], float] = fleet.surge if way == "surge" else fleet.in_place
@@ -188,8 +206,8 @@ def measure(found: Bench, mentors: list[str], way: str) -> dict[str, Any]:
         time.sleep(QUIET_S)
         begun_ms = epoch_ms()
         stops_s = [replace(number) for number in range(WORKERS)]
-        ended_ms = epoch_ms()
-        time.sleep(_LATER_S)
+        settled_ms = epoch_ms() + _SETTLES_S * 1000
+        time.sleep(_SETTLES_S + QUIET_S)
         changes.end()
         wanted = {one.mentor: one.is_shown for one in changes.commits}
         _until_all_shown(found, {**dict.fromkeys(mentors, True), **wanted})
@@ -197,8 +215,8 @@ def measure(found: Bench, mentors: list[str], way: str) -> dict[str, Any]:
         fleet.end()
     calls = _calls(found, since)
     waits = _waits(changes.commits, calls)
-    quiet = [wait for at_ms, wait in waits if at_ms < begun_ms]
-    rolling = [wait for at_ms, wait in waits if begun_ms <= at_ms <= ended_ms + _LATER_S * 1000 / 2]
+    rolling = [wait for at_ms, wait in waits if begun_ms <= at_ms < settled_ms]
+    quiet = [wait for at_ms, wait in waits if not begun_ms <= at_ms < settled_ms]
     return {
         "way": way,
         "changes": len(changes.commits),
@@ -206,7 +224,8 @@ def measure(found: Bench, mentors: list[str], way: str) -> dict[str, Any]:
         "repeated": sum(
             before[1] == after[1] for made in calls.values() for before, after in pairwise(made)
         ),
-        "restart_s": round((ended_ms - begun_ms) / 1000, 1),
+        "load": [round(one, 1) for one in os.getloadavg()[:2]],
+        "restart_s": round((settled_ms - begun_ms) / 1000 - _SETTLES_S, 1),
         "stop_s": [round(one, 1) for one in stops_s],
         "quiet_ms": _spread(quiet),
         "rolling_ms": _spread(rolling),

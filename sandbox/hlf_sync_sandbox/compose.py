@@ -18,11 +18,12 @@ from hlf_sync_sandbox.development_key import make_keys
 from hlf_sync_sandbox.dynamics.as_settings import dynamics_settings
 from hlf_sync_sandbox.dynamics.control import DynamicsControl, read_settings
 from hlf_sync_sandbox.errors import SandboxError
-from hlf_sync_sandbox.layout import write_env
+from hlf_sync_sandbox.layout import write_env, write_private
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _PAGE = "http://127.0.0.1:8090"
+_SECRET = "HLF_SYNC_DYNAMICS_CLIENT_SECRET"  # noqa: S105 - its name
 
 State = Annotated[Path, typer.Argument(metavar="STATE", help="The emulator's state folder.")]
 
@@ -32,9 +33,13 @@ def settings(
     state: State,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The env file to write.")],
 ) -> None:
-    """Write the emulator's address and credentials as settings of hlf-sync."""
-    found = {name: str(value) for name, value in read_settings(state).items()}
-    write_env(file, dynamics_settings(found))
+    """Write the emulator's address and credentials as settings of hlf-sync; the secret beside them in
+    a file of its own, which the workers read anew when this is run again.
+    """
+    values = dynamics_settings({name: str(value) for name, value in read_settings(state).items()})
+    secret = file.with_name("client-secret")
+    write_private(secret, values.pop(_SECRET))
+    write_env(file, {**values, f"{_SECRET}_FILE": str(secret)})
     _keys(state).mkdir(exist_ok=True, mode=0o700)
     make_keys(_keys(state))
     typer.echo(f"written: {file}")

@@ -92,6 +92,7 @@ def main(names: Sequence[str]) -> None:
 
 def _python_slim(root: Path, place: Path) -> list[str]:
     _copy(_debian(place), root)
+    _trust(root)
     (root / "usr/lib/python3.11/EXTERNALLY-MANAGED").unlink(missing_ok=True)
     return [
         "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
@@ -102,14 +103,8 @@ def _python_slim(root: Path, place: Path) -> list[str]:
 def _distroless(root: Path, place: Path) -> list[str]:
     """Python, its libraries, certificates, zones, an account; no shell, no package tools."""
     _unpack_debian(root, place, _RUNTIME)
-    for folder in (
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/lintian",
-        "usr/share/locale",
-        "var/lib",
-    ):
-        shutil.rmtree(root / folder, ignore_errors=True)
+    for folder in ("doc", "man", "lintian", "locale"):
+        shutil.rmtree(root / "usr/share" / folder, ignore_errors=True)
     (root / "usr/bin/python3").symlink_to("python3.11")
     (root / "etc/passwd").write_text(
         "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
@@ -189,12 +184,22 @@ def _postgres(root: Path, place: Path) -> list[str]:
     ]
 
 
+def _prometheus(root: Path, place: Path) -> list[str]:
+    """Debian's, which is older. There is none for Grafana: no registry that answers here has it."""
+    _copy(_debian(place), root)
+    _unpack_debian(root, place, ["prometheus"])
+    (root / "prometheus").mkdir()
+    os.chown(root / "prometheus", 65534, 65534)
+    return ["USER 65534", 'ENTRYPOINT ["/usr/bin/prometheus"]']
+
+
 _IMAGES: dict[str, Callable[[Path, Path], list[str]]] = {
     "python:3.11-slim-bookworm": _python_slim,
     "gcr.io/distroless/python3-debian12:nonroot": _distroless,
     "apache/kafka:4.3.1": _kafka,
     "quay.io/apicurio/apicurio-registry:3.3.3": _registry,
     POSTGRES: _postgres,
+    "prom/prometheus:v3.5.0": _prometheus,
 }
 
 NAMES = tuple(_IMAGES)
@@ -209,17 +214,22 @@ def _debian(place: Path) -> Path:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
         shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
-        _trust(root)
     return root
 
 
 def _unpack_debian(root: Path, place: Path, names: Sequence[str]) -> None:
-    """These packages' files, without what installing them would do."""
+    """These packages' files, without what installing them would do; a file each says what they are,
+    as in distroless.
+    """
     packages = Path(tempfile.mkdtemp(dir=place))
     command = ["apt-get", "download", "-q", *names]
     subprocess.run(command, cwd=packages, check=True, stdout=subprocess.DEVNULL)
+    known = root / "var/lib/dpkg/status.d"
+    known.mkdir(parents=True, exist_ok=True)
     for package in packages.glob("*.deb"):
         subprocess.run(["dpkg", "-x", package, root], check=True)
+        with (known / package.name.split("_")[0]).open("w") as file:
+            subprocess.run(["dpkg-deb", "--field", package], check=True, stdout=file)
 
 
 def _copy(source: Path, target: Path) -> None:

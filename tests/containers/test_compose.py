@@ -4,12 +4,14 @@ import json
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from testcontainers.compose import DockerCompose
 
 from tests.containers.conftest import ROOT, docker
@@ -17,8 +19,12 @@ from tests.containers.conftest import ROOT, docker
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 
+def _compose(*arguments: str) -> str:
+    return _compose(*arguments)
+
+
 def _workers() -> list[str]:
-    return docker("compose", "--project-directory", str(ROOT), "ps", "-q", "worker").split()
+    return _compose("ps", "-q", "worker").split()
 
 
 def _status(container: str) -> dict[str, Any]:
@@ -41,27 +47,32 @@ def _until_all_owned(deadline_s: float = 90) -> list[dict[str, Any]]:
         time.sleep(0.5)
 
 
-def _kill(service: str) -> None:
-    """SIGKILL to its first process, from the engine's own processes: from inside, a first process
-    is not to be killed, and what the engine kills itself it does not start again.
+def _kill(*services: str) -> None:
+    """SIGKILL to the first process of one container each, at once, from the engine's own processes:
+    from inside, a first process is not to be killed, and what the engine kills itself it does not
+    start again.
     """
-    container = docker("compose", "--project-directory", str(ROOT), "ps", "-q", service).split()[0]
-    pid, before = docker("inspect", "-f", "{{.State.Pid}} {{.State.StartedAt}}", container).split()
+    containers = [_compose("ps", "-q", service).split()[0] for service in services]
+    format_ = "{{.State.Pid}} {{.State.StartedAt}}"
+    found = [docker("inspect", "-f", format_, one).split() for one in containers]
+    code = f"import os; [os.kill(pid, 9) for pid in ({','.join(pid for pid, _ in found)},)]"
     killer = ("run", "--rm", "--pid=host", "--user=0", "--entrypoint=/usr/bin/python3")
-    docker(*killer, "hlf-sync:0.1.0", "-c", f"import os; os.kill({pid}, 9)")
+    docker(*killer, "hlf-sync:0.1.0", "-c", code)
+    before = [started for _, started in found]
     _until(
-        lambda: (
-            docker("inspect", "-f", "{{.State.Running}} {{.State.StartedAt}}", container)
-            not in {f"true {before}", f"false {before}"}
-        ),
-        f"{service} was started again",
-        30,
+        lambda: all(now != then for now, then in zip(_started(*containers), before, strict=True)),
+        f"{', '.join(services)} started again",
+        60,
     )
 
 
+def _started(*containers: str) -> list[str]:
+    return docker("inspect", "-f", "{{.State.StartedAt}}", *containers).split()
+
+
 def _sql(statement: str) -> str:
-    command = ("compose", "--project-directory", str(ROOT), "exec", "-T", "postgres")
-    return docker(*command, "psql", "-U", "postgres", "-d", "mentors", "-Atc", statement)
+    command = ("psql", "-U", "postgres", "-d", "mentors", "-Atc", statement)
+    return _compose("exec", "-T", "postgres", *command)
 
 
 def _turned_over() -> str:
@@ -137,21 +148,50 @@ def test_a_worker_that_is_killed_comes_back_and_the_others_take_over(
 def test_a_part_that_is_killed_comes_back_and_changes_arrive(
     compose: DockerCompose, service: str
 ) -> None:
-    """As when a pod is killed or a node drained: nobody lends a hand."""
+    """As when a pod is killed: nobody lends a hand."""
     assert compose
     _kill(service)
+    _await_recovery(service)
+
+
+def _await_recovery(what: str) -> None:
     begun_s = time.monotonic()
     mentor = _turned_over()
-    _until(lambda: _is_in_sync(mentor), f"{mentor} is right after {service} was killed", 180)
-    print(f"{service} killed: right after {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
+    _until(lambda: _is_in_sync(mentor), f"{mentor} is right after {what} was killed", 180)
+    print(f"{what} killed: right after {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
+
+
+@pytest.mark.requirement("R01")
+def test_a_whole_node_that_goes_comes_back_and_changes_arrive(compose: DockerCompose) -> None:
+    """Broker, Connect and a worker lay on it and go at once, without a word."""
+    assert compose
+    _kill("kafka", "connect", "worker")
+    _await_recovery("a node (kafka, connect, a worker)")
+    assert len(_until_all_owned()) == 2
+
+
+@pytest.mark.requirement("R66")
+def test_a_secret_is_rotated_by_its_file_without_a_restart(compose: DockerCompose) -> None:
+    """Dynamics lets in neither the old secret nor a token that it gave."""
+    assert compose
+    _until_all_owned()
+    workers = _workers()
+    before = _started(*workers)
+    steer = ("exec", "-T", "dynamics", "/usr/bin/python3", "-m", "hlf_sync", "sandbox", "dynamics")
+    _compose(*steer, "secret", "a-new-one", "--state", "/state")
+    _compose("run", "--rm", "--no-deps", "credentials")
+    _compose(*steer, "revoke-tokens", "--state", "/state")
+    mentor = _turned_over()
+    _until(lambda: _is_in_sync(mentor), f"{mentor} is right with the new secret", 90)
+    assert _started(*workers) == before
 
 
 def test_a_worker_delivers_soon_after_its_container_starts(compose: DockerCompose) -> None:
     """Aim on a quiet machine: 4 s from the container's start to the first call's claim."""
     assert compose
-    docker("compose", "--project-directory", str(ROOT), "stop", "worker")
+    _compose("stop", "worker")
     mentor = _turned_over()
-    (first, *_) = docker("compose", "--project-directory", str(ROOT), "ps", "-aq", "worker").split()
+    (first, *_) = _compose("ps", "-aq", "worker").split()
     docker("start", first)
     _until(lambda: _is_in_sync(mentor), f"{mentor} is right", 60)
     started = docker("inspect", "-f", "{{.State.StartedAt}}", first)
@@ -162,7 +202,7 @@ def test_a_worker_delivers_soon_after_its_container_starts(compose: DockerCompos
         )
     )
     print(f"container start to first call: {took_s:.1f} s")  # noqa: T201 - measured
-    docker("compose", "--project-directory", str(ROOT), "start", "worker")
+    _compose("start", "worker")
     assert took_s <= 15
 
 
@@ -204,6 +244,37 @@ def test_the_database_lets_nobody_copy_the_cluster(compose: DockerCompose) -> No
             psycopg.connect(f"{dsn}?replication=true")
 
 
+def test_prometheus_finds_workers_and_web_and_takes_our_rules(compose: DockerCompose) -> None:
+    """Of the profile `monitoring`; Grafana only where its image can be had."""
+    assert compose
+    _compose("--profile", "monitoring", "up", "--wait", "--no-deps", "prometheus")
+    _until(lambda: _scraped() == {("hlf-sync", 2), ("hlf-sync-web", 1)}, "all are scraped", 60)
+    rules = _prometheus("rules")["groups"]
+    broken = [one for group in rules for one in group["rules"] if one["health"] == "err"]
+    assert broken == []
+    assert {group["name"] for group in rules} == _groups()
+    (verdict,) = _prometheus("query?query=max(hlf_sync_group_lag_records)")["result"]
+    assert float(verdict["value"][1]) >= 0
+
+
+def _prometheus(path: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/{path}", timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)["data"]
+    return found
+
+
+def _scraped() -> set[tuple[str, int]]:
+    """Job and how many of its targets answer."""
+    targets = _prometheus("targets")["activeTargets"]
+    return set(Counter(one["labels"]["job"] for one in targets if one["health"] == "up").items())
+
+
+def _groups() -> set[str]:
+    files = (ROOT / "deploy/monitoring/prometheus").glob("hlf-sync.*.yml")
+    texts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
+    return {group["name"] for text in texts for group in text["groups"]}
+
+
 def test_a_worker_ends_within_its_grace(compose: DockerCompose) -> None:
     """SIGTERM reaches it, and what it had begun is finished: exit code 0."""
     assert compose
@@ -216,7 +287,7 @@ def test_a_worker_ends_within_its_grace(compose: DockerCompose) -> None:
 def test_up_again_changes_nothing_and_scales(compose: DockerCompose) -> None:
     """Every one-shot is safe to run again."""
     assert compose
-    docker("compose", "--project-directory", str(ROOT), "up", "--wait", "--scale", "worker=3")
+    _compose("up", "--wait", "--scale", "worker=3")
     assert len(_until_all_owned()) == 3
 
 
@@ -224,9 +295,9 @@ def test_data_outlive_down_and_up(compose: DockerCompose) -> None:
     """Volumes stay. The way up, with the images there, takes 40 s at most on two quiet cores."""
     assert compose
     before = _sql("SELECT count(*) FROM app.mentor")
-    docker("compose", "--project-directory", str(ROOT), "down")
+    _compose("down")
     begun_s = time.monotonic()
-    docker("compose", "--project-directory", str(ROOT), "up", "--wait")
+    _compose("up", "--wait")
     print(f"down, then up --wait: {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
     assert _sql("SELECT count(*) FROM app.mentor") == before != "0"
 

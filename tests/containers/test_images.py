@@ -4,6 +4,9 @@ import json
 import subprocess
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.utils import canonicalize_name
 
 from tests.containers.conftest import docker
 
@@ -77,3 +80,40 @@ def test_it_is_not_root_and_says_what_it_is(images: dict[str, str]) -> None:
     assert found["Config"]["User"] == "65532:65532"
     assert found["Config"]["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert found["Config"]["Healthcheck"]["Test"][:2] == ["CMD", "/usr/bin/python3"]
+
+
+def _purls(bill: str) -> set[str]:
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+    return {one["purl"].split("?")[0] for one in json.loads(bill)["components"]}
+
+
+def test_the_worker_carries_its_bill_of_materials(images: dict[str, str]) -> None:
+    """Every wheel that Python finds there, and what of Debian lies below."""
+    code = (
+        "import json; from importlib.metadata import distributions;"
+        " print(json.dumps([(one.name, one.version) for one in distributions()]));"
+        " print(open('/usr/share/sbom/hlf-sync.cdx.json').read())"
+    )
+    done = _run("--entrypoint", "/usr/bin/python3", images["worker"], "-c", code)
+    assert done.returncode == 0, done.stderr[-1000:]
+    installed, bill = done.stdout.split("\n", 1)
+    wheels = {f"pkg:pypi/{canonicalize_name(name)}@{v}" for name, v in json.loads(installed)}
+    listed = _purls(bill)
+    assert {one for one in listed if one.startswith("pkg:pypi/")} == wheels
+    packages = {one.split("@")[0] for one in listed if one.startswith("pkg:deb/")}
+    assert packages >= {f"pkg:deb/debian/{name}" for name in ("libc6", "python3.11-minimal")}
+
+
+def test_connect_carries_its_bill_of_materials(images: dict[str, str]) -> None:
+    """Debezium, the converter, and Kafka's own jars."""
+    done = _run(
+        "--entrypoint", "cat", images["connect"], "/usr/share/sbom/hlf-sync-connect.cdx.json"
+    )
+    names = {one.split("@")[0] for one in _purls(done.stdout)}
+    assert {
+        "pkg:maven/io.debezium/debezium-connector-postgres",
+        "pkg:maven/io.apicurio/apicurio-registry-serdes-avro-serde",
+        # Their jars do not say whose they are.
+        "pkg:maven/kafka-clients",
+        "pkg:maven/postgresql",
+    } <= names

@@ -6,24 +6,14 @@ The sandbox's broker knows one principal, so a test gives it one user's rights a
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from hlf_sync.errors import DependencyError
 from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
@@ -37,33 +27,18 @@ from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP
 from hlf_sync.watch.source_watch import ANCHOR_TOPIC
 from hlf_sync_sandbox.stack import Sandbox
 
-from tests.fixtures.acl import ANYTHING
-from tests.kubernetes_files import FOLDER
+from tests.fixtures.kafka_rights import (
+    Right,
+    only,
+    rights_of,
+    said_of_reading,
+    said_of_writing,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
 CHANGES, LETTERS, GROUP = "hlf.mentor.changes", "hlf.mentor.dead-letters", "hlf-sync"
 _TOPICS = read_topics(changes_topic=CHANGES, dead_letters_topic=LETTERS, replicas=1)
-_KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP, "cluster": ResourceType.BROKER}
-_OPERATIONS = {
-    "Read": AclOperation.READ,
-    "Write": AclOperation.WRITE,
-    "Describe": AclOperation.DESCRIBE,
-    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
-}
-# The broker's own, and what a test needs to open everything again. Not IDEMPOTENT_WRITE, not CREATE.
-_OF_BROKER = (AclOperation.ALTER, AclOperation.CLUSTER_ACTION, AclOperation.DESCRIBE)
-_EVERYTHING = AclBindingFilter(
-    ResourceType.ANY,
-    ANYTHING,
-    ResourcePatternType.ANY,
-    ANYTHING,
-    ANYTHING,
-    AclOperation.ANY,
-    AclPermissionType.ANY,
-)
-
-Right = tuple[str, str, str]
 
 
 @pytest.fixture(scope="module")
@@ -79,47 +54,26 @@ def kafka() -> Iterator[dict[str, Any]]:
             producer.produce(topic.name, key=b"k", value=b"v", partition=0)
         assert producer.flush(30) == 0
         keeper = Consumer({**options, "group.id": REPLAY_GROUP, "enable.auto.commit": False})
-        keeper.commit(offsets=[TopicPartition(LETTERS, 0, 0)], asynchronous=False)
+        _commit(keeper, TopicPartition(LETTERS, 0, 0))
         keeper.close()
         yield options
     finally:
         sandbox.down(wipe=True)
 
 
-def _rights(user: str) -> list[Right]:
-    text = (FOLDER / "overlays/strimzi/users.yaml").read_text(encoding="utf-8")
-    (found,) = [one for one in yaml.safe_load_all(text) if one["metadata"]["name"] == user]
-    return [
-        (one["resource"]["type"], one["resource"].get("name", "kafka-cluster"), operation)
-        for one in found["spec"]["authorization"]["acls"]
-        for operation in one["operations"]
-    ]
-
-
-@contextmanager
-def _only(options: dict[str, Any], rights: list[Right]) -> Iterator[None]:
-    """Everybody has these rights meanwhile, and no other."""
-    admin = AdminClient(options)
-    rules = [_rule(_KINDS[kind], name, _OPERATIONS[may]) for kind, name, may in rights]
-    rules += [_rule(ResourceType.BROKER, "kafka-cluster", may) for may in _OF_BROKER]
-    # A resource with a rule is closed to whom the rule does not name.
-    closed = (ResourceType.TOPIC, ResourceType.GROUP)
-    rules += [_rule(kind, "*", AclOperation.ALL, "User:nobody") for kind in closed]
-    try:
-        for made in admin.create_acls(rules).values():
-            made.result(10)
-        yield
-    finally:
-        for gone in admin.delete_acls([_EVERYTHING]).values():
-            gone.result(10)
-
-
-def _rule(
-    kind: ResourceType, name: str, may: AclOperation, who: str = "User:ANONYMOUS"
-) -> AclBinding:
-    return AclBinding(
-        kind, name, ResourcePatternType.LITERAL, who, "*", may, AclPermissionType.ALLOW
-    )
+def _commit(keeper: Consumer, where: TopicPartition) -> None:
+    """A broker that has just started may still be reading the offsets of before."""
+    end_s = time.monotonic() + 60
+    while True:
+        try:
+            keeper.commit(offsets=[where], asynchronous=False)
+        except KafkaException as refused:
+            is_early = refused.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+            if not is_early or time.monotonic() > end_s:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 async def _work(options: dict[str, Any]) -> None:
@@ -140,7 +94,7 @@ async def _work(options: dict[str, Any]) -> None:
 
 def _write_letter(options: dict[str, Any]) -> None:
     servers = options["bootstrap.servers"]
-    said = _said_of_writing(producer_config(bootstrap_servers=servers, options={}), LETTERS)
+    said = said_of_writing(producer_config(bootstrap_servers=servers, options={}), LETTERS)
     if said != [""]:
         raise DependencyError("Kafka", " ".join(said))
 
@@ -165,40 +119,28 @@ def _consume(options: dict[str, Any]) -> None:
         consumer.close()
 
 
-def _said_of_writing(options: dict[str, Any], topic: str) -> list[str]:
-    """What the broker says of one record."""
-    said: list[str] = []
-    # Without it a fatal error would be raised out of whatever runs then.
-    producer = Producer({**options, "error_cb": lambda error: said.append(error.name())})
-    producer.produce(
-        topic, b"false", on_delivery=lambda error, _: said.append(error.name() if error else "")
-    )
-    producer.flush(10)
-    return said
-
-
 def test_a_worker_does_its_work_with_its_rights(kafka: dict[str, Any]) -> None:
     """Every client of the worker, the leader's included."""
-    with _only(kafka, _rights("hlf-sync-worker")):
+    with only(kafka, rights_of("hlf-sync-worker")):
         asyncio.run(_work(kafka))
 
 
-@pytest.mark.parametrize("right", _rights("hlf-sync-worker"), ids="-".join)
+@pytest.mark.parametrize("right", rights_of("hlf-sync-worker"), ids="-".join)
 def test_a_worker_has_no_right_that_it_does_not_use(
     kafka: dict[str, Any], right: Right, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any one of them some work is refused; some clients ask again until they give up."""
     for client in ("anchor_topic", "lag_reader", "offset_keeper"):
         monkeypatch.setattr(f"hlf_sync.kafka.{client}._TIMEOUT_S", 4)
-    rights = [one for one in _rights("hlf-sync-worker") if one != right]
-    with _only(kafka, rights), pytest.raises((DependencyError, KafkaException)):
+    rights = [one for one in rights_of("hlf-sync-worker") if one != right]
+    with only(kafka, rights), pytest.raises((DependencyError, KafkaException)):
         asyncio.run(_work(kafka))
 
 
 def test_a_worker_writes_no_changes_and_makes_no_topics(kafka: dict[str, Any]) -> None:
     """A stolen certificate of a worker's cannot tell the others what to look at."""
-    with _only(kafka, _rights("hlf-sync-worker")):
-        assert _said_of_writing(kafka, CHANGES) == ["TOPIC_AUTHORIZATION_FAILED"]
+    with only(kafka, rights_of("hlf-sync-worker")):
+        assert said_of_writing(kafka, CHANGES) == ["TOPIC_AUTHORIZATION_FAILED"]
         admin = AdminClient(kafka)
         (made,) = admin.create_topics([NewTopic("another", 1, 1)]).values()
         with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
@@ -216,11 +158,11 @@ def test_an_operators_tools_read_and_compare_with_their_rights(
             stretch = await log.stretch(0, 0)
             return sum([len(batch) async for batch in log.read([stretch])])
 
-    with _only(kafka, _rights("hlf-sync-operator")):
+    with only(kafka, rights_of("hlf-sync-operator")):
         assert asyncio.run(read()) == 1
         assert {report.differences for report in inspect_topics(kafka, _TOPICS)} == {()}
         assert keep_offsets(kafka, LETTERS, REPLAY_GROUP) == 1
-        assert _said_of_writing(kafka, LETTERS) == ["TOPIC_AUTHORIZATION_FAILED"]
+        assert said_of_writing(kafka, LETTERS) == ["TOPIC_AUTHORIZATION_FAILED"]
 
 
 @pytest.mark.requirement("R83")
@@ -228,27 +170,13 @@ def test_another_organisations_worker_on_the_same_cluster_reaches_nothing_of_our
     kafka: dict[str, Any],
 ) -> None:
     """Its deployment has the same manifests under its own name."""
-    rights = _rights("hlf-sync-worker")
+    rights = rights_of("hlf-sync-worker")
     theirs = [(kind, name.replace("hlf", "nto"), may) for kind, name, may in rights]
     assert not set(theirs) & {one for one in rights if one[0] != "cluster"}
-    with _only(kafka, theirs):
+    with only(kafka, theirs):
         for topic in (CHANGES, LETTERS, ANCHOR_TOPIC):
-            assert _said_of_writing(kafka, topic) == ["TOPIC_AUTHORIZATION_FAILED"]
-            assert _said_of_reading(kafka, topic, "nto-sync") == "TOPIC_AUTHORIZATION_FAILED"
-        assert _said_of_reading(kafka, "nto.mentor.changes", GROUP) == "GROUP_AUTHORIZATION_FAILED"
+            assert said_of_writing(kafka, topic) == ["TOPIC_AUTHORIZATION_FAILED"]
+            assert said_of_reading(kafka, topic, "nto-sync") == "TOPIC_AUTHORIZATION_FAILED"
+        assert said_of_reading(kafka, "nto.mentor.changes", GROUP) == "GROUP_AUTHORIZATION_FAILED"
         with pytest.raises((DependencyError, KafkaException)):
             keep_offsets(kafka, LETTERS, REPLAY_GROUP)
-
-
-def _said_of_reading(options: dict[str, Any], topic: str, group: str) -> str:
-    """The first error that a member of this group meets."""
-    consumer = Consumer({**options, "group.id": group, "group.protocol": "consumer"})
-    try:
-        consumer.subscribe([topic])
-        message = consumer.poll(15)
-        error = message.error() if message is not None else None
-        return error.name() if error is not None else ""
-    except KafkaException as refused:
-        return str(refused.args[0].name())
-    finally:
-        consumer.close()

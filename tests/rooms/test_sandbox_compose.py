@@ -2,6 +2,8 @@
 sandbox. What needs an engine is in tests/containers.
 """
 
+import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,26 @@ from hlf_sync.doctor.database import _SAFE
 from hlf_sync_sandbox import jars
 from hlf_sync_sandbox.containers import POSTGRES_IMAGE
 from hlf_sync_sandbox.parts import connect, kafka
+from jsonschema import Draft7Validator
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+_ONE_SHOTS = {"roles", "migrate", "source", "topics", "connector", "credentials"}
+_LASTING = SERVICES.keys() - _ONE_SHOTS - {"demo", "link"}
 PROPERTIES = (ROOT / "deploy/containers/connect.properties").read_text(encoding="utf-8")
 
 
 def _dependencies(service: dict[str, Any]) -> dict[str, str]:
     return {name: how["condition"] for name, how in service.get("depends_on", {}).items()}
+
+
+def test_the_compose_specification_accepts_it() -> None:
+    """Its schema, as Compose 2.40 carries it (compose-go 2.9.1); a misspelt key is an error."""
+    packed = (ROOT / "tests/fixtures/compose-spec.json.gz").read_bytes()
+    judge = Draft7Validator(json.loads(gzip.decompress(packed)))
+    assert [one.message for one in judge.iter_errors(yaml.safe_load(TEXT))] == []
 
 
 def test_the_images_have_the_versions_of_the_lock_file() -> None:
@@ -91,22 +103,39 @@ def test_no_one_shot_service_is_a_leaf() -> None:
         for name, how in _dependencies(service).items()
         if how == "service_completed_successfully"
     }
-    one_shots = {"roles", "migrate", "source", "topics", "connector", "credentials"}
-    assert waited == one_shots
+    assert waited == _ONE_SHOTS
 
 
 def test_every_lasting_service_is_waited_for_by_a_health_check() -> None:
     """`service_started` says nothing."""
     for service in SERVICES.values():
         assert "service_started" not in _dependencies(service).values()
-    lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker"}
-    assert all("healthcheck" in SERVICES[name] for name in lasting)
+    assert all("healthcheck" in SERVICES[name] for name in _LASTING)
+
+
+def test_prometheus_scrapes_what_the_rules_ask_for() -> None:
+    """The jobs of deploy/monitoring, each from its service's port."""
+    found = yaml.safe_load((ROOT / "deploy/containers/prometheus.yml").read_text(encoding="utf-8"))
+    wanted = yaml.safe_load((ROOT / "deploy/monitoring/prometheus/prometheus.yml").read_text())
+    scrapes = {one["job_name"]: one["dns_sd_configs"][0] for one in found["scrape_configs"]}
+    assert scrapes.keys() == {one["job_name"] for one in wanted["scrape_configs"]}
+    ports = {name: (one["names"], one["port"]) for name, one in scrapes.items()}
+    settings = Settings()
+    assert ports == {
+        "hlf-sync": (["worker"], settings.http_port),
+        "hlf-sync-web": (["web"], settings.web_port),
+    }
+    folder = "/etc/prometheus/"
+    files = {folder + Path(name).name for name in wanted["rule_files"]}
+    assert set(found["rule_files"]) == files
+    mounted = [one.split(":") for one in SERVICES["prometheus"]["volumes"]]
+    (rules,) = (source for source, target, *_ in mounted if target == folder.rstrip("/"))
+    assert all((ROOT / rules / Path(name).name).is_file() for name in files)
 
 
 def test_every_lasting_service_is_started_again_when_it_dies() -> None:
     """A killed broker is nobody's errand."""
-    lasting = {"postgres", "kafka", "registry", "connect", "dynamics", "worker", "web"}
-    assert {SERVICES[name].get("restart") for name in lasting} == {"unless-stopped"}
+    assert {SERVICES[name].get("restart") for name in _LASTING} == {"unless-stopped"}
 
 
 def test_the_worker_waits_for_all_that_sets_up() -> None:
@@ -116,7 +145,7 @@ def test_the_worker_waits_for_all_that_sets_up() -> None:
         name = wanted.pop()
         reached.add(name)
         wanted += _dependencies(SERVICES[name]).keys() - reached
-    assert reached >= {"roles", "migrate", "source", "topics", "connector", "credentials"}
+    assert reached >= _ONE_SHOTS
 
 
 def test_our_containers_are_hardened() -> None:
