@@ -85,15 +85,18 @@ def up(
         typer.echo(json.dumps(content, indent=2))
         return
     file = shlex.quote(str(sandbox.layout.env_file))
-    folder = shlex.quote(str(state))
+    where = "" if state == DEFAULT_STATE else f" --state {shlex.quote(str(state))}"
+    steps = {
+        f"hlf-sync sandbox seed 20{where}": "mentors to play with",
+        f"hlf-sync run --env-file {file}": "work their changes",
+        f"hlf-sync sandbox app pause 1{where}": "what the application would do",
+        f"set -a; . {file}; set +a": "use it from a shell",
+        f"hlf-sync sandbox down{where}": "stop it (--wipe: forget its data)",
+    }
+    wide = max(map(len, steps))
     typer.echo(f"The sandbox runs. Settings: {file}", err=True)
-    typer.echo("  hlf-sync sandbox seed 20             mentors to play with", err=True)
-    typer.echo(f"  hlf-sync run --env-file {file}        work their changes", err=True)
-    typer.echo("  hlf-sync sandbox app pause 1         what the application would do", err=True)
-    typer.echo(f"  set -a; . {file}; set +a             use it from a shell", err=True)
-    typer.echo(
-        f"  hlf-sync sandbox down --state {folder}   stop it (--wipe: forget its data)", err=True
-    )
+    for step, meaning in steps.items():
+        typer.echo(f"  {step:<{wide}}   {meaning}", err=True)
     if sandbox.web_link is not None:
         typer.echo("A coordinator, signed in for twelve hours:", err=True)
         typer.echo(f"  {sandbox.web_link}", err=True)

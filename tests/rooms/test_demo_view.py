@@ -8,7 +8,7 @@ import pytest
 from hlf_sync.core.model import LedgerState
 from hlf_sync_sandbox.demo.cast import OTHERS, OURS, PROTAGONISTS
 from hlf_sync_sandbox.demo.sight import Line, Sight, _line
-from hlf_sync_sandbox.demo.view import _cast
+from hlf_sync_sandbox.demo.view import View, _cast
 from hlf_sync_sandbox.screen import Screen
 from rich.console import Console
 
@@ -101,3 +101,26 @@ def plain(text: str) -> str:
     import re  # noqa: PLC0415 - only here
 
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_a_scene_is_wrapped_at_words_and_an_address_stays_whole() -> None:
+    """On a terminal; a log has one line for each."""
+    text = (
+        "the stack comes up: PostgreSQL, Kafka, Connect with Debezium, a schema registry, Dynamics"
+    )
+    link = "http://127.0.0.1:20284/#token=" + "x" * 200
+    for is_plain in (False, True):
+        console = Console(file=io.StringIO(), width=80)
+        view = View(console, is_plain=is_plain)
+        view.scene(text)
+        view.say(f"a page: {link}")
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        written = file.getvalue()
+        assert link in written
+        first, second = written.splitlines()[:2]
+        if is_plain:
+            assert first.endswith(text)
+        else:
+            assert len(first) <= 80
+            assert f"{first.split('▶ ')[1].rstrip()} {second.strip()}" == text

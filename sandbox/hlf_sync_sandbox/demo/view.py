@@ -36,13 +36,25 @@ class View:
     def scene(self, text: str) -> None:
         """A new scene begins."""
         self._scene = text
-        self._console.print(
-            Text(f"{self.elapsed_s:5.1f} s  ▶ {text}", style="bold"), soft_wrap=True
-        )
+        self._print(f"{self.elapsed_s:5.1f} s  ▶ ", text, "bold")
 
     def say(self, text: str, style: str = "") -> None:
         """Something happened in it."""
-        self._console.print(Text(f"         {text}", style=style), soft_wrap=True)
+        self._print("         ", text, style)
+
+    def _print(self, head: str, text: str, style: str) -> None:
+        """A line for a log is one line; on a terminal it is wrapped at words, below itself. An address
+        that is longer than a line must stay whole, for whoever copies it.
+        """
+        room = self._console.width - len(head)
+        if self._is_plain or any(len(word) > room for word in text.split()):
+            self._console.print(Text(head + text, style=style), soft_wrap=True)
+            return
+        grid = Table.grid()
+        grid.add_column(no_wrap=True)
+        grid.add_column()
+        grid.add_row(Text(head, style=style), Text(text, style=style))
+        self._console.print(grid)
 
     @contextmanager
     def live(self, look: Callable[[], Sight]) -> Iterator[None]:
