@@ -185,7 +185,7 @@ async def test_a_lost_anchor_topic_is_no_reason_to_believe_the_ledger(ground: Gr
         (
             "ALTER PUBLICATION hlf_mentor_pub DROP TABLE app.certification",
             (
-                "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.certification (id, mentor_id, status,"
+                "ALTER PUBLICATION hlf_mentor_pub ADD TABLE app.certification (id, mentor_id,"
                 " expires_at)"
             ),
             Part.PUBLICATION,
