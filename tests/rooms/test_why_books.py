@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.iso_time import iso_or_none
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.why.page import show
