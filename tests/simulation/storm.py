@@ -66,11 +66,12 @@ class Storm:
         """One mishap more, after which nothing but the leader makes anybody look."""
         self.chance.choice([_nothing, *_QUIET])(self)
         await self._over()
-        await asyncio.sleep(2 * LOOK_S)
 
     async def _over(self) -> None:
+        """And the leader has looked since."""
         while not all(task.done() for task in self._beside):
             await asyncio.gather(*self._beside)
+        await asyncio.sleep(2 * LOOK_S)
 
     def end(self) -> None:
         """Everything serves again."""
@@ -155,8 +156,9 @@ class Storm:
     def _map_anew(self, mentor_ids: list[MentorId]) -> None:
         self.turns += 1
         for mentor_id in mentor_ids:
+            self.books.next_xid += 1
             self.books.contacts[mentor_id] = contact_of(mentor_id, self.turns)
-            self.topic.change(mentor_id, Trigger.STATUS_CHANGE, None, 0)
+            self.topic.change(mentor_id, Trigger.STATUS_CHANGE, self.books.next_xid, 0)
 
     def _restore_dynamics(self) -> None:
         """Dynamics comes back as it once was, and an operator says `distrust`."""
