@@ -19,8 +19,8 @@ pytestmark = pytest.mark.postgres
 @pytest.mark.parametrize(
     ("role", "statement"),
     [
-        ("hlf_cdc", "SELECT id, organization_code, status FROM app.mentor"),
-        ("hlf_cdc", "SELECT id, mentor_id, status, expires_at FROM app.certification"),
+        ("hlf_cdc", "SELECT id, organization_code FROM app.mentor"),
+        ("hlf_cdc", "SELECT id, mentor_id, expires_at FROM app.certification"),
         ("hlf_cdc", "UPDATE hlf_sync.dbz_heartbeat SET ts = now() WHERE id = 1"),
         ("hlf_sync", "SELECT * FROM hlf_sync.mentor_facts"),
         (

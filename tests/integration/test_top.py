@@ -25,7 +25,7 @@ def town(stack: Sandbox, source_side: SourceSide, tmp_path: Path) -> Iterator[To
 def seen(town: Town, *workers: WorkerProcess) -> dict[str, Any]:
     """What it says of these workers, as JSON."""
     named = [text for worker in workers for text in ("--worker", worker.address)]
-    answer = command(town.stack.env, "top", "--json", *named)
+    answer = command(town.stack.env, "top", "--json", *named, KAFKA_GROUP_ID=town.group)
     assert answer.code == 0
     said: dict[str, Any] = answer.content
     return said
