@@ -60,11 +60,9 @@ class LedgerPort(Protocol):
         """
         ...
 
-    async def refuse(
-        self, letter: DeadLetter, before: int, trace_parent: str | None = None
-    ) -> bool:
-        """Record a dead letter that needed no claim; False when `before`, the generation that it
-        was decided on, is outdated. Safe to repeat.
+    async def refuse(self, letter: DeadLetter, evaluation: Evaluation) -> bool:
+        """Record a dead letter that needed no claim; False when the row that it was decided on is
+        outdated. Safe to repeat.
         """
         ...
 
