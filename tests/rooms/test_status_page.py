@@ -12,7 +12,7 @@ import pytest
 from hlf_sync.commands.app import app
 from hlf_sync.errors import DependencyError
 from hlf_sync.top.look import Kin
-from hlf_sync.watch.status_page import duration, render
+from hlf_sync.watch.status_page import render
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -156,18 +156,6 @@ def test_a_leader_names_the_workers_that_are_away_or_of_another_version() -> Non
         "workers       2 at work; b has not been heard of for 2 min; a is of version 1.1"
         in drawn(found, 120)
     )
-
-
-def test_durations_are_for_people() -> None:
-    """Tenths, seconds, minutes, hours."""
-    assert [duration(seconds) for seconds in (0.04, 9.96, 59, 119, 120, 7260)] == [
-        "0.0 s",
-        "10.0 s",
-        "59 s",
-        "119 s",
-        "2 min",
-        "2 h 1 min",
-    ]
 
 
 def test_while_no_broker_answers_it_claims_neither_a_lag_nor_that_nothing_is_owed() -> None:

@@ -14,7 +14,7 @@ from hlf_sync.core.fleet_verdict import MEANINGS, Reason
 from hlf_sync.telemetry.metric_table import TABLE, Kind
 from hlf_sync.top import paint as painting
 from hlf_sync.top.exposition import grown, parse, quantile
-from hlf_sync.top.headline import circuit_words, duration, headlines, wrongly_listed
+from hlf_sync.top.headline import circuit_words, headlines, wrongly_listed
 from hlf_sync.top.journal import happened
 from hlf_sync.top.look import Look, Said
 from hlf_sync.top.paint import paint
@@ -382,24 +382,6 @@ def test_a_leader_that_changes_is_news() -> None:
     """Figures of the whole fleet come from it."""
     before, after = paint([look(A), look(B, leader=False)]), paint([look(A, leader=False), look(B)])
     assert [event.text for event in happened(before, after, 5)] == [f"{NAME_B} leads now"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (10, "10 s"),
-        (119.9, "119 s"),
-        (120, "2 min"),
-        (3_599, "59 min"),
-        (7_800, "2 h 10 min"),
-        (270_000, "3 d 3 h"),
-    ],
-)
-def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
-    """No figure of five digits."""
-    assert duration(seconds) == text
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.floats(0.01, 1))

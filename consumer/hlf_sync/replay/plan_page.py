@@ -95,9 +95,9 @@ def _sums(plan: Plan) -> list[str]:
     if plan.gone:
         some = ", ".join(map(plain, plan.gone[:_IDS])) + (", …" if len(plan.gone) > _IDS else "")
         lines.append(
-            f"{len(plan.gone)} letters are open, and gone from the topic (its retention has"
-            f" passed): {some}. `hlf-sync replay close ID… --reason TEXT` ends them, and has their"
-            " mentors looked at once more."
+            f"Open, and older than the topic, whose retention has passed them:"
+            f" {counted(len(plan.gone), 'letter')}, {some}. `hlf-sync replay close ID… --reason TEXT`"
+            " ends them, and has their mentors looked at once more."
         )
     return lines
 

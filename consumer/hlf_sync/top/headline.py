@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hlf_sync.core.durations import duration
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.top.look import SaidCircuit
 from hlf_sync.top.picture import AWAY, Picture, Wrong
@@ -219,19 +220,6 @@ def paused(counts: Mapping[str, int]) -> str:
     parts = ["ALL deliveries"] if counts.get("all") else []
     parts += [_some(mentors, "mentor")] if mentors else []
     return f"{' and '.join(parts)}, by an operator (hlf-sync history)"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min, 5 d 3 h."""
-    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 120:  # noqa: PLR2004 - two minutes
-        return f"{whole} s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if hours == 0:
-        return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
 
 
 def _some(count: int, noun: str) -> str:

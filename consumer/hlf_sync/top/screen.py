@@ -13,11 +13,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.durations import duration
 from hlf_sync.top.headline import (
     Headline,
     Level,
     circuit_words,
-    duration,
     headlines,
     paused,
     wrongly_listed,

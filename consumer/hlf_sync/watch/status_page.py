@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.durations import duration
 from hlf_sync.core.plain_text import plain
 
 _COLOURS = {
@@ -26,16 +27,6 @@ def render(found: dict[str, Any]) -> Table:
     for name, text in _rows(found):
         table.add_row(name, Text(plain(text)) if isinstance(text, str) else text)
     return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min."""
-    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 120:  # noqa: PLR2004 - two minutes
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"  # noqa: PLR2004 - an hour
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:

@@ -1,0 +1,14 @@
+"""Seconds for people, the same wherever they are shown. Pure."""
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min, 2 h 10 min, 5 d 3 h."""
+    if seconds < 9.95:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{seconds:.1f} s"
+    whole = int(max(seconds, 10))
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
