@@ -37,7 +37,7 @@ def test_what_other_tables_tell_is_not_reported_and_rest_is_nothing_to_report() 
     )
     assert reported(signs) == [(Reason.KAFKA_DOWN, 0.0)]
     assert reported(WELL) == []
-    assert reported(Signs(is_turning=True)) == []
+    assert reported(Signs(is_turning=True, is_standby=True)) == []
 
 
 def test_what_has_gone_on_before_it_was_noticed_says_for_how_long() -> None:

@@ -17,7 +17,7 @@ FRESH_S = 30.0
 # What a restart shows for some seconds, and what is late but moves, is told of once it lasts.
 _LASTING_S = 30.0
 
-# Halts, pause and circuit are read where they stand: at once, and also while no worker runs.
+# Halts, pause, circuit and letters are read where they stand: at once, and also while no worker runs.
 _IN_OTHER_TABLES = frozenset(
     {
         Reason.AUTH,
@@ -26,6 +26,7 @@ _IN_OTHER_TABLES = frozenset(
         Reason.PAUSED,
         Reason.CIRCUIT_OPEN,
         Reason.THROTTLED,
+        Reason.DEAD_LETTERS_OPEN,
     }
 )
 _AT_REST = frozenset({Reason.CAUGHT_UP, Reason.STANDBY})

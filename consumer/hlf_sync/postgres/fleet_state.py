@@ -1,4 +1,5 @@
-"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set.
+"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set; beside
+them whether a dead letter is open.
 `FleetPort` on PostgreSQL.
 
 The transitions are core/breaker's; here a row is read with PostgreSQL's clock, moved, and written
@@ -17,8 +18,9 @@ from hlf_sync.core.breaker import BreakerPolicy, Circuit, State
 from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import letters
 
-_READ = """
+_READ = f"""
 SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt),
        c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
@@ -27,11 +29,11 @@ SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM h
        h.since, h.probe_after,
        (SELECT extract(epoch FROM e.began_at)::float8 FROM hlf_sync.history e
          WHERE e.kind = 'circuit' AND e.subject = o.organization AND e.ended_at IS NULL),
-       c.version
+       {letters.EXIST}, c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
   LEFT JOIN LATERAL (SELECT extract(epoch FROM since)::float8 AS since, extract(epoch FROM probe_after)::float8 AS probe_after
                        FROM hlf_sync.halt WHERE reason = 'auth') h ON true
-"""
+"""  # noqa: S608 - a constant of ours
 
 _WRITE = """
 INSERT INTO hlf_sync.circuit AS c (organization, state, failure_count, opened_at, last_error_code, probe_owner, probe_until,
@@ -189,6 +191,7 @@ class FleetTable:
             since_s,
             probe_after_s,
             first_opened_s,
+            has_open_letter,
             version,
         ) = row
         circuit = Circuit(State(state), *rest) if state else Circuit()
@@ -203,6 +206,7 @@ class FleetTable:
             proved_at_s,
             accepted_at_s,
             first_opened_s,
+            has_open_letter,
         )
         return fleet, version or 0
 

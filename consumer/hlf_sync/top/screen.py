@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hlf_sync.core.durations import duration
 from hlf_sync.top.headline import (
+    NOBODY,
     Headline,
     Level,
     circuit_words,
@@ -119,12 +120,14 @@ def fitted(
 
 
 def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
-    lines = headlines(picture)
+    lines, wrong = headlines(picture), wrongly_listed(picture)
     colour = _VERDICTS.get(picture.verdict, "yellow")
+    if picture.verdict == "ok" and wrong != NOBODY:
+        colour = "yellow"
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("wrongly listed", Text(wrongly_listed(picture)))
+    grid.add_row("wrongly listed", Text(wrong))
     for line in lines[: room.headlines]:
         _add_headline(grid, line)
     if len(lines) > room.headlines:
@@ -133,11 +136,18 @@ def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
         grid,
         title=Text(f" {picture.verdict.upper()} ", f"bold {colour}"),
         title_align="left",
-        subtitle=Text(f"{_clock(at_ms)} UTC", "dim"),
+        subtitle=Text(f"{_as_of(picture, at_ms)}{_clock(at_ms)} UTC", "dim"),
         subtitle_align="right",
         border_style=colour,
         box=box.HEAVY,
     )
+
+
+def _as_of(picture: Picture, at_ms: int) -> str:
+    """When the leader compared the listing last, which it does each ten seconds."""
+    if picture.verdict == AWAY or picture.listing_age_s is None:
+        return ""
+    return f"listing as of {_clock(at_ms - int(picture.listing_age_s * 1000))}, now "
 
 
 def _add_headline(grid: Table, line: Headline) -> None:

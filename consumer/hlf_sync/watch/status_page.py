@@ -9,6 +9,8 @@ from rich.text import Text
 
 from hlf_sync.core.durations import duration
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
+from hlf_sync.core.wrong_listing import in_words
 
 _COLOURS = {
     "ok": "green",
@@ -89,16 +91,24 @@ def _lag(found: dict[str, Any]) -> str:
 def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     source = found["source"]
     rows: list[tuple[str, str | Text]] = [
-        ("listing", _listing(found)),
+        ("wrongly listed", _listing(found)),
         ("dead letters", f"{found['dead_letters_open']:,} open"),
     ]
+    as_of = _as_of(found.get("listing_age_s"))
     if known := found.get("workers"):
-        rows.append(("workers", _workers(known)))
+        rows.append(("workers", _workers(known) + as_of))
     if found["held_removals"]:
-        rows.append(("held back", f"{found['held_removals']:,} removals"))
+        rows.append(("held back", counted(found["held_removals"], "removal") + as_of))
     if words := paused(found.get("paused") or {}):
         rows.append(("paused", words))
-    return [*rows, ("source", ", ".join(_source(source)) or "not seen yet")]
+    seen = ", ".join(_source(source))
+    seen = seen + _as_of(source.get("age_s")) if seen else "not seen yet"
+    return [*rows, ("source", seen)]
+
+
+def _as_of(age_s: float | None) -> str:
+    """When the leader saw it."""
+    return "" if age_s is None else f" (as of {duration(age_s)} ago)"
 
 
 def paused(found: dict[str, Any]) -> str:
@@ -147,22 +157,12 @@ def _listing(found: dict[str, Any]) -> str:
         age_s, unread = found.get("listing_age_s"), found["group_lag"]
         since = "not seen yet" if age_s is None else f"not known since {duration(age_s)} ago"
         return since + (f", {unread:,} changes unread" if unread else "")
-    held = found["held_removals"]
-    return _wrong(found["wrong"]) + (f"; {held:,} of them held back" if held else "")
-
-
-def _wrong(wrong: dict[str, Any]) -> str:
-    words = {
-        "hidden": "shown and should not be",
-        "visible": "hidden and should be shown",
-        "unknown": "with facts outside the contract",
-    }
-    parts = [
-        f"{wrong[wanted]['mentors']:,} {text} (up to {duration(wrong[wanted]['oldest_s'])})"
-        for wanted, text in words.items()
-        if wrong.get(wanted, {}).get("mentors")
-    ]
-    return "; ".join(parts) or "no mentor is shown wrongly"
+    wrong = found["wrong"]
+    mentors = {wanted: one["mentors"] for wanted, one in wrong.items()}
+    oldest_s = max((one["oldest_s"] for one in wrong.values() if one["mentors"]), default=0.0)
+    age_s = found.get("listing_age_s")
+    text = in_words(mentors, oldest_s + (age_s or 0.0), found["held_removals"] or 0)
+    return (text or "nobody that we know of") + _as_of(age_s)
 
 
 def _source(source: dict[str, Any]) -> list[str]:
