@@ -217,7 +217,7 @@ def test_a_page_shows_whole_ids_reasons_and_what_to_do(width: int) -> None:
     assert "… and 2 more" in page
     assert "[red]t-1-0" in page
     assert "because due" in page
-    assert "1 need a person" in page
+    assert "1 needs a person" in page
     assert page.index("investigate: ") < page.index("due: ")
 
 

@@ -220,7 +220,9 @@ async def test_what_needs_a_person_is_left_alone_and_what_was_repaired_is_not(wo
     world.log.put(world.letter(repaired, age_s=0, kind=LetterKind.UNMAPPED))
     async with Fleet(world.dsn) as fleet:
         assert (await world.watching().turn()).unresolved == {"investigate": 1}
+        await world.watching().turn()
     assert fleet.requests == [repaired]
+    assert world.notes.said[-1].startswith("open: 1 investigate; ")
 
 
 async def test_nothing_is_replayed_into_an_outage(world: World) -> None:

@@ -5,6 +5,7 @@ clean. In processes of their own; nothing that it needs is there.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -117,3 +118,26 @@ def test_what_never_answers_at_start_is_named_and_ends_with_four(tmp_path: Path)
     assert "DELIVRY" not in found.stderr
     assert '"unreachable"' in found.stdout
     assert "PostgreSQL" in found.stdout
+
+
+@pytest.mark.parametrize("arguments", [("replay", "watch"), ("pending",), ("sweep",)])
+def test_ctrl_c_is_answered_by_every_command(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """While it waits for PostgreSQL, which listens and says nothing. Red before: 130, and not a
+    word.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x"
+        with subprocess.Popen(
+            [sys.executable, "-m", "hlf_sync", *arguments, "--env-file", str(settings(tmp_path))],
+            cwd=_ROOT,
+            env={**environment(), "HLF_SYNC_POSTGRES_DSN": dsn},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.splitlines()[-1:]) == (130, ["interrupted"])

@@ -136,6 +136,6 @@ def sentence(trouble: ReportedReason, now_s: float) -> str:
 
 
 def clock(at_s: float, now_s: float) -> str:
-    """A time of today as the hour, else with its day: `14:05 UTC`, `2026-11-28 14:05 UTC`."""
+    """A time of today as the hour, else with its day: `14:05:07 UTC`, `2026-11-28 14:05 UTC`."""
     at, now = datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(now_s, UTC)
-    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hlf_sync.core.decide import Rules, due, next_look_s
-from hlf_sync.core.durations import duration
 from hlf_sync.core.model import Command, Decision, Known, NoCall
+from hlf_sync.core.quantities import duration
 
 UNKNOWN = "unknown"
 """What the listing should show of a mentor whose facts are outside the contract."""

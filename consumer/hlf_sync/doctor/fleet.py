@@ -3,9 +3,9 @@ with the sync role's connection.
 """
 
 from hlf_sync.core import halts as table
-from hlf_sync.core.durations import duration
 from hlf_sync.core.model import HaltReason
 from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.postgres.statements import doctor as sql

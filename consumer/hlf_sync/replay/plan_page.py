@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
-from hlf_sync.core.plural import counted
+from hlf_sync.core.plural import counted, needs
 from hlf_sync.replay.judgement import ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 
@@ -89,7 +89,7 @@ def _sums(plan: Plan) -> list[str]:
         ]
     if plan.counts["investigate"]:
         lines.append(
-            f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one."
+            f"{plan.counts['investigate']} {needs(plan.counts['investigate'])} a person: `hlf-sync replay show ID` explains one."
             " Until they are resolved, the group's lag stays."
         )
     if plan.gone:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hlf_sync.core.durations import duration
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
+from hlf_sync.core.quantities import duration
 from hlf_sync.core.wrong_listing import in_words
 from hlf_sync.top.look import SaidCircuit
 from hlf_sync.top.picture import AWAY, Picture, Wrong

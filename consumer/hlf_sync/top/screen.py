@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hlf_sync.core.durations import duration
+from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration
 from hlf_sync.top.headline import (
     NOBODY,
     Headline,
@@ -187,7 +188,10 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
     if picture.held_removals:
         grid.add_row(
             "held back",
-            Text(f"{picture.held_removals:,} removals, until somebody confirms them", style="red"),
+            Text(
+                f"{counted(picture.held_removals, 'removal')}, until somebody confirms them",
+                style="red",
+            ),
         )
     if any(picture.paused.values()):
         grid.add_row("paused", Text(paused(picture.paused), style="yellow"))
@@ -230,8 +234,10 @@ def _source(source: Source) -> Text:
 def _lag(picture: Picture, width: int, room: Room) -> RenderableType:
     total = sum(picture.lag.values())
     if picture.is_cut:
-        return Text(f"lag not known; {total:,} records when Kafka last answered", style="yellow")
-    head = f"lag {total:,} records in {len(picture.lag)} partitions"
+        return Text(
+            f"lag not known; {counted(total, 'record')} when Kafka last answered", style="yellow"
+        )
+    head = f"lag {counted(total, 'record')} in {counted(len(picture.lag), 'partition')}"
     if picture.group_lag is not None and picture.group_lag != total:
         head += f"; {picture.group_lag:,} in the whole group"
     if not total or not room.has_bars:

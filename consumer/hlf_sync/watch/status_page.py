@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from hlf_sync.core.durations import duration
 from hlf_sync.core.plain_text import plain
 from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration, size
 from hlf_sync.core.wrong_listing import in_words
 
 _COLOURS = {
@@ -81,10 +81,10 @@ def _freshness(seconds: float, *, is_cut: bool) -> str:
 
 
 def _lag(found: dict[str, Any]) -> str:
-    parts = len(found["lag"])
+    records = counted(sum(found["lag"].values()), "record")
     if _is_cut(found):
-        return f"not known; {sum(found['lag'].values()):,} records when Kafka last answered"
-    text = f"{sum(found['lag'].values()):,} records in {parts} partition{'' if parts == 1 else 's'}"
+        return f"not known; {records} when Kafka last answered"
+    text = f"{records} in {counted(len(found['lag']), 'partition')}"
     return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
 
 
@@ -115,7 +115,7 @@ def paused(found: dict[str, Any]) -> str:
     """What an operator has paused; empty when nothing is."""
     mentors = found.get("mentors", 0)
     parts = ["ALL deliveries"] if found.get("all") else []
-    parts += [f"{mentors:,} mentor{'' if mentors == 1 else 's'}"] if mentors else []
+    parts += [counted(mentors, "mentor")] if mentors else []
     return " and ".join(parts) + " (hlf-sync history says by whom and why)" if parts else ""
 
 
@@ -156,7 +156,7 @@ def _listing(found: dict[str, Any]) -> str:
     if not found["wrong"]:
         age_s, unread = found.get("listing_age_s"), found["group_lag"]
         since = "not seen yet" if age_s is None else f"not known since {duration(age_s)} ago"
-        return since + (f", {unread:,} changes unread" if unread else "")
+        return since + (f", {counted(unread, 'change')} unread" if unread else "")
     wrong = found["wrong"]
     mentors = {wanted: one["mentors"] for wanted, one in wrong.items()}
     oldest_s = max((one["oldest_s"] for one in wrong.values() if one["mentors"]), default=0.0)
@@ -168,7 +168,7 @@ def _listing(found: dict[str, Any]) -> str:
 def _source(source: dict[str, Any]) -> list[str]:
     parts = [f"{part} {state}" for part, state in (source["connector"] or {}).items()]
     if slot := source["slot"]:
-        lag = "" if slot["lag_bytes"] is None else f", {slot['lag_bytes'] / 1024:,.0f} KiB behind"
+        lag = "" if slot["lag_bytes"] is None else f", {size(slot['lag_bytes'])} behind"
         parts.append(f"slot {slot['status']}{lag}")
     beat = source["heartbeat_s"]["kafka"]
     return parts if beat is None else [*parts, f"heartbeat {duration(beat)} ago"]

@@ -1,4 +1,6 @@
-"""Seconds for people, the same wherever they are shown. Pure."""
+"""Seconds and bytes for people, the same wherever they are shown. Pure."""
+
+_KIB = 1024
 
 
 def duration(seconds: float) -> str:
@@ -12,3 +14,13 @@ def duration(seconds: float) -> str:
     if hours == 0:
         return f"{minutes} min"
     return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+def size(count: float) -> str:
+    """Bytes: 512 B, 28 KiB, 3 MiB, 1.5 GiB."""
+    found = max(0.0, count)
+    for unit in ("B", "KiB", "MiB"):
+        if found < _KIB:
+            return f"{found:.0f} {unit}"
+        found /= _KIB
+    return f"{found:.1f} GiB"

@@ -1,7 +1,7 @@
-"""Seconds for people."""
+"""Seconds and bytes for people."""
 
 import pytest
-from hlf_sync.core.durations import duration
+from hlf_sync.core.quantities import duration, size
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,18 @@ from hlf_sync.core.durations import duration
 def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
     """No figure of five digits."""
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (-1, "0 B"),
+        (512, "512 B"),
+        (28_672, "28 KiB"),
+        (3 << 20, "3 MiB"),
+        (1.5 * (1 << 30), "1.5 GiB"),
+    ],
+)
+def test_bytes_are_written_for_people(count: float, text: str) -> None:
+    """In one unit for all: 1,024 of the one before."""
+    assert size(count) == text
