@@ -132,3 +132,21 @@ def test_no_command_reads_its_settings_past_that_warning() -> None:
         and "config.loading" in path.read_text(encoding="utf-8")
     }
     assert past == {"options", "run", "web", "doctor"}
+
+
+def test_a_command_that_stands_in_a_group_is_named_with_it() -> None:
+    """Red before: "No such command 'seed'. Did you mean 'sweep'?"."""
+    for name, meant in (("seed", "hlf-sync sandbox seed"), ("apply", "hlf-sync replay apply")):
+        result = CliRunner().invoke(app, [name, "3"])
+        assert (result.exit_code, meant in result.stderr) == (2, True), result.stderr
+    assert "Did you mean 'status'" in CliRunner().invoke(app, ["statsu"]).stderr
+
+
+def test_an_env_file_that_only_a_sandbox_writes_says_so(tmp_path: Path) -> None:
+    """Red before: "no such file"."""
+    for name, hint in (
+        ("sandbox.env", "`hlf-sync sandbox up` writes it"),
+        ("x.env", "no such file"),
+    ):
+        result = CliRunner().invoke(app, ["status", "--env-file", str(tmp_path / name)])
+        assert str(result.exception).endswith(hint)

@@ -169,7 +169,8 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
         grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
-    fresh = duration(picture.freshness_s) + (" of what was read" if picture.is_cut else "")
+    of = " of what was read" if picture.is_cut else ", the oldest change in hand"
+    fresh = duration(picture.freshness_s) + of
     grid.add_row("freshness", _with_spark(fresh, past.freshness_s, width))
     grid.add_row(
         "mentors",
