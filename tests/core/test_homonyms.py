@@ -16,7 +16,6 @@ _STILL_TWICE = {
     "Source": "a part of `top`'s picture",
     "Stage": "a part of `top`'s picture",
     "Verdict": "the word of `doctor`'s findings and of answers",
-    "Workplace": "the tools of a nightly step and of a replay",
     "Wrong": "a part of `top`'s picture",
 }
 

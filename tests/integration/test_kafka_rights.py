@@ -20,7 +20,7 @@ from hlf_sync.kafka.config import consumer_config
 from hlf_sync.kafka.dead_letter_producer import producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
-from hlf_sync.kafka.offset_keeper import keep_offsets
+from hlf_sync.kafka.replay_offset_keeper import keep_offsets
 from hlf_sync.kafka.topic_reader import ChangesLog
 from hlf_sync.kafka.topics import ensure_topics, inspect_topics, read_topics
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP
@@ -130,7 +130,7 @@ def test_a_worker_has_no_right_that_it_does_not_use(
     kafka: dict[str, Any], right: Right, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any one of them some work is refused; some clients ask again until they give up."""
-    for client in ("anchor_topic", "lag_reader", "offset_keeper"):
+    for client in ("anchor_topic", "lag_reader", "replay_offset_keeper"):
         monkeypatch.setattr(f"hlf_sync.kafka.{client}._TIMEOUT_S", 4)
     rights = [one for one in rights_of("hlf-sync-worker") if one != right]
     with only(kafka, rights), pytest.raises((DependencyError, KafkaException)):

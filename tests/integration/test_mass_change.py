@@ -142,7 +142,15 @@ def _held(town: Town) -> set[str]:
 
 
 def _listed(town: Town) -> set[str]:
-    return {contact_id for contact_id, is_shown in town.dynamics.contacts().items() if is_shown}
+    """Whom the ledger knows as listed, and Dynamics lists. Other tests leave contacts that are shown
+    and were never delivered: their first delivery is not counted (core/mass_removal).
+    """
+    shown = {contact_id for contact_id, is_shown in town.dynamics.contacts().items() if is_shown}
+    with town.side.admin() as connection:
+        known = connection.execute(
+            "SELECT contact_id::text FROM hlf_sync.mentor_ledger WHERE applied = 'visible'"
+        )
+        return shown & {row[0] for row in known}
 
 
 def _delisted(town: Town, since: int) -> set[str]:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from hlf_sync.kafka.offset_keeper import keep_offsets
+from hlf_sync.kafka.replay_offset_keeper import keep_offsets
 from hlf_sync_sandbox.parts import kafka
 from hlf_sync_sandbox.stack import Sandbox
 

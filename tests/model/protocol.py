@@ -11,8 +11,8 @@ time, and what the world may do meanwhile.
 | send | pipeline/delivery.Delivery._start, pipeline/call.Call.ask, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._record, core/evaluation.after, pipeline/completion.Completion.requeue |
-| commit | core/offsets.Offsets.committable, kafka/consumer_life.ConsumerLife.commit |
-| schedule | worker/leader.Scheduler._stand |
+| commit | core/offsets.Offsets.committable, kafka/consumer_session.ConsumerSession.commit |
+| schedule | worker/scheduler.Scheduler._stand |
 | distrust | postgres/statements/distrust.DOUBT |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 

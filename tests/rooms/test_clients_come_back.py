@@ -15,7 +15,7 @@ from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
 from hlf_sync.worker.fleet_listener import follow_fleet
-from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker.scheduler import Scheduler
 
 from tests.fixtures.cluster import Cluster
 

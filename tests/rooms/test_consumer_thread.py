@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError
 from hlf_sync.core.model import Record
-from hlf_sync.kafka.consumer_life import SourcePolicy
+from hlf_sync.kafka.consumer_session import SourcePolicy
 from hlf_sync.kafka.consumer_thread import KafkaSource
 
 from tests.fakes.kafka import TOPIC, Maker, ScriptedMessage

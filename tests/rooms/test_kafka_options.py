@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hlf_sync.errors import SettingsError
 from hlf_sync.kafka.config import consumer_config
-from hlf_sync.kafka.consumer_life import SourcePolicy
+from hlf_sync.kafka.consumer_session import SourcePolicy
 from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.lag_reader import LagReader
 

@@ -17,7 +17,7 @@ import pytest
 from hlf_sync.config.settings import Settings
 from hlf_sync.errors import DependencyError
 from hlf_sync.nightly import books as nightly_books
-from hlf_sync.nightly.step import Progress, Workplace
+from hlf_sync.nightly.step import NightTools, Progress
 from hlf_sync.postgres import listing_pass as bookmarks
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres import silent_holder
@@ -348,7 +348,7 @@ async def test_the_nightly_verify_goes_on_where_it_was_broken_off(
 
     async def attempt() -> Any:
         async with await connect(dsn) as connection:
-            place = Workplace(settings=settings, secret_file=None, dsn=dsn, connection=connection)
+            place = NightTools(settings=settings, secret_file=None, dsn=dsn, connection=connection)
             return await nightly_books.verify(place, Progress({}, _save))
 
     with pytest.raises(Killed):

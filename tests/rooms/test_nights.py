@@ -26,7 +26,7 @@ from hlf_sync.errors import AuthError, HaltError, SettingsError
 from hlf_sync.nightly import clockwork as clockwork_module
 from hlf_sync.nightly import sweep as sweep_module
 from hlf_sync.nightly.clockwork import Clockwork
-from hlf_sync.nightly.step import Counts, Progress, Skip, Step, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress, Skip, Step
 from hlf_sync.nightly.steps import STEPS
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
@@ -34,8 +34,8 @@ from hlf_sync.postgres.facts import FactsView
 from hlf_sync.postgres.nightly import marks
 from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.watch.night_watch import NightWatch
-from hlf_sync.worker import leader as leader_module
-from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker import scheduler as leader_module
+from hlf_sync.worker.scheduler import Scheduler
 
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.command import command
@@ -179,7 +179,7 @@ async def town(
         town = Town(cluster, database, admin, DrivenClock(admin), settings)
         due = Clockwork._due
 
-        async def counted(self: Clockwork, place: Workplace, at: time) -> Any:
+        async def counted(self: Clockwork, place: NightTools, at: time) -> Any:
             found = await due(self, place, at)
             town.looks += 1
             return found
@@ -351,7 +351,7 @@ def flaky(name: str, failures: int, told: list[str]) -> Step:
     """A step that fails so many times."""
     left = [failures]
 
-    async def run(_place: Workplace, _progress: Progress) -> Counts | Skip:
+    async def run(_place: NightTools, _progress: Progress) -> Counts | Skip:
         told.append(name)
         if left[0]:
             left[0] -= 1

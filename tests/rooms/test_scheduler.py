@@ -15,9 +15,9 @@ from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.statements import leader as statements
 from hlf_sync.watch import fleet_watch
-from hlf_sync.worker import leader as module
 from hlf_sync.worker import leadership
-from hlf_sync.worker.leader import Scheduler
+from hlf_sync.worker import scheduler as module
+from hlf_sync.worker.scheduler import Scheduler
 
 from tests.fakes.overseen import PlainTopic
 from tests.fixtures.cluster import Cluster

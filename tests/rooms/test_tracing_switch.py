@@ -16,7 +16,7 @@ from hlf_sync.config.loading import load
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.model import LedgerRow, MentorId, NoCall, Record
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.consumer_life import _traced_record
+from hlf_sync.kafka.consumer_session import _traced_record
 from hlf_sync.telemetry.tracing.export import Export, open_export
 from hlf_sync.telemetry.tracing.traces import Traces
 from hlf_sync.telemetry.tracing_switch import open_tracing

@@ -20,7 +20,7 @@ from hlf_sync.core.nightly import due_date
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.nightly.night import work
-from hlf_sync.nightly.step import Workplace
+from hlf_sync.nightly.step import NightTools
 from hlf_sync.nightly.steps import STEPS
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres import reminders
@@ -113,7 +113,7 @@ async def _night(settings: Settings, secret: Path | None, wanted: date | None) -
             before = await nights.read(connection, run_date)
             if before is not None and before[0]:
                 return _answer(run_date, before, is_done_before=True)
-            place = Workplace(
+            place = NightTools(
                 settings=settings, secret_file=secret, dsn=_dsn(settings), connection=connection
             )
             async with nights.locked(connection) as is_ours:

@@ -39,6 +39,19 @@ _FIXED_FOR_POSTGRESQL = ("CET", "EET", "MET", "WET")
 # Files beside the IANA database, which Python takes and PostgreSQL does not know.
 _NO_ZONES = ("posix/", "right/", "localtime", "posixrules")
 
+SECRETS = (
+    "postgres_dsn",
+    "dynamics_client_secret",
+    "dynamics_client_certificate_password",
+    "schema_registry_password",
+    "connect_password",
+    "web_jwt_secret",
+    "web_postgres_dsn",
+    "webhook_url",
+)
+# What may lie in a file: secrets, and what may hold one.
+IN_FILES = (*SECRETS, "kafka_options")
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -333,16 +346,7 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value.rstrip("/")
 
-    @field_validator(
-        "postgres_dsn",
-        "dynamics_client_secret",
-        "dynamics_client_certificate_password",
-        "schema_registry_password",
-        "connect_password",
-        "web_jwt_secret",
-        "web_postgres_dsn",
-        "webhook_url",
-    )
+    @field_validator(*SECRETS)
     @classmethod
     def _require_content(cls, value: SecretStr | None) -> SecretStr | None:
         """R23: a secret cannot be null, and a blank one is a mistake that would look like a refusal
@@ -528,22 +532,6 @@ class Settings(BaseModel):
     def is_given(self, name: str) -> bool:
         """Whether somebody has set it: what is left to its default may give way."""
         return name in self.model_fields_set
-
-
-SECRETS = (
-    "postgres_dsn",
-    "dynamics_client_secret",
-    "dynamics_client_certificate_password",
-    "schema_registry_password",
-    "connect_password",
-    "web_jwt_secret",
-    "web_postgres_dsn",
-    "webhook_url",
-)
-
-
-# What may lie in a file: secrets, and what may hold one.
-IN_FILES = (*SECRETS, "kafka_options")
 
 
 def variable(name: str) -> str:

@@ -108,7 +108,7 @@ class Conditions:
 class Case:
     """One mentor and the books' dates, epoch seconds. `held_s`: since when the mass change guard
     holds its removal; `began_s`: the first call, failure or hold that is still open; `noticed_s`:
-    since when somebody sees it open whom no book tells of.
+    when the watching process first saw it open, for a mentor about whom the books hold no date.
     """
 
     known: Known

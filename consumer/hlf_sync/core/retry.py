@@ -1,9 +1,9 @@
 """When a mentor whose delivery failed is looked at again: exponential backoff with jitter, within a
 deadline (requirement R27).
 
-Pure; called by `outcome.conclude`. A retry is a due time in the mentor queue, never a sleep. Waits
-without jitter are base · 2^(attempt − 1), at most `max_delay_s`; with the defaults 2, 4, 8, 16, 16,
-… seconds.
+Pure; called by `outcome.conclude`. A deployment's numbers: config/settings.py, `retry_…`. A retry is
+a due time in the mentor queue, never a sleep. Waits without jitter are base · 2^(attempt − 1), at
+most `max_delay_s`; with the defaults 2, 4, 8, 16, 16, … seconds.
 """
 
 from dataclasses import dataclass

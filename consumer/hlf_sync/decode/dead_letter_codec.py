@@ -1,5 +1,5 @@
 """A dead letter ↔ the bytes of its topic: Avro by schemas/dead_letter.avsc in Confluent's framing.
-Used by letter_topic and the replay tool.
+Used by kafka/dead_letter_producer and the replay tool.
 
 Does no I/O beyond reading its own schema; which id the registry gave it is the caller's to know.
 """

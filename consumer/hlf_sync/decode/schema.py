@@ -1,5 +1,5 @@
 """The writer schemas at hand, each turned into a walker once. The pipeline fetches them
-(registry.py) and puts them here; the decoder reads them.
+(registry/schemas.py) and puts them here; the decoder reads them.
 
 Does no I/O. A schema never changes under its id, so nothing here is ever forgotten.
 """

@@ -1,4 +1,4 @@
-"""How we set librdkafka's consumer. Called by the wiring; the operator's `_KAFKA_OPTIONS` win."""
+"""How we set librdkafka's consumer. Called by the wiring; the operator's `HLF_SYNC_KAFKA_OPTIONS` win."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,8 +34,8 @@ def consumer_config(
         "isolation.level": "read_committed",
         "allow.auto.create.topics": False,
         "check.crcs": True,
-        # Small, since pausing throws prefetched records away; the queue's back-off is how long a
-        # full one stalls fetching.
+        # Small, because a pause throws prefetched records away. A full queue stops fetching for
+        # the back-off below.
         "queued.min.messages": 5_000,
         "queued.max.messages.kbytes": 16_384,
         "fetch.queue.backoff.ms": 5,

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from hlf_sync.core.model import Record
 from hlf_sync.core.rebuilding import Rebuilding
-from hlf_sync.kafka.consumer_life import POLL_S, ConsumerLife, SourcePolicy
+from hlf_sync.kafka.consumer_session import POLL_S, ConsumerSession, SourcePolicy
 from hlf_sync.kafka.faults import (
     ClientFaultError,
     advice,
@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 # Batches handed over that the loop has not taken yet; a third waits in the thread.
 _HANDED_OVER = 2
-# A consumer that failed at its first heartbeat or fetch did so long before: one that lives on is well.
+# A consumer that is refused fails at its first heartbeat or fetch. One that is older than this is well.
 _WELL_AFTER_S = 10.0
 # While nothing comes and nothing is to be committed the thread turns four times a second and not
 # twenty. A record ends the wait at once; what the loop asks for then takes effect so much later.
@@ -86,7 +86,7 @@ class KafkaSource:
         self.restarts = 0
         self.last_turn_s = monotonic()
         try:
-            self._life: ConsumerLife | None = self._born()
+            self._session: ConsumerSession | None = self._born()
         except KafkaException as error:
             raise refused_options(error) from error
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
@@ -124,7 +124,7 @@ class KafkaSource:
     @property
     def paused_count(self) -> int:
         """Partitions that are paused."""
-        return 0 if self._life is None else self._life.paused_count
+        return 0 if self._session is None else self._session.paused_count
 
     @property
     def is_alive(self) -> bool:
@@ -137,43 +137,43 @@ class KafkaSource:
                 if self._wishes.is_aside:
                     self._stand_aside()
                     continue
-                life = self._life = self._life or self._born()
-                life.begin()
+                session = self._session = self._session or self._born()
+                session.begin()
                 while not (self._wishes.is_stopping or self._wishes.is_aside):
-                    self._turn(life)
+                    self._turn(session)
             except ClientFaultError as error:
                 self._fail(error.code)
             except KafkaException as error:
                 self._fail(_code(error))
-        if self._life is not None:
-            self._life.commit(self._wishes.offsets, asynchronous=False)
-            self._life.end()
+        if self._session is not None:
+            self._session.commit(self._wishes.offsets, asynchronous=False)
+            self._session.end()
 
     def _stand_aside(self) -> None:
-        if self._life is not None:
-            life, self._life = self._life, None
-            life.commit(self._wishes.offsets, asynchronous=False)
-            life.end()
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.commit(self._wishes.offsets, asynchronous=False)
+            session.end()
             self._wishes.offsets = {}
         self._wishes.is_renewed = False
         self._note_turn()
         sleep(POLL_S)
 
-    def _turn(self, life: ConsumerLife) -> None:
+    def _turn(self, session: ConsumerSession) -> None:
         self.last_turn_s = now_s = monotonic()
         if self._wishes.is_renewed:
             self._wishes.is_renewed = False
             raise ClientFaultError("UNASSIGNED")
         try:
-            life.follow_pause(is_paused=self._wishes.is_paused)
+            session.follow_pause(is_paused=self._wishes.is_paused)
             if now_s - self._committed_at_s >= self._policy.commit_interval_s:
                 self._committed_at_s = now_s
-                life.commit(self._wishes.offsets, asynchronous=True)
+                session.commit(self._wishes.offsets, asynchronous=True)
             if now_s - self._recommitted_at_s >= self._policy.recommit_s:
                 self._recommitted_at_s = now_s
-                life.recommit(self._wishes.offsets)
+                session.recommit(self._wishes.offsets)
             is_quiet = now_s - self._busy_at_s > _QUIET_AFTER_S
-            for records in life.read(_QUIET_POLL_S if is_quiet else POLL_S):
+            for records in session.read(_QUIET_POLL_S if is_quiet else POLL_S):
                 self._busy_at_s = monotonic()
                 self._hand_over(records)
         except KafkaException as error:
@@ -182,11 +182,11 @@ class KafkaSource:
                 raise
             self._side.tell(self._side.listener.kafka_failed, code_of(fault))
             sleep(POLL_S)
-        if self.trouble is not None and now_s - life.born_s > _WELL_AFTER_S:
+        if self.trouble is not None and now_s - session.born_s > _WELL_AFTER_S:
             self._recover(self.trouble)
 
-    def _born(self) -> ConsumerLife:
-        return ConsumerLife(
+    def _born(self) -> ConsumerSession:
+        return ConsumerSession(
             self._make,
             self._config,
             self._policy,
@@ -197,7 +197,7 @@ class KafkaSource:
 
     def _fail(self, code: str) -> None:
         """Close it, say so, and wait a while before the next one."""
-        now_s, life = monotonic(), self._life
+        now_s, session = monotonic(), self._session
         if self.trouble is None or self.trouble.error_code != code:
             since_s = now_s if self.trouble is None else self.trouble.since_s
             self.trouble = Trouble(code, since_s)
@@ -205,10 +205,10 @@ class KafkaSource:
         self.restarts += 1
         # Committed by a member that is none any more; and their partitions are gone.
         self._wishes.offsets = {}
-        wait_s = self._rebuilding.wait_s(0.0 if life is None else now_s - life.born_s)
-        if life is not None:
-            self._life = None
-            life.bury()
+        wait_s = self._rebuilding.wait_s(0.0 if session is None else now_s - session.born_s)
+        if session is not None:
+            self._session = None
+            session.bury()
         until_s = monotonic() + wait_s
         while monotonic() < until_s and not self._wishes.is_stopping:
             self._note_turn()

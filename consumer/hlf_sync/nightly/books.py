@@ -1,6 +1,6 @@
 """The steps `reconcile` and `verify`: the ledger against what would be decided now, then Dynamics'
 listing against the ledger (requirement R63). Both ask for the delivery of what differs, `verify`
-unless `_VERIFY_DRIFT` says `alert`.
+unless `HLF_SYNC_VERIFY_DRIFT` says `alert`.
 
 They do nothing that `hlf-sync reconcile --repair` and `reconcile --verify --repair` do not.
 """
@@ -12,7 +12,7 @@ from typing import assert_never
 import structlog
 
 from hlf_sync.errors import DependencyError
-from hlf_sync.nightly.step import Counts, Progress, Skip, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress, Skip
 from hlf_sync.postgres import listing_pass as books
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.reconcile.column import Column
@@ -36,12 +36,12 @@ _SETTLE_S = 3.0
 _GATE_PATIENCE_S = 600.0
 
 
-async def compare(place: Workplace, _progress: Progress) -> Counts:
+async def compare(place: NightTools, _progress: Progress) -> Counts:
     """The books alone."""
     return _counts(await _inspect(place))
 
 
-async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
+async def verify(place: NightTools, _progress: Progress) -> Counts | Skip:
     """What Dynamics shows, in pages and at the pace that the workers leave. An attempt goes on where
     the one before was broken off: the pass keeps its bookmark in PostgreSQL.
     """
@@ -60,7 +60,7 @@ async def verify(place: Workplace, _progress: Progress) -> Counts | Skip:
             assert_never(never)
 
 
-async def _pass(place: Workplace) -> PassEnd:
+async def _pass(place: NightTools) -> PassEnd:
     """Wait while the leader's own verification is at it: it takes minutes at most."""
     loop = asyncio.get_running_loop()
     until_s = loop.time() + _GATE_PATIENCE_S
@@ -73,11 +73,11 @@ async def _pass(place: Workplace) -> PassEnd:
         await asyncio.sleep(1.0)
 
 
-def _column(place: Workplace, pool: Pool) -> Column:
+def _column(place: NightTools, pool: Pool) -> Column:
     return column_reader(place.settings, pool, _GATE_PATIENCE_S, place.secret_file, _say)
 
 
-async def _inspect(place: Workplace) -> Report:
+async def _inspect(place: NightTools) -> Report:
     settings = place.settings
     wish = Wish((), True, _DUPLICATES_DAYS, _SETTLE_S, patience(settings))
     async with open_pool(place.dsn, size=_POOL_SIZE) as pool:

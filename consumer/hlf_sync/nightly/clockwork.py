@@ -16,7 +16,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.nightly import FirstStart, Rest, Turn, Work, turn
 from hlf_sync.errors import DependencyError
 from hlf_sync.nightly.night import work
-from hlf_sync.nightly.step import Step, Workplace
+from hlf_sync.nightly.step import NightTools, Step
 from hlf_sync.nightly.steps import STEPS
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres.connections import DatabaseError, Dsn, connect, reaching
@@ -54,7 +54,7 @@ class Clockwork:
         try:
             with reaching("PostgreSQL"):
                 async with await connect(self._dsn) as connection:
-                    place = Workplace(
+                    place = NightTools(
                         settings=self._settings,
                         secret_file=self._secret_file,
                         dsn=self._dsn,
@@ -67,7 +67,7 @@ class Clockwork:
         except (DependencyError, DatabaseError) as error:
             self._say(error.detail if isinstance(error, DependencyError) else type(error).__name__)
 
-    async def _turn(self, place: Workplace, at: time) -> None:
+    async def _turn(self, place: NightTools, at: time) -> None:
         match await self._due(place, at):
             case Rest():
                 return
@@ -83,7 +83,7 @@ class Clockwork:
             if isinstance(due, Work):
                 await work(place, due.run_date, self._steps)
 
-    async def _due(self, place: Workplace, at: time) -> Turn:
+    async def _due(self, place: NightTools, at: time) -> Turn:
         _, local = await nights.clock(place.connection, self._settings.time_zone)
         found = await nights.newest(place.connection)
         return turn(local, at, found[0] if found else None)

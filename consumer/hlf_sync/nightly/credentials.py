@@ -3,10 +3,10 @@ certificate or the secret still has.
 """
 
 from hlf_sync import clients, clock
-from hlf_sync.nightly.step import Counts, Progress, Skip, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress, Skip
 
 
-async def run(place: Workplace, _progress: Progress) -> Counts | Skip:
+async def run(place: NightTools, _progress: Progress) -> Counts | Skip:
     """Sign in. Raises `AuthError` when refused, `TokenUnavailableError` when there is no answer."""
     settings = place.settings
     if settings.delivery == "shadow" or settings.dynamics_base_url is None:

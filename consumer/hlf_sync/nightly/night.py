@@ -15,14 +15,14 @@ import structlog
 
 from hlf_sync.core.nightly import Mark, Outcome, failed, is_over, is_step_due
 from hlf_sync.errors import DependencyError, HlfSyncError
-from hlf_sync.nightly.step import Counts, Progress, Skip, Step, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress, Skip, Step
 from hlf_sync.postgres import nightly as nights
 
 _log = structlog.get_logger()
 
 
 async def work(
-    place: Workplace, run_date: date, steps: tuple[Step, ...], *, is_forced: bool = False
+    place: NightTools, run_date: date, steps: tuple[Step, ...], *, is_forced: bool = False
 ) -> bool:
     """Begin the night or go on with it; whether it is finished. `is_forced` tries again at once
     what failed a moment ago.
@@ -46,7 +46,7 @@ async def work(
 
 
 async def _try(
-    place: Workplace, run_date: date, step: Step, mark: Mark, before: Mapping[str, Any]
+    place: NightTools, run_date: date, step: Step, mark: Mark, before: Mapping[str, Any]
 ) -> None:
     progress: dict[str, Any] = dict(before.get("progress", {}))
 
@@ -80,7 +80,7 @@ async def _try(
             )
 
 
-async def _content(place: Workplace, run_date: date, step: Step) -> Mapping[str, Any]:
+async def _content(place: NightTools, run_date: date, step: Step) -> Mapping[str, Any]:
     found = await nights.read(place.connection, run_date)
     return found[1].get(step.name, {}) if found else {}
 

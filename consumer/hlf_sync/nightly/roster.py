@@ -5,10 +5,10 @@ them, so that there is one of last night when PostgreSQL is gone.
 import asyncio
 
 from hlf_sync.break_glass.roster import leave_newest
-from hlf_sync.nightly.step import Counts, Progress, Skip, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress, Skip
 
 
-async def run(place: Workplace, _progress: Progress) -> Counts | Skip:
+async def run(place: NightTools, _progress: Progress) -> Counts | Skip:
     """Export it. In a thread: it reads everybody and waits for the disk."""
     folder = place.settings.break_glass_dir
     if folder is None:

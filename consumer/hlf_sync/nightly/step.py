@@ -22,7 +22,7 @@ class Skip:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workplace:
+class NightTools:
     """What all steps share. `connection` holds the night's lock: what is written on it is written
     while the night is ours.
     """
@@ -48,7 +48,7 @@ class Progress:
     save: Save
 
 
-Run = Callable[[Workplace, Progress], Awaitable[Counts | Skip]]
+Run = Callable[[NightTools, Progress], Awaitable[Counts | Skip]]
 
 
 @dataclass(frozen=True, slots=True)

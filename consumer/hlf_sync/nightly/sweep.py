@@ -9,7 +9,7 @@ live changes: one large insert would stand before all of them.
 import asyncio
 from uuid import UUID
 
-from hlf_sync.nightly.step import Counts, Progress, Workplace
+from hlf_sync.nightly.step import Counts, NightTools, Progress
 from hlf_sync.postgres import comparison
 from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
@@ -19,7 +19,7 @@ PAUSE_S = 0.5
 _PER_PAUSE = 200
 
 
-async def run(place: Workplace, progress: Progress) -> Counts:
+async def run(place: NightTools, progress: Progress) -> Counts:
     """Compare all that are left."""
     first: UUID | None = UUID(progress.before.get("next", str(comparison.FIRST)))
     requests = int(progress.before.get("requests", 0))

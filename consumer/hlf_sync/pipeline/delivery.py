@@ -35,9 +35,9 @@ from hlf_sync.ports import FactsPort, LedgerPort
 _log = structlog.get_logger()
 
 _CLAIM_BATCH = 200
-# Claims ahead of the calls: what the pace lets through in this time, seconds. Longer only lets
-# leases run; and no more than so many for each call at once, which a fast Dynamics needs for full
-# statements.
+# Claims ahead of the calls: as many as the pace lets through in this time, seconds. A longer time
+# would only let leases run. And at most so many per simultaneous call: a fast Dynamics needs them, so
+# that each statement claims many mentors.
 _AHEAD_S, _AHEAD_CALLS = 0.25, 4
 # At a slow pace too, a claim must be ready when its call's turn comes: else a slow PostgreSQL sets
 # the pace, and no lost time is ever caught up.

@@ -96,8 +96,8 @@ class Gate:
         return admit(self._last.circuit, self._policy, self.database_now_s)
 
     def needs_proof(self) -> bool:
-        """Whether nothing but the refusal by Dynamics itself stops calls: one probing request tells
-        whether it still refuses.
+        """Whether calls stop for one reason only: Dynamics itself refused them. Then one probing
+        request finds out whether it still refuses.
         """
         fleet = self._last
         return (
@@ -110,7 +110,7 @@ class Gate:
 
     def proof_in_s(self, *, is_suspect: bool) -> float:
         """In how many seconds the probing request may be made; for a mentor that was refused
-        itself, not before the halt is `_AUTH_RETRY_S` old.
+        itself, not before the halt is `HLF_SYNC_AUTH_RETRY_S` old.
         """
         fleet = self._last
         if fleet is None or fleet.auth_probe_after_s is None:

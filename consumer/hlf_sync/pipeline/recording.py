@@ -21,9 +21,9 @@ from hlf_sync.ports import LedgerPort
 _log = structlog.get_logger()
 
 BATCH = 500
-# How long the first outcome waits for others, seconds, and how much longer where so many came in that
-# time: a statement costs half a millisecond here and one there before its first row, and nobody waits
-# for a record but the next look.
+# The first outcome waits for others so many seconds, and _LINGER_ON_S longer if at least _MANY came in
+# that time. A statement costs half a millisecond in the worker and one in PostgreSQL before its first
+# row, and only the mentor's next look waits for the record.
 _LINGER_S, _LINGER_ON_S, _MANY = 0.01, 0.015, 8
 
 

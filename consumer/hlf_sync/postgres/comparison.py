@@ -80,10 +80,10 @@ SELECT mentor_id::text FROM (
 ) AS everybody ORDER BY mentor_id LIMIT %(page)s
 """
 
-# A row's transaction tells that it may be news: it is not older than all that was under way at the
-# look before. Which of the later ones that look's snapshot showed cannot be told: a row that was
-# written after a SAVEPOINT has an id that no snapshot knows. A row that has not changed for half the
-# counter seems to come from the future: its age is negative.
+# A row may be news when its transaction is not older than the oldest one that ran at the look before.
+# Some such rows were seen by that look already, and they are read again: a row written after a
+# SAVEPOINT has an id that no snapshot lists, so the two cannot be told apart. A row that has not
+# changed for half the counter seems to come from the future: its age is negative.
 _IS_NEWS = "age(xmin) BETWEEN 0 AND age((%(floor)s)::text::xid)"
 _CHANGED = f"""
 SELECT mentor_id::text FROM hlf_sync.mentors_changed(%(before)s::pg_snapshot) AS m (mentor_id)

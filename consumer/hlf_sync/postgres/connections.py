@@ -1,5 +1,5 @@
 """Connections to PostgreSQL: one way to open them and one name for 'it cannot be reached'. Used by
-the rooms facts and record, and the tools.
+every module of this room.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -87,7 +87,8 @@ class SourceSight:
     faults: tuple[Fault, ...] | None = None
     broken: Break | None = None
     is_anchor_kept: bool | None = None
-    # When all of it was seen last, monotonic; the beginning of the leadership before.
+    # Monotonic seconds of the last look that saw all of it; before the first one, when this worker
+    # began to lead.
     seen_at_s: float | None = None
 
     def count(self, part: Part) -> int | None:

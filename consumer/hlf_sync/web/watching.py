@@ -19,6 +19,7 @@ from hlf_sync.postgres.coordinator_view import (
     be_untold,
     listen,
 )
+from hlf_sync.postgres.notifications import hear
 from hlf_sync.web.board import Board
 
 _log = structlog.get_logger()
@@ -101,7 +102,7 @@ class BoardWatching:
         is_all = False
         until_s = self._next_look_s
         while (left_s := until_s - loop.time()) > 0:
-            async for notice in connection.notifies(timeout=left_s, stop_after=1):
+            for notice in await hear(connection, left_s):
                 if notice.channel == LEDGER_CHANNEL:
                     found = _mentors(notice.payload)
                     heard |= found or set()

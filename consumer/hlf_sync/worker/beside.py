@@ -12,7 +12,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.kafka.consumer_thread import KafkaSource
-from hlf_sync.kafka.offset_keeper import keep_offsets
+from hlf_sync.kafka.replay_offset_keeper import keep_offsets
 from hlf_sync.nightly.clockwork import Clockwork
 from hlf_sync.pipeline.auth_watch import watch_credentials
 from hlf_sync.pipeline.patience import Dependencies

@@ -9,6 +9,7 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Dsn, connect, reaching
+from hlf_sync.postgres.notifications import hear
 
 # Looked at anyway this often: a notification may be lost with its connection.
 _LOOK_S = 0.25
@@ -31,8 +32,7 @@ async def follow_fleet(
                     while True:
                         await gate.refresh()
                         look_s = _QUIET_LOOK_S if is_quiet() else _LOOK_S
-                        async for _ in connection.notifies(timeout=look_s, stop_after=1):
-                            pass
+                        await hear(connection, look_s)
         except (DependencyError, OSError) as error:
             dependencies.failed(
                 "PostgreSQL", type(error).__name__, asyncio.get_running_loop().time()

@@ -1,5 +1,5 @@
 """Verifies Dynamics' listing continuously, while this worker leads: one pass over the whole listing
-each `_VERIFY_EVERY_S`, inside the part of the pace that deliveries leave. A service of the worker.
+each `HLF_SYNC_VERIFY_EVERY_S`, inside the part of the pace that deliveries leave. A service of the worker.
 
 The pass' bookmark lies in PostgreSQL, so that the next leader goes on where this one was. Its lock
 lies on a connection of its own: the nightly `verify` takes the same one. Nothing that Dynamics

@@ -28,7 +28,7 @@ from hlf_sync.dynamics.auth.credentials import RenewingCredentials
 from hlf_sync.dynamics.client import DynamicsClient
 from hlf_sync.kafka.anchor_topic import AnchorTopic
 from hlf_sync.kafka.config import consumer_config
-from hlf_sync.kafka.consumer_life import SourcePolicy
+from hlf_sync.kafka.consumer_session import SourcePolicy
 from hlf_sync.kafka.consumer_thread import KafkaSource
 from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
@@ -64,8 +64,8 @@ from hlf_sync.worker.beside import Beside
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_reporting import FleetReporting
-from hlf_sync.worker.leader import Scheduler
 from hlf_sync.worker.registration import Registration
+from hlf_sync.worker.scheduler import Scheduler
 from hlf_sync.worker.shadow import Shadow
 from hlf_sync.worker.shutdown import bounded, stop_on_signals
 from hlf_sync.worker.startup import reach_all, reach_postgres

@@ -184,9 +184,9 @@ ON CONFLICT (mentor_id) DO UPDATE
 RETURNING mentor_id::text
 """
 
-# Decided on the row of `before`, or the same letter again (its COMMIT was never answered). One that
-# stands for attempts is due only while these attempts are the mentor's: it may have been delivered
-# meanwhile without another claim.
+# Decided on the row of `before`, or the same letter again (its COMMIT was never answered). A letter
+# about spent attempts is recorded only while the ledger still counts those attempts: the mentor may
+# have been delivered meanwhile without another claim.
 REFUSE = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent)
 VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s)

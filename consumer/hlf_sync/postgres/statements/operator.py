@@ -1,4 +1,6 @@
-"""What an operator's commands ask and change, with the operator's own credentials."""
+"""What an operator's commands ask and change, with the operator's own credentials. What they
+request (`force`, `sweep`, replay) is in `requests`, the one writer of `sync_request`.
+"""
 
 # As is_swept sees it.
 SWEEPING = """

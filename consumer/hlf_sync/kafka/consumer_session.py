@@ -47,7 +47,7 @@ class SourcePolicy:
     reads_trace: bool = False  # headers cost something, and only tracing looks at them
 
 
-class ConsumerLife:
+class ConsumerSession:
     """`turned` is called while it waits for a broker: that is no reason to be restarted.
     `is_stopping` says whether the worker ends.
     """
