@@ -136,6 +136,14 @@ def test_nothing_moves_is_said_only_where_nothing_is_down(held_up: Signs) -> Non
     assert judge(replace(STUCK, calm_s=60)) is Reason.NOTHING_COMMITTED
 
 
+def test_the_pace_is_not_blamed_while_no_call_may_start() -> None:
+    """Red before: "more is due than the pace allows", beside "the circuit is open"."""
+    late = CASES[Reason.BEHIND_DELIVERING]
+    assert reasons(late) == [Reason.BEHIND_DELIVERING]
+    assert reasons(replace(late, circuit=State.OPEN)) == [Reason.CIRCUIT_OPEN]
+    assert reasons(replace(late, is_paused=True)) == [Reason.PAUSED]
+
+
 def test_a_worker_stands_by_only_for_a_member_that_is_known() -> None:
     """At its start the first and only one has no partition either."""
     assert judge(replace(FINE, partitions=0)) is Reason.CATCHING_UP

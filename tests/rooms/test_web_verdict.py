@@ -9,7 +9,7 @@ from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_report import FleetReport, ReportedReason
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.core.open_update import Cause, Conditions
-from hlf_sync.web.words import SENTENCES, verdict
+from hlf_sync.web.words import SENTENCES, verdict, with_given_up
 
 pytestmark = pytest.mark.requirement("R61")
 
@@ -75,3 +75,14 @@ def test_every_word_of_the_workers_has_a_sentence_without_our_inner_life(reason:
 
 def test_no_sentence_of_a_wait_promises_seconds() -> None:
     assert "on its way" not in SENTENCES[Cause.LATE] + SENTENCES[Cause.UNREAD]
+
+
+def test_updates_that_were_given_up_are_not_said_to_be_delivered() -> None:
+    """Red before: "Updates are delivered as they come", above a mentor who was given up."""
+    fine = verdict(Conditions(now_s=NOW_S))
+    assert with_given_up(fine, 0) == fine
+    found = with_given_up(fine, 1)
+    assert (found.standing.value, found.reason) == ("lagging", "dead_letters_open")
+    assert "given up need 'Sync now'" in found.message
+    halted = verdict(Conditions(now_s=NOW_S, halts=frozenset({"auth"})))
+    assert with_given_up(halted, 1) == halted

@@ -333,7 +333,9 @@ def reasons(signs: Signs) -> list[Reason]:
     """Every reason that holds, the worst first; never empty."""
     found = [reason for reason, holds in _HOLDS.items() if holds(signs)]
     if signs.freshness_s > LATE_S:
-        found.append(_behind(signs))
+        behind = _behind(signs)
+        if behind is not Reason.BEHIND_DELIVERING or not _NO_CALLS & set(found):
+            found.append(behind)
     return found or [Reason.CAUGHT_UP if signs.partitions else Reason.STANDBY]
 
 
@@ -390,6 +392,16 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     Reason.WRONGLY_LISTED: lambda signs: signs.wrong_s > LATE_S,
     Reason.DEAD_LETTERS_OPEN: lambda signs: signs.has_open_letter,
 }
+# While one of these holds, it is not the pace that calls wait for.
+_NO_CALLS = frozenset(
+    {
+        Reason.AUTH,
+        Reason.DEAD_LETTER_LIMIT,
+        Reason.PAUSED,
+        Reason.CIRCUIT_OPEN,
+        Reason.THROTTLED,
+    }
+)
 _HOLD_UP = frozenset(
     reason
     for reason in _HOLDS
