@@ -93,7 +93,7 @@ class Town:
     def hire(self, steps: tuple[Step, ...] = INSIDE) -> WorkerOfTheNight:
         scheduler = Scheduler(lambda: self.dsn, Dependencies(), is_live=True)
         clockwork = Clockwork(
-            self.settings, None, lambda: self.dsn, lambda: scheduler.is_leader, steps
+            self.settings, None, lambda: self.dsn, lambda: scheduler.is_leader, lambda: steps
         )
         worker = WorkerOfTheNight(scheduler, clockwork)
         worker.start()

@@ -10,10 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 from hlf_sync.config.settings import Settings
+from hlf_sync.core.iso_time import iso_or_none
 from hlf_sync.core.model import MentorId
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.why.page import show
-from hlf_sync.why.story import Story, iso, tell
+from hlf_sync.why.story import Story, tell
 from rich.console import Console
 
 from tests.fixtures.cluster import Cluster
@@ -240,7 +241,7 @@ async def test_who_is_unknown_everywhere_is_told_what_to_check(books: Books) -> 
 
 def test_times_are_utc_and_infinite_ones_have_names() -> None:
     """PostgreSQL has infinite times; JSON has none."""
-    assert [iso(at_s) for at_s in (0.0, float("inf"), float("-inf"), None)] == [
+    assert [iso_or_none(at_s) for at_s in (0.0, float("inf"), float("-inf"), None)] == [
         "1970-01-01T00:00:00.000Z",
         "infinity",
         "-infinity",

@@ -30,21 +30,13 @@ def run(env_file: EnvFile = None) -> None:
     bound_arenas()
     writer = configure(settings.log_level)
     log_unknown(env_file)
-    _spare_the_collector()
+    gc.collect()
+    gc.freeze()
     try:
         code = uvloop.run(run_worker(settings, secret_file("dynamics_client_secret", env_file)))
     finally:
         writer.close()
     raise typer.Exit(code)
-
-
-def _spare_the_collector() -> None:
-    """What is imported stays, and the pipeline makes no cycles: by default a full queue would be
-    walked again and again, a quarter of the CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def mount(app: typer.Typer) -> None:

@@ -24,11 +24,8 @@ def web(env_file: EnvFile = None) -> None:
     from hlf_sync.telemetry.logs import configure  # noqa: PLC0415
     from hlf_sync.web.serve import run  # noqa: PLC0415
 
-    # The board holds many small objects without cycles: walked again and again they would cost more
-    # than all the rest.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     writer = configure(settings.log_level)
     log_unknown(env_file)
     try:

@@ -24,6 +24,11 @@ def iso_time(at_s: float) -> str:
     return f"{int(near[:4]) + cycles * _CYCLE_YEARS:+05d}{near[4:]}"
 
 
+def iso_or_none(at_s: float | None) -> str | None:
+    """The same of a time that may be missing."""
+    return None if at_s is None else iso_time(at_s)
+
+
 def _text(at_s: float) -> str:
     whole = datetime.fromtimestamp(at_s, UTC)
     return whole.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,6 @@ from hlf_sync.core.nightly import FirstStart, Rest, Turn, Work, turn
 from hlf_sync.errors import DependencyError
 from hlf_sync.nightly.night import work
 from hlf_sync.nightly.step import NightTools, Step
-from hlf_sync.nightly.steps import STEPS
 from hlf_sync.postgres import nightly as nights
 from hlf_sync.postgres.connections import DatabaseError, Dsn, connect, reaching
 
@@ -25,6 +24,12 @@ _log = structlog.get_logger()
 
 TURN_S = 5.0
 _LOOK_S = 0.5
+
+
+def _steps_of_a_night() -> tuple[Step, ...]:
+    from hlf_sync.nightly.steps import STEPS  # noqa: PLC0415 - a start need not wait for them
+
+    return STEPS
 
 
 class Clockwork:
@@ -36,7 +41,7 @@ class Clockwork:
         secret_file: Path | None,
         dsn: Dsn,
         leads: Callable[[], bool],
-        steps: tuple[Step, ...] = STEPS,
+        steps: Callable[[], tuple[Step, ...]] = _steps_of_a_night,
     ) -> None:
         self._settings, self._secret_file, self._dsn = settings, secret_file, dsn
         self._leads, self._steps = leads, steps
@@ -81,7 +86,7 @@ class Clockwork:
                 return
             due = await self._due(place, at)  # another may have finished it a moment ago
             if isinstance(due, Work):
-                await work(place, due.run_date, self._steps)
+                await work(place, due.run_date, self._steps())
 
     async def _due(self, place: NightTools, at: time) -> Turn:
         _, local = await nights.clock(place.connection, self._settings.time_zone)

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from hlf_sync.core.iso_time import iso_or_none
 from hlf_sync.core.model import ContactId, LedgerRow, MentorId
 from hlf_sync.postgres.reminders import RepeatedReminder
 from hlf_sync.reconcile.difference import ReconcileFinding, Remedy
 from hlf_sync.reconcile.duplicate import Duplicate, Explanation
-from hlf_sync.why.story import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ def _duplicate(one: Duplicate) -> dict[str, Any]:
         "mentor_id": one.mentor_id,
         "operation": one.operation,
         "certification_id": one.certification_id,
-        "first_at": iso(one.first_s),
-        "again_at": iso(one.again_s),
+        "first_at": iso_or_none(one.first_s),
+        "again_at": iso_or_none(one.again_s),
         "explanation": one.explanation.value,
     }
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.iso_time import iso_or_none
 from hlf_sync.core.plain_text import plain
-from hlf_sync.why.story import Story, iso
+from hlf_sync.why.story import Story
 from hlf_sync.why.timeline import Moment, MomentKind
 from hlf_sync.why.words import DECISIONS, STATES, because, sentence
 
@@ -164,7 +165,7 @@ def _timeline(moments: Sequence[Moment], most: int | None) -> Table:
 
 def _times(moments: Sequence[Moment]) -> list[str]:
     """The day only where it changes: the eye then finds both."""
-    texts = [_short(iso(moment.at_s)) for moment in moments]
+    texts = [_short(iso_or_none(moment.at_s)) for moment in moments]
     return texts[:1] + [
         text[11:].rjust(len(text)) if text[:10] == before[:10] else text
         for before, text in pairwise(texts)

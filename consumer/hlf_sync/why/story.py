@@ -10,7 +10,7 @@ from typing import Any
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules, due, has_valid_certificate
-from hlf_sync.core.iso_time import iso_time
+from hlf_sync.core.iso_time import iso_or_none, iso_time
 from hlf_sync.core.model import (
     Command,
     Decision,
@@ -65,7 +65,7 @@ class Story:
     def content(self) -> dict[str, Any]:
         """For scripts: contract.md's keys."""
         timeline = [
-            {"at": iso(moment.at_s), "kind": moment.kind.value, **moment.content}
+            {"at": iso_or_none(moment.at_s), "kind": moment.kind.value, **moment.content}
             for moment in self.timeline
         ]
         return {
@@ -98,7 +98,8 @@ async def tell(
     ledger = written.ledger
     if ledger is not None:
         ledger = {
-            name: iso(value) if name in _LEDGER_TIMES else value for name, value in ledger.items()
+            name: iso_or_none(value) if name in _LEDGER_TIMES else value
+            for name, value in ledger.items()
         }
     return Story(
         mentor_id,
@@ -107,11 +108,6 @@ async def tell(
         _decision(decision, known, around, reading.now_s, settings.delivery),
         in_order(moments),
     )
-
-
-def iso(at_s: float | None) -> str | None:
-    """A time as scripts read it."""
-    return None if at_s is None else iso_time(at_s)
 
 
 async def _changes(
@@ -176,7 +172,7 @@ def _facts(facts: Facts | None, now_s: float) -> dict[str, Any] | None:
         "organization": facts.organization,
         "status": facts.status,
         "certification_id": facts.certification_id,
-        "certificate_expires_at": iso(facts.certificate_expires_s),
+        "certificate_expires_at": iso_or_none(facts.certificate_expires_s),
         "certificate_is_valid": has_valid_certificate(facts, now_s),
     }
 
@@ -188,7 +184,7 @@ def _decision(
     return {
         "decision": kind,
         "reason": reason,
-        "at": iso(now_s),
+        "at": iso_time(now_s),
         "contact_id": known.contact_id,
         "is_remapped": known.is_remapped,
         "former_contact_id": decision.former_contact_id if isinstance(decision, Command) else None,
