@@ -316,26 +316,30 @@ async def test_a_fleet_has_an_open_letter_until_it_is_resolved_closed_or_stood_f
     seen: Seen,
 ) -> None:
     """What each worker's verdict rests on."""
-    fleet = FleetTable(seen.watch._pool, "HLF", BreakerPolicy())
+
+    async def has_open_letter() -> bool:
+        fleet = FleetTable(seen.watch._pool, "HLF", BreakerPolicy())  # one looks once a second
+        return (await fleet.read()).has_open_letter
+
     first = f"{MENTOR.format(1)}:1"
-    assert not (await fleet.read()).has_open_letter
+    assert not await has_open_letter()
     seen.sql(
         "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
         f" dead_letter_id) VALUES ('{MENTOR.format(1)}', 'rejected', 1, '{first}')"
     )
-    assert (await fleet.read()).has_open_letter
+    assert await has_open_letter()
     seen.sql(
         "INSERT INTO hlf_sync.mentor_ledger (mentor_id, state, dead_letter_id) VALUES"
         f" ('{MENTOR.format(1)}', 'dead_lettered', '{MENTOR.format(1)}:2')"
     )
-    assert not (await fleet.read()).has_open_letter
+    assert not await has_open_letter()
     seen.sql(f"UPDATE hlf_sync.mentor_ledger SET dead_letter_id = '{first}'")
-    assert (await fleet.read()).has_open_letter
+    assert await has_open_letter()
     seen.sql(
         "INSERT INTO hlf_sync.closed_letter (letter_id, closed_by, reason) VALUES"
         f" ('{first}', 'kari', 'seen to')"
     )
-    assert not (await fleet.read()).has_open_letter
+    assert not await has_open_letter()
 
 
 @pytest.mark.usefixtures("slot")
