@@ -145,32 +145,35 @@ COMMENT ON VIEW hlf_sync.mentor_facts IS 'The contract between the application a
 -- All that the web service (role hlf_web) may read, by kind: 'mentor' (facts beside ledger, so that a mentor is seen to be wrong before any worker has
 -- looked), 'attempt', 'request' (coordinators' only), 'fleet' (one row). It reads with its owner's rights; nothing in it is personal but requested_by
 -- and reason of a request. What a row means is decided by the service with the worker's own rules (core/decide): `signature` names all that
--- those rules look at, so that the many rows that mean 'nothing is open' are left out by comparing it; a mentor whose former contact we left visible
--- is never left out so, because `heir` (whose that contact is now) decides too. Which contact it is, the service need not know.
+-- those rules look at, so that the many rows that mean 'nothing is open' are left out by comparing it; a mentor of whom a former contact
+-- is, or may be, shown is never left out so, because `heir` (whose that contact is now) decides too. Which contact it is, the service need not know.
 CREATE OR REPLACE VIEW hlf_sync.coordinator_view AS
 WITH mentor AS NOT MATERIALIZED (
     SELECT f.mentor_id, true AS is_listed, f.organization, f.status, f.certification_id, f.certificate_expires_at, l.mentor_id IS NOT NULL AS has_ledger,
            l.applied, l.intended, l.state, l.attempt_count, l.last_error_code, l.triggered_by, l.lease_until, l.doubt_until, l.reevaluate_at,
-           l.updated_at, l.contact_id
+           l.updated_at, l.contact_id, l.hidden_meanwhile,
+           hlf_sync.former_contacts(l.contact_id, l.applied, l.intended, l.doubtful_contacts, c.contact_id) AS formers, c.contact_id AS mapped_id
       FROM hlf_sync.mentor_facts f LEFT JOIN hlf_sync.mentor_ledger l ON l.mentor_id = f.mentor_id
+           LEFT JOIN hlf_sync.contact_mapping c ON c.mentor_id = f.mentor_id
     UNION ALL
     SELECT l.mentor_id, false, NULL, NULL, NULL, NULL, true,
            l.applied, l.intended, l.state, l.attempt_count, l.last_error_code, l.triggered_by, l.lease_until, l.doubt_until, l.reevaluate_at,
-           l.updated_at, l.contact_id
-      FROM hlf_sync.mentor_ledger l
+           l.updated_at, l.contact_id, l.hidden_meanwhile,
+           hlf_sync.former_contacts(l.contact_id, l.applied, l.intended, l.doubtful_contacts, c.contact_id) AS formers, c.contact_id AS mapped_id
+      FROM hlf_sync.mentor_ledger l LEFT JOIN hlf_sync.contact_mapping c ON c.mentor_id = l.mentor_id
      WHERE (l.state <> 'out_of_scope' OR l.intended IS NOT NULL)
        AND NOT EXISTS (SELECT FROM hlf_sync.mentor_facts f WHERE f.mentor_id = l.mentor_id)
 )
 SELECT 'mentor'::text AS kind, NULL::bigint AS id, m.mentor_id, m.is_listed, m.organization, m.status, m.certificate_expires_at, m.has_ledger,
-       CASE WHEN m.contact_id IS DISTINCT FROM c.contact_id AND m.contact_id IS NOT NULL AND c.contact_id IS NOT NULL THEN NULL ELSE m.applied END AS applied,
+       CASE WHEN m.contact_id <> m.mapped_id THEN NULL ELSE m.applied END AS applied,
        m.intended, m.state, coalesce(m.attempt_count, 0) AS attempt_count, m.last_error_code, m.triggered_by, m.lease_until, m.doubt_until,
        m.reevaluate_at, m.updated_at, h.held_at,
        concat_ws('|', coalesce(m.organization, ''), coalesce(m.status, ''),
                  CASE WHEN m.certificate_expires_at IS NULL THEN CASE WHEN m.certification_id IS NULL THEN '' ELSE 'endless' END WHEN isfinite(m.certificate_expires_at)
                       THEN (m.certificate_expires_at > now())::text ELSE m.certificate_expires_at::text END,
-                 CASE WHEN m.contact_id <> c.contact_id THEN '' ELSE coalesce(m.applied, '') END, (m.intended IS NULL)::text, coalesce(m.state, ''),
+                 CASE WHEN m.contact_id <> m.mapped_id THEN '' ELSE coalesce(m.applied, '') END, (m.intended IS NULL)::text, coalesce(m.state, ''),
                  (h.mentor_id IS NULL)::text, m.is_listed::text,
-                 CASE WHEN m.contact_id <> c.contact_id AND m.applied = 'visible' THEN 'former' END) AS signature,
+                 CASE WHEN m.formers <> '{}' THEN 'former' END) AS signature,
        NULL::text AS request_key, NULL::text AS requested_by, NULL::timestamptz AS at, NULL::jsonb AS content,
        least((SELECT min(a.started_at) FROM hlf_sync.delivery_attempt a WHERE a.mentor_id = m.mentor_id
                  AND a.id > coalesce((SELECT max(d.id) FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied'), 0)),
@@ -180,28 +183,30 @@ SELECT 'mentor'::text AS kind, NULL::bigint AS id, m.mentor_id, m.is_listed, m.o
          WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied' ORDER BY d.id DESC LIMIT 1) AS last_delivered_at,
        m.certification_id,
        EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = m.mentor_id) AS is_paused,
-       coalesce(m.contact_id <> c.contact_id AND m.applied = 'visible', false) AS has_former,
-       CASE WHEN m.contact_id <> c.contact_id AND m.applied = 'visible' THEN (
-            SELECT jsonb_build_object('is_listed', hf.mentor_id IS NOT NULL, 'organization', hf.organization, 'status', hf.status,
-                       'certification_id', hf.certification_id, 'expires_s', extract(epoch FROM hf.certificate_expires_at)::float8::text,
-                       'applied', hl.applied, 'intended', hl.intended, 'state', hl.state)
-              FROM hlf_sync.contact_mapping o
+       coalesce(m.contact_id <> m.mapped_id AND m.applied = 'visible', false) AS has_former, -- this and the next column: a service of before `formers` reads them
+       NULL::jsonb AS heir,
+       CASE WHEN m.formers <> '{}' THEN (
+            SELECT jsonb_agg(jsonb_build_object('is_left_visible', former_id = m.contact_id AND m.applied = 'visible', 'is_hidden', former_id = ANY (m.hidden_meanwhile),
+                       'heir', CASE WHEN o.mentor_id IS NOT NULL THEN jsonb_build_object(
+                           'is_listed', hf.mentor_id IS NOT NULL, 'organization', hf.organization, 'status', hf.status,
+                           'certification_id', hf.certification_id, 'expires_s', extract(epoch FROM hf.certificate_expires_at)::float8::text,
+                           'applied', hl.applied, 'intended', hl.intended, 'state', hl.state) END))
+              FROM unnest(m.formers) AS former_id
+              LEFT JOIN hlf_sync.contact_mapping o ON o.contact_id = former_id
               LEFT JOIN hlf_sync.mentor_facts hf ON hf.mentor_id = o.mentor_id
-              LEFT JOIN hlf_sync.mentor_ledger hl ON hl.mentor_id = o.mentor_id AND hl.contact_id = o.contact_id
-             WHERE o.contact_id = m.contact_id) END AS heir
+              LEFT JOIN hlf_sync.mentor_ledger hl ON hl.mentor_id = o.mentor_id AND hl.contact_id = former_id) END AS formers
   FROM mentor m
-  LEFT JOIN hlf_sync.contact_mapping c ON c.mentor_id = m.mentor_id
   LEFT JOIN hlf_sync.held_removal h ON h.mentor_id = m.mentor_id AND h.confirmed_at IS NULL
 UNION ALL
 SELECT 'attempt', a.id, a.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, a.attempt_number, a.error_code, a.triggered_by, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, a.started_at,
        jsonb_build_object('operation', a.operation, 'reason', a.reason, 'outcome', a.outcome, 'http_status', a.http_status, 'duration_ms', a.duration_ms),
-       NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM hlf_sync.delivery_attempt a
 UNION ALL
 SELECT 'request', r.id, r.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.triggered_by, NULL, NULL, NULL,
        NULL, NULL, NULL, r.request_key, left(r.requested_by, 255) AS requested_by, r.created_at, jsonb_build_object('reason', left(r.reason, 500)), NULL, NULL,
-       NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL
   FROM hlf_sync.sync_request r WHERE r.triggered_by = 'manual_coordinator_action'
 UNION ALL
 SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(),
@@ -221,7 +226,7 @@ SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
                            'reasons', reasons, 'reported_s', extract(epoch FROM reported_at)::float8,
                            'age_s', extract(epoch FROM now() - greatest(reported_at, pg_catalog.pg_postmaster_start_time()))::float8))
                          FROM hlf_sync.fleet_verdict)),
-       NULL, NULL, NULL, NULL, NULL, NULL;
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL;
 -- Its owner's rights must be those of the schema's owner, whoever runs this file.
 ALTER VIEW hlf_sync.coordinator_view OWNER TO hlf_sync;
 COMMENT ON VIEW hlf_sync.coordinator_view IS 'What the coordinators'' web service may read: the only thing that hlf_web can SELECT.';

@@ -437,7 +437,8 @@ async def test_an_operators_doubt_outlives_a_claim_that_was_there_before_it(
     if who == "distrust":
         bench.execute(DOUBT)
     else:
-        doubt = Doubt(someone, ContactId(str(uuid4())), None, Visibility.VISIBLE, 0.0)
+        contact = ContactId(str(uuid4()))
+        doubt = Doubt(someone, contact, [contact], None, Visibility.VISIBLE, 0.0)
         with psycopg.connect(bench.dsn, autocommit=True) as connection:
             put_in_doubt(connection, [doubt], calls=[], episodes=[], by="me", reason="a test")
     result = called(claimed, before, Operation.REMOVE, conclusion)

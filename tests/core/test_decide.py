@@ -12,6 +12,7 @@ from hlf_sync.core.decide import (
     due,
     has_valid_certificate,
     is_lookalike,
+    left_behind,
     next_look_s,
 )
 from hlf_sync.core.model import (
@@ -19,6 +20,7 @@ from hlf_sync.core.model import (
     ContactId,
     Decision,
     Facts,
+    Former,
     Heir,
     Known,
     LedgerRow,
@@ -329,7 +331,7 @@ def test_a_former_contact_that_is_still_shown_comes_first() -> None:
         has_ledger=True,
         contact_id=ContactId("new"),
         is_remapped=True,
-        former_contact_id=ContactId("old"),
+        formers=(Former(ContactId("old")),),
     )
     hides = Command(Operation.REMOVE, "contact_replaced", ContactId("old"))
     for facts in (ours("active"), None, Facts("XYZ", "on"), ours("no such status")):
@@ -347,12 +349,46 @@ def test_a_former_contact_that_is_still_shown_comes_first() -> None:
         Heir(ours("paused"), HIDDEN),
         Heir(None, LedgerRow(intended=Visibility.HIDDEN)),
     ]
-    assert all(
-        due(known._replace(heir=heir), UNKNOWN, NOW_S, RULES) == hides for heir in speaks_not
+    assert all(due(_left_to(known, heir), UNKNOWN, NOW_S, RULES) == hides for heir in speaks_not)
+    assert not any(due(_left_to(known, heir), UNKNOWN, NOW_S, RULES) == hides for heir in speaks)
+
+
+def _left_to(known: Known, heir: Heir) -> Known:
+    return known._replace(formers=(Former(ContactId("old"), heir),))
+
+
+DOUBTFUL = Former(ContactId("old"), is_left_visible=False)
+
+
+@pytest.mark.requirement("R67")
+@pytest.mark.parametrize(
+    ("former", "doubt_until_s", "hides"),
+    [
+        (DOUBTFUL, None, True),
+        (DOUBTFUL, NOW_S + 60, True),  # at once, although the lost call may come after this one
+        (DOUBTFUL._replace(is_hidden=True), NOW_S + 60, False),  # the mapped contact's turn
+        (DOUBTFUL._replace(is_hidden=True), NOW_S, True),  # and once more, when it cannot any more
+        (DOUBTFUL._replace(heir=Heir(ours("paused"), UNKNOWN)), None, False),
+    ],
+)
+def test_a_former_contact_that_a_lost_call_was_about_is_hidden_at_once_and_once_more(
+    former: Former, doubt_until_s: float | None, hides: bool
+) -> None:
+    """Of several, those that another mentor decides about keep nobody waiting."""
+    row = LedgerRow(intended=Visibility.VISIBLE, doubt_until_s=doubt_until_s)
+    spoken_for = Former(ContactId("other"), Heir(ours("active"), UNKNOWN))
+    known = Known(
+        ours("active"),
+        row,
+        has_ledger=True,
+        contact_id=ContactId("new"),
+        formers=(spoken_for, former),
     )
-    assert not any(
-        due(known._replace(heir=heir), UNKNOWN, NOW_S, RULES) == hides for heir in speaks
-    )
+    restores = Command(Operation.RESTORE, "active")
+    hidden = Command(Operation.REMOVE, "contact_replaced", ContactId("old"))
+    assert due(known, row, NOW_S, RULES) == (hidden if hides else restores)
+    is_left = former.heir is None
+    assert left_behind(known, NOW_S, RULES) == ([ContactId("old")] if is_left else [])
 
 
 def test_nobody_decides_beside_the_one_function() -> None:

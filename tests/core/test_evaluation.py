@@ -9,6 +9,7 @@ from hlf_sync.core.model import (
     ContactId,
     Decision,
     Facts,
+    Former,
     Known,
     LedgerRow,
     LedgerState,
@@ -90,7 +91,8 @@ def test_each_conclusion_ends_the_evaluation_or_says_when_to_look_again(
         (known(Facts("HLF", "active", "z", 2_000.0)), False),  # visible again
         (known(is_paused=True), False),
         (known()._replace(contact_id=None), False),
-        (known()._replace(former_contact_id=ContactId("old")), False),  # that one goes first
+        (known()._replace(contact_id=ContactId("new")), False),  # the intent names another
+        (known()._replace(formers=(Former(ContactId("old")),)), False),  # that one goes first
         (known(None), True),  # gone is hidden too
     ],
 )

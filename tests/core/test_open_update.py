@@ -10,7 +10,7 @@ import pytest
 from hlf_sync.core.breaker import State
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.fleet_report import FleetReport, ReportedReason
-from hlf_sync.core.model import ContactId, Facts, Known, LedgerRow, LedgerState, Visibility
+from hlf_sync.core.model import ContactId, Facts, Former, Known, LedgerRow, LedgerState, Visibility
 from hlf_sync.core.open_update import (
     Asked,
     Case,
@@ -258,7 +258,7 @@ def test_a_gone_mentor_tells_nothing() -> None:
 def test_a_former_contact_that_is_still_shown_is_open() -> None:
     """Red before: the web service asked the half of the rule that looks at the mapped contact."""
     row = LedgerRow(state=LedgerState.IN_SYNC)
-    one = case(facts("reinstated", ends_s=None), row, former_contact_id=ContactId("x"))
+    one = case(facts("reinstated", ends_s=None), row, formers=(Former(ContactId("x")),))
     found = seen(one)
     assert (found.should_be, found.shown, found.cause) == (H, V, Cause.WAITING)
     asked = Asked(created_s=NOW_S - 20, was_delivered=False)

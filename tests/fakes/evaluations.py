@@ -33,7 +33,8 @@ def looked_at(
 ) -> Evaluation:
     """After a first look that found this row."""
     evaluation = Evaluation(mentor_id, 1, [Change(mentor_id, trigger, Position(0, 0, 1), 1)])
-    known = Known(FACTS, before, has_ledger=True, contact_id=contact_id)
+    mapped = contact_id or ContactId(mentor_id)
+    known = Known(FACTS, before, has_ledger=True, contact_id=mapped)
     evaluation.look(Reading(0.0, Snapshot(100, 100), {mentor_id: known}))
     return evaluation
 

@@ -4,7 +4,7 @@ time, and what the world may do meanwhile.
 | step | the code it stands for |
 |---|---|
 | fetch | pipeline/intake.Intake.take, core/mentor_queue.MentorQueue.add |
-| screen | pipeline/screening.Screening._look, core/evaluation.Evaluation.decide, core/visibility.Snapshot.shows |
+| screen | pipeline/screening.Screening._look, core/evaluation.Evaluation.decide, core/decide.due, core/visibility.Snapshot.shows |
 | settle | postgres/ledger.Ledger.settle |
 | claim | pipeline/delivery.Delivery._claim, postgres/ledger.Ledger.claim |
 | look | pipeline/delivery.Delivery._look, core/evaluation.Evaluation.confirm |
@@ -14,6 +14,7 @@ time, and what the world may do meanwhile.
 | commit | core/offsets.Offsets.committable, kafka/consumer_session.ConsumerSession.commit |
 | schedule | worker/scheduler.Scheduler._stand |
 | distrust | postgres/statements/distrust.DOUBT |
+| remap | a mapping is rewritten: another contact, the old one is a former one |
 | move, thaw | pipeline/worker.Worker.revoked, pipeline/worker.Worker.lost, pipeline/delivery.Delivery.drop |
 
 tests/model/test_model.py checks that each of these names exists. Left out: letters, the circuit,
@@ -63,6 +64,8 @@ def interference(state: State, bugs: Bugs = frozenset()) -> Iterator[Step]:
             yield f"replay {mentor}", spent
         if budget.distrusts:
             yield from _distrust(state, mentor, bugs)
+        if budget.remaps:
+            yield f"remap {mentor}", _remapped(state, mentor)
     if budget.moves:
         yield "move", _moved(state._replace(budget=budget._replace(moves=budget.moves - 1)))
     yield from _mishaps(state)
@@ -105,14 +108,15 @@ def _fetch(state: State, number: int, worker: Worker) -> Iterator[Step]:
 
 
 def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
-    row, facts = state.rows[mentor], state.mentors[mentor].facts
+    row = state.rows[mentor]
     if "no_visibility_guard" not in bugs and not all(
         state.log[place][1] for place in entry.changes
     ):
         return  # postponed
     if row.owner not in {None, number} and not row.is_lease_over and "no_lease" not in bugs:
         return  # postponed
-    if row.applied == facts and row.intended is None:
+    due = _due(row, state.mentors[mentor], is_in_doubt=row.intended is not None)
+    if due is None:
         yield f"no call {mentor}", _finished(state, number, mentor, entry, bugs)
         yield (
             f"no call {mentor}, to be settled",
@@ -121,8 +125,31 @@ def _screen(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
             ),
         )
     else:
-        job = entry._replace(phase=Phase.JOB, wanted=facts, is_current=True, before=row.intended)
+        job = entry._replace(
+            phase=Phase.JOB,
+            is_current=True,
+            wanted=due[0],
+            contact=due[1],
+            is_farewell=due[2],
+            before=row.intended,
+            before_contacts=row.doubtful,
+            was_doubtful=row.is_doubtful,
+        )
         yield f"screen {mentor}", _with_entry(state, number, mentor, job)
+
+
+def _due(row: Row, known: Mentor, *, is_in_doubt: bool) -> tuple[bool, int, bool] | None:
+    """What to show of which contact, and whether it is a former one."""
+    left = (row.about,) if row.applied else ()
+    for contact in (*left, *row.doubtful):
+        is_to_hide = contact in left or (
+            is_in_doubt and not (row.is_doubtful and contact in row.hidden)
+        )
+        if contact != known.mapped and is_to_hide:
+            return False, contact, True
+    if row.about == known.mapped and row.applied == known.facts and not is_in_doubt:
+        return None
+    return known.facts, known.mapped, False
 
 
 def _settle(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
@@ -134,7 +161,11 @@ def _settle(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
         yield (
             f"settle {mentor}",
             _finished(
-                _with_row(state, mentor, row._replace(is_due=False)), number, mentor, entry, bugs
+                _with_row(state, mentor, row._replace(is_due=False, is_soon=False)),
+                number,
+                mentor,
+                entry,
+                bugs,
             ),
         )
     else:
@@ -151,8 +182,16 @@ def _claim(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> 
         row.is_doubtful or row.owner is not None
     ) and "late_effect_not_asserted" not in bugs
     intended = row.intended if "no_intent" in bugs else entry.wanted
+    doubtful, hidden = (row.doubtful, row.hidden) if row.intended is not None else ((), ())
+    if "contact_in_doubt_forgotten" not in bugs:
+        doubtful = _noted(doubtful, entry.contact)
     taken = row._replace(
-        intended=intended, owner=number, is_lease_over=False, is_doubtful=is_doubtful
+        intended=intended,
+        owner=number,
+        is_lease_over=False,
+        is_doubtful=is_doubtful,
+        doubtful=doubtful,
+        hidden=_without(hidden, entry.contact) if entry.wanted else hidden,
     )
     claimed = entry._replace(phase=Phase.CLAIMED, is_past=not is_doubtful, is_current=True)
     yield (
@@ -166,7 +205,10 @@ def _claim(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> 
 def _look(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> Iterator[Step]:
     seen = tuple(place for place in entry.newer if state.log[place][1])
     rest = tuple(place for place in entry.newer if not state.log[place][1])
-    if "facts_not_re_read" in bugs or state.mentors[mentor].facts == entry.wanted:
+    row, known = state.rows[mentor], state.mentors[mentor]
+    before = row._replace(is_doubtful=row.is_doubtful and entry.was_doubtful)
+    due = _due(before, known, is_in_doubt=entry.before is not None)
+    if "facts_not_re_read" in bugs or due == (entry.wanted, entry.contact, entry.is_farewell):
         held = entry._replace(phase=Phase.HELD, changes=(*entry.changes, *seen), newer=rest)
         yield f"look {mentor}", _with_entry(state, number, mentor, held)
     else:
@@ -199,16 +241,9 @@ def _record(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
             _again(_lost(state, number, mentor, entry, bugs), number, mentor, entry),
         )
     elif entry.phase is Phase.OK:
-        done = row._replace(applied=entry.wanted, owner=None, is_lease_over=False)
-        is_past = entry.is_past and not row.is_doubtful
-        done = (
-            done._replace(intended=None, is_doubtful=False, is_due=False)
-            if is_past
-            else done._replace(is_due=True)
-        )
         yield (
             f"record {mentor}",
-            _finished(_with_row(state, mentor, done), number, mentor, entry, bugs),
+            _finished(_with_row(state, mentor, _done(row, entry)), number, mentor, entry, bugs),
         )
     elif entry.phase is Phase.LATE:
         doubt = row._replace(
@@ -219,11 +254,46 @@ def _record(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) ->
             _again(_with_row(state, mentor, doubt), number, mentor, entry),
         )
     else:
-        given_back = row._replace(intended=entry.before, owner=None, is_lease_over=False)
+        given_back = row._replace(
+            intended=entry.before,
+            owner=None,
+            is_lease_over=False,
+            doubtful=entry.before_contacts if entry.before is not None else (),
+        )
         yield (
             f"release {mentor}",
             _again(_with_row(state, mentor, given_back), number, mentor, entry),
         )
+
+
+def _done(row: Row, entry: Entry) -> Row:
+    """After a success. After a former contact it is the next one's turn at once."""
+    done = row._replace(
+        applied=entry.wanted,
+        about=entry.contact,
+        owner=None,
+        is_lease_over=False,
+        is_soon=entry.is_farewell,
+    )
+    if not entry.is_past or row.is_doubtful:
+        hidden = row.hidden if entry.wanted else _noted(row.hidden, entry.contact)
+        return done._replace(is_due=not entry.is_farewell, hidden=hidden)
+    left = _without(row.doubtful, entry.contact) if entry.is_farewell else ()
+    return done._replace(
+        intended=row.intended if left else None,
+        is_doubtful=False,
+        is_due=False,
+        doubtful=left,
+        hidden=_without(row.hidden, entry.contact) if left else (),
+    )
+
+
+def _noted(contacts: tuple[int, ...], contact: int) -> tuple[int, ...]:
+    return contacts if contact in contacts else (*contacts, contact)
+
+
+def _without(contacts: tuple[int, ...], contact: int) -> tuple[int, ...]:
+    return tuple(one for one in contacts if one != contact)
 
 
 def _lost(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> State:
@@ -236,7 +306,14 @@ def _lost(state: State, number: int, mentor: int, entry: Entry, bugs: Bugs) -> S
     if entry.phase is Phase.RELEASING:
         return _with_row(state, mentor, row)
     intended = row.applied if row.intended is None else row.intended
-    state = _with_row(state, mentor, row._replace(intended=intended, is_doubtful=True, is_due=True))
+    doubted = row._replace(
+        intended=intended,
+        is_doubtful=True,
+        is_due=True,
+        doubtful=_noted(row.doubtful, entry.contact),
+        hidden=_without(row.hidden, entry.contact),
+    )
+    state = _with_row(state, mentor, doubted)
     return state if "lost_without_generation" in bugs else _outdated(state, number, mentor)
 
 
@@ -306,8 +383,9 @@ def _time(state: State) -> Iterator[Step]:
                 f"doubt about {mentor} passes",
                 _with_row(state, mentor, row._replace(is_doubtful=False)),
             )
-        if row.is_due and not row.is_doubtful:
-            asked = _with_row(state, mentor, row._replace(is_due=False))
+        if row.is_soon or (row.is_due and not row.is_doubtful):
+            planned = row.is_doubtful and row.intended is not None
+            asked = _with_row(state, mentor, row._replace(is_soon=False, is_due=planned))
             yield f"schedule {mentor}", asked._replace(log=(*state.log, (mentor, True)))
         known = state.mentors[mentor]
         if known.unseen is not None:
@@ -318,19 +396,19 @@ def _time(state: State) -> Iterator[Step]:
                     state, mentor, known._replace(facts=known.unseen, unseen=None)
                 )._replace(log=log),
             )
-    for place, (mentor, value) in enumerate(state.late):
+    for place, (mentor, contact, value) in enumerate(state.late):
         rest = state._replace(late=state.late[:place] + state.late[place + 1 :])
         yield f"late call of {mentor} vanishes", rest
         yield (
             f"late call of {mentor} takes effect",
-            _with_mentor(rest, mentor, rest.mentors[mentor]._replace(shown=value)),
+            _with_mentor(rest, mentor, _showing(rest.mentors[mentor], contact, value)),
         )
 
 
 def _may_come_late(state: State, mentor: int) -> bool:
     """Whether an older call can still take effect: doubt_until is later than that."""
     in_the_air = (worker.entries[mentor] for worker in state.workers)
-    return any(other == mentor for other, _ in state.late) or any(
+    return any(other == mentor for other, *_ in state.late) or any(
         e is not None and e.phase is Phase.AIR and not e.is_current for e in in_the_air
     )
 
@@ -354,10 +432,23 @@ def _write(state: State, mentor: int) -> Iterator[Step]:
 
 
 def _served(state: State, number: int, mentor: int, entry: Entry) -> State:
-    known = state.mentors[mentor]._replace(shown=entry.wanted)
+    known = _showing(state.mentors[mentor], entry.contact, entry.wanted)
     return _with_entry(
         _with_mentor(state, mentor, known), number, mentor, entry._replace(phase=Phase.OK)
     )
+
+
+def _showing(known: Mentor, contact: int, value: bool) -> Mentor:
+    shown = (*known.shown[:contact], value, *known.shown[contact + 1 :])
+    return known._replace(shown=shown)
+
+
+def _remapped(state: State, mentor: int) -> State:
+    known, budget = state.mentors[mentor], state.budget
+    spent = state._replace(
+        log=(*state.log, (mentor, True)), budget=budget._replace(remaps=budget.remaps - 1)
+    )
+    return _with_mentor(spent, mentor, known._replace(shown=(*known.shown, False)))
 
 
 def _distrust(state: State, mentor: int, bugs: Bugs) -> Iterator[Step]:
@@ -367,8 +458,14 @@ def _distrust(state: State, mentor: int, bugs: Bugs) -> Iterator[Step]:
     budget, row, known = state.budget, state.rows[mentor], state.mentors[mentor]
     intended = row.applied if row.intended is None else row.intended
     spent = state._replace(budget=budget._replace(distrusts=budget.distrusts - 1))
-    restored = _with_mentor(spent, mentor, known._replace(shown=not known.shown))
-    doubted = _with_row(restored, mentor, row._replace(intended=intended, is_due=True))
+    other = _showing(known, known.mapped, not known.shown[known.mapped])
+    restored = _with_mentor(spent, mentor, other)
+    doubtful = _noted(_noted(row.doubtful, row.about), known.mapped)
+    doubted = _with_row(
+        restored,
+        mentor,
+        row._replace(intended=intended, is_due=True, doubtful=doubtful, hidden=()),
+    )
     if "operators_doubt_without_generation" not in bugs:
         doubted = _outdated(_outdated(doubted, 0, mentor), 1, mentor)
     yield f"{mentor} is restored and distrusted", doubted
@@ -380,11 +477,11 @@ def _lose(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Step
     lost = _with_entry(spent, number, mentor, entry._replace(phase=Phase.LATE))
     yield (
         f"answer about {mentor} lost",
-        _with_mentor(lost, mentor, lost.mentors[mentor]._replace(shown=entry.wanted)),
+        _with_mentor(lost, mentor, _showing(lost.mentors[mentor], entry.contact, entry.wanted)),
     )
     yield (
         f"call of {mentor} delayed",
-        lost._replace(late=tuple(sorted((*lost.late, (mentor, entry.wanted))))),
+        lost._replace(late=tuple(sorted((*lost.late, (mentor, entry.contact, entry.wanted))))),
     )
 
 
@@ -403,7 +500,7 @@ def _stall(state: State, number: int, mentor: int, entry: Entry) -> Iterator[Ste
 def _crashed(state: State, number: int, *, budget_spent: bool) -> State:
     worker = state.workers[number]
     in_the_air = [
-        (mentor, e.wanted)
+        (mentor, e.contact, e.wanted)
         for mentor, e in enumerate(worker.entries)
         if e is not None and e.phase is Phase.AIR
     ]

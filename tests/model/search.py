@@ -56,14 +56,11 @@ def _broken(state: State, own: list[Step]) -> str | None:
         ]
         if len(callers) > 1 and all(entry.is_current for entry in callers):
             return f"two workers call for mentor {mentor} at once"
-        if not own and known.shown != known.facts:
-            return (
-                f"at rest, mentor {mentor} is {'shown' if known.shown else 'hidden'} and should"
-                " not be"
-            )
-        if not own and (
-            row.intended is not None or row.applied != known.shown or row.owner is not None
-        ):
+        wanted = (*(False,) * known.mapped, known.facts)
+        if not own and known.shown != wanted:
+            return f"at rest, mentor {mentor} shows {known.shown} and should show {wanted}"
+        told = (row.about, row.applied, row.intended, row.owner)
+        if not own and told != (known.mapped, known.facts, None, None):
             return f"at rest, the ledger of mentor {mentor} says {row}"
     if not own and state.log:
         return "at rest, records without an outcome"

@@ -29,7 +29,7 @@ class Phase(IntEnum):
 
 class Entry(NamedTuple):
     """One mentor in one worker. `changes` and `newer` are places in the log; `is_past`: no older
-    call can take effect after this claim.
+    call can take effect after this claim; `is_farewell`: `contact` is a former one.
     """
 
     phase: Phase
@@ -38,7 +38,12 @@ class Entry(NamedTuple):
     wanted: bool = False
     is_current: bool = True
     is_past: bool = True
-    before: bool | None = None  # the intent that stood before the claim
+    contact: int = 0
+    is_farewell: bool = False
+    # of the row that it has decided on: intent, contacts in doubt, whether older calls may come late
+    before: bool | None = None
+    before_contacts: tuple[int, ...] = ()
+    was_doubtful: bool = False
 
 
 class Worker(NamedTuple):
@@ -61,15 +66,25 @@ class Row(NamedTuple):
     owner: int | None = None
     is_lease_over: bool = False
     is_doubtful: bool = False  # doubt_until has not passed
-    is_due: bool = False  # reevaluate_at
+    is_due: bool = False  # reevaluate_at, when doubt_until has passed
+    is_soon: bool = False  # reevaluate_at, now
+    about: int = 0  # contact_id
+    doubtful: tuple[int, ...] = ()  # doubtful_contacts
+    hidden: tuple[int, ...] = ()  # hidden_meanwhile
 
 
 class Mentor(NamedTuple):
-    """Facts and CRM. `unseen` is a commit that is streamed and that no snapshot shows yet."""
+    """Facts and CRM: what it shows of each contact that was ever mapped; the last one is. `unseen`
+    is a commit that is streamed and that no snapshot shows yet.
+    """
 
     facts: bool
-    shown: bool
+    shown: tuple[bool, ...]
     unseen: bool | None = None
+
+    @property
+    def mapped(self) -> int:
+        return len(self.shown) - 1
 
 
 class Budget(NamedTuple):
@@ -84,6 +99,7 @@ class Budget(NamedTuple):
     replays: int = 0
     stalls: int = 0
     distrusts: int = 0
+    remaps: int = 0
 
 
 class State(NamedTuple):
@@ -96,9 +112,8 @@ class State(NamedTuple):
     log: tuple[tuple[int, bool], ...]
     workers: tuple[Worker, ...]
     member: int  # which worker owns the partition
-    late: tuple[
-        tuple[int, bool], ...
-    ]  # calls that may still take effect though nobody waits for them
+    # calls that may still take effect though nobody waits for them: mentor, contact, value
+    late: tuple[tuple[int, int, bool], ...]
     budget: Budget
 
 
@@ -107,7 +122,7 @@ def beginning(budget: Budget) -> State:
     count = len(budget.writes)
     nobody = (None,) * count
     return State(
-        (Mentor(True, True),) * count,
+        (Mentor(True, (True,)),) * count,
         (Row(True),) * count,
         (),
         (Worker(nobody), Worker(nobody)),

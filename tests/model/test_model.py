@@ -22,6 +22,11 @@ SCOPES = {
     "a worker that stalls before its first byte": Budget((3,), stalls=1),
     "a restored Dynamics": Budget((1,), distrusts=1, crashes=1),
     "a replay": Budget((1,), replays=2, losses=1),
+    "a rewritten mapping and a lost answer": Budget((2,), remaps=1, losses=1),
+    "a rewritten mapping and a crash": Budget((2,), remaps=1, crashes=1),
+    "a mapping that is rewritten twice": Budget((0,), remaps=2, losses=2),
+    "a rewritten mapping and a restored Dynamics": Budget((0,), remaps=1, distrusts=1, losses=1),
+    "a rewritten mapping and a frozen worker": Budget((0,), remaps=1, freezes=1),
     "two mentors": Budget((1, 1), crashes=1),
     "two mentors, a moved partition and a replay": Budget((1, 1), moves=1, replays=1),
 }
@@ -39,6 +44,7 @@ BUGS = {
     "settled_in_doubt": "a frozen worker",
     "lost_without_generation": "a worker that stalls before its first byte",
     "operators_doubt_without_generation": "a restored Dynamics",
+    "contact_in_doubt_forgotten": "a rewritten mapping and a lost answer",
 }
 """A bug put into the model, and the world that finds it."""
 
@@ -65,7 +71,7 @@ def test_each_step_stands_for_code_that_exists() -> None:
     there too.
     """
     named = re.findall(
-        r"([a-z_/0-9]+)\.([A-Z]\w+(?:\.\w+)?|decide|conclude)\b",
+        r"([a-z_/0-9]+)\.([A-Z]\w+(?:\.\w+)?|due|conclude)\b",
         (protocol.__doc__ or "").split("tests/model/test_model")[0],
     )
     assert len(named) >= 20

@@ -6,19 +6,22 @@ verdict, outcome, retry and breaker are consumer/hlf_sync/core's own. One clock 
 when the machine moves it.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import count
 
 from hlf_sync.core import breaker
 from hlf_sync.core.answer import Answer, NoResponse, Response, TransportFailure
 from hlf_sync.core.breaker import BreakerPolicy, Circuit, Go, Probe, State
-from hlf_sync.core.decide import Rules, decide, next_look_s
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mentor_queue import CollapsePolicy, MentorQueue
 from hlf_sync.core.model import (
     Change,
     Command,
+    ContactId,
     Facts,
+    Known,
     LedgerRow,
     LedgerState,
     MentorId,
@@ -33,6 +36,8 @@ from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import judge
 from hlf_sync.core.visibility import Snapshot
 
+from tests.fakes.contacts import Contacts
+
 LEASE_S, TIMEOUT_S, LATE_S = 20.0, 5.0, 30.0
 RULES, RETRY, BREAKER = (
     Rules(),
@@ -45,12 +50,14 @@ NEVER = NoResponse(TransportFailure.READ_TIMEOUT)
 
 @dataclass
 class Database:
-    """Facts with commits that may not be visible yet, the ledger's rows, the circuit."""
+    """Facts with commits that may not be visible yet, the mapping, the ledger's rows, the circuit."""
 
     now_s: float = 1_000.0
     facts: dict[MentorId, Facts | None] = field(default_factory=dict)
     unseen: list[tuple[int, MentorId, Facts | None]] = field(default_factory=list)
     rows: dict[MentorId, LedgerRow] = field(default_factory=dict)
+    turns: dict[MentorId, int] = field(default_factory=dict)  # how often it was mapped anew
+    about: defaultdict[MentorId, Contacts] = field(default_factory=lambda: defaultdict(Contacts))
     circuit: Circuit = field(default_factory=Circuit)
     letters: list[str] = field(default_factory=list)
     is_moved_by_a_stranger: bool = False
@@ -81,18 +88,35 @@ class Database:
         """The ledger's row, as if there always were one."""
         return self.rows.get(mentor_id, LedgerRow())
 
+    def contact(self, mentor_id: MentorId) -> ContactId:
+        """The one that is mapped."""
+        return ContactId(f"{mentor_id}-{self.turns.get(mentor_id, 0)}")
+
+    def known(self, mentor_id: MentorId) -> Known:
+        """What a statement's snapshot shows of a mentor."""
+        row, about, mapped = self.row(mentor_id), self.about[mentor_id], self.contact(mentor_id)
+        is_remapped = about.delivered_to not in {None, mapped}
+        seen = row._replace(
+            applied=None if is_remapped else row.applied,
+            doubtful_contacts=about.doubtful if row.is_in_doubt else (),
+        )
+        has_ledger, formers = mentor_id in self.rows, about.formers(row, mapped)
+        return Known(
+            self.facts.get(mentor_id), seen, has_ledger, mapped, is_remapped, formers=formers
+        )
+
 
 @dataclass
 class Dynamics:
     """What is shown, and the calls that may still take effect."""
 
-    shown: dict[MentorId, Visibility] = field(default_factory=dict)
-    late: list[tuple[float, MentorId, Visibility]] = field(default_factory=list)
+    shown: dict[ContactId, Visibility] = field(default_factory=dict)
+    late: list[tuple[float, ContactId, Visibility]] = field(default_factory=list)
 
     def advance(self, now_s: float) -> None:
         """Late effects whose time has come take effect, in their order."""
-        for _, mentor_id, value in sorted(one for one in self.late if one[0] <= now_s):
-            self.shown[mentor_id] = value
+        for _, contact, value in sorted(one for one in self.late if one[0] <= now_s):
+            self.shown[contact] = value
         self.late = [one for one in self.late if one[0] > now_s]
 
 
@@ -111,6 +135,7 @@ class Held:
     entry: Evaluation
     known: LedgerRow
     command: Command
+    contact: ContactId
     generation: int = 0
     attempt: int = 0
     claimed_s: float = 0.0
@@ -164,7 +189,8 @@ class Hand:
     def screen(self) -> None:
         """Look at one mentor that is due."""
         for entry in self.queue.take(1, self.now_s):
-            row, snapshot = self.database.row(entry.mentor_id), self.database.snapshot
+            known, snapshot = self.database.known(entry.mentor_id), self.database.snapshot
+            row = known.ledger
             entry.snapshot = snapshot
             if any(
                 change.transaction_id is not None and not snapshot.shows(change.transaction_id)
@@ -174,17 +200,20 @@ class Hand:
             elif row.lease_owner not in {None, self.name} and (row.lease_until_s or 0) > self.now_s:
                 self.queue.postpone(entry, row.lease_until_s or 0, self.now_s)
             else:
-                self._decide(entry, row)
+                self._decide(entry, known)
 
-    def _decide(self, entry: Evaluation, row: LedgerRow) -> None:
-        decision = decide(self.database.facts.get(entry.mentor_id), row, self.now_s, RULES)
+    def _decide(self, entry: Evaluation, known: Known) -> None:
+        decision = due(known, known.ledger, self.now_s, RULES)
         match decision:
             case Command():
-                self.jobs[entry.mentor_id] = Held(entry, row, decision)
+                self.jobs[entry.mentor_id] = Held(
+                    entry, known.ledger, decision, _about(decision, known)
+                )
                 self.ages[entry.mentor_id] = entry.arrived
             case NoCall():
-                look_s = next_look_s(self.database.facts.get(entry.mentor_id), self.now_s, RULES)
+                look_s = next_look_s(known.facts, self.now_s, RULES)
                 if entry.mentor_id in self.database.rows:
+                    row = self.database.row(entry.mentor_id)
                     self.database.rows[entry.mentor_id] = row._replace(
                         state=LedgerState.IN_SYNC, reevaluate_at_s=look_s, attempt_count=0
                     )
@@ -227,6 +256,8 @@ class Hand:
         held.attempt = (
             row.attempt_count + 1 if row.state in {LedgerState.PENDING, LedgerState.IN_DOUBT} else 1
         )
+        about = self.database.about[mentor_id]
+        self.database.about[mentor_id] = about.claimed(row, held.contact, held.command.operation)
         self.database.rows[mentor_id] = row._replace(
             intended=held.command.operation.wanted,
             state=LedgerState.IN_DOUBT,
@@ -253,11 +284,19 @@ class Hand:
         held.entry.absorb(
             lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id)
         )
-        facts = self.database.facts.get(mentor_id)
-        decision = decide(facts, held.known, self.now_s, RULES)
-        held.reevaluate_s = next_look_s(facts, self.now_s, RULES)
+        known = self.database.known(mentor_id)
+        decision = due(known, held.known, self.now_s, RULES)
+        is_farewell = held.command.former_contact_id is not None
+        held.reevaluate_s = (
+            self.now_s if is_farewell else next_look_s(known.facts, self.now_s, RULES)
+        )
         if (
-            not (isinstance(decision, Command) and decision.operation is held.command.operation)
+            not (
+                isinstance(decision, Command)
+                and decision.operation is held.command.operation
+                and decision.former_contact_id == held.command.former_contact_id
+                and _about(decision, known) == held.contact
+            )
             or self.now_s + TIMEOUT_S >= held.claimed_s + LEASE_S
         ):
             held.conclusion = RELEASED
@@ -273,9 +312,9 @@ class Hand:
         held = self.claims.pop(mentor_id)
         value = held.command.operation.wanted
         if applied:
-            self.dynamics.shown[mentor_id] = value
+            self.dynamics.shown[held.contact] = value
         elif late_in_s is not None:
-            self.dynamics.late.append((self.now_s + late_in_s, mentor_id, value))
+            self.dynamics.late.append((self.now_s + late_in_s, held.contact, value))
         verdict = judge(answer)
         held.conclusion = conclude(
             verdict, attempt_number=held.attempt, was_in_doubt=held.known.is_in_doubt,
@@ -310,6 +349,8 @@ class Hand:
         assert conclusion is not None
         if row.generation != held.generation or row.lease_owner != self.name:
             if conclusion.ending is not Ending.RELEASED:
+                about = self.database.about[mentor_id]
+                self.database.about[mentor_id] = about.lost(row, held.contact)
                 doubt_s = max(row.doubt_until_s or 0.0, self.now_s)
                 intended = row.intended or row.applied or Visibility.HIDDEN
                 self.database.rows[mentor_id] = row._replace(
@@ -317,7 +358,20 @@ class Hand:
                 )
             self._again(held.entry)
             return
-        self.database.rows[mentor_id] = _recorded(row, held, conclusion, self.now_s)
+        is_past = row.doubt_until_s is None or row.doubt_until_s <= held.claimed_s
+        about = self.database.about[mentor_id].recorded(
+            conclusion.ending,
+            held.contact,
+            held.command.operation,
+            before=held.known.doubtful_contacts,
+            is_past=is_past,
+            is_farewell=held.command.former_contact_id is not None,
+        )
+        self.database.about[mentor_id] = about
+        recorded = _recorded(row, held, conclusion, self.now_s, is_past=is_past)
+        if is_past and conclusion.ending is Ending.APPLIED and about.doubtful:
+            recorded = recorded._replace(intended=row.intended, state=LedgerState.IN_DOUBT)
+        self.database.rows[mentor_id] = recorded
         if conclusion.letter is not None:
             self.database.letters.append(f"{mentor_id}:{held.generation}")
         if conclusion.retry_in_s is not None:
@@ -351,12 +405,21 @@ class Hand:
             self.queue.finish(entry, self.now_s)
 
 
-def _recorded(row: LedgerRow, held: Held, conclusion: Conclusion, now_s: float) -> LedgerRow:
+def _about(command: Command, known: Known) -> ContactId:
+    """Whom a call would be about."""
+    contact = command.former_contact_id or known.contact_id
+    assert contact is not None
+    return contact
+
+
+def _recorded(
+    row: LedgerRow, held: Held, conclusion: Conclusion, now_s: float, *, is_past: bool
+) -> LedgerRow:
     """The row after a record: what postgres/ledger does in SQL."""
     free = row._replace(lease_owner=None, lease_until_s=None, state=conclusion.state)
     attempts = row.attempt_count - (0 if conclusion.counts else 1)
     match conclusion.ending:
-        case Ending.APPLIED if row.doubt_until_s is None or row.doubt_until_s <= held.claimed_s:
+        case Ending.APPLIED if is_past:
             wanted = held.command.operation.wanted
             return free._replace(
                 applied=wanted,
@@ -366,12 +429,13 @@ def _recorded(row: LedgerRow, held: Held, conclusion: Conclusion, now_s: float) 
                 reevaluate_at_s=held.reevaluate_s,
             )
         case Ending.APPLIED:
+            assert row.doubt_until_s is not None
             applied = held.command.operation.wanted
             return free._replace(
                 applied=applied,
                 state=LedgerState.IN_DOUBT,
                 attempt_count=0,
-                reevaluate_at_s=row.doubt_until_s,
+                reevaluate_at_s=min(held.reevaluate_s or row.doubt_until_s, row.doubt_until_s),
             )
         case Ending.LATE:
             return free._replace(doubt_until_s=now_s + LATE_S, attempt_count=attempts)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from hlf_sync.core import breaker, outcome
 from hlf_sync.core.answer import Response
-from hlf_sync.core.decide import decide, has_valid_certificate
+from hlf_sync.core.decide import due, has_valid_certificate
 from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mentor_queue import MentorQueue
 from hlf_sync.core.model import Facts, LedgerState, MentorId, Visibility
@@ -29,6 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.fakes.contacts import Contacts
 from tests.properties import core_world
 from tests.properties.core_world import LATE_S, LEASE_S, NEVER, OK, Database, Dynamics, Hand, Topic
 
@@ -76,6 +77,10 @@ class Machine(RuleBasedStateMachine):
             lasts_s,
             is_visible=is_visible,
         )
+
+    def _rewrite_mapping(self, mentor_id: MentorId) -> None:
+        self.database.turns[mentor_id] = self.database.turns.get(mentor_id, 0) + 1
+        self.topic.records.append((mentor_id, None))
 
     @rule(mentor_id=st.sampled_from(MENTORS), is_asked=st.booleans())
     def a_commit_appears_or_somebody_asks(self, mentor_id: MentorId, is_asked: bool) -> None:
@@ -158,15 +163,21 @@ class Machine(RuleBasedStateMachine):
         mentor_id=st.sampled_from(MENTORS),
         how=st.sampled_from(_ENDS),
         late_in_s=st.floats(0, LATE_S - 1),
+        is_mapping=st.sampled_from([False, False, True]),
     )
     def a_mistake_is_undone_in_the_call(
-        self, mentor_id: MentorId, how: str, late_in_s: float
+        self, mentor_id: MentorId, how: str, late_in_s: float, is_mapping: bool
     ) -> None:
-        """What makes a wrong belief visible; single steps seldom come in this order."""
+        """What makes a wrong belief visible; single steps seldom come in this order. The mistake is
+        the status, or the contact that is mapped.
+        """
         self.turn(mentor_id, 10_000.0, is_visible=True)
         self.work(is_owner=True, is_read=True, is_committed=False)
         self.work_on(is_owner=True, turns=3)
-        self.turn(mentor_id, 10_000.0, is_visible=True)
+        if is_mapping:
+            self._rewrite_mapping(mentor_id)
+        else:
+            self.turn(mentor_id, 10_000.0, is_visible=True)
         self.answer(is_owner=True, how=how, late_in_s=late_in_s)
 
     @rule(mentor_id=st.sampled_from(MENTORS), how=st.sampled_from(_ENDS))
@@ -221,10 +232,10 @@ class Machine(RuleBasedStateMachine):
     def _crash(self, which: int, late_in_s: float) -> None:
         """Whatever it called may still take effect."""
         hand = self.hands[which]
-        for mentor_id, held in hand.claims.items():
+        for held in hand.claims.values():
             if held.is_called:
                 self.dynamics.late.append(
-                    (self.database.now_s + late_in_s, mentor_id, held.command.operation.wanted)
+                    (self.database.now_s + late_in_s, held.contact, held.command.operation.wanted)
                 )
         self.hands[which] = self._hand()
         self.hands[which].owns = hand.owns
@@ -324,12 +335,18 @@ class Machine(RuleBasedStateMachine):
         if row.state is LedgerState.DEAD_LETTERED:
             assert any(letter.startswith(mentor_id) for letter in self.database.letters)
             return
-        shown = self.dynamics.shown.get(mentor_id)
-        assert shown is (Visibility.VISIBLE if is_wanted else Visibility.HIDDEN), (
-            f"{mentor_id}: {facts}, {row}, shows {shown}"
-        )
-        assert row.applied is shown
+        shown = self.dynamics.shown.get(self.database.contact(mentor_id))
+        assert (shown or Visibility.HIDDEN) is (
+            Visibility.VISIBLE if is_wanted else Visibility.HIDDEN
+        ), f"{mentor_id}: {facts}, {row}, shows {shown}"
+        assert self.database.known(mentor_id).ledger.applied is shown
         assert not row.is_in_doubt
+        left = {
+            contact
+            for contact, value in self.dynamics.shown.items()
+            if contact.startswith(f"{mentor_id}-") and value is Visibility.VISIBLE
+        }
+        assert left <= {self.database.contact(mentor_id)}, f"{mentor_id}: {left} are shown"
 
     # ---- moving on
 
@@ -348,7 +365,9 @@ class Machine(RuleBasedStateMachine):
         self.dynamics.advance(now_s)
         for mentor_id, row in list(self.database.rows.items()):
             if row.reevaluate_at_s is not None and row.reevaluate_at_s <= now_s:
-                self.database.rows[mentor_id] = row._replace(reevaluate_at_s=None)
+                is_soon = row.is_in_doubt and (row.doubt_until_s or 0.0) > now_s
+                look_s = row.doubt_until_s if is_soon else None
+                self.database.rows[mentor_id] = row._replace(reevaluate_at_s=look_s)
                 self.topic.records.append((mentor_id, None))
 
     def _rest(self, turns: int = _REST_TURNS) -> None:
@@ -420,7 +439,7 @@ def _greedy(self: MentorQueue, entry: Evaluation, now_s: float) -> object:
     return _FINISH(self, entry, now_s)
 
 
-_FINISH, _DECIDE, _ABSORB = MentorQueue.finish, decide, Evaluation.absorb
+_FINISH, _DUE, _ABSORB = MentorQueue.finish, due, Evaluation.absorb
 
 _BUGS: dict[str, tuple[object, str, object]] = {
     "no visibility guard": (Snapshot, "shows", lambda _self, _xid: True),
@@ -428,9 +447,10 @@ _BUGS: dict[str, tuple[object, str, object]] = {
     "newer change swallowed": (MentorQueue, "finish", _greedy),
     "doubt ignored": (
         core_world,
-        "decide",
-        lambda f, row, now_s, rules: _DECIDE(f, row._replace(intended=None), now_s, rules),
+        "due",
+        lambda known, row, now_s, rules: _DUE(known, row._replace(intended=None), now_s, rules),
     ),
+    "contact in doubt forgotten": (Contacts, "claimed", lambda self, _row, _contact, _what: self),
     "lost answer taken for over": (
         outcome,
         "_ENDINGS",

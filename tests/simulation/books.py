@@ -8,7 +8,7 @@ postgres/statements/ledger.py's SQL, line by line; the contract suite of the led
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -40,6 +40,8 @@ from hlf_sync.core.visibility import Fate, Snapshot
 from hlf_sync.errors import DependencyError
 from hlf_sync.ports import Fleet, Reading
 
+from tests.fakes.contacts import Contacts
+
 T = TypeVar("T")
 
 EPOCH_S = 1_700_000_000.0
@@ -48,9 +50,11 @@ RULES = Rules()
 LONGEST_PAUSE_S = 10.0
 """What Dynamics asks for at the most."""
 _SLACK_S = 1.0
+OWED_S = 300.0
+"""How long who is open stands still until the leader asks for it."""
 _OPEN = frozenset({LedgerState.PENDING, LedgerState.IN_DOUBT})
 _DATA = (
-    "facts", "rows", "recorded", "versions", "circuit", "halts", "next_xid", "delivered_to", "contacts",
+    "facts", "rows", "recorded", "versions", "circuit", "halts", "next_xid", "about", "contacts", "stood",
 )  # fmt: skip
 
 
@@ -110,7 +114,8 @@ class Books:
     next_xid: int = 1_000
     clock_s: float = EPOCH_S
     step_s: float = 0.0
-    delivered_to: dict[MentorId, ContactId] = field(default_factory=dict)
+    about: defaultdict[MentorId, Contacts] = field(default_factory=lambda: defaultdict(Contacts))
+    stood: dict[MentorId, tuple[LedgerRow, float]] = field(default_factory=dict)
     backup: dict[str, Any] | None = None
     is_restored: bool = False
     is_down: bool = False
@@ -150,17 +155,18 @@ class Books:
 
     def known(self, mentor_id: MentorId) -> Known:
         row, contact_id = self.rows.get(mentor_id), self.contacts[mentor_id]
-        former_id = self.delivered_to.get(mentor_id, contact_id)
-        is_remapped = former_id != contact_id
-        is_left = row is not None and row.applied is Visibility.VISIBLE
-        seen = row or LedgerRow()
+        seen, about = row or LedgerRow(), self.about[mentor_id]
+        is_remapped = about.delivered_to not in {None, contact_id}
         return Known(
             self.facts.get(mentor_id),
-            seen._replace(applied=None) if is_remapped else seen,
+            seen._replace(
+                applied=None if is_remapped else seen.applied,
+                doubtful_contacts=about.doubtful if seen.is_in_doubt else (),
+            ),
             row is not None,
             contact_id,
             is_remapped,
-            former_id if is_remapped and is_left else None,
+            about.formers(seen, contact_id),
         )
 
     def schedule(self) -> None:
@@ -168,9 +174,26 @@ class Books:
         now_s = self.now_s
         for mentor_id, row in self.rows.items():
             if row.reevaluate_at_s is not None and row.reevaluate_at_s <= now_s:
-                self.rows[mentor_id] = row._replace(reevaluate_at_s=None)
+                is_soon = row.is_in_doubt and (row.doubt_until_s or 0.0) > now_s
+                look_s = row.doubt_until_s if is_soon else None
+                self.rows[mentor_id] = row._replace(reevaluate_at_s=look_s)
                 is_expiry = row.state is LedgerState.IN_SYNC
                 self.asked(mentor_id, Trigger.EXPIRY if is_expiry else Trigger.RECONCILIATION)
+            elif self._is_owed(mentor_id, row):
+                self.asked(mentor_id, Trigger.RECONCILIATION)
+
+    def _is_owed(self, mentor_id: MentorId, row: LedgerRow) -> bool:
+        """OWED: who is open, has no next look, and has stood still for so long; once."""
+        before, since_s = self.stood.setdefault(mentor_id, (row, self.moment_s))
+        if before != row:
+            self.stood[mentor_id] = row, self.moment_s
+            return False
+        is_free = row.lease_until_s is None or row.lease_until_s <= self.now_s
+        is_open = row.state in _OPEN and row.reevaluate_at_s is None and is_free
+        if not is_open or self.moment_s < since_s + OWED_S:
+            return False
+        self.stood[mentor_id] = row, float("inf")
+        return True
 
     # ---- what strikes the database itself
 
@@ -178,7 +201,8 @@ class Books:
         """DOUBT and DOUBT_UNKNOWN of postgres/statements/distrust.py."""
         grows = 0 if "operators_doubt_without_generation" in self.bugs else 1
         for mentor_id in self.facts:
-            row = self.rows.get(mentor_id)
+            row, about = self.rows.get(mentor_id), self.about[mentor_id]
+            self.about[mentor_id] = about.distrusted(row or LedgerRow(), self.contacts[mentor_id])
             if row is None:
                 self.rows[mentor_id] = LedgerRow(
                     intended=Visibility.HIDDEN, state=LedgerState.IN_DOUBT
@@ -357,6 +381,11 @@ class Session:
             attempt_count=attempts,
             doubt_until_s=doubt_s,
         )
+        if claim.contact_id is not None and "contact_in_doubt_forgotten" not in books.bugs:
+            about = books.about[claim.mentor_id]
+            books.about[claim.mentor_id] = about.claimed(
+                row or LedgerRow(), claim.contact_id, claim.operation
+            )
         books.claims[claim.mentor_id] += 1
         return Claimed(claim.mentor_id, generation, attempts, now_s)
 
@@ -383,11 +412,20 @@ class Session:
         is_ours = row.generation == claimed.generation and row.lease_owner == self.owner
         if not is_ours and "no_generation_check" not in books.bugs:
             return False
-        changed = _recorded(row, delivered, books.now_s, books.late_effect_s)
+        assert delivered.contact_id is not None
+        is_past = _is_past(row, delivered)
+        about = books.about[mentor_id].recorded(
+            delivered.conclusion.ending,
+            delivered.contact_id,
+            delivered.operation,
+            before=delivered.before.doubtful_contacts,
+            is_past=is_past,
+            is_farewell=delivered.is_farewell,
+        )
+        is_over = is_past and not about.doubtful
+        changed = _recorded(row, delivered, books.now_s, books.late_effect_s, is_over=is_over)
         books.rows[mentor_id] = changed._replace(lease_owner=None, lease_until_s=None)
-        books.recorded[mentor_id] = claimed.generation
-        if delivered.conclusion.ending is Ending.APPLIED and delivered.contact_id is not None:
-            books.delivered_to[mentor_id] = delivered.contact_id
+        books.recorded[mentor_id], books.about[mentor_id] = claimed.generation, about
         if changed.attempt_count < 0:
             books.wrong.append(f"{mentor_id}: {changed.attempt_count} attempts")
         if delivered.conclusion.retry_in_s is None:
@@ -409,6 +447,9 @@ class Session:
         rested = {LedgerState.IN_SYNC, LedgerState.OUT_OF_SCOPE}
         base = free if row.lease_owner == self.owner else row
         grows = 0 if "lost_without_generation" in books.bugs else 1
+        if delivered.contact_id is not None:
+            about = books.about[mentor_id]
+            books.about[mentor_id] = about.lost(row, delivered.contact_id)
         books.rows[mentor_id] = base._replace(
             generation=row.generation + grows,
             reevaluate_at_s=now_s,
@@ -619,15 +660,21 @@ def _is_at_rest(known: Known, now_s: float) -> bool:
             return True
         case Refuse(error_code):
             return is_lettered and row.last_error_code == error_code
-        case Command(operation):
-            is_refused = row.refusal == refusal_of(
-                known.former_contact_id or known.contact_id, operation
-            )
+        case Command(operation, _, former):
+            is_refused = row.refusal == refusal_of(former or known.contact_id, operation)
             return is_lettered and not row.is_in_doubt and is_refused
 
 
-def _recorded(row: LedgerRow, delivered: Evaluation, now_s: float, late_s: float) -> LedgerRow:
-    """RECORD, for a row that is still its worker's."""
+def _is_past(row: LedgerRow, delivered: Evaluation) -> bool:
+    """Whether the call began after every late effect of older calls."""
+    doubt_s = row.doubt_until_s
+    return doubt_s is None or doubt_s <= delivered.claimed.claimed_at_s
+
+
+def _recorded(
+    row: LedgerRow, delivered: Evaluation, now_s: float, late_s: float, *, is_over: bool
+) -> LedgerRow:
+    """RECORD, for a row that is still its worker's. `is_over`: a success would end all doubt."""
     conclusion, before = delivered.conclusion, delivered.before
     counted = row.attempt_count - (0 if conclusion.counts else 1)
     code = conclusion.error_code and conclusion.error_code.value
@@ -639,15 +686,7 @@ def _recorded(row: LedgerRow, delivered: Evaluation, now_s: float, late_s: float
     )
     match conclusion.ending:
         case Ending.APPLIED:
-            doubt_s, wanted = row.doubt_until_s, delivered.operation.wanted
-            look_s = delivered.reevaluate_at_s
-            done = changed._replace(
-                applied=wanted, attempt_count=0, dead_letter_id=None, refusal=None
-            )
-            if doubt_s is None or doubt_s <= delivered.claimed.claimed_at_s:
-                return done._replace(intended=None, doubt_until_s=None, reevaluate_at_s=look_s)
-            soon_s = doubt_s if look_s is None else min(look_s, doubt_s)
-            return done._replace(state=LedgerState.IN_DOUBT, reevaluate_at_s=soon_s)
+            return _applied(row, changed, delivered, is_over=is_over)
         case Ending.LATE:
             return changed._replace(doubt_until_s=now_s + late_s)
         case Ending.UNKNOWN:
@@ -660,3 +699,19 @@ def _recorded(row: LedgerRow, delivered: Evaluation, now_s: float, late_s: float
             if delivered.dead_letter_id is not None:
                 refused = refusal_of(delivered.contact_id, delivered.operation)
             return changed._replace(intended=before.intended, refusal=refused)
+
+
+def _applied(
+    row: LedgerRow, changed: LedgerRow, delivered: Evaluation, *, is_over: bool
+) -> LedgerRow:
+    wanted, doubt_s = delivered.operation.wanted, row.doubt_until_s
+    look_s = delivered.reevaluate_at_s
+    done = changed._replace(
+        applied=wanted, attempt_count=0, dead_letter_id=None, refusal=None, reevaluate_at_s=look_s
+    )
+    if is_over:
+        return done._replace(intended=None, doubt_until_s=None)
+    if doubt_s is None or _is_past(row, delivered):  # another contact is left in doubt
+        return done._replace(state=LedgerState.IN_DOUBT, doubt_until_s=None)
+    soon_s = doubt_s if look_s is None else min(look_s, doubt_s)
+    return done._replace(state=LedgerState.IN_DOUBT, reevaluate_at_s=soon_s)

@@ -140,6 +140,7 @@ BOOKS = (
     "clock_step_unnoticed",
     "halt_not_rebased",
     "lapsed_by_a_wrong_clock",
+    "contact_in_doubt_forgotten",
 )
 BUGS = (*CODE, *BOOKS)
 FOUND = (

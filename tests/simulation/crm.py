@@ -38,15 +38,16 @@ DOOMS = ["silent, late", "silent, late", "silent, applied", "502 late", "500 app
 
 @dataclass
 class Crm:
-    """What is shown, and what was asked. `pending` counts effects that may still come."""
+    """What is shown, and how often it was set by then. `pending` counts effects that may still come."""
 
     chance: Random
     late_effect_s: float
     mood: dict[str, float] = field(default_factory=lambda: dict(USUAL))
     bad: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     doomed: dict[str, str] = field(default_factory=dict)
     shown: dict[str, bool] = field(default_factory=dict)
-    requests: Counter[str] = field(default_factory=Counter)
+    applied: Counter[str] = field(default_factory=Counter)
     pending: int = 0
 
     async def serve(self) -> None:
@@ -74,11 +75,11 @@ class Crm:
             writer.write(_with_body(200, b'{"UserId":"x"}'))
             return True
         contact, value = asked[1].decode(), b"true" in body
-        self.requests[contact] += 1
-        how = "503" if contact in self.bad else self.doomed.pop(contact, "") or self._choose()
+        how = self._how(contact)
         await asyncio.sleep(self.chance.uniform(0.0, 0.05 if how != "slow" else 1.8))
         if how in {"ok", "slow", "two answers"} or how.endswith("applied"):
             self.shown[contact] = value
+            self.applied[contact] += 1
         if how.endswith(" late"):
             self._later(contact, value)
         return await self._say(how, writer)
@@ -102,6 +103,11 @@ class Crm:
                 writer.write(_ANSWERS.get(kind) or _with_body(int(kind.split(" ")[0]), _ODD))
             return True
         return False
+
+    def _how(self, contact: str) -> str:
+        if contact in self.refused:
+            return "400"
+        return "503" if contact in self.bad else self.doomed.pop(contact, "") or self._choose()
 
     def _choose(self) -> str:
         return self.chance.choices(list(self.mood), list(self.mood.values()))[0]

@@ -5,16 +5,17 @@ little happens.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import detangle
-from hlf_sync.core.model import Facts, MentorId, Trigger
+from hlf_sync.core.model import Facts, HaltReason, MentorId, Trigger
 
 from tests.simulation.books import Books, Mood
 from tests.simulation.broker import PARTITIONS, Topic
-from tests.simulation.crew import LEASE_S, contact_of
+from tests.simulation.crew import LEASE_S, Crew, contact_of
 from tests.simulation.crm import DOOMS, HOST, MOODS, USUAL, Crm
 from tests.simulation.staff import Staff
 
@@ -77,6 +78,7 @@ class Storm:
             task.cancel()
         self.crm.mood, self.books.mood, self.token_mood = dict(USUAL), Mood(), "usual"
         self.crm.bad.clear()
+        self.crm.refused.clear()
         self.crm.doomed.clear()
         detangle.network().heal()
         for mentor_id in self.mentors:
@@ -143,19 +145,16 @@ class Storm:
             self._for_a_while(lambda: detangle.network().reconnect(crew.name, HOST))
 
     def _contact(self) -> None:
-        self.crm.bad ^= {self.books.contacts[self.chance.choice(self.mentors)]}
+        odd = self.chance.choice([self.crm.bad, self.crm.refused])
+        odd ^= {self.books.contacts[self.chance.choice(self.mentors)]}
 
     def _remap(self) -> None:
-        """Somebody rewrites the mapping of some; not while a call for the old contact is of unknown
-        outcome (docs/limits.md).
-        """
+        """Somebody rewrites the mapping of some, whatever is under way."""
+        self._map_anew(self.chance.sample(self.mentors, self.chance.randint(1, len(self.mentors))))
+
+    def _map_anew(self, mentor_ids: list[MentorId]) -> None:
         self.turns += 1
-        for mentor_id in self.chance.sample(
-            self.mentors, self.chance.randint(1, len(self.mentors))
-        ):
-            row = self.books.rows.get(mentor_id)
-            if row is not None and row.is_in_doubt:
-                continue
+        for mentor_id in mentor_ids:
             self.books.contacts[mentor_id] = contact_of(mentor_id, self.turns)
             self.topic.change(mentor_id, Trigger.STATUS_CHANGE, None, 0)
 
@@ -190,6 +189,53 @@ class Storm:
         self.books.clock_s -= step_s
         self.books.step_s -= step_s
 
+    async def _set_clock_back_in_a_halt(self) -> None:
+        """The credentials are refused, so that a probing request is planned."""
+        self.crm.mood = MOODS["refusing"]
+        self._for_a_while(lambda: setattr(self.crm, "mood", dict(USUAL)))
+        await self._within(lambda: HaltReason.AUTH in self.books.halts)
+        self._set_clock_back()
+
+    async def _answer_late_beside(self) -> None:
+        """An answer comes when its request was given up; another mentor's request goes unheard then."""
+        first, other = self.chance.choice(self.mentors), self.chance.choice(self.mentors)
+        await self._turn(first, "answer late applied")
+        if await self._within(lambda: first in self.staff.calls):
+            await self._within(lambda: first not in self.staff.calls)
+            await self._turn(other, "silent")
+
+    async def _strike(self, crew: Crew, contact: str, applied: int) -> None:
+        """Who calls for this contact."""
+        match self.chance.randrange(6):
+            case 0:
+                self.staff.kill(crew)
+            case 1 | 2:
+                self.staff.freeze(crew)
+            case 3:
+                self.staff.lose(self.chance.randrange(PARTITIONS))
+            case 4:  # in the moment between its call and its record
+                await self._restore_after(contact, applied)
+            case _:
+                pass
+
+    async def _restore_after(self, contact: str, applied: int) -> None:
+        if await self._within(lambda: self.crm.applied[contact] > applied):
+            self._restore_dynamics()
+
+    async def _turn(self, mentor_id: MentorId, how: str) -> None:
+        await self._reach(0.0)
+        is_shown = self.books.facts[mentor_id].status in SHOWN
+        self.crm.doomed[self.books.contacts[mentor_id]] = how
+        self.write(mentor_id, "paused" if is_shown else "active")
+
+    async def _within(self, condition: Callable[[], bool]) -> bool:
+        """Whether it comes true within ten seconds."""
+        for _ in range(1_000):
+            if condition():
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
     def _soon(self, act: Callable[[], None]) -> None:
         async def look() -> None:
             await asyncio.sleep(self.chance.uniform(0.0, LOOK_S))
@@ -207,8 +253,8 @@ class Storm:
         if crew := self.staff.any():
             strike(self.staff)(crew)
 
-    def _lie_in_wait(self) -> None:
-        self._beside.append(asyncio.ensure_future(self._ambush()))
+    def _lie_in_wait(self, ambush: Callable[["Storm"], Coroutine[Any, Any, None]]) -> None:
+        self._beside.append(asyncio.ensure_future(ambush(self)))
 
     def _for_a_while(self, undo: Callable[[], object]) -> None:
         async def mend() -> None:
@@ -220,9 +266,10 @@ class Storm:
     async def _ambush(self) -> None:
         """Turn a mentor, wait for the call, turn it back, and strike who calls in that moment."""
         mentor_id = self.chance.choice(self.mentors)
-        contact = self.books.contacts[mentor_id]
         for _ in range(2):
             await self._reach(0.0)
+            contact = self.books.contacts[mentor_id]
+            applied = self.crm.applied[contact]
             self.write(mentor_id, self.chance.choice(["paused", "active"]))
             if self.chance.random() < 0.5:
                 self.crm.doomed[contact] = self.chance.choice(DOOMS)
@@ -231,18 +278,12 @@ class Storm:
                     break
                 await asyncio.sleep(0.05)
             await self._reach(self.chance.choice([0.0, 0.03, 0.2]))
+            if self.chance.random() < 0.2:  # it was the wrong contact all along
+                self._map_anew([mentor_id])
             is_shown = self.books.facts[mentor_id].status in SHOWN
             self.write(mentor_id, "paused" if is_shown else "active")
             if crew := self.staff.calling(mentor_id):
-                match self.chance.randrange(5):
-                    case 0:
-                        self.staff.kill(crew)
-                    case 1 | 2:
-                        self.staff.freeze(crew)
-                    case 3:
-                        self.staff.lose(self.chance.randrange(PARTITIONS))
-                    case _:
-                        pass
+                await self._strike(crew, contact, applied)
             await asyncio.sleep(self.chance.uniform(0.0, 2.0))
 
 
@@ -267,6 +308,8 @@ _MISHAPS: dict[str, Callable[[Storm], None]] = {
     "clock": Storm._set_clock_back,
     "move": lambda storm: storm.staff.move(),
     "lose": lambda storm: storm.staff.lose(storm.chance.randrange(PARTITIONS)),
-    "ambush": Storm._lie_in_wait,
-    "ambushes": Storm._lie_in_wait,
+    "ambush": lambda storm: storm._lie_in_wait(Storm._ambush),
+    "ambushes": lambda storm: storm._lie_in_wait(Storm._ambush),
+    "clock in a halt": lambda storm: storm._lie_in_wait(Storm._set_clock_back_in_a_halt),
+    "late answer": lambda storm: storm._lie_in_wait(Storm._answer_late_beside),
 }

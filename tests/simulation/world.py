@@ -13,7 +13,7 @@ import detangle
 from hlf_sync.core.decide import has_valid_certificate
 from hlf_sync.core.model import ContactId, LedgerState, LetterKind, MentorId, Trigger
 
-from tests.simulation.books import Books
+from tests.simulation.books import OWED_S, Books
 from tests.simulation.broker import Topic
 from tests.simulation.crew import LATE_S, LEASE_S, RETRY, Surroundings, contact_of, mentor_of
 from tests.simulation.crm import HOST, Crm
@@ -21,7 +21,7 @@ from tests.simulation.replaying import replay
 from tests.simulation.staff import Staff
 from tests.simulation.storm import LOOK_S, SHOWN, Storm
 
-_REST_S, _LOOK_S, _END_S = 400.0, 2.0, 60.0
+_REST_S, _LOOK_S, _END_S = 2 * OWED_S, 2.0, 60.0
 _NAP_S = 25.0
 _HIDDEN = frozenset({"paused", "expired_cert"})
 

@@ -18,7 +18,7 @@ import orjson
 from hlf_sync.break_glass.file import write_private
 from hlf_sync.clock import epoch_ms
 from hlf_sync.config.settings import Settings
-from hlf_sync.core.decide import Rules, next_look_s, should_be
+from hlf_sync.core.decide import Rules, left_behind, next_look_s, should_be
 from hlf_sync.core.model import ContactId, MentorId, Refuse, Visibility
 from hlf_sync.errors import SettingsError
 from hlf_sync.ports import Known
@@ -174,12 +174,11 @@ def _roster(
         elif shown is None:
             skipped += 1
         else:
-            skipped += known.former_contact_id is None
-        if known.former_contact_id is not None:
-            former = RosterEntry(
-                mentor_id, known.former_contact_id, Visibility.HIDDEN, is_former=True
-            )
-            entries.append(former)
+            skipped += not known.formers
+        entries += [
+            RosterEntry(mentor_id, contact_id, Visibility.HIDDEN, is_former=True)
+            for contact_id in left_behind(known, now_s, rules)
+        ]
     names = {name: getattr(settings, name) for name in _ENVIRONMENT}
     environment = {name: str(value) for name, value in names.items() if value}
     return Roster(int(now_s * 1000), settings.organization, environment, tuple(entries), skipped)

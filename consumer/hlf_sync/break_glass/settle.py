@@ -65,6 +65,7 @@ def _doubt(mentor_id: MentorId, calls: Sequence[Called], late_effect_s: float) -
     return Doubt(
         mentor_id,
         now.contact_id,
+        [called.contact_id for called in calls],
         None if has_former else _believed(now.asks),
         now.asks[-1].shown,
         late_effect_s if may_come_late else 0.0,

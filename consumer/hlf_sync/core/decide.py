@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from hlf_sync.core.model import (
     Command,
+    ContactId,
     Decision,
     Facts,
+    Former,
     Heir,
     Known,
     LedgerRow,
@@ -43,18 +45,35 @@ class Rules:
 
 
 def due(known: Known, ledger: LedgerRow, now_s: float, rules: Rules) -> Decision:
-    """What to do for the mentor. After a mapping was corrected, the contact that we left visible is
-    hidden first; the new one's turn comes next.
+    """What to do for the mentor. After a mapping was corrected, the contact that we left visible, or
+    that a call of unknown outcome was about, is hidden first; the new one's turn comes next. While an
+    older call may still show it again, it is hidden once at once, and once more when none may.
 
     `ledger` is the row that the decision is made on: `known.ledger`, but for a look under a claim,
     which decides on the row from before the claim.
     """
     if known.facts is not None and known.facts.is_unreadable:
         return Refuse(UNREADABLE_FACTS)  # or those of the former contact's heir
-    former = known.former_contact_id
-    if former is not None and not _is_spoken_for(known.heir, now_s, rules):
-        return Command(Operation.REMOVE, "contact_replaced", former)
+    for former in known.formers:
+        if _is_to_hide(former, ledger, now_s) and not _is_spoken_for(former.heir, now_s, rules):
+            return Command(Operation.REMOVE, "contact_replaced", former.contact_id)
     return decide(known.facts, ledger, now_s, rules)
+
+
+def left_behind(known: Known, now_s: float, rules: Rules) -> list[ContactId]:
+    """The former contacts that no other mentor decides about: what they should show is 'hidden'."""
+    return [
+        former.contact_id
+        for former in known.formers
+        if not _is_spoken_for(former.heir, now_s, rules)
+    ]
+
+
+def _is_to_hide(former: Former, ledger: LedgerRow, now_s: float) -> bool:
+    if former.is_left_visible:
+        return True
+    is_over = ledger.doubt_until_s is None or ledger.doubt_until_s <= now_s
+    return ledger.is_in_doubt and (is_over or not former.is_hidden)
 
 
 def _is_spoken_for(heir: Heir | None, now_s: float, rules: Rules) -> bool:

@@ -117,10 +117,12 @@ class Evaluation:
         return self.decision
 
     def confirm(self, reading: Reading, rules: Rules) -> bool:
-        """The look that counts, under the claim: does what was decided still hold? Newer changes
-        that its snapshot shows belong to this evaluation from now on.
+        """The look that counts, under the claim: does what was decided still hold, and for the
+        contact that the intent names? Newer changes that its snapshot shows belong to this
+        evaluation from now on.
         """
         command, known = self.command, reading.mentors[self.mentor_id]
+        claimed_for = self.contact_id
         snapshot = reading.snapshot
         self.known, self.snapshot = known, snapshot
         self.absorb(
@@ -137,7 +139,7 @@ class Evaluation:
             isinstance(decision, Command)
             and decision.operation is command.operation
             and decision.former_contact_id == command.former_contact_id
-            and known.contact_id is not None
+            and self.contact_id == claimed_for is not None
             and not known.is_paused
         )
 

@@ -3,7 +3,7 @@
 
 A broken view, a TRUNCATE, a wrong batch job or a rewritten mapping would make every mentor look
 gone. Every call that takes somebody off the listing counts, whatever it is about: a contact that is
-shown, may be shown, or was left shown by an older mapping. Only the first delivery of a mentor of
+shown, may be shown, or was perhaps left shown by an older mapping. Only the first delivery of a mentor of
 whom nothing is known does not: it takes nobody off the listing that anybody knew of. Called where a
 claim is made (pipeline, library) and by postgres/ledger.
 """

@@ -199,6 +199,7 @@ class LedgerRow(NamedTuple):
     dead_letter_id: str | None = None
     trace_parent: str | None = None  # of the delivery that is open, where it is traced
     refusal: str | None = None  # what Dynamics has refused: `refusal_of` contact and operation
+    doubtful_contacts: tuple[ContactId, ...] = ()  # whom calls of unknown outcome were about
 
     @property
     def is_in_doubt(self) -> bool:
@@ -218,6 +219,19 @@ class Heir(NamedTuple):
     ledger: LedgerRow
 
 
+class Former(NamedTuple):
+    """A contact that a mentor no longer has, and that may be shown because of us.
+
+    `is_left_visible`: the ledger knows that it is; else a call about it is of unknown outcome.
+    `is_hidden`: it was hidden since that doubt began, and only a late effect can show it again.
+    """
+
+    contact_id: ContactId
+    heir: Heir | None = None  # whose it is now; None: it is mapped to no mentor
+    is_left_visible: bool = True
+    is_hidden: bool = False
+
+
 class Known(NamedTuple):
     """What one statement's snapshot showed of one mentor."""
 
@@ -226,8 +240,7 @@ class Known(NamedTuple):
     has_ledger: bool
     contact_id: ContactId | None
     is_remapped: bool = False  # another contact is mapped than the one that was last called for
-    former_contact_id: ContactId | None = None  # that one, while we left it visible
-    heir: Heir | None = None  # whose that one is now; None: it is mapped to no mentor
+    formers: tuple[Former, ...] = ()  # such contacts as it no longer has
     is_paused: bool = False  # an operator has paused this mentor, or all deliveries
 
 
@@ -244,7 +257,7 @@ class NoCall:
 
 @dataclass(slots=True, frozen=True)
 class Command:
-    """Deliver this operation: to the mapped contact, or to a former one that we left visible."""
+    """Deliver this operation: to the mapped contact, or to a former one that is, or may be, shown."""
 
     operation: Operation
     reason: str

@@ -160,7 +160,7 @@ def judge(case: Case, around: Conditions, rules: Rules, retry: RetryPolicy) -> O
         cause = Cause.LATE
     return OpenUpdate(
         should_be=_should_be(decision, ledger),
-        shown=_shown(decision, ledger),
+        shown=_shown(decision, case.known),
         state=state,
         cause=cause,
         next_try_s=next_try_s,
@@ -187,11 +187,12 @@ def _should_be(decision: Decision, ledger: LedgerRow) -> Visibility | None:
     return ledger.applied
 
 
-def _shown(decision: Decision, ledger: LedgerRow) -> Visibility | None:
+def _shown(decision: Decision, known: Known) -> Visibility | None:
     """What the listing shows, as far as is known; in doubt nothing is."""
     if isinstance(decision, Command) and decision.former_contact_id is not None:
-        return Visibility.VISIBLE
-    return None if ledger.is_in_doubt else ledger.applied
+        is_known = any(former.is_left_visible for former in known.formers)
+        return Visibility.VISIBLE if is_known else None
+    return None if known.ledger.is_in_doubt else known.ledger.applied
 
 
 def _since(case: Case, decision: Decision, now_s: float) -> float | None:

@@ -41,8 +41,8 @@ _TAIL = """
 
 ## What comes before and after
 
-- A mentor whose mapping was corrected: the contact that we left visible is hidden first (`contact_replaced`), unless that contact belongs to
-  another mentor of ours by now. The new contact's turn comes next.
+- A mentor whose mapping was corrected: the contact that we left visible is hidden first (`contact_replaced`), and so is one that a call
+  of unknown outcome was about, unless that contact belongs to another mentor of ours by now. The new contact's turn comes next.
 - Without a mapping nothing can be called: a dead letter `mentor_mapping`.
 - When time alone changes the answer, at the certificate's end, the ledger's `reevaluate_at` asks for a look (R06: at most 60 s late).
 - The mass change guard stops a removal before it is called, when too many were called within ten minutes (R11).

@@ -229,7 +229,7 @@ class Screening:
         known = evaluation.known
         if known.contact_id is None:  # never so for a former contact: another is mapped
             self._refuse(evaluation, LetterKind.UNMAPPED, "mentor_mapping")
-        elif self._is_refused_already(evaluation, known, command):
+        elif self._is_refused_already(evaluation, command):
             self._end_without_call(evaluation)  # its letter says so, and is open
         elif evaluation.is_spent(self._policy.max_attempts):
             self._letters.exhausted_by_crashes(evaluation)
@@ -241,18 +241,17 @@ class Screening:
         evaluation.conclusion = NO_CALL
         self._completion.after(evaluation)
 
-    def _is_refused_already(self, evaluation: Evaluation, known: Known, command: Command) -> bool:
+    def _is_refused_already(self, evaluation: Evaluation, command: Command) -> bool:
         """Whether only a sweep asks for what Dynamics has refused for this very contact, while its
         letter is open: nothing has changed, and thousands of refusals would be written again each
         night. Anybody's word, a replay, a row's change or another contact does ask again.
         """
-        ledger = known.ledger
+        ledger = evaluation.before
         return (
             ledger.state is LedgerState.DEAD_LETTERED
             and ledger.dead_letter_id is not None
             and not ledger.is_in_doubt
-            and ledger.refusal
-            == refusal_of(known.former_contact_id or known.contact_id, command.operation)
+            and ledger.refusal == refusal_of(evaluation.contact_id, command.operation)
             and all(change.trigger is Trigger.RECONCILIATION for change in evaluation.changes)
         )
 

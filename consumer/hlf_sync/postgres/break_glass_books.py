@@ -16,19 +16,23 @@ from hlf_sync.postgres.connections import array
 from hlf_sync.postgres.statements import requests
 
 # `applied` and `contact_id` are left as they are where nothing certain is known (a former contact
-# is among the called ones, or the last call had no answer): a farewell that is due stays due. The
+# is among the called ones, or the last call had no answer): a farewell that is due stays due. In doubt
+# is every contact that was called. The
 # doubt has a generation of its own, so that no claim or release that rests on an older look erases it.
 _DOUBT = """
-INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, applied, contact_id, intended, state, doubt_until, reevaluate_at, triggered_by)
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, applied, contact_id, intended, state, doubt_until, reevaluate_at, triggered_by,
+                                         doubtful_contacts)
 SELECT mentor_id, applied, contact_id, intended, 'in_doubt', clock_timestamp() + make_interval(secs => doubt_s), now(),
-       'manual_coordinator_action'
-  FROM unnest(%(mentors)s::uuid[], %(applied)s::text[], %(contacts)s::uuid[], %(intended)s::text[], %(doubt_s)s::float8[])
-       AS w (mentor_id, applied, contact_id, intended, doubt_s)
+       'manual_coordinator_action', called::uuid[]
+  FROM unnest(%(mentors)s::uuid[], %(applied)s::text[], %(contacts)s::uuid[], %(intended)s::text[], %(doubt_s)s::float8[], %(called)s::text[])
+       AS w (mentor_id, applied, contact_id, intended, doubt_s, called)
  ORDER BY mentor_id
 ON CONFLICT (mentor_id) DO UPDATE
    SET generation = l.generation + 1, applied = coalesce(excluded.applied, l.applied),
        contact_id = CASE WHEN excluded.applied IS NULL THEN l.contact_id ELSE excluded.contact_id END,
-       intended = coalesce(l.intended, excluded.intended), state = 'in_doubt',
+       intended = coalesce(l.intended, excluded.intended), state = 'in_doubt', hidden_meanwhile = NULL,
+       doubtful_contacts = (SELECT array_agg(DISTINCT c) FROM unnest(CASE WHEN l.intended IS NOT NULL THEN l.doubtful_contacts END
+                                                                     || excluded.doubtful_contacts) AS c),
        doubt_until = greatest(l.doubt_until, excluded.doubt_until), reevaluate_at = now(), updated_at = now()
 """
 _CALL = """
@@ -48,12 +52,13 @@ SELECT 'break_glass', %(roster)s, to_timestamp(%(began)s / 1000.0), to_timestamp
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One mentor. `applied` is None where nothing certain is known; `doubt_s` how long a late effect
-    may still come.
+    """One mentor. `called`: all contacts that were; `applied` is None where nothing certain is known;
+    `doubt_s` how long a late effect may still come.
     """
 
     mentor_id: MentorId
     contact_id: ContactId
+    called: Sequence[ContactId]
     applied: Visibility | None
     intended: Visibility
     doubt_s: float
@@ -79,6 +84,7 @@ def put_in_doubt(
                 "contacts": array(doubt.contact_id for doubt in doubts),
                 "intended": array(doubt.intended.value for doubt in doubts),
                 "doubt_s": array(doubt.doubt_s for doubt in doubts),
+                "called": array(f"{{{','.join(doubt.called)}}}" for doubt in doubts),
             },
         )
         cursor.executemany(_CALL, calls)

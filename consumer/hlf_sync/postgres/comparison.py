@@ -25,7 +25,9 @@ FORMER = "former"
 
 # A date beyond the year 9999, as infinity, is a text of its own: nothing is planned for it.
 _KEYED = """
-SELECT mentor_id, m.contact_id <> l.contact_id AND l.applied = 'visible' AS has_former, certificate_expires_at, ROW(
+SELECT mentor_id,
+       hlf_sync.former_contacts(l.contact_id, l.applied, l.intended, l.doubtful_contacts, m.contact_id) <> '{}' AS has_former,
+       certificate_expires_at, ROW(
        f.mentor_id IS NOT NULL, f.organization, f.status,
        CASE WHEN certificate_expires_at IS NULL THEN CASE WHEN certification_id IS NULL THEN 'none' ELSE 'endless' END
             WHEN certificate_expires_at < '9999-12-31Z' AND certificate_expires_at > '0001-01-01Z'
@@ -47,7 +49,8 @@ WITH f AS MATERIALIZED (
   SELECT mentor_id, organization, status, certification_id, certificate_expires_at FROM hlf_sync.mentor_facts
    WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s
 ), l AS MATERIALIZED (
-  SELECT mentor_id, applied, intended, state, contact_id, attempt_count, dead_letter_id, reevaluate_at, lease_owner FROM hlf_sync.mentor_ledger
+  SELECT mentor_id, applied, intended, state, contact_id, attempt_count, dead_letter_id, reevaluate_at, lease_owner, doubtful_contacts
+    FROM hlf_sync.mentor_ledger
    WHERE mentor_id >= %(first)s ORDER BY mentor_id LIMIT %(page)s
 ), bound AS MATERIALIZED (
   SELECT least((SELECT mentor_id FROM f ORDER BY mentor_id OFFSET %(page)s - 1 LIMIT 1),

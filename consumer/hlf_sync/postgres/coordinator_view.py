@@ -17,6 +17,7 @@ from hlf_sync.core.fleet_report import report_of
 from hlf_sync.core.model import (
     ContactId,
     Facts,
+    Former,
     Heir,
     Known,
     LedgerRow,
@@ -31,7 +32,7 @@ _COLUMNS = """
 SELECT mentor_id, is_listed, organization, status, extract(epoch FROM certificate_expires_at)::float8, applied, intended, state, attempt_count,
        last_error_code, triggered_by, extract(epoch FROM lease_until)::float8, extract(epoch FROM doubt_until)::float8,
        extract(epoch FROM reevaluate_at)::float8, extract(epoch FROM updated_at)::float8, extract(epoch FROM held_at)::float8, signature,
-       extract(epoch FROM open_since)::float8, extract(epoch FROM last_delivered_at)::float8, certification_id::text, is_paused, has_former, heir
+       extract(epoch FROM open_since)::float8, extract(epoch FROM last_delivered_at)::float8, certification_id::text, is_paused, formers
   FROM hlf_sync.coordinator_view
 """
 _MAYBE_OPEN = (
@@ -62,7 +63,7 @@ SELECT count(*) AS count, coalesce(extract(epoch FROM min(at) + interval '60 s' 
 # So many rows are read and judged in some 2 ms.
 _PIECE = 250
 
-# The view says that there is a former contact, not which.
+# The view says that there are former contacts, not which.
 _WITHHELD = ContactId("withheld")
 
 # Its notifications name mentors; those of hlf_sync_fleet name nothing.
@@ -248,8 +249,7 @@ def _mentor(row: Sequence[Any]) -> MentorRow:
         delivered_s,
         certification_id,
         is_paused,
-        has_former,
-        heir,
+        formers,
     ) = row
     ledger = LedgerRow(
         Visibility(applied) if applied else None,
@@ -267,12 +267,21 @@ def _mentor(row: Sequence[Any]) -> MentorRow:
         ledger,
         has_ledger=state is not None,
         contact_id=None,
-        former_contact_id=_WITHHELD if has_former else None,
-        heir=_heir(heir) if heir else None,
+        formers=tuple(map(_former, formers or ())),
         is_paused=is_paused,
     )
     case = Case(known=known, held_s=held_s, updated_s=updated_s, began_s=open_since_s)
     return MentorRow(mentor_id, case, triggered_by, signature, delivered_s)
+
+
+def _former(content: dict[str, Any]) -> Former:
+    heir = content["heir"]
+    return Former(
+        _WITHHELD,
+        _heir(heir) if heir else None,
+        is_left_visible=content["is_left_visible"] is True,
+        is_hidden=content["is_hidden"] is True,
+    )
 
 
 def _heir(content: dict[str, Any]) -> Heir:

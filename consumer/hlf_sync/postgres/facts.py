@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from hlf_sync.core.model import (
     Facts,
+    Former,
     Heir,
     Known,
     LedgerRow,
@@ -33,14 +34,15 @@ from hlf_sync.postgres.connections import NOT_READY, Pool, array, reaching
 # each row is a few index look-ups. What is the same for all of them stands in a sub-select, which is
 # computed once; `date_part` gives a float8 at once, `extract` a numeric that costs ten times as much.
 # The last line is always true: the planner takes it for one row's filter, so that the one plan that
-# is kept costs less than planning anew for each mentor that comes alone.
+# is kept costs less than planning anew for each mentor that comes alone. A mentor has a row for each
+# former contact: one, but for the few whose mapping was rewritten more than once in the middle of calls.
 _READ = """
 SELECT (SELECT date_part('epoch', hlf_sync.now())), (SELECT pg_current_snapshot()::text), wanted.id::text,
        f.mentor_id IS NOT NULL, f.organization::text, f.status::text, f.certification_id::text,
        date_part('epoch', f.certificate_expires_at), f.certificate_status::text,
        m.contact_id::text,
        l.contact_id <> m.contact_id,
-       CASE WHEN l.contact_id <> m.contact_id AND l.applied = 'visible' THEN l.contact_id::text END,
+       h.former_id::text, h.former_id = l.contact_id AND l.applied = 'visible', h.former_id = ANY (l.hidden_meanwhile),
        h.mentor_id IS NOT NULL, h.has_facts, h.organization::text, h.status::text, h.certification_id::text,
        date_part('epoch', h.certificate_expires_at), h.certificate_status::text, h.applied, h.intended, h.state,
        (SELECT EXISTS (SELECT FROM hlf_sync.pause))
@@ -50,18 +52,19 @@ SELECT (SELECT date_part('epoch', hlf_sync.now())), (SELECT pg_current_snapshot(
        date_part('epoch', l.reevaluate_at), l.last_error_code,
        CASE WHEN l.dead_letter_id IS NOT NULL
              AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = l.dead_letter_id) THEN l.dead_letter_id END,
-       l.trace_parent, l.refusal
+       l.trace_parent, l.refusal, CASE WHEN l.intended IS NOT NULL THEN l.doubtful_contacts::text[] END
   FROM unnest(%s::uuid[]) AS wanted (id)
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = wanted.id LIMIT 1) f ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE mentor_id = wanted.id LIMIT 1) m ON true
   LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = wanted.id LIMIT 1) l ON true
   LEFT JOIN LATERAL (
-    SELECT o.mentor_id, f.mentor_id IS NOT NULL AS has_facts, f.organization, f.status, f.certification_id, f.certificate_expires_at,
+    SELECT former_id, o.mentor_id, f.mentor_id IS NOT NULL AS has_facts, f.organization, f.status, f.certification_id, f.certificate_expires_at,
            f.certificate_status, hl.applied, hl.intended, hl.state
-      FROM hlf_sync.contact_mapping o
+      FROM unnest(hlf_sync.former_contacts(l.contact_id, l.applied, l.intended, l.doubtful_contacts, m.contact_id)) AS former_id
+      LEFT JOIN LATERAL (SELECT * FROM hlf_sync.contact_mapping WHERE contact_id = former_id LIMIT 1) o ON true
       LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_facts WHERE mentor_id = o.mentor_id LIMIT 1) f ON true
-      LEFT JOIN hlf_sync.mentor_ledger hl ON hl.mentor_id = o.mentor_id AND hl.contact_id = o.contact_id
-     WHERE l.contact_id <> m.contact_id AND l.applied = 'visible' AND o.contact_id = l.contact_id LIMIT 1) h ON true
+      LEFT JOIN LATERAL (SELECT * FROM hlf_sync.mentor_ledger WHERE mentor_id = o.mentor_id AND contact_id = former_id LIMIT 1) hl ON true
+    ) h ON true
  WHERE wanted.id BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 """
 
@@ -79,10 +82,14 @@ _BLANK = Facts(None, None, is_unreadable=True)
 _NOBODY = MentorId("00000000-0000-0000-0000-000000000000")
 
 _NO_ROW = LedgerRow()
-_VISIBILITIES, _STATES = (
-    {word.value: word for word in Visibility},
-    {word.value: word for word in LedgerState},
-)
+_VISIBILITIES: dict[str | None, Visibility | None] = {
+    None: None,
+    **{word.value: word for word in Visibility},
+}
+_STATES: dict[str | None, LedgerState | None] = {
+    None: None,
+    **{word.value: word for word in LedgerState},
+}
 
 _FATES = {"in progress": Fate.RUNNING, "committed": Fate.ENDED, "aborted": Fate.ENDED}
 
@@ -190,36 +197,46 @@ def _joined(first: Reading, second: Reading) -> Reading:
 
 def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
     now_s, snapshot = rows[0][0], Snapshot.parse(rows[0][1])
-    return Reading(now_s, snapshot, {row[2]: _known(row[3:]) for row in rows})
+    mentors: dict[MentorId, Known] = {}
+    for row in rows:
+        known, before = _known(row[3:]), mentors.get(row[2])
+        if before is not None:
+            known = known._replace(formers=before.formers + known.formers)
+        mentors[row[2]] = known
+    return Reading(now_s, snapshot, mentors)
 
 
 def _known(row: Sequence[Any]) -> Known:
     """Of the columns after the mentor's id. A few thousand of them are read each second."""
-    is_remapped, has_ledger = row[7] is True, row[20]
+    is_remapped, has_ledger = row[7] is True, row[22]
     return Known(
         Facts(*row[1:6]) if row[0] else None,
-        _ledger(row[21:], is_remapped=is_remapped) if has_ledger else _NO_ROW,
+        _ledger(row[23:], is_remapped=is_remapped) if has_ledger else _NO_ROW,
         has_ledger,
         row[6],
         is_remapped,
-        row[8],
-        _heir(row[10:19]) if row[9] else None,
-        row[19],
+        () if row[8] is None else (_former(row[8:21]),),
+        row[21],
+    )
+
+
+def _former(row: Sequence[Any]) -> Former:
+    contact_id, is_left_visible, is_hidden, has_heir, *heir = row
+    return Former(
+        contact_id, _heir(heir) if has_heir else None, is_left_visible is True, is_hidden is True
     )
 
 
 def _heir(row: Sequence[Any]) -> Heir:
     has_facts, *facts = row[:6]
-    ledger = _ledger(row[6:], is_remapped=False) if row[8] else _NO_ROW
-    return Heir(Facts(*facts) if has_facts else None, ledger)
+    applied, intended, state = row[6:]
+    words = _VISIBILITIES[applied], _VISIBILITIES[intended], _STATES[state]
+    return Heir(Facts(*facts) if has_facts else None, LedgerRow(*words) if state else _NO_ROW)
 
 
 def _ledger(row: Sequence[Any], *, is_remapped: bool) -> LedgerRow:
     """What was applied to another contact says nothing of the one that is mapped now."""
     applied, intended, state = row[:3]
-    return LedgerRow(
-        None if is_remapped or applied is None else _VISIBILITIES[applied],
-        None if intended is None else _VISIBILITIES[intended],
-        _STATES[state],
-        *row[3:],
-    )
+    known = None if is_remapped else _VISIBILITIES[applied]
+    found = LedgerRow(known, _VISIBILITIES[intended], _STATES[state], *row[3:-1])
+    return found if row[-1] is None else found._replace(doubtful_contacts=tuple(row[-1]))

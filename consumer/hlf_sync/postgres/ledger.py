@@ -98,6 +98,7 @@ class Ledger:
                 "confirmed": array(confirmed),
                 "window_s": self._policy.mass_removal.window_s,
                 "traces": array(e.trace_parent for e in evaluations),
+                "contacts": array(e.contact_id for e in evaluations),
             },
         )
         return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
@@ -184,6 +185,7 @@ class Ledger:
                 "late_s": self._policy.late_effect_s,
                 "mentors": array(e.mentor_id for e in lost),
                 "late": array(e.conclusion.ending is Ending.LATE for e in lost),
+                "contacts": array(e.contact_id for e in lost),
             }
             await connection.execute(sql.LOST, values)
         released = [e.mentor_id for e in evaluations if e.conclusion.ending is Ending.RELEASED]
@@ -349,7 +351,7 @@ class Ledger:
 _TOLD = """
     mentors generations endings states wanted before_intended before_state counts claimed_at codes
     letters reevaluate operations triggers attempts statuses durations correlations reasons
-    certifications contacts started_at
+    certifications contacts started_at farewells before_contacts
     """.split()  # noqa: SIM905 - reads better than twenty quoted words
 
 
@@ -383,4 +385,6 @@ def _told(evaluation: Evaluation) -> tuple[object, ...]:
         evaluation.certification_id,
         evaluation.contact_id,
         evaluation.started_s,
+        evaluation.is_farewell,
+        f"{{{','.join(before.doubtful_contacts)}}}" if before.doubtful_contacts else None,
     )

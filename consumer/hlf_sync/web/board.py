@@ -213,7 +213,7 @@ class Board:
         update = judge(case, around, judging.rules, judging.retry)
         if update is None:
             # A few tens exist; statuses are free text. What an heir decides is in no signature.
-            if len(self.closed) < _MOST_CLOSED and row.case.known.former_contact_id is None:
+            if len(self.closed) < _MOST_CLOSED and not row.case.known.formers:
                 self.closed.add(row.signature)
             self._drop(row.mentor_id)
             return

@@ -94,7 +94,7 @@ def _now(story: Story) -> Table:
     )
     if decision["former_contact_id"]:
         former = decision["former_contact_id"]
-        table.add_row("", Text(f"contact {former} is still shown", style="yellow"))
+        table.add_row("", Text(f"contact {former} is, or may be, still shown", style="yellow"))
     if decision["is_remapped"]:
         table.add_row(
             "",

@@ -29,7 +29,8 @@ REASONS = {
     "unknown_status": "the status is outside the contract",
     "facts_unreadable": "the view hlf_sync.mentor_facts fails for this mentor",
     "contact_replaced": (
-        "another contact is mapped now, and the former one is still shown: it is hidden first"
+        "another contact is mapped now, and the former one is, or may be, still shown: it is hidden"
+        " first"
     ),
     "mentor_mapping": "no Dynamics contact is mapped to the mentor",
 }

@@ -7,14 +7,16 @@ here decides what to do then.
 
 # A crashed owner's call may have begun as late as its lease's end, so its late effect counts from
 # there. The same claim again (its COMMIT was never answered) is the same claim: its generation is
-# there already, under this owner's lease, and nothing is counted twice.
+# there already, under this owner's lease, and nothing is counted twice. With the intent goes whom it is
+# about: a mapping may be rewritten before the outcome is known. Those that are in doubt keep their order:
+# the second look must find the one first whom the first look has found so.
 CLAIM = """
 INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, intended, state, generation, lease_owner, lease_until, attempt_count,
-                                         triggered_by, removal_at, removal_confirmed, trace_parent)
+                                         triggered_by, removal_at, removal_confirmed, trace_parent, doubtful_contacts)
 SELECT mentor_id, intended, 'in_doubt', generation, %(owner)s, now() + make_interval(secs => %(lease_s)s), 1, triggered_by,
-       CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[]), trace_parent
+       CASE WHEN is_counted THEN now() END, mentor_id = ANY (%(confirmed)s::uuid[]), trace_parent, ARRAY[contact_id]
   FROM unnest(%(mentors)s::uuid[], %(intended)s::text[], %(generations)s::bigint[], %(triggers)s::text[], %(counted)s::bool[],
-              %(traces)s::text[]) AS w (mentor_id, intended, generation, triggered_by, is_counted, trace_parent)
+              %(traces)s::text[], %(contacts)s::uuid[]) AS w (mentor_id, intended, generation, triggered_by, is_counted, trace_parent, contact_id)
  WHERE NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = w.mentor_id)
  ORDER BY mentor_id
 ON CONFLICT (mentor_id) DO UPDATE
@@ -29,6 +31,11 @@ ON CONFLICT (mentor_id) DO UPDATE
                                 THEN l.removal_confirmed OR excluded.removal_confirmed ELSE excluded.removal_confirmed END,
        trace_parent = CASE WHEN l.state IN ('pending', 'in_doubt', 'dead_lettered') THEN coalesce(excluded.trace_parent, l.trace_parent)
                            ELSE excluded.trace_parent END,
+       doubtful_contacts = CASE WHEN l.intended IS NULL THEN excluded.doubtful_contacts
+                                WHEN excluded.doubtful_contacts <@ l.doubtful_contacts THEN l.doubtful_contacts
+                                ELSE l.doubtful_contacts || excluded.doubtful_contacts END,
+       hidden_meanwhile = CASE WHEN l.intended IS NULL THEN NULL WHEN excluded.intended = 'hidden' THEN l.hidden_meanwhile
+                               ELSE array_remove(l.hidden_meanwhile, excluded.doubtful_contacts[1]) END,
        updated_at = now()
  WHERE (l.generation = excluded.generation - 1
         AND (l.lease_until IS NULL OR l.lease_until <= now() OR l.lease_owner = excluded.lease_owner))
@@ -50,6 +57,14 @@ UPDATE hlf_sync.mentor_ledger SET reevaluate_at = least(reevaluate_at, now() + m
 # Whether the call began after every late effect of older calls.
 _IS_PAST = "(l.doubt_until IS NULL OR l.doubt_until <= to_timestamp(w.claimed_at))"
 
+# Who is left in doubt after a success that nothing older can overtake. The mapped contact's turn comes
+# after all former ones', so its own success leaves nobody (those that were passed over are another
+# mentor's to decide about).
+_LEFT = (
+    "CASE WHEN w.is_farewell THEN nullif(array_remove(l.doubtful_contacts, w.contact_id), '{}') END"
+)
+_IS_OVER = f"({_IS_PAST} AND ({_LEFT}) IS NULL)"
+
 # Always true, and the planner takes it for one row's filter. It knows nothing of an array's length,
 # takes it for ten rows, and would read a small or new ledger as a whole for each batch: with a plan
 # that is kept while the ledger grows.
@@ -61,10 +76,11 @@ _TOLD = f"""
                        %(before_intended)s::text[], %(before_state)s::text[], %(counts)s::bool[], %(claimed_at)s::float8[],
                        %(codes)s::text[], %(letters)s::text[], %(reevaluate)s::float8[], %(operations)s::text[], %(triggers)s::text[],
                        %(attempts)s::int[], %(statuses)s::int[], %(durations)s::int[], %(correlations)s::uuid[], %(reasons)s::text[],
-                       %(certifications)s::uuid[], %(contacts)s::uuid[], %(started_at)s::float8[])
+                       %(certifications)s::uuid[], %(contacts)s::uuid[], %(started_at)s::float8[], %(farewells)s::bool[],
+                       %(before_contacts)s::text[])
     AS w (mentor_id, generation, ending, state, wanted, before_intended, before_state, counts, claimed_at, error_code, letter_id,
           reevaluate_at, operation, triggered_by, attempt_number, http_status, duration_ms, correlation_id, reason, certification_id,
-          contact_id, started_at)
+          contact_id, started_at, is_farewell, before_contacts)
    WHERE {FEW}
 """  # noqa: S608 - a constant of ours
 _ATTEMPT = """
@@ -83,9 +99,16 @@ WITH w AS ({_TOLD}), recorded AS (
 UPDATE hlf_sync.mentor_ledger l
    SET applied = CASE WHEN w.ending = 'applied' THEN w.wanted ELSE l.applied END,
        contact_id = CASE WHEN w.ending = 'applied' THEN w.contact_id ELSE l.contact_id END,
-       intended = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN NULL ELSE l.intended END
+       intended = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_OVER} THEN NULL ELSE l.intended END
                                 WHEN 'unknown' THEN l.intended WHEN 'late' THEN l.intended ELSE w.before_intended END,
-       state = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN w.state ELSE 'in_doubt' END
+       doubtful_contacts = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_PAST} THEN {_LEFT} ELSE l.doubtful_contacts END
+                                         WHEN 'unknown' THEN l.doubtful_contacts WHEN 'late' THEN l.doubtful_contacts
+                                         ELSE w.before_contacts::uuid[] END,
+       hidden_meanwhile = CASE WHEN w.ending <> 'applied' THEN l.hidden_meanwhile
+                               WHEN {_IS_PAST} THEN CASE WHEN w.is_farewell THEN array_remove(l.hidden_meanwhile, w.contact_id) END
+                               WHEN w.wanted = 'hidden' THEN array_remove(l.hidden_meanwhile, w.contact_id) || w.contact_id
+                               ELSE l.hidden_meanwhile END,
+       state = CASE w.ending WHEN 'applied' THEN CASE WHEN {_IS_OVER} THEN w.state ELSE 'in_doubt' END
                              WHEN 'released' THEN coalesce(w.before_state, w.state) ELSE w.state END,
        doubt_until = CASE WHEN w.ending = 'late' THEN now() + make_interval(secs => %(late_s)s)
                           WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL ELSE l.doubt_until END,
@@ -97,7 +120,7 @@ UPDATE hlf_sync.mentor_ledger l
        dead_letter_id = CASE WHEN w.ending = 'applied' THEN NULL ELSE coalesce(w.letter_id, l.dead_letter_id) END,
        refusal = CASE WHEN w.ending = 'applied' THEN NULL WHEN w.ending = 'refused' AND w.letter_id IS NOT NULL
                       THEN w.contact_id || ' ' || w.operation ELSE l.refusal END,
-       trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL
+       trace_parent = CASE WHEN w.ending = 'applied' AND {_IS_OVER} THEN NULL
                            WHEN w.ending = 'released' AND w.before_state IN ('in_sync', 'out_of_scope') THEN NULL ELSE l.trace_parent END,
        recorded_generation = w.generation, lease_owner = NULL, lease_until = NULL, updated_at = now()
   FROM w
@@ -123,11 +146,13 @@ SELECT mentor_id::text FROM known
 LOST = """
 UPDATE hlf_sync.mentor_ledger l
    SET generation = l.generation + 1, reevaluate_at = now(), intended = coalesce(l.intended, l.applied, 'hidden'),
+       doubtful_contacts = array_remove(CASE WHEN l.intended IS NOT NULL THEN l.doubtful_contacts END, w.contact_id) || w.contact_id,
+       hidden_meanwhile = CASE WHEN l.intended IS NOT NULL THEN array_remove(l.hidden_meanwhile, w.contact_id) END,
        doubt_until = greatest(l.doubt_until, now() + make_interval(secs => CASE WHEN w.is_late THEN %(late_s)s ELSE 0 END)),
        state = CASE WHEN l.state IN ('in_sync', 'out_of_scope') THEN 'in_doubt' ELSE l.state END,
        lease_owner = CASE WHEN l.lease_owner = %(owner)s THEN NULL ELSE l.lease_owner END,
        lease_until = CASE WHEN l.lease_owner = %(owner)s THEN NULL ELSE l.lease_until END, updated_at = now()
-  FROM unnest(%(mentors)s::uuid[], %(late)s::bool[]) AS w (mentor_id, is_late)
+  FROM unnest(%(mentors)s::uuid[], %(late)s::bool[], %(contacts)s::uuid[]) AS w (mentor_id, is_late, contact_id)
  WHERE l.mentor_id = w.mentor_id
 """
 

@@ -43,7 +43,8 @@ SELECT mentor_id, 'reconciliation', %(owner)s, 'unreadable record' FROM failed
 """
 
 # A visible mentor is due because of the certificate's end; whoever is in doubt, because an older
-# call's late effect has passed.
+# call's late effect has passed. That look stays planned where another one comes first: the contact of a
+# corrected mapping is delivered at once, whatever becomes of it.
 WHEN_DUE = """
 WITH due AS (
   SELECT mentor_id, state FROM hlf_sync.mentor_ledger
@@ -53,7 +54,9 @@ WITH due AS (
   INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
   SELECT mentor_id, CASE state WHEN 'in_sync' THEN 'expiry' ELSE 'reconciliation' END, 'scheduler', 'due' FROM due
 )
-UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = NULL FROM due WHERE l.mentor_id = due.mentor_id
+UPDATE hlf_sync.mentor_ledger l
+   SET reevaluate_at = CASE WHEN l.intended IS NOT NULL AND l.doubt_until > hlf_sync.now() THEN l.doubt_until END
+  FROM due WHERE l.mentor_id = due.mentor_id
 """
 
 # Everybody of ours in the view, and everybody in the ledger, page by page: one large insert would

@@ -1,9 +1,10 @@
 """One mentor's history for `why`, all of it in one snapshot; read only."""
 
-# A contact's: mapped to it now, or called for last.
+# A contact's: mapped to it now, called for last, or in doubt.
 OF_CONTACT = """
 SELECT mentor_id::text FROM hlf_sync.contact_mapping WHERE contact_id = %(id)s
- UNION ALL SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE contact_id = %(id)s LIMIT 1
+ UNION ALL SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE contact_id = %(id)s
+ UNION ALL SELECT mentor_id::text FROM hlf_sync.mentor_ledger WHERE %(id)s = ANY (doubtful_contacts) AND intended IS NOT NULL LIMIT 1
 """
 
 IS_MENTOR = """
