@@ -391,7 +391,7 @@ def _work(
 def _ask_first(found: Any, *, yes: bool) -> None:
     from hlf_sync.replay.plan_page import PlanPage  # noqa: PLC0415 - as above
 
-    if yes or not found.due:  # nothing is asked for; the offsets pass what is resolved
+    if yes:
         return
     _say(f"As it was at {found.created_at}; each letter is judged again before it is asked for.")
     PlanPage(_error).show(found)
