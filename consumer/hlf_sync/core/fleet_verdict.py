@@ -142,7 +142,7 @@ MEANINGS: dict[Reason, Meaning] = {
         Standing.STALLED,
         Stage.CONSUME,
         "this worker owns no partition, and no other member of the group does: changes are not read",
-        "see docs/runbook.md, consumer failed",
+        "`hlf-sync doctor` asks the brokers why; docs/runbook.md, consumer failed",
     ),
     Reason.CONNECTOR_FAILED: Meaning(
         Standing.STOPPED,
