@@ -95,7 +95,7 @@ class Fleet:
     read. Of the halt `auth`: since when, and when the next probing request may be made (None where
     a token lifts it); `proved_at_s` is when Dynamics accepted such a request last, `accepted_at_s`
     when a token lifted it last. `first_opened_s`: when the episode of the circuit began that has not
-    ended.
+    ended. `has_open_letter`: some mentor was given up.
     """
 
     circuit: Circuit
@@ -106,6 +106,7 @@ class Fleet:
     proved_at_s: float | None = None
     accepted_at_s: float | None = None
     first_opened_s: float | None = None
+    has_open_letter: bool = False
 
     @property
     def open_since_s(self) -> float | None:

@@ -49,13 +49,6 @@ UPDATE hlf_sync.dynamics_sync_failures f SET resolved_at = now() FROM hlf_sync.m
  WHERE f.resolved_at IS NULL AND l.mentor_id = f.mentor_id AND l.state IN ('in_sync', 'out_of_scope') AND l.updated_at > f.attempted_at
 """
 
-# A person may have closed a letter without anything being delivered.
-LETTERS = """
-SELECT count(DISTINCT mentor_id), coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8
-  FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter WHERE letter_id = dead_letter_id)
-"""
-
 # A queue of notifications that a sleeping listener has filled goes on failing everybody's COMMIT after
 # it has read, until somebody asks for this figure (findings/one_idle_listener_stops_commits.sh).
 NOTIFICATIONS = "SELECT pg_notification_queue_usage()"
