@@ -28,6 +28,10 @@ COPY deploy/sbom deploy/sbom
 RUN PYTHONPATH=/opt/tools python3 -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && python3 -m pip install --no-cache-dir --no-compile --no-deps --no-index --target /opt/hlf-sync dist/*.whl \
  && rm -rf /opt/hlf-sync/bin \
+# pip's own script names the Python of this stage.
+ && mkdir /opt/bin \
+ && printf '%s\n' '#!/usr/bin/python3' 'import sys' 'from hlf_sync.__main__ import main' 'sys.exit(main())' > /opt/bin/hlf-sync \
+ && chmod 755 /opt/bin/hlf-sync \
 # The page speaks English and Norwegian (hlf_sync/web/page/words.py); the other locales weigh 30 MB.
  && find /opt/hlf-sync/babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en.dat' ! -name 'en_*.dat' ! -name 'n[bo].dat' ! -name 'n[bo]_*.dat' -delete \
  && python3 -m compileall -q -j 0 /opt/hlf-sync
@@ -45,6 +49,7 @@ LABEL org.opencontainers.image.title="hlf-sync" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=wheels /opt/hlf-sync /opt/hlf-sync
+COPY --from=wheels /opt/bin /usr/local/bin
 COPY --from=bill /opt/sbom /usr/share/sbom
 ENV PYTHONPATH=/opt/hlf-sync \
     PYTHONUNBUFFERED=1 \
@@ -59,7 +64,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=5 \
     CMD ["/usr/bin/python3", "-m", "hlf_sync.alive"]
 # PID 1 is the program itself, so SIGTERM reaches it.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/bin/python3", "-m", "hlf_sync"]
+ENTRYPOINT ["/usr/local/bin/hlf-sync"]
 CMD ["run"]
 
 # ── sandbox: emulator and demo ───────────────────────────────────────────────────────────────────

@@ -41,12 +41,22 @@ def main() -> None:
     except (SettingsError, DependencyError, HaltError) as error:
         _say(str(error))
         sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
+    except SystemExit as end:
+        if _was_interrupted(end):
+            print("interrupted", file=sys.stderr)  # noqa: T201 - as below
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - the console may not be imported yet
         sys.exit(Exit.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the outermost place: a bug ends the process, and must be loud
         print("hlf-sync:", *crash.told(error), sep="\n", file=sys.stderr)  # noqa: T201 - whatever is broken, this works
         sys.exit(Exit.BUG)
+
+
+def _was_interrupted(end: SystemExit) -> bool:
+    """Whether this is how the command line's library ends at Ctrl-C: with our code, and in silence."""
+    cause = end.__context__
+    return cause is not None and isinstance(cause.__cause__, KeyboardInterrupt)
 
 
 def _say(line: str) -> None:

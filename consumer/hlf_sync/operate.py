@@ -201,6 +201,14 @@ def standing_of_sweep(
     return (", ".join(parts) or "somebody new waits for the first look") + one
 
 
+def given_up(connection: Connection, only: Sequence[MentorId] | None = None) -> int:
+    """How many of these, or of all, ended as a dead letter."""
+    chosen = None if only is None else list(only)
+    row = connection.execute(sql.GIVEN_UP, (chosen,)).fetchone()
+    assert row is not None  # noqa: S101 - counts
+    return int(row["count"])
+
+
 def obstacles(connection: Connection, organization: str) -> list[str]:
     """What may be in the way of every delivery, a line each."""
     found = delivery_blockers.look(connection, organization)

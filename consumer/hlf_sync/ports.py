@@ -60,11 +60,9 @@ class LedgerPort(Protocol):
         """
         ...
 
-    async def refuse(
-        self, letter: DeadLetter, before: int, trace_parent: str | None = None
-    ) -> bool:
-        """Record a dead letter that needed no claim; False when `before`, the generation that it
-        was decided on, is outdated. Safe to repeat.
+    async def refuse(self, letter: DeadLetter, evaluation: Evaluation) -> bool:
+        """Record a dead letter that needed no claim; False when the row that it was decided on is
+        outdated. Safe to repeat.
         """
         ...
 
@@ -97,7 +95,7 @@ class Fleet:
     read. Of the halt `auth`: since when, and when the next probing request may be made (None where
     a token lifts it); `proved_at_s` is when Dynamics accepted such a request last, `accepted_at_s`
     when a token lifted it last. `first_opened_s`: when the episode of the circuit began that has not
-    ended.
+    ended. `has_open_letter`: some mentor was given up.
     """
 
     circuit: Circuit
@@ -108,6 +106,7 @@ class Fleet:
     proved_at_s: float | None = None
     accepted_at_s: float | None = None
     first_opened_s: float | None = None
+    has_open_letter: bool = False
 
     @property
     def open_since_s(self) -> float | None:

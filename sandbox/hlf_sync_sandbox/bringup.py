@@ -62,7 +62,8 @@ def raise_first(futures: Sequence[Future[None]]) -> None:
 
 def _bring_one(site: Site, part: Part, roster: Roster, screen: Screen, step: Step | None) -> None:
     began = time.monotonic()
-    screen.part(part.name, "starting")
+    before = roster.running().get(part.name)
+    screen.part(part.name, "checking" if before else "starting")
     try:
         process = _started(site, part, roster)
         if step:
@@ -81,7 +82,8 @@ def _bring_one(site: Site, part: Part, roster: Roster, screen: Screen, step: Ste
         )
         raise
     else:
-        screen.part(part.name, "running", f"{time.monotonic() - began:.1f} s, pid {process.pid}")
+        took = "as before" if process == before else f"{time.monotonic() - began:.1f} s"
+        screen.part(part.name, "running", f"{took}, pid {process.pid}")
 
 
 def _started(site: Site, part: Part, roster: Roster) -> Process:

@@ -5,6 +5,7 @@ Mounted by `hlf_sync.commands.lazy` as `app`.
 
 import json
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -118,9 +119,10 @@ def down(
     Exit codes: 0 nothing runs · 4 something could not be stopped.
     """
     with explained(state, "stopped in the middle; run `sandbox down` again"):
+        is_there = bool(Sandbox(state).env)
         stopped = Sandbox(state, screen=Screen()).down(wipe=wipe)
-    what = "The sandbox is down" if stopped else "Nothing ran"
-    typer.echo(f"{what}{'; its data are deleted' if wipe else ''}.", err=True)
+    what = "The sandbox is down" if stopped else _nothing_ran(state, is_there=is_there)
+    typer.echo(f"{what}{'; its data are deleted' if wipe and is_there else ''}.", err=True)
 
 
 app.command()(play_cli.seed)
@@ -129,6 +131,13 @@ app.command()(look_cli.logs)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     look_cli.psql
 )
+
+
+def _nothing_ran(state: Path, *, is_there: bool) -> str:
+    """A sandbox of another folder may run on."""
+    if is_there:
+        return f"Nothing ran in {state}"
+    return f"There is no sandbox in {state.absolute()}: nothing was stopped (--state names another one)"
 
 
 def _left_out(names: list[str]) -> set[str]:

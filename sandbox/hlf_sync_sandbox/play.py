@@ -97,10 +97,15 @@ class Play:
     def map(self, mentor_id: str) -> None:
         """Give it a contact of its own, and say which."""
         one = next(one for one in self.mentors() if one.mentor_id == mentor_id)
-        if one.contact_id is not None or one.number is None:
-            why = "is mapped already" if one.contact_id else "has an id of somebody else's choosing"
+        if one.contact_id is not None:
             raise ArgumentError(
-                f"{mentor_id} {why}", "insert into hlf_sync.contact_mapping by hand"
+                f"{mentor_id} is mapped already",
+                f"nothing; `hlf-sync why {mentor_id}` says how she is",
+            )
+        if one.number is None:
+            raise ArgumentError(
+                f"{mentor_id} has an id of somebody else's choosing",
+                "insert into hlf_sync.contact_mapping by hand: `hlf-sync sandbox psql`",
             )
         mentor = cast.Mentor(one.number)
         self._dynamics.put_contacts({mentor.contact_id: None})

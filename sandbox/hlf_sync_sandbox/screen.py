@@ -21,7 +21,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-_STYLES = {"waiting": "dim", "starting": "yellow", "running": "green", "failed": "bold red"}
+_STYLES = {
+    "waiting": "dim",
+    "checking": "yellow",
+    "starting": "yellow",
+    "running": "green",
+    "failed": "bold red",
+}
 
 
 class Screen:
@@ -41,7 +47,7 @@ class Screen:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def part(self, name: str, state: str, note: str = "") -> None:
-        """A part's new state: waiting, starting, running or failed."""
+        """A part's new state: waiting, checking (it ran before), starting, running or failed."""
         with self._lock:
             self._rows[name] = (state, note)
             if self._live:

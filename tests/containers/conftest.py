@@ -82,11 +82,17 @@ def compose(images: dict[str, str]) -> Iterator[DockerCompose]:
     """`docker compose up --wait`, nothing else; without the data of an earlier run."""
     assert images
     project = DockerCompose(ROOT, wait=True)
-    project.stop(down=True)
+    _forget()
     begun_s = time.monotonic()
     try:
         project.start()
         print(f"cold start, images present: {time.monotonic() - begun_s:.1f} s")  # noqa: T201 - measured
         yield project
     finally:
-        project.stop(down=True)
+        _forget()
+
+
+def _forget() -> None:
+    """Containers, those of the profiles too, and data."""
+    file = str(ROOT / "docker-compose.yml")
+    docker("compose", "--file", file, "--profile", "*", "down", "--volumes", "--remove-orphans")

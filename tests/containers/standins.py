@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE
 
 from hlf_sync_sandbox import download, jars
 from hlf_sync_sandbox.cache import cache_root
@@ -34,7 +35,6 @@ _RUNTIME = """
     libffi8 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libdb5.3 libcrypt1 libtirpc3 libnsl2
     libpython3.11-minimal libpython3.11-stdlib python3.11-minimal
 """.split()  # noqa: SIM905 - reads better than a list of quoted words
-# Below /usr alone: a package with a folder /lib would put it in the place of Debian's link.
 _POSTGRES_LIBRARIES = ("libxml2", "libicu72")
 _KAFKA = r"""#!/bin/bash
 # As the official image: KAFKA_… variables become server.properties, the log folder is formatted once.
@@ -55,10 +55,6 @@ _CONNECT = r"""#!/bin/bash
 export CLASSPATH="$(ls /opt/kafka/libs/*.jar | tr '\n' ':')"
 exec /opt/java/bin/java ${KAFKA_HEAP_OPTS:--Xmx512m} org.apache.kafka.connect.cli.ConnectDistributed "$@"
 """
-_VERSIONS = r"""#!/bin/bash
-# Whether the broker listens; the official script asks it for its versions.
-exec 3<>/dev/tcp/localhost/9092
-"""
 _POSTGRES = r"""#!/bin/bash
 # As the official image: a first start makes the database and the superuser's password.
 set -e
@@ -75,6 +71,11 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   pg_ctl -w -m fast stop >/dev/null
 fi
 exec postgres -c "listen_addresses=*" -k /tmp "$@"
+"""
+_PROMTOOL = r"""#!/bin/bash
+# Debian's is too old to know `check healthy`.
+[ "$*" = "check healthy" ] || exec /usr/bin/promtool "$@"
+exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /-/healthy HTTP/1.0\r\n\r\n' >&3 && grep -q '200 OK' <&3
 """
 
 
@@ -125,7 +126,6 @@ def _kafka(root: Path, place: Path) -> list[str]:
     _with_java(root, place)
     _program(root / "etc/kafka/docker/run", _KAFKA)
     _program(root / "opt/kafka/bin/connect-distributed.sh", _CONNECT)
-    _program(root / "opt/kafka/bin/kafka-broker-api-versions.sh", _VERSIONS)
     (root / "opt/kafka/libs").mkdir()
     locked = jars.load()
     # What the official distribution has in libs/: broker and Connect.
@@ -188,6 +188,7 @@ def _prometheus(root: Path, place: Path) -> list[str]:
     """Debian's, which is older. There is none for Grafana: no registry that answers here has it."""
     _copy(_debian(place), root)
     _unpack_debian(root, place, ["prometheus"])
+    _program(root / "usr/local/bin/promtool", _PROMTOOL)
     (root / "prometheus").mkdir()
     os.chown(root / "prometheus", 65534, 65534)
     return ["USER 65534", 'ENTRYPOINT ["/usr/bin/prometheus"]']
@@ -227,7 +228,10 @@ def _unpack_debian(root: Path, place: Path, names: Sequence[str]) -> None:
     known = root / "var/lib/dpkg/status.d"
     known.mkdir(parents=True, exist_ok=True)
     for package in packages.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, root], check=True)
+        # Not `dpkg -x`: it puts a package's folder /lib in the place of Debian's link to /usr/lib.
+        files = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], check=True, stdout=PIPE)
+        unpack = ["tar", "-x", "--keep-directory-symlink", "--same-permissions", "-C", str(root)]
+        subprocess.run(unpack, input=files.stdout, check=True)
         with (known / package.name.split("_")[0]).open("w") as file:
             subprocess.run(["dpkg-deb", "--field", package], check=True, stdout=file)
 
@@ -270,7 +274,7 @@ def _is_there(tag: str) -> bool:
 
 def _import(root: Path, tag: str, changes: Sequence[str]) -> None:
     options = [word for change in changes for word in ("--change", change)]
-    archive = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
+    archive = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=PIPE)
     subprocess.run(
         ["docker", "import", *options, "-", tag],
         stdin=archive.stdout,

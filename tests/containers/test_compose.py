@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 
 def _compose(*arguments: str) -> str:
-    return _compose(*arguments)
+    return docker("compose", "--file", str(ROOT / "docker-compose.yml"), *arguments)
 
 
 def _workers() -> list[str]:
@@ -177,7 +177,7 @@ def test_a_secret_is_rotated_by_its_file_without_a_restart(compose: DockerCompos
     _until_all_owned()
     workers = _workers()
     before = _started(*workers)
-    steer = ("exec", "-T", "dynamics", "/usr/bin/python3", "-m", "hlf_sync", "sandbox", "dynamics")
+    steer = ("exec", "-T", "dynamics", "hlf-sync", "sandbox", "dynamics")
     _compose(*steer, "secret", "a-new-one", "--state", "/state")
     _compose("run", "--rm", "--no-deps", "credentials")
     _compose(*steer, "revoke-tokens", "--state", "/state")

@@ -49,6 +49,13 @@ def test_the_worker_has_no_shell_and_no_tools(images: dict[str, str]) -> None:
         assert done.returncode == 127, program
 
 
+def test_a_command_is_typed_as_everywhere_else(images: dict[str, str]) -> None:
+    """`docker compose exec worker hlf-sync status`; the help calls itself so, too."""
+    done = _run("--entrypoint", "hlf-sync", images["worker"], "status", "--help")
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert "Usage: hlf-sync status" in done.stdout
+
+
 def test_the_worker_has_nothing_of_the_sandbox(images: dict[str, str]) -> None:
     """Emulator, demo and development keys stay out of production."""
     done = _run(images["worker"], "sandbox", "--help")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl
+from hlf_sync_sandbox.dynamics.control import ControlError, DynamicsControl, fault_fields
 from hlf_sync_sandbox.dynamics.launch import running_emulator
 from hlf_sync_sandbox.dynamics.presets import PRESETS
 
@@ -522,3 +522,9 @@ async def test_pipelined_requests_are_answered_in_order(
         received += await asyncio.wait_for(reader.read(65536), 5)
     writer.close()
     assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"400", b"200"]
+
+
+def test_a_preset_may_be_spelt_as_the_error_code_and_a_slip_is_named() -> None:
+    assert fault_fields("not_found") == fault_fields("not-found")
+    with pytest.raises(ControlError, match="did you mean not-found"):
+        fault_fields("not-foud")

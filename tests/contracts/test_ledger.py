@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hlf_sync.core.dead_letter import DeadLetter, Source, mentor_letter_id
+from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import (
     ContactId,
@@ -330,13 +331,18 @@ def _letter(someone: MentorId, generation: int, attempt_count: int = 0) -> DeadL
     )
 
 
+def _seen(mentor_id: MentorId, generation: int, look_s: float | None = None) -> Evaluation:
+    """A first look that saw the row of that generation."""
+    return settled(mentor_id, LedgerRow(generation=generation), LedgerState.DEAD_LETTERED, look_s)
+
+
 async def test_a_letter_that_was_decided_before_a_delivery_does_not_overwrite_it(
     bench: Bench,
 ) -> None:
     """Its generation is taken by then, and its id would be another letter's."""
     someone = mentor()
     await bench.deliver(someone, Operation.REMOVE, APPLIED)
-    assert not await bench.ledger.refuse(_letter(someone, 1), 0)
+    assert not await bench.ledger.refuse(_letter(someone, 1), _seen(someone, 0))
     row = await bench.row(someone)
     assert (row.state, row.dead_letter_id) == (LedgerState.IN_SYNC, None)
 
@@ -345,7 +351,7 @@ async def test_a_letter_whose_commit_was_never_answered_is_recorded_once(bench: 
     """The second time it is recorded already."""
     someone = mentor()
     for _ in range(2):
-        assert await bench.ledger.refuse(_letter(someone, 1), 0)
+        assert await bench.ledger.refuse(_letter(someone, 1), _seen(someone, 0))
     assert (await bench.row(someone)).generation == 1
     assert bench.execute("SELECT count(*) FROM hlf_sync.dynamics_sync_failures") == [(1,)]
 
@@ -356,7 +362,7 @@ async def test_attempts_that_ended_well_after_all_make_no_letter(bench: Bench) -
     claimed = await bench.claim(someone)
     assert claimed is not None
     await bench.ledger.record([called(claimed, LedgerRow(), Operation.REMOVE, APPLIED)])
-    assert not await bench.other.refuse(_letter(someone, 1, attempt_count=1), 1)
+    assert not await bench.other.refuse(_letter(someone, 1, attempt_count=1), _seen(someone, 1))
     assert (await bench.row(someone)).state is LedgerState.IN_SYNC
 
 
@@ -717,3 +723,57 @@ async def _plan(connection: AsyncConnection[TupleRow], name: str, count: int) ->
     nothing = ", ".join(["NULL"] * count)
     cursor = await connection.execute(f"EXPLAIN EXECUTE {name} ({nothing})".encode())
     return "\n".join(row[0] for row in await cursor.fetchall())
+
+
+@pytest.mark.requirement("R06")
+async def test_a_certificates_end_stays_planned_whatever_becomes_of_a_call(bench: Bench) -> None:
+    """The mentor may be shown until then: after an answer that was lost, a refusal, a letter."""
+    now_s = float(str(bench.execute("SELECT extract(epoch FROM now())::float8")[0][0]))
+    for ending in (Ending.UNKNOWN, Ending.LATE, Ending.REFUSED):
+        someone = mentor()
+        claimed = await bench.claim(someone, Operation.RESTORE)
+        assert claimed is not None
+        conclusion = Conclusion(ending, LedgerState.DEAD_LETTERED, counts=True)
+        one = called(
+            claimed, LedgerRow(), Operation.RESTORE, conclusion, reevaluate_at_s=now_s + 100
+        )
+        await bench.ledger.record([one])
+        assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100), ending
+    someone = mentor()
+    assert await bench.ledger.refuse(_letter(someone, 1), _seen(someone, 0, now_s + 100))
+    assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100)
+    assert await bench.ledger.refuse(_letter(someone, 2), _seen(someone, 1, now_s + 200))
+    assert (await bench.row(someone)).reevaluate_at_s == pytest.approx(now_s + 100)
+
+
+@pytest.mark.requirement("R11")
+@pytest.mark.parametrize(
+    "overtaking",
+    [
+        "UPDATE hlf_sync.mentor_ledger SET generation = generation + 1",
+        (
+            "UPDATE hlf_sync.mentor_ledger SET lease_owner = 'worker-9', lease_until = now() +"
+            " interval '1 min'"
+        ),
+    ],
+    ids=["a doubt", "another's lease"],
+)
+async def test_an_operators_word_outlives_a_claim_that_is_not_granted(
+    bench: Bench, overtaking: str
+) -> None:
+    """Between look and claim somebody else was there: the word is for the claim that comes."""
+    guard = MassRemovalPolicy(0.1, 0, 600)
+    ledger = Ledger(bench.pool, replace(bench.policy, mass_removal=guard))
+    someone = mentor()
+    await bench.deliver(someone, Operation.RESTORE, APPLIED)
+    bench.execute(
+        "INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (%s, now())", someone
+    )
+    read = await bench.row(someone)
+    bench.execute(overtaking)
+    assert await ledger.claim([wanting(someone, read, Operation.REMOVE)]) == {}
+    bench.execute("UPDATE hlf_sync.mentor_ledger SET lease_owner = NULL, lease_until = NULL")
+    again = wanting(someone, await bench.row(someone), Operation.REMOVE)
+    assert set(await ledger.claim([again])) == {someone}
+    assert bench.execute("SELECT count(*) FROM hlf_sync.held_removal") == [(0,)]
+    assert bench.execute("SELECT count(*) FROM hlf_sync.halt") == [(0,)]

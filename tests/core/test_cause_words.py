@@ -4,7 +4,7 @@ import httpx
 import psycopg
 import pytest
 from hlf_sync.core.cause_words import WORDS, in_words, of
-from hlf_sync.core.plural import counted
+from hlf_sync.core.plural import counted, needs
 from hlf_sync.errors import DependencyError
 
 
@@ -50,3 +50,10 @@ def test_every_failure_of_the_http_library_s_transport_has_its_words() -> None:
     }
     general = {"TransportError", "TimeoutException", "NetworkError", "ProtocolError", "ProxyError"}
     assert names - general - {"LocalProtocolError"} <= set(WORDS)
+
+
+def test_a_verb_follows_its_number() -> None:
+    assert [f"{count} {needs(count)} a person" for count in (1, 2)] == [
+        "1 needs a person",
+        "2 need a person",
+    ]

@@ -37,7 +37,7 @@ def test_what_other_tables_tell_is_not_reported_and_rest_is_nothing_to_report() 
     )
     assert reported(signs) == [(Reason.KAFKA_DOWN, 0.0)]
     assert reported(WELL) == []
-    assert reported(Signs(is_turning=True)) == []
+    assert reported(Signs(is_turning=True, is_standby=True)) == []
 
 
 def test_what_has_gone_on_before_it_was_noticed_says_for_how_long() -> None:
@@ -86,11 +86,11 @@ def test_an_operator_is_told_what_stands_since_when_and_what_to_do() -> None:
 
     assert lines(None) == lines(told("wrongly_listed")) == []
     assert lines(told("kafka_down")) == [
-        "since 14:04 UTC: no Kafka broker answers; bring the brokers back; it goes on by itself"
+        "since 14:04:00 UTC: no Kafka broker answers; bring the brokers back; it goes on by itself"
     ]
-    assert lines(told("throttled")) == [f"since 14:04 UTC: {MEANINGS[Reason.THROTTLED].text}"]
+    assert lines(told("throttled")) == [f"since 14:04:00 UTC: {MEANINGS[Reason.THROTTLED].text}"]
     assert lines(told("kafka_down", age_s=120)) == [
-        "no worker has reported since 14:03 UTC: frozen or cut off (`hlf-sync status`)"
+        "no worker has reported since 14:03:00 UTC: frozen or cut off (`hlf-sync status`)"
     ]
     assert lines(told("kafka_down"), has_worker=False) == [
         "no worker runs (start one: hlf-sync run)"

@@ -13,6 +13,7 @@ from hlf_sync.core.fleet_verdict import (
     SourceSigns,
     Stage,
     Standing,
+    is_held_up,
     judge,
     reasons,
 )
@@ -21,7 +22,7 @@ from hlf_sync.core.model import HaltReason
 FINE = Signs(is_turning=True, partitions=12, has_caught_up=True)
 CASES = {
     Reason.CAUGHT_UP: FINE,
-    Reason.STANDBY: replace(FINE, partitions=0),
+    Reason.STANDBY: replace(FINE, partitions=0, is_standby=True),
     Reason.AUTH: replace(FINE, halts=frozenset({HaltReason.AUTH, HaltReason.MASS_REMOVAL})),
     Reason.DEAD_LETTER_LIMIT: replace(FINE, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
     Reason.MASS_REMOVAL: replace(FINE, halts=frozenset({HaltReason.MASS_REMOVAL})),
@@ -54,6 +55,7 @@ CASES = {
     Reason.NOTHING_COMMITTED: replace(FINE, is_stuck=True),
     Reason.CATCHING_UP: replace(FINE, has_caught_up=False, freshness_s=600, held_s=600),
     Reason.WRONGLY_LISTED: replace(FINE, wrong_s=61),
+    Reason.DEAD_LETTERS_OPEN: replace(FINE, has_open_letter=True),
     Reason.BEHIND_UNREAD: replace(FINE, freshness_s=90, held_s=20, calling=50),
     Reason.BEHIND_SCHEMA: replace(FINE, freshness_s=90, parked=1),
     Reason.BEHIND_DECIDING: replace(FINE, freshness_s=90, held_s=90, dirty=5, calling=4),
@@ -107,3 +109,48 @@ def test_all_that_holds_is_told_worst_first() -> None:
         FINE, halts=frozenset({HaltReason.AUTH}), down=frozenset({KAFKA}), freshness_s=90
     )
     assert reasons(signs) == [Reason.AUTH, Reason.KAFKA_DOWN, Reason.BEHIND_UNREAD]
+
+
+STUCK = replace(FINE, is_stuck=True)
+
+
+@pytest.mark.parametrize(
+    "held_up",
+    [
+        replace(STUCK, circuit=State.OPEN),
+        replace(STUCK, circuit=State.HALF_OPEN, retrying=1),
+        replace(STUCK, down=frozenset({KAFKA})),
+        replace(STUCK, halts=frozenset({HaltReason.AUTH})),
+        replace(STUCK, is_paused=True),
+        replace(STUCK, pause_s=3, calling=1),
+    ],
+)
+def test_nothing_moves_is_said_only_where_nothing_is_down(held_up: Signs) -> None:
+    """Nor within a minute of that: the same records wait a moment longer. Red before: it was said
+    0.16 s after the circuit had closed.
+    """
+    assert Reason.NOTHING_COMMITTED not in reasons(held_up)
+    assert is_held_up(held_up)
+    assert not is_held_up(STUCK)
+    assert judge(replace(STUCK, calm_s=59.9)) is Reason.CAUGHT_UP
+    assert judge(replace(STUCK, calm_s=60)) is Reason.NOTHING_COMMITTED
+
+
+def test_the_pace_is_not_blamed_while_no_call_may_start() -> None:
+    """Red before: "more is due than the pace allows", beside "the circuit is open"."""
+    late = CASES[Reason.BEHIND_DELIVERING]
+    assert reasons(late) == [Reason.BEHIND_DELIVERING]
+    assert reasons(replace(late, circuit=State.OPEN)) == [Reason.CIRCUIT_OPEN]
+    assert reasons(replace(late, is_paused=True)) == [Reason.PAUSED]
+
+
+def test_a_worker_stands_by_only_for_a_member_that_is_known() -> None:
+    """At its start the first and only one has no partition either."""
+    assert judge(replace(FINE, partitions=0)) is Reason.CATCHING_UP
+
+
+def test_who_was_given_up_is_no_change_on_its_way() -> None:
+    """Whatever else is behind is worse, or the same for longer."""
+    open_letter = replace(FINE, has_open_letter=True)
+    assert MEANINGS[judge(open_letter)].standing is Standing.LAGGING
+    assert judge(replace(open_letter, wrong_s=61)) is Reason.WRONGLY_LISTED

@@ -3,7 +3,7 @@
 import pytest
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import Facts, Known, LedgerRow, LedgerState, Visibility
-from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, meaning, place
+from hlf_sync.core.wrong_listing import Dates, LookTime, WrongMentor, in_words, meaning, place
 
 pytestmark = pytest.mark.requirement("R60")
 
@@ -100,3 +100,12 @@ def test_facts_outside_the_contract_ask_for_nobody_knows_what() -> None:
     found = judge(known(Facts("HLF", "on leave")), Dates(), None, FIRST)
     assert found is not None
     assert found.wanted == "unknown"
+
+
+def test_who_stands_wrong_is_said_in_the_same_words_everywhere() -> None:
+    """`may`: nobody has looked at Dynamics."""
+    assert in_words({"hidden": 0}, 0) == ""
+    assert in_words({"hidden": 2, "unknown": 1}, 70, held=1) == (
+        "2 should be hidden and may be shown, 1 with facts outside the contract (1 held back until"
+        " somebody confirms), for up to 70 s"
+    )

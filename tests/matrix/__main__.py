@@ -86,7 +86,7 @@ def _told(cell: Cell) -> int:
 
 
 def _run(cell: Cell) -> tuple[int, str]:
-    """Exit code and the story's last line."""
+    """Exit code and what the story said of itself."""
     lock = str(cell.lock()) if cell.lock else _OWN
     postgres = str(fetch.postgres(cell.postgres)) if cell.postgres else _OWN
     python = str(fetch.python(cell.python)) if cell.python else sys.executable
@@ -106,7 +106,14 @@ def _run(cell: Cell) -> tuple[int, str]:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         kept = Path(tempfile.gettempdir()) / f"hlf-matrix-{cell.name.replace(' ', '-')}.log"
         kept.write_text("\n".join(lines), encoding="utf-8")
-    return done.returncode, lines[-1].strip() if lines else "it said nothing"
+    return done.returncode, _verdict(lines)
+
+
+def _verdict(lines: list[str]) -> str:
+    """The story's last word; of one that broke off, the log's last line."""
+    words = [line.strip() for line in lines] or ["it said nothing"]
+    ends = [word for word in words if word in ("all equal", "NOT EQUAL")]
+    return (ends or words)[-1]
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 for the sandbox's own). Called by `tests.matrix`, in the Python that the cell is about.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,12 +10,21 @@ from pathlib import Path
 from hlf_sync.__main__ import main
 from hlf_sync_sandbox import jars, postgres_files
 from hlf_sync_sandbox.account import Account
+from hlf_sync_sandbox.demo.worker import HURRIED
+from hlf_sync_sandbox.parts import connect
 from hlf_sync_sandbox.parts import postgres as part
+
+# What a cell may set for the demo's worker.
+PASSED = ("HLF_SYNC_KAFKA_OPTIONS",)
 
 
 def use_jars(lock: Path) -> None:
     """Instead of jars.lock."""
     jars.LOCK_FILE = lock
+    runtime = next(jar for jar in jars.load()["connect"] if jar.artifact == "connect-runtime")
+    if tuple(map(int, runtime.version.split(".")[:2])) < (4, 2):
+        # The allow-list came with 4.2 (KIP-1188); an older Connect does not start with it.
+        connect._SETTINGS["connector.client.config.override.policy"] = "All"
 
 
 def use_postgres(folder: Path) -> None:
@@ -41,5 +51,7 @@ if __name__ == "__main__":
         use_jars(Path(lock))
     if postgres != "-":
         use_postgres(Path(postgres))
+    # The demo clears its worker's environment of what it did not choose itself.
+    HURRIED.update((name, text) for name, text in os.environ.items() if name in PASSED)
     sys.argv = ["hlf-sync", "demo", "--plain", "--state", state]
     main()

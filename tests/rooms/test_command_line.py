@@ -1,11 +1,14 @@
 """The command line's root: its list of commands is cheap and right."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 import typer
+from hlf_sync import commands
 from hlf_sync.commands.app import app
 from hlf_sync.commands.catalogue import EXTRAS, ROWS, CatalogueRow, load
 from typer.core import TyperGroup
@@ -30,6 +33,7 @@ _HEAVY = (
     "hlf_sync.worker",
     "hlf_sync_sandbox",
 )
+NOBODY = "6f1a1f3c-0000-4000-8000-000000000001"
 _IMPORTED = """
 import atexit, sys
 atexit.register(lambda: print(*sorted(sys.modules), sep="\\n", file=sys.stderr))
@@ -103,3 +107,46 @@ def test_the_list_shows_every_command_in_its_panel() -> None:
     for panel in {row.panel for row in ROWS}:
         assert f"\n{panel}:\n" in shown
     assert CliRunner().invoke(app, ["sweeep"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("pending",), ("top", "--once"), ("why", NOBODY), ("replay", "plan")]
+)
+def test_every_command_warns_of_what_looks_like_a_setting(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Red before: `run` and `doctor` alone did."""
+    file = tmp_path / "typo.env"
+    file.write_text("HLF_SYNC_DELIVRY='shadow'\nHLF_SYNC_HTTP_PORT='1'\n", encoding="utf-8")
+    result = CliRunner().invoke(app, [*arguments, "--env-file", str(file)])
+    assert "HLF_SYNC_DELIVRY is not a setting of hlf-sync; did you mean" in result.stderr
+
+
+def test_no_command_reads_its_settings_past_that_warning() -> None:
+    """Those that tell of it in another way are known by name."""
+    folder = Path(commands.__file__).parent
+    past = {
+        path.stem
+        for path in folder.glob("*.py")
+        if re.search(r"import .*\bload\b", path.read_text(encoding="utf-8"))
+        and "config.loading" in path.read_text(encoding="utf-8")
+    }
+    assert past == {"options", "run", "web", "doctor"}
+
+
+def test_a_command_that_stands_in_a_group_is_named_with_it() -> None:
+    """Red before: "No such command 'seed'. Did you mean 'sweep'?"."""
+    for name, meant in (("seed", "hlf-sync sandbox seed"), ("apply", "hlf-sync replay apply")):
+        result = CliRunner().invoke(app, [name, "3"])
+        assert (result.exit_code, meant in result.stderr) == (2, True), result.stderr
+    assert "Did you mean 'status'" in CliRunner().invoke(app, ["statsu"]).stderr
+
+
+def test_an_env_file_that_only_a_sandbox_writes_says_so(tmp_path: Path) -> None:
+    """Red before: "no such file"."""
+    for name, hint in (
+        ("sandbox.env", "`hlf-sync sandbox up` writes it"),
+        ("x.env", "no such file"),
+    ):
+        result = CliRunner().invoke(app, ["status", "--env-file", str(tmp_path / name)])
+        assert str(result.exception).endswith(hint)

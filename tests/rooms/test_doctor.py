@@ -4,6 +4,7 @@ and what it prints.
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -325,6 +326,7 @@ def test_a_connector_s_states_come_to_a_verdict(
     finding = connect.runs("hlf-mentor-cdc", status)
     assert finding.verdict is verdict
     assert word in finding.text
+    assert not re.search(r"\b(GET|PUT|POST) /", finding.fix), "there is a command for it"
     assert SECRET not in finding.text + finding.fix
 
 

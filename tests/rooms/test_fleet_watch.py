@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from hlf_sync.core.breaker import BreakerPolicy
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres.connections import Pool, open_pool
+from hlf_sync.postgres.fleet_state import FleetTable
 from hlf_sync.watch.fleet_watch import SLOT, FleetWatch, Sight
 
 from tests.fakes.overseen import Overseen, PlainTopic
@@ -290,6 +292,54 @@ async def test_only_the_leader_looks_and_who_leads_no_longer_has_seen_nothing(se
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
+
+
+async def test_who_was_given_up_is_looked_at_at_the_next_turn(seen: Seen) -> None:
+    """Not after ten seconds: a letter that is open beside a listing that shows nobody wrongly was
+    what a newcomer saw.
+    """
+    letters = 0
+    seen.watch._letters = lambda: letters
+    task = asyncio.create_task(seen.watch.run())
+    try:
+        async with asyncio.timeout(8):
+            while "ledger" not in seen.watch.sight.seen_at_s:
+                await asyncio.sleep(0.01)
+            before_s, letters = seen.watch.sight.seen_at_s["ledger"], 1
+            while seen.watch.sight.seen_at_s["ledger"] == before_s:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+
+
+async def test_a_fleet_has_an_open_letter_until_it_is_resolved_closed_or_stood_for(
+    seen: Seen,
+) -> None:
+    """What each worker's verdict rests on."""
+
+    async def has_open_letter() -> bool:
+        fleet = FleetTable(seen.watch._pool, "HLF", BreakerPolicy())  # one looks once a second
+        return (await fleet.read()).has_open_letter
+
+    first = f"{MENTOR.format(1)}:1"
+    assert not await has_open_letter()
+    seen.sql(
+        "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+        f" dead_letter_id) VALUES ('{MENTOR.format(1)}', 'rejected', 1, '{first}')"
+    )
+    assert await has_open_letter()
+    seen.sql(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, state, dead_letter_id) VALUES"
+        f" ('{MENTOR.format(1)}', 'dead_lettered', '{MENTOR.format(1)}:2')"
+    )
+    assert not await has_open_letter()
+    seen.sql(f"UPDATE hlf_sync.mentor_ledger SET dead_letter_id = '{first}'")
+    assert await has_open_letter()
+    seen.sql(
+        "INSERT INTO hlf_sync.closed_letter (letter_id, closed_by, reason) VALUES"
+        f" ('{first}', 'kari', 'seen to')"
+    )
+    assert not await has_open_letter()
 
 
 @pytest.mark.usefixtures("slot")

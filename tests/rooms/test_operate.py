@@ -16,10 +16,13 @@ import psycopg
 import pytest
 import typer
 from hlf_sync.__main__ import main
-from hlf_sync.commands import waiting
+from hlf_sync.commands import replay, waiting
 from hlf_sync.commands.app import app
 from hlf_sync.core.halts import HALTS
-from hlf_sync.core.model import HaltReason
+from hlf_sync.core.model import HaltReason, LetterKind
+from hlf_sync.errors import SettingsError
+from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict
+from hlf_sync.replay.plan_file import Plan, PlannedLetter
 
 from tests.fixtures.cluster import Cluster
 
@@ -244,6 +247,31 @@ def test_waiting_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch
     code, said = desk.run("sweep", "--all", "--wait")
     assert code == 0
     assert said.startswith("0 s: 1 not looked at yet, for example ")
+
+
+def test_a_sweep_that_was_waited_for_says_who_ended_as_a_dead_letter(desk: Desk) -> None:
+    """Red before: "1 mentor asked for, and all of them are through"."""
+    mentor_id = someone(desk, PAUSED, LISTED)
+    desk.once_it_waits(
+        lambda: desk.sql(
+            "UPDATE hlf_sync.mentor_ledger SET state = 'dead_lettered', dead_letter_id = 'x',"
+            " updated_at = now() + interval '1 s'"
+        )
+    )
+    told = desk.told("sweep", "--wait", "--mentor", mentor_id)
+    assert "1 mentor asked for, and all of them were looked at; 1 as a dead letter" in told
+
+
+def test_what_is_shown_of_a_plan_is_said_to_be_of_its_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Red before: "investigate", of a mentor who had been delivered since."""
+    letter = Letter(0, 0, "x", LetterKind.UNMAPPED, "mentor_mapping", 0)
+    planned = [PlannedLetter(letter, Judgement(ReplayVerdict.INVESTIGATE, "because"))]
+    plan = Plan("i", "2026-11-29T07:00:00Z", "t", "id", {}, {}, False, planned, 1)
+    with pytest.raises(SettingsError, match="--yes is needed"):
+        replay._ask_first(plan, yes=False)
+    assert "As it was at 2026-11-29T07:00:00Z" in capsys.readouterr().err
 
 
 @pytest.mark.requirement("R40")

@@ -229,7 +229,7 @@ def test_since_when_somebody_waits_for_a_first_call_is_told_by_the_leader_or_by_
     [
         ("connector_failed", "the Debezium connector or its task has failed or is missing"),
         ("source_silent", "no heartbeat has come through Debezium for a minute"),
-        ("kafka_down", "no Kafka broker answers; bring the brokers back"),
+        ("kafka_down", "no Kafka broker answers; to do: bring the brokers back"),
     ],
 )
 def test_what_keeps_changes_from_the_workers_is_told_with_since_when_and_what_to_do(
@@ -240,7 +240,7 @@ def test_what_keeps_changes_from_the_workers_is_told_with_since_when_and_what_to
     desk.sql(reported(reason))
     text = " ".join(desk.run().text.split())
     assert re.search(
-        r"1 unread: changes do not reach a worker, since \d\d:\d\d UTC: " + words, text
+        r"1 unread: changes do not reach a worker, since \d\d:\d\d:\d\d UTC: " + words, text
     )
     assert "seconds" not in text
     answer, reason_words = desk.run("--json").content, words.partition(";")[0]
@@ -260,7 +260,7 @@ def test_a_worker_that_holds_the_lock_and_says_nothing_for_half_a_minute_is_not_
         "SELECT pg_sleep(greatest(0, 31 - extract(epoch FROM now() - pg_postmaster_start_time())))"
     )
     text = " ".join(desk.run().text.split())
-    assert re.search(r"1 no_worker: no worker has reported since \d\d:\d\d UTC", text)
+    assert re.search(r"1 no_worker: no worker has reported since \d\d:\d\d:\d\d UTC", text)
     assert "Kafka" not in text
 
 
@@ -377,3 +377,39 @@ def test_words_of_the_facts_are_no_markup() -> None:
     text = render(Conditions(now_s=0.0), [one])
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_who_was_given_up_is_told_by_the_letter_that_replay_takes(desk: Desk) -> None:
+    """Its generation cannot be guessed. Red before: the mentor's id alone."""
+    mentor_id = desk.mentor()
+    letter = f"{mentor_id}:2"
+    desk.sql(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, applied, state, last_error_code,"
+        " dead_letter_id, generation) VALUES (%s, 'visible', 'dead_lettered', 'not_found', %s, 2)",
+        mentor_id,
+        letter,
+    )
+    waiting = desk.mentor(applied="visible")
+    items = {one["mentor_id"]: one for one in desk.run("--json").content["items"]}
+    assert (items[mentor_id]["dead_letter_id"], items[waiting]["dead_letter_id"]) == (letter, None)
+    text = desk.run().text
+    assert letter in text
+    assert "--repaired" in text
+
+
+def test_a_screen_of_80_columns_cuts_no_figure_and_explains_its_mark(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red before: "next: in 39", without its unit."""
+    monkeypatch.setenv("COLUMNS", "80")
+    desk.sql(
+        "INSERT INTO hlf_sync.circuit (organization, state, opened_at) VALUES ('HLF', 'open', now())"
+    )
+    desk.mentor(
+        applied="visible", last_error_code="server_error", state="in_doubt", intended="hidden"
+    )
+    text = desk.run().text
+    assert max(map(len, text.splitlines()[1:])) <= 80
+    (row,) = (line for line in text.splitlines() if "→" in line)
+    assert re.search(r"\? → hidden +\d+ s +\d+ s server_error", row), text
+    assert "? is not known" in text

@@ -118,8 +118,9 @@ def test_an_unmapped_mentor_is_mapped_later_and_once(play: Play, dynamics: Plain
     assert play.mentors()[0].contact_id is None
     play.map(mentor_id)
     assert play.mentors()[0].contact_id in dynamics.known
-    with pytest.raises(ArgumentError, match="is mapped already"):
+    with pytest.raises(ArgumentError, match="is mapped already") as caught:
         play.map(mentor_id)
+    assert caught.value.remedy == f"nothing; `hlf-sync why {mentor_id}` says how she is"
 
 
 def test_a_mentor_is_found_by_number_or_id_and_a_slip_says_what_there_is(play: Play) -> None:
@@ -133,6 +134,9 @@ def test_a_mentor_is_found_by_number_or_id_and_a_slip_says_what_there_is(play: P
 def test_without_a_sandbox_each_command_says_how_to_start_one(tmp_path: Path) -> None:
     """Exit code 2, and no folder is made by looking."""
     state = tmp_path / "none"
+    down = CliRunner().invoke(app, ["down", "--state", str(state)])
+    assert down.exit_code == 0
+    assert f"no sandbox in {state}: nothing was stopped" in down.output
     for words in (["seed", "2"], ["app", "list"], ["status"], ["logs", "kafka"], ["psql"]):
         result = CliRunner().invoke(app, [*words, "--state", str(state)])
         assert (result.exit_code, "sandbox up" in result.output) == (2, True), words

@@ -15,7 +15,7 @@ from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.kafka.letter_log import Layout, LetterExtent
 from hlf_sync.postgres.connections import open_pool
-from hlf_sync.postgres.statements import leader
+from hlf_sync.postgres.statements import letters
 from hlf_sync.replay.applying import ReplayStoppedError
 from hlf_sync.replay.backlog import Backlog, Standstill
 from hlf_sync.replay.desk import Desk
@@ -42,6 +42,7 @@ class ListedLog:
     offsets: dict[int, int] = field(default_factory=dict)
     topic_id: str = "first"
     topic: str = "letters"
+    starts: dict[int, int] = field(default_factory=dict)
 
     def put(self, letter: Letter, partition: int = 0) -> Letter:
         placed = letter._replace(partition=partition, offset=len(self.partitions[partition]))
@@ -52,7 +53,7 @@ class ListedLog:
         return Layout(
             self.topic_id,
             {
-                number: LetterExtent(0, len(letters))
+                number: LetterExtent(self.starts.get(number, 0), len(letters))
                 for number, letters in enumerate(self.partitions)
             },
         )
@@ -68,9 +69,9 @@ class ListedLog:
         self.offsets |= positions
 
     async def find(
-        self, ids: set[str], _extents: Mapping[int, LetterExtent]
+        self, ids: set[str], extents: Mapping[int, LetterExtent]
     ) -> dict[str, tuple[Letter, None]]:
-        letters = [letter for partition in self.partitions for letter in partition]
+        letters = [letter async for batch in self.letters(extents) for letter in batch]
         return {letter.id: (letter, None) for letter in letters if letter.id in ids}
 
     async def letters(self, extents: Mapping[int, LetterExtent]) -> AsyncIterator[list[Letter]]:
@@ -219,7 +220,9 @@ async def test_what_needs_a_person_is_left_alone_and_what_was_repaired_is_not(wo
     world.log.put(world.letter(repaired, age_s=0, kind=LetterKind.UNMAPPED))
     async with Fleet(world.dsn) as fleet:
         assert (await world.watching().turn()).unresolved == {"investigate": 1}
+        await world.watching().turn()
     assert fleet.requests == [repaired]
+    assert world.notes.said[-1].startswith("open: 1 investigate; ")
 
 
 async def test_nothing_is_replayed_into_an_outage(world: World) -> None:
@@ -271,6 +274,64 @@ async def test_letters_that_the_topic_has_forgotten_are_told_and_can_be_closed(
     assert sorted(world.rows("SELECT mentor_id::text FROM hlf_sync.sync_request")) == sorted(
         [(lost,), (unreadable,)]
     )
-    assert world.rows(leader.LETTERS)[0][0] == 1
+    assert world.rows(letters.COUNT)[0][0] == 1
     again = await make_plan(world.place, Filters(), is_repaired=False, rate_per_s=10)
     assert (again.gone, len(again.letters)) == ((), 1)
+
+
+FAILURE = (
+    "INSERT INTO hlf_sync.dynamics_sync_failures (mentor_id, error_code, retry_count,"
+    " dead_letter_id) VALUES (%s, 'not_found', 1, %s)"
+)
+
+
+async def test_a_letter_that_a_newer_one_stands_for_is_not_gone_from_the_topic(
+    world: World,
+) -> None:
+    """Her failure is open until her next success, and the offsets pass the older letter: it lies in
+    the topic all the same, and one mentor is open, by one letter. Red before: "gone from the topic
+    (its retention has passed)", of a letter a minute old.
+    """
+    (mentor,) = dead_lettered(world.admin, 1)
+    older = world.log.put(world.letter(mentor, kind=LetterKind.REJECTED))
+    newer = world.log.put(world.letter(mentor, kind=LetterKind.REJECTED, generation=5))
+    world.sql("UPDATE hlf_sync.mentor_ledger SET generation = 5, dead_letter_id = %s", newer.id)
+    for letter in (older, newer):
+        world.sql(FAILURE, mentor, letter.id)
+    backlog = Backlog(world.place)
+    await backlog.catch_up()
+    assert await backlog.commit() == Standstill(1, {"investigate": 1})
+    plan = await make_plan(world.place, Filters(), is_repaired=True, rate_per_s=10)
+    assert ([one.letter.id for one in plan.letters], plan.gone) == ([newer.id], ())
+    world.log.starts[0] = 1
+    plan = await make_plan(world.place, Filters(), is_repaired=True, rate_per_s=10)
+    assert plan.gone == ()
+    assert world.rows(letters.COUNT)[0][0] == 1
+    await close(world.place, [newer.id], "looked into")
+    assert world.rows(letters.COUNT)[0][0] == 0
+
+
+@pytest.mark.parametrize("filters", [Filters(), Filters(error_codes=frozenset({"server_error"}))])
+async def test_an_open_letter_before_the_groups_offset_is_planned_as_any_other(
+    world: World, filters: Filters
+) -> None:
+    """Offsets were set by hand, or the ledger came from a backup: what is in the topic is not gone,
+    and what is due is due.
+    """
+    (mentor,) = dead_lettered(world.admin, 1)
+    letter = world.log.put(world.letter(mentor))
+    world.log.put(POISON)
+    world.sql(FAILURE, mentor, letter.id)
+    world.log.offsets = {0: 2}
+    plan = await make_plan(world.place, filters, is_repaired=False, rate_per_s=10)
+    assert (plan.due, plan.gone) == ([letter], ())
+
+
+async def test_only_what_is_older_than_the_topics_start_is_gone(world: World) -> None:
+    """Beside one that is still there."""
+    lost, here = dead_lettered(world.admin, 2)
+    world.sql(FAILURE, lost, world.log.put(world.letter(lost)).id)
+    world.sql(FAILURE, here, world.log.put(world.letter(here)).id)
+    world.log.starts, world.log.offsets = {0: 1}, {0: 2}
+    plan = await make_plan(world.place, Filters(), is_repaired=False, rate_per_s=10)
+    assert ([one.letter.mentor_id for one in plan.letters], plan.gone) == ([here], (f"{lost}:4",))

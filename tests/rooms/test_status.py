@@ -20,6 +20,7 @@ from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.telemetry.metric_table import TABLE, By, Kind
 from hlf_sync.telemetry.metrics import Distribution
+from hlf_sync.watch.fleet_watch import Sight, Wrong
 from hlf_sync.watch.status_server import serve
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -183,6 +184,67 @@ async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:
         "registry_down",
         "decode",
     ]
+
+
+async def test_nothing_moves_is_not_said_while_what_was_down_has_just_come_back(
+    overseen: Overseen,
+) -> None:
+    """The circuit closed five seconds ago, Kafka answers again: a minute of its own."""
+    loop = asyncio.get_running_loop()
+    history = overseen.monitor.history
+    history.note({0: Extent(0, 3)}, loop.time() - 61)
+    history.note({0: Extent(0, 3)}, loop.time())
+    assert overseen.status.snapshot()["reason"] == "nothing_committed"
+    closed = Circuit(closed_at_s=FLEET.now_s - 5)
+    overseen.stages.gate._take(replace(FLEET, circuit=closed))
+    assert overseen.status.snapshot()["reason"] != "nothing_committed"
+    overseen.stages.gate._take(replace(FLEET, circuit=replace(closed, closed_at_s=0.0)))
+    assert overseen.status.snapshot()["reason"] == "nothing_committed"
+    overseen.stages.dependencies.failed("Kafka", "_TRANSPORT", 0)
+    assert overseen.status.snapshot()["reason"] == "kafka_down"
+    overseen.stages.dependencies.answered("Kafka", loop.time())
+    assert overseen.status.snapshot()["reason"] != "nothing_committed"
+
+
+async def test_the_first_worker_does_not_stand_by_for_another(overseen: Overseen) -> None:
+    """It has no partition yet, and nobody else has one. Red before: "another member of the group
+    does".
+    """
+    overseen.stages.assignment.revoke([0, 1, 2, 3])
+    assert overseen.status.snapshot()["reason"] == "catching_up"
+    overseen.group.count = 0
+    await overseen.standby.look()
+    assert overseen.status.snapshot()["reason"] == "catching_up"
+    overseen.group.count = 12
+    await overseen.standby.look()
+    assert overseen.status.snapshot()["reason"] == "standby"
+
+
+@pytest.mark.parametrize("is_leader", [True, False])
+async def test_no_worker_is_ok_while_a_mentor_is_given_up(
+    overseen: Overseen, *, is_leader: bool
+) -> None:
+    """From the first second on, whoever leads."""
+    await overseen.measure()
+    overseen.scheduler.is_leader = is_leader
+    overseen.stages.gate._take(replace(FLEET, has_open_letter=True))
+    found = overseen.status.snapshot()
+    assert (found["verdict"], found["reason"]) == ("lagging", "dead_letters_open")
+
+
+async def test_the_verdict_and_the_page_count_wrong_from_the_same_moment(
+    overseen: Overseen,
+) -> None:
+    """55 s at a look nine seconds ago is more than a minute now. Red before: `top` told 64 s, and
+    OK.
+    """
+    now_s = asyncio.get_running_loop().time()
+    await overseen.measure()
+    overseen.watch.sight = Sight(
+        wrong={"hidden": Wrong(1, 55.0)}, last_seen_at_s={"ledger": now_s - 9}
+    )
+    found = overseen.status.snapshot()
+    assert (found["reason"], found["listing_age_s"]) == ("wrongly_listed", 9.0)
 
 
 async def test_each_change_of_the_verdict_is_said_once(overseen: Overseen, said: LogLines) -> None:

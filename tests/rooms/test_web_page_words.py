@@ -104,7 +104,7 @@ def test_there_is_a_sentence_for_everything_that_the_service_may_say(words: Word
     assert all(words.has(f"verdict-{one}-since") for one in ("lagging", "stalled", "stopped"))
 
 
-@pytest.mark.parametrize("reason", ["circuit_open", "throttled"])
+@pytest.mark.parametrize("reason", ["circuit_open", "throttled", "dead_letters_open"])
 def test_the_banner_of_an_outage_does_not_promise_what_was_given_up(reason: str) -> None:
     """It said 'all updates go out by themselves' above a card that asked for 'Sync now'."""
     for words in ALL:

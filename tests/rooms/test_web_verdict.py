@@ -9,7 +9,7 @@ from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_report import FleetReport, ReportedReason
 from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.core.open_update import Cause, Conditions
-from hlf_sync.web.words import SENTENCES, verdict
+from hlf_sync.web.words import SENTENCES, verdict, with_given_up
 
 pytestmark = pytest.mark.requirement("R61")
 
@@ -28,16 +28,16 @@ def told(*reasons: str, age_s: float = 1.0) -> FleetReport:
         ({}, "ok", "caught_up", "as they come"),
         ({"report": told()}, "ok", "caught_up", "as they come"),
         ({"report": told("kafka_down")}, "stalled", "kafka_down",
-         "Changes are not read at the moment (Kafka is away, since 14:00 UTC). Updates wait"),
+         "Changes are not read at the moment (Kafka is away, since 14:00:00 UTC). Updates wait"),
         ({"report": told("connector_failed")}, "stopped", "connector_failed",
-         "(the connector has failed, since 14:00 UTC). The administrator must act"),
+         "(the connector has failed, since 14:00:00 UTC). The administrator must act"),
         ({"report": told("source_silent")}, "stalled", "source_silent", "the connector is silent"),
         ({"report": told("letters_unwritable")}, "stalled", "letters_unwritable",
-         "held up since 14:00 UTC"),
-        ({"report": told("a_new_one")}, "stalled", "a_new_one", "held up since 14:00 UTC"),
+         "held up since 14:00:00 UTC"),
+        ({"report": told("a_new_one")}, "stalled", "a_new_one", "held up since 14:00:00 UTC"),
         ({"report": told("wrongly_listed")}, "lagging", "wrongly_listed", "longer than usual"),
         ({"report": told("kafka_down", age_s=60)}, "stopped", "no_worker",
-         "No worker has reported since 14:04 UTC."),
+         "No worker has reported since 14:04:00 UTC."),
         ({"has_worker": False}, "stopped", "no_worker", "not running"),
         ({"has_worker": False, "report": told(age_s=20)}, "ok", "caught_up", "as they come"),
         ({"halts": frozenset({"auth"}), "has_worker": False}, "halted", "auth", "are stopped"),
@@ -75,3 +75,14 @@ def test_every_word_of_the_workers_has_a_sentence_without_our_inner_life(reason:
 
 def test_no_sentence_of_a_wait_promises_seconds() -> None:
     assert "on its way" not in SENTENCES[Cause.LATE] + SENTENCES[Cause.UNREAD]
+
+
+def test_updates_that_were_given_up_are_not_said_to_be_delivered() -> None:
+    """Red before: "Updates are delivered as they come", above a mentor who was given up."""
+    fine = verdict(Conditions(now_s=NOW_S))
+    assert with_given_up(fine, 0) == fine
+    found = with_given_up(fine, 1)
+    assert (found.standing.value, found.reason) == ("lagging", "dead_letters_open")
+    assert "given up need 'Sync now'" in found.message
+    halted = verdict(Conditions(now_s=NOW_S, halts=frozenset({"auth"})))
+    assert with_given_up(halted, 1) == halted

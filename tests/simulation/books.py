@@ -479,19 +479,17 @@ class Session:
         )
         return True
 
-    async def refuse(
-        self, letter: DeadLetter, before: int, trace_parent: str | None = None
-    ) -> bool:
-        return await self.execute(lambda: self._refuse(letter, before))
+    async def refuse(self, letter: DeadLetter, evaluation: Evaluation) -> bool:
+        return await self.execute(lambda: self._refuse(letter, evaluation))
 
-    def _refuse(self, letter: DeadLetter, before: int) -> bool:
+    def _refuse(self, letter: DeadLetter, evaluation: Evaluation) -> bool:
         books, now_s = self.books, self.books.now_s
         mentor_id, generation = letter.mentor_id, letter.generation or 0
         assert mentor_id is not None
         row = books.rows.get(mentor_id)
         doubt_s = None
         if row is not None:
-            is_decided_on = row.generation == before and (
+            is_decided_on = row.generation == evaluation.before.generation and (
                 letter.attempt_count in {0, row.attempt_count}
             )
             is_repeated = row.generation == generation and row.dead_letter_id == letter.id
@@ -503,6 +501,7 @@ class Session:
                 doubt_s = max(doubt_s or 0.0, (row.lease_until_s or 0.0) + books.late_effect_s)
         books.rows[mentor_id] = (row or LedgerRow())._replace(
             state=LedgerState.DEAD_LETTERED,
+            reevaluate_at_s=_sooner(row and row.reevaluate_at_s, evaluation.reevaluate_at_s),
             generation=generation,
             last_error_code=letter.error_code,
             dead_letter_id=letter.id,
@@ -683,6 +682,9 @@ def _recorded(
         attempt_count=counted,
         last_error_code=code,
         dead_letter_id=delivered.dead_letter_id or row.dead_letter_id,
+        reevaluate_at_s=row.reevaluate_at_s
+        if delivered.is_farewell
+        else _sooner(row.reevaluate_at_s, delivered.reevaluate_at_s),
     )
     match conclusion.ending:
         case Ending.APPLIED:
@@ -693,12 +695,22 @@ def _recorded(
             return changed
         case Ending.RELEASED:
             state = before.state or conclusion.state
-            return row._replace(attempt_count=counted, intended=before.intended, state=state)
+            return row._replace(
+                attempt_count=counted,
+                intended=before.intended,
+                state=state,
+                reevaluate_at_s=changed.reevaluate_at_s,
+            )
         case _:
             refused = row.refusal
             if delivered.dead_letter_id is not None:
                 refused = refusal_of(delivered.contact_id, delivered.operation)
             return changed._replace(intended=before.intended, refusal=refused)
+
+
+def _sooner(first_s: float | None, second_s: float | None) -> float | None:
+    """SQL's `least`, which passes over what is missing."""
+    return min((at_s for at_s in (first_s, second_s) if at_s is not None), default=None)
 
 
 def _applied(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from hlf_sync.commands.options import EnvFile, Json, settings_from
+from hlf_sync.commands.options import EnvFile, Json
 from hlf_sync.commands.terminal import Terminal, echo, echo_json
-from hlf_sync.config.loading import secret_file, unknown
+from hlf_sync.config.loading import load, secret_file, unknown
 from hlf_sync.errors import SettingsError
 
 _out = Terminal(soft_wrap=False, highlight=False)
@@ -30,7 +30,7 @@ def doctor(env_file: EnvFile = None, as_json: Json = False) -> None:
 
     def examined(env_file: Path | None) -> Checkup:
         try:
-            settings = settings_from(env_file)
+            settings = load(env_file)
             file = secret_file("dynamics_client_secret", env_file)
             slips = unknown(env_file)
         except SettingsError as error:

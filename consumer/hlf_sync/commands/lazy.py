@@ -59,6 +59,19 @@ class LazyGroup(TyperGroup):
         self._lazy.update(eager)
         self.commands = self._lazy
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command; of one that stands in a group, where it is."""
+        name = args[0]
+        if name not in self._lazy and (groups := self._groups_with(name)):
+            ctx.fail(f"No such command {name!r}. Did you mean {' or '.join(groups)}?")
+        return super().resolve_command(ctx, args)
+
+    def _groups_with(self, name: str) -> list[str]:
+        found = [
+            group for group in self._lazy if name in getattr(self._lazy[group], "commands", {})
+        ]
+        return [f"'hlf-sync {group} {name}'" for group in found]
+
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Each panel's commands, by their first sentences."""
         panels: dict[str, list[tuple[str, str]]] = {}

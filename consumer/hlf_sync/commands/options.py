@@ -30,14 +30,21 @@ _error = Terminal(stderr=True, soft_wrap=True)
 
 
 def settings_from(env_file: Path | None) -> Settings:
-    """Load the settings."""
-    return load(env_file)
-
-
-def warn_unknown(env_file: Path | None) -> None:
-    """Say which variables look like settings and are none."""
+    """Load the settings, and say which variables look like one and are not. What logs says that
+    itself, as `log_unknown`.
+    """
+    settings = load(env_file)
     for line in unknown(env_file):
         _error.print(said(line, "yellow"))
+    return settings
+
+
+def log_unknown(env_file: Path | None) -> None:
+    """The same as a line of the log, once that is set up."""
+    import structlog  # noqa: PLC0415 - only for what logs
+
+    for line in unknown(env_file):
+        structlog.get_logger().warning("not_a_setting", detail=line)
 
 
 def said(line: str, style: str) -> Text:

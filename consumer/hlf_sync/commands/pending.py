@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from hlf_sync import operate
@@ -17,7 +17,8 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.open_update import Cause, Conditions, OpenState
 from hlf_sync.errors import SettingsError
 from hlf_sync.pending.open_mentors import OpenMentor, read_open
-from hlf_sync.pending.words import lasting, listing, troubles, words
+from hlf_sync.pending.table import LEGEND, has_unknown, table
+from hlf_sync.pending.words import troubles, words
 
 _out = Terminal(highlight=False)
 _A_SCREENFUL = 20
@@ -89,26 +90,16 @@ def everybody_open(settings: Settings) -> tuple[Conditions, list[OpenMentor]]:
 
 def _show(cause: Cause, group: list[OpenMentor], limit: int, around: Conditions) -> None:
     means, advice = words(cause, around)
-    now_s = around.now_s
     _out.print(
-        Text.assemble((f"{len(group):,} {cause.value}", "bold"), f": {means}; {advice}"),
+        Text.assemble((f"{len(group):,} {cause.value}", "bold"), f": {means}; to do: {advice}"),
         soft_wrap=True,
     )
-    table = Table(box=None, padding=(0, 1, 0, 1), header_style="dim")
-    table.add_column("mentor", min_width=36)
-    for column in ("listing", "for", "error", "next"):
-        table.add_column(column, overflow="fold")
-    for one in group[: limit or None]:
-        table.add_row(
-            one.mentor_id,
-            listing(one.update),
-            "?" if one.update.since_s is None else lasting(now_s - one.update.since_s),
-            one.error_code or "",
-            "" if one.update.next_try_s is None else f"in {lasting(one.update.next_try_s - now_s)}",
-        )
-    _out.print(table)
+    shown = group[: limit or None]
+    _out.print(Padding(table(shown, around.now_s), (0, 0, 0, 1)))
     if limit and len(group) > limit:
         _out.print(f"    … and {len(group) - limit:,} more (--limit 0 shows all)")
+    if has_unknown(shown):
+        _out.print(Text(f" {LEGEND}", "dim"), soft_wrap=True)
 
 
 def _content(one: OpenMentor) -> dict[str, Any]:
@@ -120,6 +111,7 @@ def _content(one: OpenMentor) -> dict[str, Any]:
         "shown": one.update.shown or "unknown",
         "since": _text(one.update.since_s),
         "state": one.update.state,
+        "dead_letter_id": one.letter_id,
         "error_code": one.error_code,
         "attempt_count": one.attempt_count,
         "next_try_at": _text(one.update.next_try_s),

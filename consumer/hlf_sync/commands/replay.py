@@ -248,7 +248,9 @@ def show(
     letter_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="A letter's id, as `replay plan` shows it.", show_default=False
+            metavar="ID",
+            help="A letter's id, as `replay plan` and `pending` show it.",
+            show_default=False,
         ),
     ],
     env_file: EnvFile = None,
@@ -391,6 +393,7 @@ def _ask_first(found: Any, *, yes: bool) -> None:
 
     if yes:
         return
+    _say(f"As it was at {found.created_at}; each letter is judged again before it is asked for.")
     PlanPage(_error).show(found)
     must_agree(f"Ask for {counted(len(found.due), 'letter')}?")
 

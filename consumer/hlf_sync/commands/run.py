@@ -4,8 +4,8 @@ import gc
 
 import typer
 
-from hlf_sync.commands.options import EnvFile, settings_from, warn_unknown
-from hlf_sync.config.loading import secret_file
+from hlf_sync.commands.options import EnvFile, log_unknown
+from hlf_sync.config.loading import load, secret_file
 
 
 def run(env_file: EnvFile = None) -> None:
@@ -14,13 +14,12 @@ def run(env_file: EnvFile = None) -> None:
     Start as many as you like: Kafka divides the partitions among them. Once up, an outage of
     anything makes it wait and say so, never exit.
     """
-    settings = settings_from(env_file)
+    settings = load(env_file)
     settings.require(
         "kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "dynamics_base_url"
     )
     if settings.delivery == "live":
         settings.require_credentials()
-    warn_unknown(env_file)
 
     import uvloop  # noqa: PLC0415 - only a worker needs it
 
@@ -30,6 +29,7 @@ def run(env_file: EnvFile = None) -> None:
 
     bound_arenas()
     writer = configure(settings.log_level)
+    log_unknown(env_file)
     gc.collect()
     gc.freeze()
     try:

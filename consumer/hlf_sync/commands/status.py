@@ -71,11 +71,7 @@ def _ask(root: str, kin: Kin) -> dict[str, Any] | DependencyError:
         return DependencyError(f"the worker at {address}", "what answers there is no worker")
     of = (found.get(name) for name in ("worker", "organization", "group_id"))
     stranger = kin.stranger(*(one if isinstance(one, str) else None for one in of))
-    return (
-        found
-        if stranger is None
-        else DependencyError("our worker", f"at {address} answers {stranger}")
-    )
+    return found if stranger is None else DependencyError("our worker", f"{address} {stranger}")
 
 
 def mount(app: typer.Typer) -> None:

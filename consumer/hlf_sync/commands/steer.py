@@ -126,13 +126,24 @@ def sweep(
                     connection, swept.at, is_shadow=is_shadow, only=swept.asked
                 ),
             )
-    is_over = ", and all of them are through" if wait else "; --wait waits for them"
+        lost = operate.given_up(connection, swept.asked) if wait and swept.requests else 0
+    is_over = _is_over(lost) if wait else "; --wait waits for them"
     sentence = f"{counted(swept.requests, 'mentor')} asked for{is_over if swept.requests else ''}"
     answer: dict[str, object] = {"requests": swept.requests}
+    if wait:
+        answer["given_up"] = lost
     if swept.compared is not None:
         answer["compared"] = swept.compared
         sentence = f"{counted(swept.compared, 'mentor')} compared, {sentence}"
     _say(answer, sentence, as_json=as_json)
+
+
+def _is_over(lost: int) -> str:
+    """How a sweep that was waited for has ended."""
+    if not lost:
+        return ", and all of them are through"
+    letters = f"{lost:,} as a dead letter" if lost == 1 else f"{lost:,} as dead letters"
+    return f", and all of them were looked at; {letters} (`hlf-sync pending --cause dead_lettered`)"
 
 
 def resume(

@@ -4,7 +4,8 @@ import gc
 
 import typer
 
-from hlf_sync.commands.options import EnvFile, settings_from, warn_unknown
+from hlf_sync.commands.options import EnvFile, log_unknown
+from hlf_sync.config.loading import load
 
 
 def web(env_file: EnvFile = None) -> None:
@@ -15,9 +16,8 @@ def web(env_file: EnvFile = None) -> None:
     _WEB_JWT_SECRET. Once up, an outage of PostgreSQL or of the key server makes it answer 503 and
     recover, never exit.
     """
-    settings = settings_from(env_file)
+    settings = load(env_file)
     settings.require_web()
-    warn_unknown(env_file)
 
     import uvloop  # noqa: PLC0415 - only a service needs it
 
@@ -27,6 +27,7 @@ def web(env_file: EnvFile = None) -> None:
     gc.collect()
     gc.freeze()
     writer = configure(settings.log_level)
+    log_unknown(env_file)
     try:
         uvloop.run(run(settings))
     finally:

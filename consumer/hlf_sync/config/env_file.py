@@ -20,6 +20,7 @@ VARIABLE = "HLF_SYNC_ENV_FILE"
 _DEFAULT = Path(".env")
 # Where `hlf-sync sandbox up` writes its settings, and the variable that names its folder.
 _SANDBOX = Path(".sandbox")
+_SANDBOX_ENV = "sandbox.env"
 _SANDBOX_STATE = "HLF_SYNC_SANDBOX_STATE"
 
 
@@ -32,7 +33,7 @@ def sandbox_here(environ: Mapping[str, str] = os.environ) -> list[str]:
     """What to say when settings are missing and a sandbox lies here: its file is what was
     forgotten.
     """
-    file = Path(environ.get(_SANDBOX_STATE) or _SANDBOX) / "sandbox.env"
+    file = Path(environ.get(_SANDBOX_STATE) or _SANDBOX) / _SANDBOX_ENV
     if not file.is_file():
         return []
     name = shlex.quote(str(file))
@@ -52,7 +53,8 @@ def read_env_file(named: Path | None, environ: Mapping[str, str]) -> dict[str, s
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        message = f"{told}: no such file"
+        hint = "; `hlf-sync sandbox up` writes it" if path.name == _SANDBOX_ENV else ""
+        message = f"{told}: no such file{hint}"
         raise SettingsError(message) from None
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {cause_words.of(error)} (it must be UTF-8 text)"

@@ -15,6 +15,16 @@ def resting(
     return state, next_look_s(facts, now_s, rules)
 
 
+def is_planned(ledger_look_s: float | None, look_s: float | None, now_s: float) -> bool:
+    """Whether the look that is written down will do: it is the wanted one, or comes before it. A look
+    too early finds nothing to do and plans the next; written down anew it would be the same
+    (postgres/statements/ledger, SETTLE).
+    """
+    if ledger_look_s is None or ledger_look_s <= now_s:
+        return ledger_look_s == look_s
+    return look_s is None or ledger_look_s <= look_s
+
+
 def is_at_rest(known: Known, now_s: float, rules: Rules) -> bool:
     """Whether a look would neither call nor write anything."""
     ledger = known.ledger
@@ -23,11 +33,6 @@ def is_at_rest(known: Known, now_s: float, rules: Rules) -> bool:
         return False
     if not known.has_ledger:
         return True
-    written = (
-        ledger.state,
-        ledger.reevaluate_at_s,
-        ledger.attempt_count,
-        ledger.dead_letter_id,
-        ledger.lease_owner,
-    )
-    return written == (*resting(decision, known.facts, now_s, rules), 0, None, None)
+    state, look_s = resting(decision, known.facts, now_s, rules)
+    written = (ledger.state, ledger.attempt_count, ledger.dead_letter_id, ledger.lease_owner)
+    return written == (state, 0, None, None) and is_planned(ledger.reevaluate_at_s, look_s, now_s)

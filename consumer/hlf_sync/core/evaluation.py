@@ -114,6 +114,7 @@ class Evaluation:
     def decide(self, now_s: float, rules: Rules) -> Decision:
         """What the first look says; `now_s` is the reading's."""
         self.decision = due(self.known, self.before, now_s, rules)
+        self.reevaluate_at_s = next_look_s(self.known.facts, now_s, rules)
         return self.decision
 
     def confirm(self, reading: Reading, rules: Rules) -> bool:

@@ -17,7 +17,7 @@ FRESH_S = 30.0
 # What a restart shows for some seconds, and what is late but moves, is told of once it lasts.
 _LASTING_S = 30.0
 
-# Halts, pause and circuit are read where they stand: at once, and also while no worker runs.
+# Halts, pause, circuit and letters are read where they stand: at once, and also while no worker runs.
 _IN_OTHER_TABLES = frozenset(
     {
         Reason.AUTH,
@@ -26,6 +26,7 @@ _IN_OTHER_TABLES = frozenset(
         Reason.PAUSED,
         Reason.CIRCUIT_OPEN,
         Reason.THROTTLED,
+        Reason.DEAD_LETTERS_OPEN,
     }
 )
 _AT_REST = frozenset({Reason.CAUGHT_UP, Reason.STANDBY})
@@ -135,6 +136,6 @@ def sentence(trouble: ReportedReason, now_s: float) -> str:
 
 
 def clock(at_s: float, now_s: float) -> str:
-    """A time of today as the hour, else with its day: `14:05 UTC`, `2026-11-28 14:05 UTC`."""
+    """A time of today as the hour, else with its day: `14:05:07 UTC`, `2026-11-28 14:05 UTC`."""
     at, now = datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(now_s, UTC)
-    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"

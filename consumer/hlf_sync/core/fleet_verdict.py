@@ -9,6 +9,7 @@ offsets are judged over a window, not by a threshold. Pure; called by the status
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.model import HaltReason
@@ -71,6 +72,7 @@ class Reason(StrEnum):
     SOURCE_SILENT = "source_silent"
     CATCHING_UP = "catching_up"
     WRONGLY_LISTED = "wrongly_listed"
+    DEAD_LETTERS_OPEN = "dead_letters_open"
     BEHIND_UNREAD = "behind_unread"
     BEHIND_SCHEMA = "behind_schema"
     BEHIND_DECIDING = "behind_deciding"
@@ -140,7 +142,7 @@ MEANINGS: dict[Reason, Meaning] = {
         Standing.STALLED,
         Stage.CONSUME,
         "this worker owns no partition, and no other member of the group does: changes are not read",
-        "see docs/runbook.md, consumer failed",
+        "`hlf-sync doctor` asks the brokers why; docs/runbook.md, consumer failed",
     ),
     Reason.CONNECTOR_FAILED: Meaning(
         Standing.STOPPED,
@@ -222,13 +224,21 @@ MEANINGS: dict[Reason, Meaning] = {
         "see Kafka Connect and its log",
     ),
     Reason.CATCHING_UP: Meaning(
-        Standing.LAGGING, Stage.CONSUME, "it has not caught up since its start"
+        Standing.LAGGING,
+        Stage.CONSUME,
+        "it has not caught up since its start, or waits for its partitions",
     ),
     Reason.WRONGLY_LISTED: Meaning(
         Standing.LAGGING,
         Stage.DELIVER,
         "mentors have been listed wrongly for more than a minute",
         "`hlf-sync pending` says whom, and what each waits for",
+    ),
+    Reason.DEAD_LETTERS_OPEN: Meaning(
+        Standing.LAGGING,
+        Stage.DELIVER,
+        "mentors could not be delivered and were given up: dead letters are open",
+        "`hlf-sync pending --cause dead_lettered` says whom, `hlf-sync replay plan` what to do",
     ),
     Reason.BEHIND_UNREAD: Meaning(
         Standing.LAGGING, Stage.CONSUME, "changes wait in Kafka for longer than a minute"
@@ -251,6 +261,8 @@ MEANINGS: dict[Reason, Meaning] = {
 LATE_S = 60.0
 # A rebalance takes seconds; a member that died keeps its partitions for a session.
 _UNASSIGNED_S = 30.0
+# What stood still with the outage may take so long to move again.
+_CALM_S = 60.0
 # Debezium's heartbeat comes every 10 s.
 _SILENT_S = 60.0
 
@@ -277,8 +289,9 @@ class Signs:
     Mentors: `dirty` wait for a look, `in_progress` are being looked at, called or recorded,
     `calling` wait for their call, `retrying` for their next attempt. `is_paused`: all deliveries, by
     an operator; `wrong_s`: for how long the listing has been wrong somewhere; the leader sees both.
-    `is_stuck`: see core/lag.
-    `unread_s`: how long neither this worker nor another member of the group has owned partitions.
+    `is_stuck`: see core/lag; `calm_s`: for how long nothing has been down or stood still on purpose.
+    `unread_s`: how long neither this worker nor another member of the group has owned partitions;
+    `is_standby`: another member is known to own some. `has_open_letter`: somebody was given up.
     """
 
     is_turning: bool
@@ -289,8 +302,10 @@ class Signs:
     pause_s: float = 0.0
     partitions: int = 0
     unread_s: float = 0.0
+    is_standby: bool = False
     has_caught_up: bool = False
     is_stuck: bool = False
+    calm_s: float = inf
     freshness_s: float = 0.0
     held_s: float = 0.0
     parked: int = 0
@@ -301,6 +316,7 @@ class Signs:
     source: SourceSigns = SourceSigns()
     is_paused: bool = False
     wrong_s: float = 0.0
+    has_open_letter: bool = False
 
     @property
     def waits(self) -> bool:
@@ -317,8 +333,15 @@ def reasons(signs: Signs) -> list[Reason]:
     """Every reason that holds, the worst first; never empty."""
     found = [reason for reason, holds in _HOLDS.items() if holds(signs)]
     if signs.freshness_s > LATE_S:
-        found.append(_behind(signs))
+        behind = _behind(signs)
+        if behind is not Reason.BEHIND_DELIVERING or not _NO_CALLS & set(found):
+            found.append(behind)
     return found or [Reason.CAUGHT_UP if signs.partitions else Reason.STANDBY]
+
+
+def is_held_up(signs: Signs) -> bool:
+    """Whether something is away, fails, or stands still on purpose: then no position need move."""
+    return any(holds(signs) for reason, holds in _HOLDS.items() if reason in _HOLD_UP)
 
 
 def _behind(signs: Signs) -> Reason:
@@ -360,9 +383,27 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
     ),
     Reason.THROTTLED: lambda signs: signs.pause_s > 0 and signs.waits,
     Reason.SOURCE_SILENT: lambda signs: (signs.source.heartbeat_age_s or 0.0) > _SILENT_S,
-    Reason.NOTHING_COMMITTED: lambda signs: signs.is_stuck,
+    Reason.NOTHING_COMMITTED: lambda signs: (
+        signs.is_stuck and signs.calm_s >= _CALM_S and not is_held_up(signs)
+    ),
     Reason.CATCHING_UP: lambda signs: (
-        signs.unread_s > 0 if not signs.partitions else not signs.has_caught_up
+        not signs.has_caught_up if signs.partitions else not signs.is_standby
     ),
     Reason.WRONGLY_LISTED: lambda signs: signs.wrong_s > LATE_S,
+    Reason.DEAD_LETTERS_OPEN: lambda signs: signs.has_open_letter,
 }
+# While one of these holds, it is not the pace that calls wait for.
+_NO_CALLS = frozenset(
+    {
+        Reason.AUTH,
+        Reason.DEAD_LETTER_LIMIT,
+        Reason.PAUSED,
+        Reason.CIRCUIT_OPEN,
+        Reason.THROTTLED,
+    }
+)
+_HOLD_UP = frozenset(
+    reason
+    for reason in _HOLDS
+    if MEANINGS[reason].standing is not Standing.LAGGING and reason is not Reason.NOTHING_COMMITTED
+)

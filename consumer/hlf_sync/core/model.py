@@ -242,6 +242,7 @@ class Known(NamedTuple):
     is_remapped: bool = False  # another contact is mapped than the one that was last called for
     formers: tuple[Former, ...] = ()  # such contacts as it no longer has
     is_paused: bool = False  # an operator has paused this mentor, or all deliveries
+    is_held: bool = False  # the mass change guard holds, or has held, its removal
 
 
 @dataclass(slots=True, frozen=True)

@@ -265,7 +265,8 @@ def _own_wait(
     if around.unread is not None:
         return Cause.UNREAD, None
     if state is OpenState.IN_DOUBT:
-        return Cause.IN_DOUBT, ledger.reevaluate_at_s or ledger.doubt_until_s
+        looks = (ledger.reevaluate_at_s, ledger.doubt_until_s)
+        return Cause.IN_DOUBT, min((at_s for at_s in looks if at_s is not None), default=None)
     return Cause.WAITING, None
 
 

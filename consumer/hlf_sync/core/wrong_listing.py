@@ -5,13 +5,36 @@ needs is `core.decide.due`'s word. It is the same for all mentors who look alike
 postgres/comparison), so it is asked once for them: their `Stance`.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.model import Command, Decision, Known, NoCall
+from hlf_sync.core.quantities import duration
 
 UNKNOWN = "unknown"
 """What the listing should show of a mentor whose facts are outside the contract."""
+
+
+_WORDS = {
+    "hidden": "should be hidden and may be shown",
+    "visible": "should be shown and may be hidden",
+    UNKNOWN: "with facts outside the contract",
+}
+
+
+def in_words(mentors: Mapping[str, int], oldest_s: float, held: int = 0) -> str:
+    """How many may be listed wrongly, by what the listing should show of them, and for how long the oldest;
+    empty for nobody. `may`: the ledger tells what was delivered, and a call whose answer never came
+    may have put it right.
+    """
+    parts = [
+        f"{mentors[wanted]:,} {text}" for wanted, text in _WORDS.items() if mentors.get(wanted)
+    ]
+    if not parts:
+        return ""
+    is_held = f" ({held:,} held back until somebody confirms)" if held else ""
+    return f"{', '.join(parts)}{is_held}, for up to {duration(oldest_s)}"
 
 
 class WrongMentor(NamedTuple):

@@ -18,6 +18,7 @@ from hlf_sync.connect.connector import (
 from hlf_sync.connect.connector_trace import causes, find_cause
 from hlf_sync.connect.rest import ConnectRest
 from hlf_sync.connect.standing import ConnectorStanding, judge, trace_of
+from hlf_sync.core.fleet_verdict import MEANINGS, Reason
 from hlf_sync.doctor.database import connected, rows
 from hlf_sync.doctor.examination import ASK_S, Examination, aside
 from hlf_sync.doctor.finding import Finding, fail, ok, skipped, some, warn
@@ -92,7 +93,7 @@ def runs(name: str, status: Mapping[str, Any] | None) -> Finding:
             return fail(
                 RUNS,
                 f"{name} is paused or stopped: no change is streamed",
-                f"when that is over: PUT /connectors/{name}/resume at Connect",
+                MEANINGS[Reason.CONNECTOR_PAUSED].advice,
             )
         case ConnectorStanding.FAILED:
             trace = trace_of(status)

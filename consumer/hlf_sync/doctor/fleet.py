@@ -5,9 +5,11 @@ with the sync role's connection.
 from hlf_sync.core import halts as table
 from hlf_sync.core.model import HaltReason
 from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
 from hlf_sync.postgres.statements import doctor as sql
+from hlf_sync.postgres.statements import letters as open_letters
 
 CIRCUIT, HALTS, PAUSES, LEADER, LETTERS = (
     "fleet.circuit",
@@ -64,9 +66,9 @@ def _advice(reason: str) -> str:
 async def pauses(connection: Connection) -> Finding:
     """What an operator holds back, and may have forgotten."""
     row = await one(connection, sql.PAUSES)
-    singly = f"{counted(row['mentors'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
+    singly = f"{counted(row['mentors'], 'mentor')}, the oldest for {duration(row['oldest_s'])}"
     if row["is_all"]:
-        text = f"ALL deliveries for {row['all_s'] / 3600:.1f} h, by {row['why']}"
+        text = f"ALL deliveries for {duration(row['all_s'])}, by {row['why']}"
         also = f"; singly {singly}" if row["mentors"] else ""
         return warn(PAUSES, text + also, "`hlf-sync unpause --reason TEXT` once it is over")
     if row["mentors"]:
@@ -87,10 +89,8 @@ async def leader(connection: Connection) -> Finding:
 
 async def letters(connection: Connection) -> Finding:
     """What could not be delivered."""
-    row = await one(connection, sql.LETTERS)
+    row = await one(connection, open_letters.COUNT)
     if not row["open"]:
         return ok(LETTERS, "none open")
-    text = (
-        f"open for {counted(row['open'], 'mentor')}, the oldest for {row['oldest_s'] / 3600:.1f} h"
-    )
+    text = f"open for {counted(row['open'], 'mentor')}, the oldest for {duration(row['oldest_s'])}"
     return warn(LETTERS, text, "`hlf-sync replay plan` says what became of each")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hlf_sync.core import source_health
+from hlf_sync.core.quantities import size
 from hlf_sync.core.source_health import Fault, Part
 from hlf_sync.doctor.database import Connection, one, rows
 from hlf_sync.doctor.finding import Finding, fail, ok, some, warn
@@ -78,7 +79,7 @@ def _unusable(name: str, row: Mapping[str, Any]) -> Finding | None:
 
 def _used(name: str, row: Mapping[str, Any]) -> Finding:
     text = (
-        f"{_size(row['behind_bytes'])} behind, {_size(row['kept_bytes'])} of log kept, wal_status"
+        f"{size(row['behind_bytes'] or 0)} behind, {size(row['kept_bytes'] or 0)} of log kept, wal_status"
         f" {row['wal_status']}"
     )
     if not row["active"]:
@@ -145,12 +146,3 @@ async def heartbeat(connection: Connection) -> Finding:
             "every 10 s is normal: the connector has just started, or is busy or stuck",
         )
     return ok(HEARTBEAT, text)
-
-
-def _size(count: int | None) -> str:
-    size = float(max(0, count or 0))
-    for unit in ("B", "kB", "MB"):
-        if size < 1024:  # noqa: PLR2004 - of bytes
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GB"

@@ -21,7 +21,8 @@ Printed by `python -m hlf_sync.pages.settings` from `consumer/hlf_sync/config/se
 Read from the environment first, then from `--env-file FILE`,
 or from the file that `HLF_SYNC_ENV_FILE` names, or from `.env` when there is one: lines `NAME='value'`, comments, blank lines; anything else ends the
 command with exit code 2, the file and the line. An empty value counts as not set. A wrong one ends the command with exit code 2 and a line
-that names it; a variable with our prefix that is not a setting is warned of.
+that names it; each command warns of a variable with our prefix that is not a setting, `run` and `web` as a line of
+their log.
 
 A **secret** may instead lie in a file named by `NAME_FILE`, which is read again whenever the secret is used (a token, a new connection, a request):
 a rotation needs no restart. While a file is unreadable the last good secret serves. What editors

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import ContactId, MentorId
-from hlf_sync.core.open_update import Case, Conditions, OpenUpdate, judge
+from hlf_sync.core.open_update import Case, Conditions, OpenState, OpenUpdate, judge
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.postgres.connections import AnySyncConnection
 from hlf_sync.postgres.open_rows import (
@@ -21,7 +21,7 @@ from hlf_sync.postgres.population import read_everybody
 
 @dataclass(frozen=True, slots=True)
 class OpenMentor:
-    """One of them."""
+    """One of them; `letter_id` names the dead letter that stands for it."""
 
     mentor_id: MentorId
     contact_id: ContactId | None
@@ -29,6 +29,7 @@ class OpenMentor:
     error_code: str | None
     attempt_count: int
     triggered_by: str | None
+    letter_id: str | None = None
 
 
 def read_open(
@@ -76,6 +77,7 @@ def _open(mentor_id: MentorId, case: Case, update: OpenUpdate, row: OpenRow) -> 
         known.ledger.last_error_code if is_booked else None,
         known.ledger.attempt_count if is_booked else 0,
         row.triggered_by if is_booked else None,
+        known.ledger.dead_letter_id if update.state is OpenState.DEAD_LETTERED else None,
     )
 
 

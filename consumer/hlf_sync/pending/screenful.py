@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.open_update import Cause, Conditions
 from hlf_sync.pending.open_mentors import OpenMentor
-from hlf_sync.pending.words import lasting, listing, words
+from hlf_sync.pending.table import LEGEND, has_unknown, table
+from hlf_sync.pending.words import words
 
 # The title, and the keys below.
 _FRAME = 2
@@ -61,39 +61,24 @@ def draw(
     who = f"{count:,} mentor{'' if count == 1 else 's'} not at rest" if count else "nobody is open"
     of = f", page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
     title = Text.assemble((who, "bold"), f"{of}, as of {_clock(around.now_s)} UTC")
+    is_told = any(has_unknown(part.mentors) for part in pages[number])
     return Group(
         title,
         *(line for part in pages[number] for line in _part(part, around)),
-        Text(keys, style="dim"),
+        Text(f"{keys}   {LEGEND.partition(':')[0]}" if is_told else keys, style="dim"),
     )
 
 
 def _part(part: Section, around: Conditions) -> list[RenderableType]:
     means, advice = words(part.cause, around)
-    now_s = around.now_s
     last = part.first + len(part.mentors) - 1
     which = "" if len(part.mentors) == part.count else f" ({part.first:,} to {last:,})"
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("mentor", min_width=36, no_wrap=True)
-    table.add_column("listing", min_width=14, no_wrap=True)
-    table.add_column("for", min_width=8, no_wrap=True, justify="right")
-    table.add_column("next", min_width=6, no_wrap=True, justify="right")
-    table.add_column("error", no_wrap=True, overflow="ellipsis")
-    for one in part.mentors:
-        update = one.update
-        table.add_row(
-            one.mentor_id,
-            listing(update),
-            "?" if update.since_s is None else lasting(now_s - update.since_s),
-            "" if update.next_try_s is None else lasting(update.next_try_s - now_s),
-            one.error_code or "",
-        )
     return [
         Text.assemble(
             (f"{part.count:,} {part.cause.value}{which}", "bold"), f": {means}", no_wrap=True
         ),
         Text(f"  do: {advice}", no_wrap=True, overflow="ellipsis"),
-        table,
+        table(part.mentors, around.now_s),
     ]
 
 

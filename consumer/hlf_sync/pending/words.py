@@ -8,9 +8,15 @@ from hlf_sync.core.open_update import Cause, Conditions, OpenUpdate
 WORDS: dict[Cause, tuple[str, str]] = {
     Cause.PAUSED: ("paused by an operator", "hlf-sync unpause"),
     Cause.HELD: ("a removal that waits for a word", "hlf-sync confirm-removals"),
-    Cause.UNMAPPED: ("given up: no Dynamics contact is mapped", "map it, it goes on by itself"),
+    Cause.UNMAPPED: (
+        "given up: no Dynamics contact is mapped",
+        "insert its row of hlf_sync.contact_mapping: that alone delivers it",
+    ),
     Cause.REFUSED: ("given up: the facts are outside the contract", "hlf-sync why MENTOR"),
-    Cause.REJECTED: ("given up: Dynamics refuses it", "mend it there, then hlf-sync replay plan"),
+    Cause.REJECTED: (
+        "given up: Dynamics refuses it",
+        "mend it there, then hlf-sync replay plan --repaired",
+    ),
     Cause.EXHAUSTED: ("given up after several attempts", "hlf-sync replay plan"),
     Cause.UNDER_WAY: ("a call is on its way", "nothing: it ends, or its lease does"),
     Cause.AUTH: ("halted: credentials are refused", "renew them, it goes on by itself"),
@@ -22,11 +28,11 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.NO_WORKER: ("no worker is running", "start one"),
     Cause.SHADOW: ("HLF_SYNC_DELIVERY is shadow: nothing is called", "set it to live"),
     Cause.CIRCUIT_OPEN: (
-        "Dynamics does not answer: the circuit is open",
-        "nothing: goes on by itself",
+        "Dynamics fails: the circuit is open",
+        "nothing: it goes on by itself",
     ),
-    Cause.THROTTLED: ("Dynamics asked for a pause", "nothing: goes on by itself"),
-    Cause.RETRYING: ("an attempt failed, the next one comes", "nothing: goes on by itself"),
+    Cause.THROTTLED: ("Dynamics asked for a pause", "nothing: it goes on by itself"),
+    Cause.RETRYING: ("an attempt failed, the next one comes", "nothing: it goes on by itself"),
     Cause.IN_DOUBT: ("a call's effect is not known", "nothing: asserted once more"),
     Cause.UNREAD: ("changes do not reach a worker", "hlf-sync status says why"),
     Cause.LATE: (

@@ -25,7 +25,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>hlf
 <h1>Not at rest</h1><p>{count} as of {as_of} UTC. The same on a terminal: <code>hlf-sync pending</code>.
 This worker: <a href="/status">status</a>, <a href="/metrics">metrics</a>.</p>{troubles}{groups}</body></html>
 """
-_GROUP = """<h2>{count:,} {cause}</h2><p>{means}; {advice}</p><table>
+_GROUP = """<h2>{count:,} {cause}</h2><p>{means}; to do: {advice}</p><table>
 <tr><th>mentor</th><th>shown</th><th>should be</th><th>since (UTC)</th><th>error</th><th>next try (UTC)</th></tr>{rows}</table>{more}
 """
 
@@ -91,7 +91,7 @@ def _group(cause: Cause, around: Conditions, found: Sequence[OpenMentor]) -> str
 
 def _row(one: OpenMentor) -> str:
     cells = (
-        one.mentor_id,
+        one.letter_id or one.mentor_id,
         one.update.shown or "?",
         one.update.should_be or "?",
         _text(one.update.since_s),

@@ -227,13 +227,12 @@ class Letters:
             self._completion.requeue(evaluation)
             return
         await self._write(letter)
-        before = evaluation.before.generation
-        trace_parent = self._tracer.trace_parent(evaluation.mentor_id)
+        evaluation.trace_parent = self._tracer.trace_parent(evaluation.mentor_id)
         began_ns = self._tracer.now_ns()
         is_recorded = await patiently(
             self._dependencies,
             "PostgreSQL",
-            lambda: self._ledger.refuse(letter, before, trace_parent),
+            lambda: self._ledger.refuse(letter, evaluation),
         )
         self._tracer.recorded(evaluation.mentor_id, began_ns, is_recorded=is_recorded)
         self._completion.after(evaluation, is_durable=is_recorded)

@@ -1,7 +1,7 @@
 """After PostgreSQL's clock has stepped back (NTP, a promoted standby that is behind), times that lie
 further ahead than any of ours may are brought back: else an open circuit stays open, a closed one
-counts no failure, a dead worker's lease holds, doubt waits and nobody makes the probing request of a halt, each
-for as long as the step.
+counts no failure, a dead worker's lease holds, doubt waits, removals use up the mass change guard's allowance,
+no night begins, no pass over the listing, and nobody makes the probing request of a halt, each for as long as the step.
 
 Each bound is the longest that the time could truly lie ahead, so nothing ends before its holder. Called
 by the leader's watch with every look; while no clock steps it finds nothing.
@@ -34,11 +34,28 @@ _LEDGER = """
 UPDATE hlf_sync.mentor_ledger
    SET lease_until = least(lease_until, now() + make_interval(secs => %(lease_s)s)),
        doubt_until = least(doubt_until, now() + make_interval(secs => %(lease_s)s + %(late_s)s)),
+       removal_at = least(removal_at, now()), updated_at = least(updated_at, now()),
        reevaluate_at = CASE WHEN state IN ('pending', 'in_doubt')
                             THEN least(reevaluate_at, now() + make_interval(secs => %(lease_s)s + %(late_s)s)) ELSE reevaluate_at END
  WHERE lease_until > now() + make_interval(secs => %(lease_s)s + %(slack_s)s)
     OR doubt_until > now() + make_interval(secs => %(lease_s)s + %(late_s)s + %(slack_s)s)
+    OR greatest(removal_at, updated_at) > now() + make_interval(secs => %(slack_s)s)
 """
+
+# An operator's word holds for a day, a pass over the listing counts from its beginning, and a date's
+# night is done once: a date that has begun nowhere on Earth had none.
+_STAMPS = (
+    """
+UPDATE hlf_sync.held_removal SET confirmed_at = now() WHERE confirmed_at > now() + make_interval(secs => %(slack_s)s)
+""",
+    """
+UPDATE hlf_sync.listing_pass SET started_at = now(), finished_at = least(finished_at, now())
+ WHERE started_at > now() + make_interval(secs => %(slack_s)s)
+""",
+    """
+DELETE FROM hlf_sync.nightly_run WHERE run_date > (hlf_sync.now() AT TIME ZONE 'UTC' + interval '14 hours')::date
+""",
+)
 
 # When the next probing request is due has no bound that is known here: a halt that began in the
 # future tells of a step, and so does who saw it.
@@ -68,7 +85,8 @@ async def rebase(
     circuit = await connection.execute(_CIRCUIT, values)
     ledger = await connection.execute(_LEDGER, values)
     halt = await connection.execute(_HALT, values)
-    return circuit.rowcount + ledger.rowcount + halt.rowcount
+    stamps = [(await connection.execute(statement, values)).rowcount for statement in _STAMPS]
+    return circuit.rowcount + ledger.rowcount + halt.rowcount + sum(stamps)
 
 
 async def clock_s(connection: AsyncConnection[Any]) -> float:

@@ -33,7 +33,8 @@ SELECT mentor_id,
             WHEN certificate_expires_at < '9999-12-31Z' AND certificate_expires_at > '0001-01-01Z'
             THEN (certificate_expires_at > hlf_sync.now())::text ELSE certificate_expires_at::text END,
        l.mentor_id IS NOT NULL, CASE WHEN m.contact_id <> l.contact_id THEN 'another' ELSE l.applied END, l.intended IS NULL, l.state,
-       CASE WHEN l.reevaluate_at IS NULL THEN 'none' WHEN l.reevaluate_at = certificate_expires_at THEN 'end' ELSE 'other' END,
+       CASE WHEN l.reevaluate_at IS NULL THEN 'none' WHEN l.reevaluate_at = certificate_expires_at THEN 'end'
+            WHEN l.reevaluate_at > hlf_sync.now() AND (l.reevaluate_at < certificate_expires_at) IS NOT FALSE THEN 'early' ELSE 'other' END,
        l.attempt_count, l.dead_letter_id IS NULL, l.lease_owner IS NULL)::text AS key
 """
 _IS_OPEN = "has_former OR NOT key = ANY (%(closed)s::text[])"

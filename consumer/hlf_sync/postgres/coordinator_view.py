@@ -57,7 +57,8 @@ SELECT EXISTS (SELECT FROM hlf_sync.coordinator_view WHERE kind = 'attempt' AND 
 """
 _RECENT = """
 SELECT count(*) AS count, coalesce(extract(epoch FROM min(at) + interval '60 s' - now()), 0)::float8 AS free_in_s
-  FROM hlf_sync.coordinator_view WHERE kind = 'request' AND requested_by = %(subject)s AND at > now() - interval '60 s'
+  FROM hlf_sync.coordinator_view WHERE kind = 'request' AND requested_by = %(subject)s
+   AND at BETWEEN now() - interval '60 s' AND now() + interval '60 s'
 """
 
 # So many rows are read and judged in some 2 ms.

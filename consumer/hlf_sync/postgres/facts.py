@@ -47,6 +47,8 @@ SELECT (SELECT date_part('epoch', hlf_sync.now())), (SELECT pg_current_snapshot(
        date_part('epoch', h.certificate_expires_at), h.certificate_status::text, h.applied, h.intended, h.state,
        (SELECT EXISTS (SELECT FROM hlf_sync.pause))
          AND EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = wanted.id),
+       (SELECT EXISTS (SELECT FROM hlf_sync.held_removal))
+         AND EXISTS (SELECT FROM hlf_sync.held_removal WHERE mentor_id = wanted.id),
        l.mentor_id IS NOT NULL, l.applied, l.intended, l.state, l.generation, l.attempt_count, l.lease_owner,
        date_part('epoch', l.lease_until), date_part('epoch', l.doubt_until),
        date_part('epoch', l.reevaluate_at), l.last_error_code,
@@ -208,15 +210,15 @@ def _reading(rows: Sequence[Sequence[Any]]) -> Reading:
 
 def _known(row: Sequence[Any]) -> Known:
     """Of the columns after the mentor's id. A few thousand of them are read each second."""
-    is_remapped, has_ledger = row[7] is True, row[22]
+    is_remapped, has_ledger = row[7] is True, row[23]
     return Known(
         Facts(*row[1:6]) if row[0] else None,
-        _ledger(row[23:], is_remapped=is_remapped) if has_ledger else _NO_ROW,
+        _ledger(row[24:], is_remapped=is_remapped) if has_ledger else _NO_ROW,
         has_ledger,
         row[6],
         is_remapped,
         () if row[8] is None else (_former(row[8:21]),),
-        row[21],
+        *row[21:23],
     )
 
 

@@ -1,4 +1,5 @@
-"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set.
+"""What all workers share: the circuit and the halts, one row each, changed by compare-and-set; beside
+them whether a dead letter is open.
 `FleetPort` on PostgreSQL.
 
 The transitions are core/breaker's; here a row is read with PostgreSQL's clock, moved, and written
@@ -7,6 +8,8 @@ only if nobody moved it meanwhile.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from math import inf
+from time import monotonic
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -17,8 +20,13 @@ from hlf_sync.core.breaker import BreakerPolicy, Circuit, State
 from hlf_sync.core.model import HaltReason, MentorId
 from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.statements import letters
 
-_READ = """
+# Where thousands of letters were closed, the look costs milliseconds; circuit and halts are read at each
+# call that counts.
+_LETTERS_EVERY_S = 1.0
+
+_READ = f"""
 SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM hlf_sync.halt),
        c.state, c.failure_count, extract(epoch FROM c.opened_at)::float8, c.last_error_code, c.probe_owner,
        extract(epoch FROM c.probe_until)::float8, extract(epoch FROM c.retry_after_until)::float8,
@@ -27,11 +35,11 @@ SELECT extract(epoch FROM clock_timestamp())::float8, ARRAY(SELECT reason FROM h
        h.since, h.probe_after,
        (SELECT extract(epoch FROM e.began_at)::float8 FROM hlf_sync.history e
          WHERE e.kind = 'circuit' AND e.subject = o.organization AND e.ended_at IS NULL),
-       c.version
+       CASE WHEN %s THEN {letters.EXIST} END, c.version
   FROM (VALUES (%s)) AS o (organization) LEFT JOIN hlf_sync.circuit c USING (organization)
   LEFT JOIN LATERAL (SELECT extract(epoch FROM since)::float8 AS since, extract(epoch FROM probe_after)::float8 AS probe_after
                        FROM hlf_sync.halt WHERE reason = 'auth') h ON true
-"""
+"""  # noqa: S608 - a constant of ours
 
 _WRITE = """
 INSERT INTO hlf_sync.circuit AS c (organization, state, failure_count, opened_at, last_error_code, probe_owner, probe_until,
@@ -76,6 +84,8 @@ class FleetTable:
         self._pool = pool
         self._organization = organization
         self._policy = policy
+        self._has_open_letter = False
+        self._letters_at_s = -inf
 
     async def read(self) -> Fleet:
         """Read circuit and halts; a circuit whose cool-down has passed becomes half-open for
@@ -176,7 +186,8 @@ class FleetTable:
                         return replace(fleet, circuit=moved)
 
     async def _read(self, connection: AsyncConnection[TupleRow]) -> tuple[Fleet, int]:
-        row = await (await connection.execute(_READ, (self._organization,))).fetchone()
+        looks = monotonic() - self._letters_at_s >= _LETTERS_EVERY_S
+        row = await (await connection.execute(_READ, (looks, self._organization))).fetchone()
         assert row is not None  # noqa: S101 - VALUES gives one row
         (
             now_s,
@@ -189,8 +200,11 @@ class FleetTable:
             since_s,
             probe_after_s,
             first_opened_s,
+            has_open_letter,
             version,
         ) = row
+        if looks:
+            self._has_open_letter, self._letters_at_s = has_open_letter, monotonic()
         circuit = Circuit(State(state), *rest) if state else Circuit()
         circuit = replace(circuit, suspects=tuple(suspects or ()))
         reasons = frozenset(map(HaltReason, halts))
@@ -203,6 +217,7 @@ class FleetTable:
             proved_at_s,
             accepted_at_s,
             first_opened_s,
+            self._has_open_letter,
         )
         return fleet, version or 0
 

@@ -47,9 +47,7 @@ class Ledger:
                 if not self._is_guarded(evaluations):
                     return await self._claim(connection, evaluations)
                 async with connection.transaction():
-                    return await self._claim(
-                        connection, *await self._guarded(connection, evaluations)
-                    )
+                    return await self._claim_guarded(connection, evaluations)
 
     async def claim_watched(self, evaluation: Evaluation) -> Claimed | None:
         """Claim one mentor for a process that no uncommitted offset stands for: in the same
@@ -58,10 +56,8 @@ class Ledger:
         """
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection, connection.transaction():
-                wanted: tuple[Sequence[Evaluation], Sequence[str]] = ([evaluation], ())
-                if self._is_guarded([evaluation]):
-                    wanted = await self._guarded(connection, [evaluation])
-                claimed = (await self._claim(connection, *wanted)).get(evaluation.mentor_id)
+                claim = self._claim_guarded if self._is_guarded([evaluation]) else self._claim
+                claimed = (await claim(connection, [evaluation])).get(evaluation.mentor_id)
                 if claimed is not None:
                     await connection.execute(sql.WATCH, (claimed.mentor_id, claimed.generation))
                 return claimed
@@ -103,9 +99,20 @@ class Ledger:
         )
         return {MentorId(row[0]): Claimed(*row) for row in await cursor.fetchall()}
 
+    async def _claim_guarded(
+        self, connection: AsyncConnection[TupleRow], evaluations: Sequence[Evaluation]
+    ) -> dict[MentorId, Claimed]:
+        """Claim what the guard lets through. An operator's word is used up by a claim only."""
+        allowed, confirmed = await self._guarded(connection, evaluations)
+        claimed = await self._claim(connection, allowed, confirmed)
+        if used := [mentor_id for mentor_id in confirmed if mentor_id in claimed]:
+            await connection.execute(sql.RELEASE, (used,))
+        return claimed
+
     async def _guarded(
         self, connection: AsyncConnection[TupleRow], evaluations: Sequence[Evaluation]
-    ) -> tuple[Sequence[Evaluation], Sequence[str]]:
+    ) -> tuple[Sequence[Evaluation], Sequence[MentorId]]:
+        """Whom the guard lets through, and whose removal an operator has confirmed."""
         policy = self._policy.mass_removal
         counted = [e.mentor_id for e in evaluations if e.is_counted_removal]
         await connection.execute(sql.GUARD_LOCK)
@@ -126,8 +133,6 @@ class Ledger:
         if held := more[allowed:]:
             await connection.execute(sql.HOLD, (held,))
             await connection.execute(sql.GUARD_HALT, (HaltReason.MASS_REMOVAL.value, detail))
-        if confirmed:
-            await connection.execute(sql.RELEASE, (confirmed,))
         return [e for e in evaluations if e.mentor_id not in held], confirmed
 
     async def _allowance(
@@ -270,21 +275,18 @@ class Ledger:
         cursor = await connection.execute(sql.OWE, values)
         return {MentorId(row[0]) for row in await cursor.fetchall()}
 
-    async def refuse(
-        self, letter: DeadLetter, before: int, trace_parent: str | None = None
-    ) -> bool:
-        """Record a dead letter that needed no claim; `before` is the generation that it was decided
-        on.
-        """
+    async def refuse(self, letter: DeadLetter, evaluation: Evaluation) -> bool:
+        """Record a dead letter that needed no claim, about what its first look has decided."""
         values = {
             "mentor": letter.mentor_id,
             "generation": letter.generation or 0,
-            "before": before,
+            "before": evaluation.before.generation,
+            "look_s": evaluation.reevaluate_at_s,
             "attempts": letter.attempt_count,
             "code": letter.error_code,
             "letter": letter.id,
             "trigger": letter.triggered_by and letter.triggered_by.value,
-            "trace": trace_parent,
+            "trace": evaluation.trace_parent,
             "late_s": self._policy.late_effect_s,
         }
         failure = (
@@ -376,7 +378,10 @@ def _told(evaluation: Evaluation) -> tuple[object, ...]:
         claimed.claimed_at_s,
         conclusion.error_code,
         evaluation.dead_letter_id,
-        evaluation.reevaluate_at_s,
+        # "At once", after a former contact, is for when that one is done with.
+        None
+        if evaluation.is_farewell and conclusion.ending is not Ending.APPLIED
+        else evaluation.reevaluate_at_s,
         command.operation,
         evaluation.triggered_by,
         claimed.attempt_number,

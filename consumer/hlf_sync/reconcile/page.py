@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 from hlf_sync.reconcile.difference import FindingKind, Remedy
 from hlf_sync.reconcile.duplicate import Explanation
 from hlf_sync.reconcile.report import Found, Report
@@ -191,7 +192,7 @@ def _duplicates(report: Report) -> list[str]:
 
 def _sum(report: Report) -> Text:
     verified = f", {report.verified} verified in Dynamics" if report.is_verifying else ""
-    head = f"{report.checked} mentors looked at{verified}: "
+    head = f"{counted(report.checked, 'mentor')} looked at{verified}: "
     count = len(report.differences) + len(report.strangers)
     if not count:
         unread = len(report.unread) + report.skipped

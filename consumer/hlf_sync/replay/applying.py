@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError
 from hlf_sync.replay.desk import Desk, Obstacles
 from hlf_sync.replay.judgement import Judgement, Letter, LetterFate, ReplayVerdict, fate
@@ -111,8 +112,10 @@ class Applying:
                 ended=rollout.ended, asked=rollout.asked, failed=rollout.failed, stage=rollout.stage
             )
             if rollout.trouble is not None:
+                left = len(self._waiting)
+                verb = "was" if left == 1 else "were"
                 raise ReplayStoppedError(
-                    f"stopped: {rollout.trouble}; {len(self._waiting)} letters were not asked for"
+                    f"stopped: {rollout.trouble}; {counted(left, 'letter')} {verb} not asked for"
                 )
             if rollout.is_done:
                 return
@@ -216,7 +219,7 @@ def _halt(obstacles: Obstacles) -> str | None:
         )
     if obstacles.held:
         return (
-            f"halted: mass_removal ({obstacles.held} removals of this replay wait for a word); "
+            f"halted: mass_removal ({counted(obstacles.held, 'removal')} of this replay must be confirmed); "
             "`hlf-sync confirm-removals --reason TEXT`, then apply again: it goes on from here"
         )
     return None

@@ -44,8 +44,8 @@ async def explain(place: Workplace, letter_id: str) -> Explained:
     found = (await place.reader.find({letter_id}, layout.extents)).get(letter_id)
     if found is None:
         raise SettingsError(
-            f"{letter_id!r} is not a letter in {place.log.topic} (any more); `hlf-sync replay plan"
-            " --json` lists their ids"
+            f"{letter_id!r} is not a letter in {place.log.topic} (any more); `hlf-sync"
+            " replay plan` and `hlf-sync pending` tell their ids"
         )
     letter, whole = found
     (judged,) = await place.standings.judge([letter])

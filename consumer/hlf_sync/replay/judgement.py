@@ -285,7 +285,8 @@ def _judge_command(
 def _why_superseded(letter: Letter, standing: LetterStanding) -> str:
     ledger = standing.ledger
     if ledger.state is LedgerState.DEAD_LETTERED:
-        return f"a newer letter of the mentor stands for it ({ledger.dead_letter_id})"
+        newer = ledger.dead_letter_id
+        return f"a newer letter of the mentor stands for it ({newer or 'which a person closed'})"
     if ledger.state in {LedgerState.PENDING, LedgerState.IN_DOUBT}:
         return "a newer delivery of the mentor is under way"
     if ledger.generation > (letter.generation or 0):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
-from hlf_sync.core.plural import counted
+from hlf_sync.core.plural import counted, needs
 from hlf_sync.replay.judgement import ReplayVerdict
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 
@@ -89,15 +89,15 @@ def _sums(plan: Plan) -> list[str]:
         ]
     if plan.counts["investigate"]:
         lines.append(
-            f"{plan.counts['investigate']} need a person: `hlf-sync replay show ID` explains one."
+            f"{plan.counts['investigate']} {needs(plan.counts['investigate'])} a person: `hlf-sync replay show ID` explains one."
             " Until they are resolved, the group's lag stays."
         )
     if plan.gone:
         some = ", ".join(map(plain, plan.gone[:_IDS])) + (", …" if len(plan.gone) > _IDS else "")
         lines.append(
-            f"{len(plan.gone)} letters are open, and gone from the topic (its retention has"
-            f" passed): {some}. `hlf-sync replay close ID… --reason TEXT` ends them, and has their"
-            " mentors looked at once more."
+            f"Open, and older than the topic, whose retention has passed them:"
+            f" {counted(len(plan.gone), 'letter')}, {some}. `hlf-sync replay close ID… --reason TEXT`"
+            " ends them, and has their mentors looked at once more."
         )
     return lines
 

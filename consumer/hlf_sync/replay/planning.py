@@ -59,6 +59,11 @@ class Filters:
         return LetterExtent(min(first, max(end, found.first)), max(end, found.first))
 
     @property
+    def have_places(self) -> bool:
+        """Whether only a part of the topic is meant."""
+        return bool(self.partitions) or (self.first_offset, self.end_offset) != (None, None)
+
+    @property
     def are_empty(self) -> bool:
         """Whether everything is meant."""
         return self == Filters()
@@ -90,10 +95,11 @@ async def make_plan(
         for letter in batch
         if filters.take(letter)
     ]
-    planned = await _judge(place, letters, is_repaired=is_repaired)
+    passed, gone = await _elsewhere(place, layout, filters, {letter.id for letter in letters})
+    planned = await _judge(place, passed, is_repaired=is_repaired)
+    planned = [one for one in planned if not one.judgement.is_resolved]
+    planned += await _judge(place, letters, is_repaired=is_repaired)
     calls = sum(one.judgement.calls for one in planned)
-    here = {letter.id for letter in letters}
-    still_open = await place.standings.open_letters() if filters.are_empty else {}
     return Plan(
         plan_id=str(uuid4()),
         created_at=datetime.fromtimestamp(epoch_ms() // 1000, UTC)
@@ -106,8 +112,24 @@ async def make_plan(
         is_repaired=is_repaired,
         letters=planned,
         seconds=seconds_needed(calls, rate_per_s, place.settings.pace_requests_per_s),
-        gone=tuple(sorted(still_open.keys() - here)),
+        gone=gone if filters.are_empty else (),
     )
+
+
+async def _elsewhere(
+    place: Workplace, layout: Layout, filters: Filters, here: set[str]
+) -> tuple[list[Letter], tuple[str, ...]]:
+    """The letters that are open though they were not read: those before the group's offsets (set by
+    hand, or the ledger came from a backup), and the ids of those that are older than the topic.
+    """
+    if filters.have_places:
+        return [], ()
+    wanted = (await place.standings.open_letters()).keys() - here
+    if not wanted:
+        return [], ()
+    found = await place.reader.find(set(wanted), layout.extents)
+    passed = [letter for letter, _ in found.values() if filters.take(letter)]
+    return passed, tuple(sorted(wanted - found.keys()))
 
 
 async def _extents(

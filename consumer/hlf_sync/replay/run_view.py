@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
 
 
 class Bar:
@@ -92,7 +93,8 @@ class Lines:
         """A run over so many letters."""
         self._total, self._before = total, ended_before
         self.say(
-            f"{total} letters" + (f", {ended_before} of them ended before" if ended_before else "")
+            counted(total, "letter")
+            + (f", {ended_before} of them ended before" if ended_before else "")
         )
 
     def show(self, *, ended: int, asked: int, failed: int, stage: str) -> None:
@@ -102,7 +104,7 @@ class Lines:
         if told != self._told and asked:
             self._told = told
             self.say(
-                f"{stage}: {done} of {self._total} letters ended, {asked - ended} under way"
+                f"{stage}: {done} of {counted(self._total, 'letter')} ended, {asked - ended} under way"
                 + (f", {failed} failed again" if failed else "")
             )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted, needs
 from hlf_sync.errors import HaltError, SettingsError
 from hlf_sync.replay.applying import Applying, ApplyWish, RunViewer, Tally
 from hlf_sync.replay.backlog import Backlog, Standstill
@@ -53,8 +54,12 @@ class SessionOutcome:
             if counts["superseded"]
             else []
         )
-        words += [f"{counts['returned']} need a person"] if counts["returned"] else []
-        lines = [f"{', '.join(words)} ({requests} requests)."]
+        words += (
+            [f"{counts['returned']} {needs(counts['returned'])} a person"]
+            if counts["returned"]
+            else []
+        )
+        lines = [f"{', '.join(words)} ({counted(requests, 'request')})."]
         if self.standstill is not None:
             lines.append(_offsets_line(self.standstill))
         return lines

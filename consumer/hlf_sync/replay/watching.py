@@ -34,6 +34,14 @@ class WatchPolicy:
     look_s: float
 
 
+def _standing(standstill: Standstill) -> str:
+    """What is open while nothing can be asked for."""
+    parts = [f"{count} {verdict}" for verdict, count in sorted(standstill.unresolved.items())]
+    if not parts:
+        return "nothing is open"
+    return f"open: {', '.join(parts)}; what is due is asked for once it has settled"
+
+
 class Watching:
     """One watch; `tally` is what came of its last replay."""
 
@@ -64,8 +72,8 @@ class Watching:
                     await self._backlog.catch_up()
             finally:
                 standstill = await self._backlog.commit()
-            if not self._backlog.open:
-                self._view.say("nothing is open")
+            if not self._backlog.open or not letters:
+                self._view.say(_standing(standstill))
             return standstill
 
     async def _apply(self, desk: Desk, letters: list[Letter]) -> None:

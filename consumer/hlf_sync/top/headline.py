@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
+from hlf_sync.core.quantities import duration
+from hlf_sync.core.wrong_listing import in_words
 from hlf_sync.top.look import SaidCircuit
 from hlf_sync.top.picture import AWAY, Picture, Wrong
 
@@ -48,6 +50,7 @@ ALERTS: dict[Reason, str] = {
     Reason.NOTHING_COMMITTED: "HlfSyncNothingMoves",
     Reason.SOURCE_SILENT: "HlfSyncSourceSilent",
     Reason.WRONGLY_LISTED: "HlfSyncWronglyShown",
+    Reason.DEAD_LETTERS_OPEN: "HlfSyncDeadLettersOpen",
     Reason.BEHIND_UNREAD: "HlfSyncStale",
     Reason.BEHIND_SCHEMA: "HlfSyncStale",
     Reason.BEHIND_DECIDING: "HlfSyncStale",
@@ -71,7 +74,7 @@ def headlines(picture: Picture) -> list[Headline]:
         if picture.unreachable:
             why = "no worker that can be reached from here answers"
         return [Headline("act", why, do, "HlfSyncNoWorker"), *_unreachable(picture)]
-    found = [_of(reason) for reason in picture.reasons]
+    found = [_of(reason, picture.wrong) for reason in picture.reasons]
     found += [
         Headline(
             "act",
@@ -82,15 +85,6 @@ def headlines(picture: Picture) -> list[Headline]:
         for one in picture.away
     ]
     found += _unreachable(picture)
-    if picture.letters.open:
-        found.append(
-            Headline(
-                "watch",
-                "what could not be delivered waits as a dead letter",
-                "`hlf-sync replay plan` says why",
-                "HlfSyncDeadLettersOpen",
-            )
-        )
     return found or [Headline("good", "nothing stands in the way")]
 
 
@@ -103,14 +97,23 @@ def _unreachable(picture: Picture) -> list[Headline]:
     return [Headline("watch", why, do)]
 
 
-def _of(reason: Reason) -> Headline:
+def _of(reason: Reason, wrong: Wrong | None) -> Headline:
     meaning = MEANINGS[reason]
     return Headline(
         _LEVELS.get(meaning.standing, "act"),
         meaning.text,
         meaning.advice or "nothing: it goes on by itself",
-        ALERTS.get(reason, ""),
+        _section(reason, wrong),
     )
+
+
+def _section(reason: Reason, wrong: Wrong | None) -> str:
+    """The alert that comes of it: who is missing from the listing has another one than who is on it
+    and should not be.
+    """
+    if reason is Reason.WRONGLY_LISTED and wrong is not None and not wrong.mentors.get("hidden"):
+        return "HlfSyncWronglyHidden" if wrong.mentors.get("visible") else "HlfSyncDeadLettersOpen"
+    return ALERTS.get(reason, "")
 
 
 def wrongly_listed(picture: Picture) -> str:
@@ -139,7 +142,7 @@ def wrongly_listed(picture: Picture) -> str:
     if not parts and (cut := _CUT_OFF & set(picture.reasons)):
         parts.append("none by the database; no change comes through")
         parts += _unread(picture, lag) if Reason.KAFKA_DOWN not in cut else []
-    return "; ".join(parts) or "nobody that we know of"
+    return "; ".join(parts) or NOBODY
 
 
 # While these hold, no change comes from the application to Dynamics.
@@ -175,24 +178,16 @@ def _unread(picture: Picture, lag: int) -> list[str]:
     return parts
 
 
+NOBODY = "nobody that we know of"
 # Changes on their ordinary way are no news.
 _TOLD_S = 1.0
 _TOLD_RECORDS = 100
-_WANTED = {
-    "hidden": "should be hidden",
-    "visible": "should be shown",
-    "unknown": "with facts outside the contract",
-}
 
 
 def _by_ledger(wrong: Wrong, picture: Picture) -> str:
     """As of the leader's last look, and how long it has been since then."""
-    held, oldest_s = picture.held_removals, wrong.oldest_s + (picture.listing_age_s or 0.0)
-    mentors = ", ".join(
-        f"{count:,} {_WANTED.get(wanted, wanted)}" for wanted, count in wrong.mentors.items()
-    )
-    is_held = f" ({held:,} held back until somebody confirms)" if held else ""
-    return f"perhaps {mentors}{is_held}, for up to {duration(oldest_s)}"
+    oldest_s = wrong.oldest_s + (picture.listing_age_s or 0.0)
+    return in_words(wrong.mentors, oldest_s, picture.held_removals)
 
 
 def circuit_words(circuit: SaidCircuit, waiting: int, allowed: float | None) -> str:
@@ -219,19 +214,6 @@ def paused(counts: Mapping[str, int]) -> str:
     parts = ["ALL deliveries"] if counts.get("all") else []
     parts += [_some(mentors, "mentor")] if mentors else []
     return f"{' and '.join(parts)}, by an operator (hlf-sync history)"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min, 5 d 3 h."""
-    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 120:  # noqa: PLR2004 - two minutes
-        return f"{whole} s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if hours == 0:
-        return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
 
 
 def _some(count: int, noun: str) -> str:

@@ -52,15 +52,15 @@ class Kin:
     def stranger(
         self, worker: str | None, organization: str | None, group_id: str | None
     ) -> str | None:
-        """Whose worker it is instead, as a sentence; None for one of ours. What an older worker does
+        """Whose worker it is instead, as what is said of its address; None for one of ours. What an older worker does
         not say of itself speaks not against it.
         """
         if organization is not None and organization != self.organization:
-            return f"another fleet's worker: its organisation is {organization!r}"
+            return f"is another fleet's worker: its organisation is {organization!r}"
         if group_id is not None and group_id != self.group_id:
-            return f"another fleet's worker: its consumer group is {group_id!r}"
+            return f"is another fleet's worker: its consumer group is {group_id!r}"
         if worker is not None and self.names is not None and worker not in self.names:
-            return f"another fleet's worker: {worker} has not registered in our database"
+            return f"is another fleet's worker: {worker} has not registered in our database"
         return None
 
 

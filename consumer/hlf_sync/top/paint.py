@@ -106,6 +106,8 @@ def _reasons_of(look: Look) -> Iterator[Reason]:
     if look.said is None:
         return
     yield from [Reason(word) for word in look.said.halted if word in set(Reason)]
+    if look.said.leader and look.said.dead_letters_open:
+        yield Reason.DEAD_LETTERS_OPEN
     if look.said.circuit.state != "closed":
         yield Reason.CIRCUIT_OPEN
     reason = _reason(look.page)

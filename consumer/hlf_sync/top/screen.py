@@ -13,11 +13,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration
 from hlf_sync.top.headline import (
+    NOBODY,
     Headline,
     Level,
     circuit_words,
-    duration,
     headlines,
     paused,
     wrongly_listed,
@@ -119,12 +121,14 @@ def fitted(
 
 
 def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
-    lines = headlines(picture)
+    lines, wrong = headlines(picture), wrongly_listed(picture)
     colour = _VERDICTS.get(picture.verdict, "yellow")
+    if picture.verdict == "ok" and wrong != NOBODY:
+        colour = "yellow"
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("wrongly listed", Text(wrongly_listed(picture)))
+    grid.add_row("wrongly listed", Text(wrong))
     for line in lines[: room.headlines]:
         _add_headline(grid, line)
     if len(lines) > room.headlines:
@@ -133,11 +137,18 @@ def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
         grid,
         title=Text(f" {picture.verdict.upper()} ", f"bold {colour}"),
         title_align="left",
-        subtitle=Text(f"{_clock(at_ms)} UTC", "dim"),
+        subtitle=Text(f"{_as_of(picture, at_ms)}{_clock(at_ms)} UTC", "dim"),
         subtitle_align="right",
         border_style=colour,
         box=box.HEAVY,
     )
+
+
+def _as_of(picture: Picture, at_ms: int) -> str:
+    """When the leader compared the listing last, which it does each ten seconds."""
+    if picture.verdict == AWAY or picture.listing_age_s is None:
+        return ""
+    return f"listing as of {_clock(at_ms - int(picture.listing_age_s * 1000))}, now "
 
 
 def _add_headline(grid: Table, line: Headline) -> None:
@@ -158,7 +169,8 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
         grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
-    fresh = duration(picture.freshness_s) + (" of what was read" if picture.is_cut else "")
+    of = " of what was read" if picture.is_cut else ", the oldest change in hand"
+    fresh = duration(picture.freshness_s) + of
     grid.add_row("freshness", _with_spark(fresh, past.freshness_s, width))
     grid.add_row(
         "mentors",
@@ -177,7 +189,10 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
     if picture.held_removals:
         grid.add_row(
             "held back",
-            Text(f"{picture.held_removals:,} removals, until somebody confirms them", style="red"),
+            Text(
+                f"{counted(picture.held_removals, 'removal')}, until somebody confirms them",
+                style="red",
+            ),
         )
     if any(picture.paused.values()):
         grid.add_row("paused", Text(paused(picture.paused), style="yellow"))
@@ -220,8 +235,10 @@ def _source(source: Source) -> Text:
 def _lag(picture: Picture, width: int, room: Room) -> RenderableType:
     total = sum(picture.lag.values())
     if picture.is_cut:
-        return Text(f"lag not known; {total:,} records when Kafka last answered", style="yellow")
-    head = f"lag {total:,} records in {len(picture.lag)} partitions"
+        return Text(
+            f"lag not known; {counted(total, 'record')} when Kafka last answered", style="yellow"
+        )
+    head = f"lag {counted(total, 'record')} in {counted(len(picture.lag), 'partition')}"
     if picture.group_lag is not None and picture.group_lag != total:
         head += f"; {picture.group_lag:,} in the whole group"
     if not total or not room.has_bars:

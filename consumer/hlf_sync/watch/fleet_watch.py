@@ -84,7 +84,8 @@ class Sight:
 
 
 class FleetWatch:
-    """Looks while it leads. `connector_status` asks Kafka Connect (blocking); None without an
+    """Looks while it leads; at the ledger each ten seconds, and when `letters` are more or fewer than at
+    the look before: who was given up is told of soon. `connector_status` asks Kafka Connect (blocking); None without an
     address. `term` is another number after each election.
 
     `registry` asks for a sign of life. Workers that know every schema do without it, and only the
@@ -104,8 +105,10 @@ class FleetWatch:
         now_ms: Callable[[], int],
         source: Callable[[], SourceSight] = SourceSight,
         term: Callable[[], int] = lambda: 0,
+        letters: Callable[[], int] = lambda: 0,
     ) -> None:
         self._source = source
+        self._letters = letters
         self._term, self._seen_in = term, term()
         self._pool = pool
         self._listing = ListingWatch(pool, rules)
@@ -125,7 +128,7 @@ class FleetWatch:
 
     async def run(self) -> None:
         """Look for ever."""
-        ledger_at_s = float("-inf")
+        ledger_at_s, letters = float("-inf"), 0
         while True:
             if not self._leads() or self._seen_in != self._term():
                 self._forget()
@@ -133,8 +136,8 @@ class FleetWatch:
             if self._leads():
                 now_s, term = asyncio.get_running_loop().time(), self._term()
                 await self._look_at_source()
-                if now_s - ledger_at_s >= _LEDGER_EVERY_S:
-                    ledger_at_s = now_s
+                if now_s - ledger_at_s >= _LEDGER_EVERY_S or letters != self._letters():
+                    ledger_at_s, letters = now_s, self._letters()
                     await self._look("ledger", self._ledger)
                     await self._look("registry", self._is_registry_up)
                     self._looked_in = term

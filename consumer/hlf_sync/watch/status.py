@@ -8,12 +8,21 @@ server is status_server, the metrics are set by scrape.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
 from typing import Any, Protocol
 
 import structlog
 
 from hlf_sync.core.breaker import State
-from hlf_sync.core.fleet_verdict import MEANINGS, Signs, SourceSigns, Standing, judge
+from hlf_sync.core.fleet_verdict import (
+    MEANINGS,
+    Signs,
+    SourceSigns,
+    Standing,
+    is_held_up,
+    judge,
+)
 from hlf_sync.core.halts import NOT_READY
 from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
@@ -91,6 +100,7 @@ class Status:
         self.nights = nights or NightWatch(None, "UTC", None, lambda: False)
         self.listing = listing or VerifiedListing()
         self.credential_days_left = credential_days_left
+        self._held_up_at_s = -inf
 
     @property
     def backlog(self) -> int:
@@ -224,7 +234,7 @@ class Status:
         )
         oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
         held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
-        return Signs(
+        signs = Signs(
             is_turning=self.is_alive(),
             is_consumer_failed=self.source.trouble is not None,
             halts=fleet.halts if fleet else frozenset(),
@@ -233,6 +243,7 @@ class Status:
             pause_s=self.pause_s(),
             partitions=len(owned),
             unread_s=0.0 if owned else self.standby.unread_s(now_s),
+            is_standby=self.standby.is_proven,
             has_caught_up=self.monitor.has_caught_up,
             is_stuck=history.is_stuck(owned),
             freshness_s=max(
@@ -247,12 +258,26 @@ class Status:
             source=_source_signs(self.watch.sight),
             is_paused=bool(self.watch.sight.paused.get("all")),
             wrong_s=self._wrong_s(),
+            has_open_letter=fleet is not None and fleet.has_open_letter,
         )
+        if is_held_up(signs):
+            self._held_up_at_s = now_s
+        return replace(signs, calm_s=min(now_s - self._held_up_at_s, self._closed_s()))
+
+    def _closed_s(self) -> float:
+        """For how long the circuit has been closed."""
+        gate = self.stages.gate
+        closed_at_s = gate.fleet.circuit.closed_at_s if gate.fleet else None
+        return inf if closed_at_s is None else gate.database_now_s - closed_at_s
 
     def _wrong_s(self) -> float:
-        """How long the listing has been wrong somewhere; in shadow it is meant to be."""
-        oldest = [wrong.oldest_s for wrong in self.watch.sight.wrong.values()]
-        return 0.0 if self.delivery == "shadow" else max(oldest, default=0.0)
+        """How long the listing has been wrong somewhere, as far as the last look tells; in shadow it
+        is meant to be.
+        """
+        oldest = [wrong.oldest_s for wrong in self.watch.sight.wrong.values() if wrong.mentors]
+        if not oldest or self.delivery == "shadow":
+            return 0.0
+        return max(oldest) + (self._listing_age_s() or 0.0)
 
     def _listing_age_s(self) -> float | None:
         """When facts and ledger were compared last; None at who does not lead, and before that."""
@@ -311,6 +336,13 @@ def _is_any(states: Mapping[str, str] | None, wanted: frozenset[str]) -> bool | 
     return None if states is None else any(state in wanted for state in states.values())
 
 
+def _source_age_s(sight: Sight) -> float | None:
+    """How old the oldest of what is shown of the source is."""
+    looks = ("database", "heartbeat", "connector")
+    seen = [sight.seen_at_s[look] for look in looks if look in sight.seen_at_s]
+    return round(asyncio.get_running_loop().time() - min(seen), 1) if seen else None
+
+
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
     """What only the leader says; null at the others."""
     if not is_leader:
@@ -334,6 +366,7 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
             "faults": (
                 None if sight.source.faults is None else [one.text for one in sight.source.faults]
             ),
+            "age_s": _source_age_s(sight),
             "database_changed": sight.source.broken.value if sight.source.broken else None,
         },
         "wrong": {

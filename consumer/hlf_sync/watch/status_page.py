@@ -8,6 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.plain_text import plain
+from hlf_sync.core.plural import counted
+from hlf_sync.core.quantities import duration, size
+from hlf_sync.core.wrong_listing import in_words
 
 _COLOURS = {
     "ok": "green",
@@ -26,16 +29,6 @@ def render(found: dict[str, Any]) -> Table:
     for name, text in _rows(found):
         table.add_row(name, Text(plain(text)) if isinstance(text, str) else text)
     return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.4 s, 12 s, 3 min, 2 h 10 min."""
-    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 120:  # noqa: PLR2004 - two minutes
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"  # noqa: PLR2004 - an hour
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
@@ -88,33 +81,41 @@ def _freshness(seconds: float, *, is_cut: bool) -> str:
 
 
 def _lag(found: dict[str, Any]) -> str:
-    parts = len(found["lag"])
+    records = counted(sum(found["lag"].values()), "record")
     if _is_cut(found):
-        return f"not known; {sum(found['lag'].values()):,} records when Kafka last answered"
-    text = f"{sum(found['lag'].values()):,} records in {parts} partition{'' if parts == 1 else 's'}"
+        return f"not known; {records} when Kafka last answered"
+    text = f"{records} in {counted(len(found['lag']), 'partition')}"
     return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
 
 
 def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     source = found["source"]
     rows: list[tuple[str, str | Text]] = [
-        ("listing", _listing(found)),
+        ("wrongly listed", _listing(found)),
         ("dead letters", f"{found['dead_letters_open']:,} open"),
     ]
+    as_of = _as_of(found.get("listing_age_s"))
     if known := found.get("workers"):
-        rows.append(("workers", _workers(known)))
+        rows.append(("workers", _workers(known) + as_of))
     if found["held_removals"]:
-        rows.append(("held back", f"{found['held_removals']:,} removals"))
+        rows.append(("held back", counted(found["held_removals"], "removal") + as_of))
     if words := paused(found.get("paused") or {}):
         rows.append(("paused", words))
-    return [*rows, ("source", ", ".join(_source(source)) or "not seen yet")]
+    seen = ", ".join(_source(source))
+    seen = seen + _as_of(source.get("age_s")) if seen else "not seen yet"
+    return [*rows, ("source", seen)]
+
+
+def _as_of(age_s: float | None) -> str:
+    """When the leader saw it."""
+    return "" if age_s is None else f" (as of {duration(age_s)} ago)"
 
 
 def paused(found: dict[str, Any]) -> str:
     """What an operator has paused; empty when nothing is."""
     mentors = found.get("mentors", 0)
     parts = ["ALL deliveries"] if found.get("all") else []
-    parts += [f"{mentors:,} mentor{'' if mentors == 1 else 's'}"] if mentors else []
+    parts += [counted(mentors, "mentor")] if mentors else []
     return " and ".join(parts) + " (hlf-sync history says by whom and why)" if parts else ""
 
 
@@ -155,29 +156,19 @@ def _listing(found: dict[str, Any]) -> str:
     if not found["wrong"]:
         age_s, unread = found.get("listing_age_s"), found["group_lag"]
         since = "not seen yet" if age_s is None else f"not known since {duration(age_s)} ago"
-        return since + (f", {unread:,} changes unread" if unread else "")
-    held = found["held_removals"]
-    return _wrong(found["wrong"]) + (f"; {held:,} of them held back" if held else "")
-
-
-def _wrong(wrong: dict[str, Any]) -> str:
-    words = {
-        "hidden": "shown and should not be",
-        "visible": "hidden and should be shown",
-        "unknown": "with facts outside the contract",
-    }
-    parts = [
-        f"{wrong[wanted]['mentors']:,} {text} (up to {duration(wrong[wanted]['oldest_s'])})"
-        for wanted, text in words.items()
-        if wrong.get(wanted, {}).get("mentors")
-    ]
-    return "; ".join(parts) or "no mentor is shown wrongly"
+        return since + (f", {counted(unread, 'change')} unread" if unread else "")
+    wrong = found["wrong"]
+    mentors = {wanted: one["mentors"] for wanted, one in wrong.items()}
+    oldest_s = max((one["oldest_s"] for one in wrong.values() if one["mentors"]), default=0.0)
+    age_s = found.get("listing_age_s")
+    text = in_words(mentors, oldest_s + (age_s or 0.0), found["held_removals"] or 0)
+    return (text or "nobody that we know of") + _as_of(age_s)
 
 
 def _source(source: dict[str, Any]) -> list[str]:
     parts = [f"{part} {state}" for part, state in (source["connector"] or {}).items()]
     if slot := source["slot"]:
-        lag = "" if slot["lag_bytes"] is None else f", {slot['lag_bytes'] / 1024:,.0f} KiB behind"
+        lag = "" if slot["lag_bytes"] is None else f", {size(slot['lag_bytes'])} behind"
         parts.append(f"slot {slot['status']}{lag}")
     beat = source["heartbeat_s"]["kafka"]
     return parts if beat is None else [*parts, f"heartbeat {duration(beat)} ago"]

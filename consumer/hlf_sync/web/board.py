@@ -19,7 +19,7 @@ from hlf_sync.core.open_update import Cause, Conditions, OpenUpdate, judge
 from hlf_sync.postgres.coordinator_view import MentorRow
 from hlf_sync.web.items import Judging, make_item, moment, since
 from hlf_sync.web.models import Counts, Head, Item
-from hlf_sync.web.words import AWAY, verdict
+from hlf_sync.web.words import AWAY, FleetVerdict, verdict, with_given_up
 
 # What a page that was away for some minutes can catch up with; then it starts over.
 KEPT = 20_000
@@ -48,6 +48,7 @@ class Board:
         self._entries: dict[UUID, BoardEntry] = {}
         self._sorted: list[BoardEntry] | None = None
         self._counts: Counts | None = None
+        self._said: FleetVerdict | None = None
         self._mark = secrets.token_hex(4)
         self._frames: deque[bytes] = deque(maxlen=KEPT)
         self._last = self._woken_at = 0
@@ -104,9 +105,7 @@ class Board:
 
     def head(self) -> Head:
         """Verdict and counts."""
-        around = self.around
-        is_known = around is not None and not self.is_away
-        told = verdict(around) if around and is_known else AWAY
+        around, told = self.around, self._told()
         return Head(
             as_of=moment(around.now_s if around else 0.0),
             verdict=told.standing.value,
@@ -115,6 +114,12 @@ class Board:
             verdict_since=None if told.since_s is None else moment(told.since_s),
             counts=self.counts(),
         )
+
+    def _told(self) -> FleetVerdict:
+        """What the fleet's state comes to, for those who are open here."""
+        if self.around is None or self.is_away:
+            return AWAY
+        return with_given_up(verdict(self.around), self.counts().dead_lettered)
 
     def counts(self) -> Counts:
         """How many are open, by state."""
@@ -151,6 +156,7 @@ class Board:
             self._put(row, around, is_said=True, is_new=False)
         for mentor_id in gone:
             self._drop(mentor_id)
+        self._tell()
         self._wake()
 
     def keep_only(self, mentor_ids: Collection[UUID], around: Conditions) -> None:
@@ -158,13 +164,14 @@ class Board:
         self._begin(around)
         for mentor_id in self._entries.keys() - mentor_ids:
             self._drop(mentor_id)
+        self._tell()
         self._wake()
 
     def away(self) -> None:
         """PostgreSQL does not answer: what is held is no longer what is."""
         if not self.is_away:
             self.is_away = True
-            self._say("verdict", _json(self.head()))
+            self._tell()
             self._wake()
 
     def close(self) -> None:
@@ -173,12 +180,18 @@ class Board:
         self._wake()
 
     def _begin(self, around: Conditions) -> None:
-        before, was_away = self.around, self.is_away
+        before = self.around
         self.around, self.is_away = around, False
-        if before is None or was_away or verdict(before) != verdict(around):
-            self._say("verdict", _json(self.head()))
+        self._tell()
         if before is not None and _obstacles(before) != _obstacles(around):
             self._rejudge(around)
+
+    def _tell(self) -> None:
+        """Say the verdict where it is another one than was said last."""
+        told = self._told()
+        if told != self._said:
+            self._said = told
+            self._say("verdict", _json(self.head()))
 
     def _rejudge(self, around: Conditions) -> None:
         """What waits for all has changed: so has what each waits for."""

@@ -98,6 +98,14 @@ def verdict(around: Conditions) -> FleetVerdict:
     return FleetVerdict(Standing.OK, Reason.CAUGHT_UP.value, message)
 
 
+def with_given_up(found: FleetVerdict, count: int) -> FleetVerdict:
+    """Nothing stands in anybody's way, and so many updates were given up: these do not go out."""
+    if not count or found.standing is not Standing.OK:
+        return found
+    message = "Updates are delivered as they come" + _GIVEN_UP
+    return FleetVerdict(Standing.LAGGING, Reason.DEAD_LETTERS_OPEN.value, message)
+
+
 def _stop_of_all(around: Conditions) -> FleetVerdict | None:
     """A halt of every call, or no worker at all."""
     for halt in sorted(around.halts):

@@ -14,7 +14,7 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Connection, Dsn, connect, reaching
 from hlf_sync.postgres.statements import leader as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import letters, requests
 from hlf_sync.worker.leadership import is_elected
 
 _log = structlog.get_logger()
@@ -101,6 +101,6 @@ class Scheduler:
             _log.warning("notifications_pile_up", detail=f"{self.notification_queue:.0%}")
 
     async def _count_letters(self, connection: Connection) -> None:
-        row = await (await connection.execute(sql.LETTERS)).fetchone()
+        row = await (await connection.execute(letters.COUNT)).fetchone()
         if row is not None:
             self.open_letters, self.oldest_letter_s = row

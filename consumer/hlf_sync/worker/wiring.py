@@ -353,6 +353,7 @@ class _Assembly:
             ),
             leads=lambda: scheduler.is_leader,
             term=lambda: scheduler.term,
+            letters=lambda: scheduler.open_letters,
             now_ms=lambda: int(gate.database_now_s * 1000),
             source=lambda: source_watch.sight,
         )

@@ -62,7 +62,7 @@ def contacts(*, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False)
         table.add_row(contact_id, words[visible])
     console.print(table)
     console.print(
-        f"{len(content)} contacts, {sum(visible is True for visible in content.values())} visible"
+        f"{len(content)} contact{'' if len(content) == 1 else 's'}, {sum(visible is True for visible in content.values())} visible"
     )
 
 

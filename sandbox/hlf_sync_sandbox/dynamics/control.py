@@ -9,6 +9,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -291,7 +292,10 @@ def fault_fields(fault: FaultLike) -> dict[str, Any]:
 
 
 def _preset(name: str) -> dict[str, Any]:
-    if name not in PRESETS:
-        msg = f"no preset {name!r}; there are: {', '.join(sorted(PRESETS))}"
+    known = name.replace("_", "-")  # as error codes are spelt everywhere else
+    if known not in PRESETS:
+        near = get_close_matches(known, PRESETS, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        msg = f"no preset {name!r}; {meant}there are: {', '.join(sorted(PRESETS))}"
         raise ControlError(msg)
-    return dict(PRESETS[name])
+    return dict(PRESETS[known])

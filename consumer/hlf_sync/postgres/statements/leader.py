@@ -24,16 +24,21 @@ DELETE FROM hlf_sync.delivery_attempt WHERE id IN (
 
 # Shadow leaves what is due as pending without a call, and its offset is committed: a live leader
 # asks for it, once. At the election for all; later for what has been pending so long that no worker
-# can be about to call (a shadow worker that was still running, say). Likewise for who is in doubt and
-# has no next look: a worker that had not heard yet that its partition is another's has dropped the
-# retry, or died in the call, and the offsets are committed.
+# can be about to call (a shadow worker that was still running, say). Likewise for who is in doubt: a
+# worker that had not heard yet that its partition is another's has dropped the retry, or died in the
+# call, and the offsets are committed. Who is looked at within %(doubt_s)s anyway is left alone; a look
+# that is planned for later, at a certificate's end, is not the one that is owed, and the look that is
+# asked for here plans it again. A request that seems to come from the future (a clock that was ahead)
+# does not count.
 OWED = """
 UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
- WHERE reevaluate_at IS NULL AND (lease_until IS NULL OR lease_until <= now())
+ WHERE (reevaluate_at IS NULL OR reevaluate_at > now() + make_interval(secs => %(doubt_s)s))
+   AND (lease_until IS NULL OR lease_until <= now())
    AND (state = 'pending' AND updated_at <= now() - make_interval(secs => %(pending_s)s)
         OR state = 'in_doubt' AND updated_at <= now() - make_interval(secs => %(doubt_s)s))
    AND NOT EXISTS (SELECT FROM hlf_sync.sync_request r
-                    WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at)
+                    WHERE r.mentor_id = l.mentor_id AND r.requested_by = 'scheduler' AND r.created_at > l.updated_at
+                      AND r.created_at <= now() + interval '1 minute')
    AND NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = l.mentor_id)
 """
 
@@ -42,13 +47,6 @@ UPDATE hlf_sync.mentor_ledger l SET reevaluate_at = now()
 RESOLVE = """
 UPDATE hlf_sync.dynamics_sync_failures f SET resolved_at = now() FROM hlf_sync.mentor_ledger l
  WHERE f.resolved_at IS NULL AND l.mentor_id = f.mentor_id AND l.state IN ('in_sync', 'out_of_scope') AND l.updated_at > f.attempted_at
-"""
-
-# A person may have closed a letter without anything being delivered.
-LETTERS = """
-SELECT count(DISTINCT mentor_id), coalesce(extract(epoch FROM now() - min(attempted_at)), 0)::float8
-  FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter WHERE letter_id = dead_letter_id)
 """
 
 # A queue of notifications that a sleeping listener has filled goes on failing everybody's COMMIT after

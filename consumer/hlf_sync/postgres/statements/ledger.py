@@ -112,7 +112,8 @@ UPDATE hlf_sync.mentor_ledger l
                              WHEN 'released' THEN coalesce(w.before_state, w.state) ELSE w.state END,
        doubt_until = CASE WHEN w.ending = 'late' THEN now() + make_interval(secs => %(late_s)s)
                           WHEN w.ending = 'applied' AND {_IS_PAST} THEN NULL ELSE l.doubt_until END,
-       reevaluate_at = CASE WHEN w.ending <> 'applied' THEN l.reevaluate_at
+       -- Whoever may be shown is looked at when the certificate ends, whatever became of the call.
+       reevaluate_at = CASE WHEN w.ending <> 'applied' THEN least(l.reevaluate_at, to_timestamp(w.reevaluate_at))
                             WHEN {_IS_PAST} THEN to_timestamp(w.reevaluate_at)
                             ELSE least(to_timestamp(w.reevaluate_at), l.doubt_until) END,
        attempt_count = CASE WHEN w.ending = 'applied' THEN 0 WHEN w.counts THEN l.attempt_count ELSE l.attempt_count - 1 END,
@@ -213,11 +214,13 @@ RETURNING mentor_id::text
 # about spent attempts is recorded only while the ledger still counts those attempts: the mentor may
 # have been delivered meanwhile without another claim.
 REFUSE = """
-INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent)
-VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s)
+INSERT INTO hlf_sync.mentor_ledger AS l (mentor_id, state, generation, last_error_code, dead_letter_id, triggered_by, trace_parent,
+                                         reevaluate_at)
+VALUES (%(mentor)s, 'dead_lettered', %(generation)s, %(code)s, %(letter)s, %(trigger)s, %(trace)s, to_timestamp(%(look_s)s))
 ON CONFLICT (mentor_id) DO UPDATE
    SET state = 'dead_lettered', generation = excluded.generation, last_error_code = excluded.last_error_code,
        dead_letter_id = excluded.dead_letter_id, triggered_by = excluded.triggered_by, trace_parent = excluded.trace_parent,
+       reevaluate_at = least(l.reevaluate_at, excluded.reevaluate_at),
        doubt_until = CASE WHEN l.lease_owner IS NULL THEN l.doubt_until
                           ELSE greatest(l.doubt_until, l.lease_until + make_interval(secs => %(late_s)s)) END,
        lease_owner = NULL, lease_until = NULL, updated_at = now()

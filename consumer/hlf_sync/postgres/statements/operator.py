@@ -24,6 +24,11 @@ SELECT EXISTS (SELECT FROM hlf_sync.mentor_ledger l
                   AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))) AS found
 """
 
+GIVEN_UP = """
+SELECT count(*) AS count FROM hlf_sync.mentor_ledger
+ WHERE state = 'dead_lettered' AND mentor_id = ANY (coalesce(%s::uuid[], ARRAY[mentor_id]))
+"""
+
 WITHOUT_LEDGER = """
 SELECT mentor_id::text FROM hlf_sync.mentor_facts f
  WHERE organization = %s AND NOT EXISTS (SELECT FROM hlf_sync.mentor_ledger l WHERE l.mentor_id = f.mentor_id)

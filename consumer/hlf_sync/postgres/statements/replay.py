@@ -1,6 +1,7 @@
 """The replay's lock, its questions, and what it closes."""
 
 from hlf_sync.postgres import fleet_reports
+from hlf_sync.postgres.statements import letters
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.replay'))"
 
@@ -54,19 +55,19 @@ SELECT mentor_id::text, extract(epoch FROM max(started_at))::float8 FROM hlf_syn
  WHERE outcome = 'applied' AND mentor_id = ANY (%s::uuid[]) GROUP BY mentor_id
 """
 
-# The letters that the database holds open, wherever they lie: topics forget theirs, it does not.
-OPEN = """
-SELECT o.letter_id, o.mentor_id::text, o.error_code, o.attempt_count FROM (
-  SELECT dead_letter_id AS letter_id, mentor_id, error_code, retry_count AS attempt_count
-    FROM hlf_sync.dynamics_sync_failures WHERE resolved_at IS NULL
-  UNION
-  SELECT l.dead_letter_id, l.mentor_id, coalesce(l.last_error_code, 'unknown'), l.attempt_count FROM hlf_sync.mentor_ledger l
-   WHERE l.state = 'dead_lettered' AND l.dead_letter_id IS NOT NULL
-     AND NOT EXISTS (SELECT FROM hlf_sync.dynamics_sync_failures f WHERE f.dead_letter_id = l.dead_letter_id)
-) AS o
- WHERE (%(wanted)s::text[] IS NULL OR o.letter_id = ANY (%(wanted)s::text[]))
-   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = o.letter_id)
-"""
+# The letters that the database holds open, wherever they lie: topics forget theirs, it does not. One
+# that a newer letter stands for is asked for by its id only.
+OPEN = f"""
+SELECT f.dead_letter_id, f.mentor_id::text, f.error_code, f.retry_count
+  FROM hlf_sync.dynamics_sync_failures f
+ WHERE {letters.IS_UNRESOLVED} AND (f.dead_letter_id = ANY (%(wanted)s::text[]) OR %(wanted)s::text[] IS NULL AND NOT {letters.IS_SUPERSEDED})
+UNION ALL
+SELECT l.dead_letter_id, l.mentor_id::text, coalesce(l.last_error_code, 'unknown'), l.attempt_count FROM hlf_sync.mentor_ledger l
+ WHERE l.state = 'dead_lettered' AND l.dead_letter_id IS NOT NULL
+   AND (%(wanted)s::text[] IS NULL OR l.dead_letter_id = ANY (%(wanted)s::text[]))
+   AND NOT EXISTS (SELECT FROM hlf_sync.dynamics_sync_failures f WHERE f.dead_letter_id = l.dead_letter_id)
+   AND NOT EXISTS (SELECT FROM hlf_sync.closed_letter c WHERE c.letter_id = l.dead_letter_id)
+"""  # noqa: S608 - a constant of ours
 
 REPLAYS = """
 SELECT mentor_id::text, count(*) FROM hlf_sync.sync_request

@@ -114,7 +114,8 @@ SELECT w.mentor_id, 'dead_letter_replay', %(who)s, %(why)s, w.letter_id
   FROM unnest(%(mentors)s::uuid[], %(letters)s::text[]) AS w (mentor_id, letter_id)
  WHERE NOT EXISTS (
        SELECT FROM hlf_sync.sync_request r
-        WHERE r.dead_letter_id = w.letter_id AND r.triggered_by = 'dead_letter_replay' AND r.created_at > now() - interval '1 hour')
+        WHERE r.dead_letter_id = w.letter_id AND r.triggered_by = 'dead_letter_replay'
+           AND r.created_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute')
 """
 
 BY_REPAIR = """

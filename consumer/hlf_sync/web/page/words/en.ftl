@@ -151,6 +151,7 @@ no-reason = No reason was given
 verdict-ok = Updates are being delivered as usual.
 verdict-lagging = Updates are being delivered, but later than usual.
 verdict-stalled = Deliveries are waiting and go on by themselves.
+verdict-dead_letters_open = Updates are being delivered as usual; those that were given up need “Sync now” or the administrator.
 verdict-circuit_open = Dynamics is not answering. Updates that wait go out by themselves when it answers again; those that were given up need “Sync now” or the administrator.
 verdict-throttled = Dynamics has asked for a pause. Updates that wait go out by themselves when it is over; those that were given up need “Sync now” or the administrator.
 verdict-stopped = Deliveries are stopped until the administrator acts.

@@ -142,6 +142,7 @@ no-reason = Ingen grunn oppgitt
 verdict-ok = Endringer leveres som vanlig.
 verdict-lagging = Endringer leveres, men senere enn vanlig.
 verdict-stalled = Leveringen venter, og går videre av seg selv.
+verdict-dead_letters_open = Endringer leveres som vanlig; de som er oppgitt, trenger «Synkroniser nå» eller administratoren.
 verdict-circuit_open = Dynamics svarer ikke. Endringer som venter, sendes av seg selv når Dynamics svarer igjen; de som er oppgitt, trenger «Synkroniser nå» eller administratoren.
 verdict-throttled = Dynamics har bedt om en pause. Endringer som venter, sendes av seg selv når den er over; de som er oppgitt, trenger «Synkroniser nå» eller administratoren.
 verdict-stopped = Leveringen står til administratoren griper inn.
