@@ -178,7 +178,10 @@ SELECT 'mentor'::text AS kind, NULL::bigint AS id, m.mentor_id, m.is_listed, m.o
        least((SELECT min(a.started_at) FROM hlf_sync.delivery_attempt a WHERE a.mentor_id = m.mentor_id
                  AND a.id > coalesce((SELECT max(d.id) FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied'), 0)),
              (SELECT min(f.attempted_at) FROM hlf_sync.dynamics_sync_failures f WHERE f.mentor_id = m.mentor_id AND f.resolved_at IS NULL),
-             h.held_at, (SELECT w.since FROM hlf_sync.listing_wrong w WHERE w.mentor_id = m.mentor_id)) AS open_since,
+             h.held_at, (SELECT w.since FROM hlf_sync.listing_wrong w WHERE w.mentor_id = m.mentor_id
+                         -- A wait that a delivery has ended is not this one, though the leader has not struck it out yet.
+                         AND NOT EXISTS (SELECT FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied'
+                                            AND d.started_at + make_interval(secs => d.duration_ms / 1000.0) > w.since))) AS open_since,
        (SELECT d.started_at + make_interval(secs => d.duration_ms / 1000.0) FROM hlf_sync.delivery_attempt d
          WHERE d.mentor_id = m.mentor_id AND d.outcome = 'applied' ORDER BY d.id DESC LIMIT 1) AS last_delivered_at,
        m.certification_id,

@@ -170,3 +170,16 @@ def test_without_a_valid_certificate_who_returns_is_left_as_he_is() -> None:
     told = tell(bare, 1_700_000_000.0, Rules())
     assert told.sentence.startswith("is left as it is: the status would list the mentor")
     assert told.should_be == "hidden"
+
+
+def test_an_interrupted_wait_says_that_the_request_stands(desk: Desk) -> None:
+    someone = str(uuid4())
+    desk.sql(MENTOR, someone, "paused")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    desk.once_it_waits(interrupt)
+    code, _, told = desk.force(someone, "--wait")
+    assert (code, desk.requests()) == (130, 1)
+    assert "The request stands" in told

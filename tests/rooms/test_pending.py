@@ -224,6 +224,31 @@ def test_since_when_somebody_waits_for_a_first_call_is_told_by_the_leader_or_by_
     assert list(items) == [seen, new], "the oldest first"
 
 
+def test_a_wait_that_a_delivery_has_ended_does_not_date_the_next_one(desk: Desk) -> None:
+    """The leader strikes it out with its next look, up to ten seconds later."""
+    again, booked = desk.mentor(), desk.mentor()
+    desk.sql(OPEN)
+    for someone in (again, booked):
+        desk.sql(
+            "INSERT INTO hlf_sync.listing_wrong VALUES (%s, 'hidden', now() - interval '1 h')",
+            someone,
+        )
+        desk.sql(
+            "INSERT INTO hlf_sync.delivery_attempt (mentor_id, generation, attempt_number, operation,"
+            " triggered_by, started_at, duration_ms, outcome) VALUES (%s, 1, 1, 'remove',"
+            " 'status_change', now() - interval '1 min', 5, 'applied')",
+            someone,
+        )
+    desk.sql(
+        "INSERT INTO hlf_sync.mentor_ledger (mentor_id, state, updated_at) VALUES (%s, 'pending', now())",
+        booked,
+    )
+    items = desk.run("--json").content["items"]
+    ages = [epoch_ms() / 1000 - datetime.fromisoformat(item["since"]).timestamp() for item in items]
+    assert len(ages) == 2
+    assert max(ages) < 61
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

@@ -251,7 +251,14 @@ def _await_rest(
         standing=standing,
         obstacles=lambda: operate.obstacles(connection, settings.organization),
     )
-    wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False))
+    try:
+        wait_for(awaited, timeout_s, lambda line: _err.print(line, highlight=False))
+    except KeyboardInterrupt:
+        _err.print(
+            "The request stands, and a worker does it: `hlf-sync why MENTOR` and `hlf-sync pending` tell.",
+            highlight=False,
+        )
+        raise
 
 
 def _to_do(reason: str) -> str:

@@ -145,7 +145,7 @@ class Ledger:
         cursor = await connection.execute(sql.LISTED_COUNT)
         (listed,) = await cursor.fetchone() or (0,)
         detail = (
-            f"{removed} of {listed} listed mentors removed within {policy.window_s:.0f} s; more"
+            f"{removed} of {listed + removed} listed mentors removed within {policy.window_s:.0f} s; more"
             " wait for confirm-removals"
         )
         return removals_allowed(policy, removed=removed, listed=listed), detail

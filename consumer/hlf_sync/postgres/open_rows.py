@@ -23,8 +23,14 @@ SELECT mentor_id::text, extract(epoch FROM held_at)::float8, extract(epoch FROM 
 """
 
 # What the leader has seen, else the last commit that changed the facts; the latter where PostgreSQL
-# keeps the times of commits and has the function (connectors/sql/02_source.sql).
-_NOTICED = "SELECT mentor_id::text, extract(epoch FROM since)::float8 FROM hlf_sync.listing_wrong WHERE mentor_id = ANY (%s::uuid[])"
+# keeps the times of commits and has the function (connectors/sql/02_source.sql). A wait that a delivery
+# has ended is not this one, though the leader has not struck it out yet.
+_NOTICED = """
+SELECT mentor_id::text, extract(epoch FROM since)::float8 FROM hlf_sync.listing_wrong w
+ WHERE mentor_id = ANY (%s::uuid[])
+   AND NOT EXISTS (SELECT FROM hlf_sync.delivery_attempt d WHERE d.mentor_id = w.mentor_id AND d.outcome = 'applied'
+                      AND d.started_at + make_interval(secs => d.duration_ms / 1000.0) > w.since)
+"""
 _CAN_TELL = "SELECT to_regprocedure('hlf_sync.mentors_committed(uuid[])') IS NOT NULL"
 _COMMITTED = "SELECT mentor_id::text, extract(epoch FROM committed_at)::float8 FROM hlf_sync.mentors_committed(%s::uuid[])"
 
