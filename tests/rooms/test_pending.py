@@ -272,6 +272,13 @@ def test_what_keeps_changes_from_the_workers_is_told_with_since_when_and_what_to
     assert [reason_words in line for line in answer["troubles"]] == [True]
 
 
+def test_the_list_does_not_point_to_itself(desk: Desk) -> None:
+    """'`hlf-sync pending` says whom', and then 'nobody is open'."""
+    desk.sql(reported("wrongly_listed", "circuit_open"))
+    (trouble,) = desk.run("--json").content["troubles"]
+    assert "hlf-sync pending" not in trouble
+
+
 def test_a_worker_that_holds_the_lock_and_says_nothing_for_half_a_minute_is_not_at_work(
     desk: Desk,
 ) -> None:

@@ -3,6 +3,7 @@ Thin.
 """
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -78,7 +79,10 @@ def pause(
                     f"paused; still on their way, begun before: {counted(left, 'call')}"
                 )
             time.sleep(_LOOK_S)
-    _say({"paused": mentor_id or "all", "was_paused_before": not is_new}, as_json=as_json)
+    whom = f"{mentor_id} is" if mentor_id else "All deliveries are"
+    words = f"{whom} paused{'' if is_new else ', as before'}: `hlf-sync unpause` ends it."
+    answer = {"paused": mentor_id or "all", "was_paused_before": not is_new}
+    _say(answer, words, as_json=as_json)
 
 
 def unpause(
@@ -101,7 +105,12 @@ def unpause(
             asked += steering.ask_stragglers(connection, mentor_id, at, by=by)
         left = len(steering.pauses(connection))
     answer = {"unpaused": mentor_id or "all", "was_paused": has_stood, "asked_for": asked}
-    _say({**answer, "still_paused": left}, as_json=as_json)
+    words = (
+        f"The pause is over; {counted(asked, 'mentor')} asked for."
+        if has_stood
+        else "Nothing was paused."
+    ) + (f" Still standing: {counted(left, 'pause')} (`hlf-sync history`)." if left else "")
+    _say({**answer, "still_paused": left}, words, as_json=as_json)
 
 
 def history(
@@ -179,11 +188,11 @@ def _lasted(seconds: float) -> str:
     return f"{minutes} min" if not hours else f"{hours} h {minutes % 60} min"
 
 
-def _say(answer: dict[str, object], *, as_json: bool) -> None:
+def _say(answer: Mapping[str, object], words: str, *, as_json: bool) -> None:
     if as_json:
         _out.print_json(data=answer)
     else:
-        _out.print("  ".join(f"{name}: {value}" for name, value in answer.items()))
+        _out.print(words, highlight=False)
 
 
 def mount(app: typer.Typer) -> None:

@@ -3,6 +3,7 @@ themselves; how the listing stands, and how long. A coordinator's sentences: web
 """
 
 from hlf_sync.core.fleet_report import clock, sentence
+from hlf_sync.core.fleet_verdict import Reason
 from hlf_sync.core.open_update import Cause, Conditions, OpenUpdate
 
 WORDS: dict[Cause, tuple[str, str]] = {
@@ -62,11 +63,17 @@ def words(cause: Cause, around: Conditions) -> tuple[str, str]:
 
 
 def troubles(around: Conditions) -> list[str]:
-    """What holds up the fleet, a line each, whoever waits."""
+    """What holds up the fleet, a line each, whoever waits. That somebody is listed wrongly the list
+    itself tells, with whom.
+    """
     if around.unheard_since_s is not None:
         means, advice = words(Cause.NO_WORKER, around)
         return [f"{means}; {advice}"]
-    return [sentence(one, around.now_s) for one in around.troubles]
+    return [
+        sentence(one, around.now_s)
+        for one in around.troubles
+        if one.reason != Reason.WRONGLY_LISTED
+    ]
 
 
 def listing(update: OpenUpdate) -> str:

@@ -43,11 +43,11 @@ OUTCOMES = {
 }
 
 STATES = {
-    "in_sync": "at rest",
+    "in_sync": "nothing was due at the last look",
     "pending": "waits for its next attempt",
     "in_doubt": "in doubt: is delivered again until an answer is certain",
     "dead_lettered": "given up: a dead letter is open",
-    "out_of_scope": "at rest: no mentor of ours any more",
+    "out_of_scope": "no mentor of ours any more",
 }
 
 
