@@ -29,7 +29,10 @@ class Case:
 CASES = [
     Case("shown until its end", ACTIVE, SHOWN, is_resting=True),
     Case("nobody of ours, and never was", Facts("ABC", "active"), LedgerRow(), False, True),
-    Case("its end was put off", ACTIVE._replace(certificate_expires_s=END_S + 9), SHOWN),
+    Case(
+        "a look before its end", ACTIVE._replace(certificate_expires_s=END_S + 9), SHOWN, True, True
+    ),
+    Case("a look after its end", ACTIVE._replace(certificate_expires_s=END_S - 9), SHOWN),
     Case("nothing plans its end", ACTIVE, SHOWN._replace(reevaluate_at_s=None)),
     Case("paused and shown", ACTIVE._replace(status="paused"), SHOWN),
     Case("attempts are left over", ACTIVE, SHOWN._replace(attempt_count=1)),

@@ -240,21 +240,23 @@ VALUES (%s, 'visible', 'hidden', 'in_doubt', 5, now() - %s::interval, %s, now() 
 
 @pytest.mark.requirement("R07")
 @pytest.mark.parametrize("is_claimed", [False, True])
-async def test_who_is_in_doubt_and_has_no_next_look_is_asked_for_within_minutes(
+async def test_who_is_in_doubt_and_has_no_look_soon_is_asked_for_within_minutes(
     room: Room, is_claimed: bool
 ) -> None:
     """A retry that nobody makes any more, or a call in which its worker died; not a call under a
-    lease that holds, nor a retry that may still wait in a worker, nor who has a look to come.
+    lease that holds, nor a retry that may still wait in a worker, nor who has a look to come. The look
+    at a certificate's end comes too late.
     """
     owner = "gone" if is_claimed else None
-    lost, held, fresh, planned = (str(uuid4()) for _ in range(4))
+    lost, listed, held, fresh, planned = (str(uuid4()) for _ in range(5))
     room.sql(_DOUBT, lost, "6 minutes", owner, "-5 minutes" if is_claimed else None, None)
+    room.sql(_DOUBT, listed, "6 minutes", None, None, "1 year")
     room.sql(_DOUBT, held, "6 minutes", "at work", "30 seconds", None)
     room.sql(_DOUBT, fresh, "1 minute", None, None, None)
-    room.sql(_DOUBT, planned, "6 minutes", None, None, "1 hour")
+    room.sql(_DOUBT, planned, "6 minutes", None, None, "4 minutes")
     room.lead()
     asked = "SELECT mentor_id::text, triggered_by FROM hlf_sync.sync_request"
     await room.until(lambda: room.sql(asked) != [])
     room.sql(FAILURE, str(uuid4()), "topic-0-1")  # some turns later nobody else was asked for
     await room.until(lambda: room.scheduler.open_letters == 1)
-    assert room.sql(asked) == [(lost, "reconciliation")]
+    assert set(room.sql(asked)) == {(lost, "reconciliation"), (listed, "reconciliation")}

@@ -165,7 +165,10 @@ def test_a_wait_for_a_selection_does_not_wait_for_the_others(desk: Desk) -> None
         "CREATE TRIGGER look AFTER INSERT ON hlf_sync.sync_request FOR EACH ROW EXECUTE"
         " FUNCTION look()"
     )
-    assert desk.run("sweep", "--mentor", done, "--wait", "--json").content == {"requests": 1}
+    assert desk.run("sweep", "--mentor", done, "--wait", "--json").content == {
+        "requests": 1,
+        "given_up": 0,
+    }
 
 
 def test_a_rehearsal_shows_whom_another_status_set_would_remove_restore_or_refuse(
