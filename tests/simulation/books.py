@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, TypeVar
 
-from hlf_sync.core import breaker
 from hlf_sync.core.breaker import BreakerPolicy, Circuit
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.decide import Rules, due
@@ -39,6 +38,7 @@ from hlf_sync.core.outcome import Claimed, Ending
 from hlf_sync.core.visibility import Fate, Snapshot
 from hlf_sync.errors import DependencyError
 from hlf_sync.ports import Fleet, Reading
+from hlf_sync.postgres.fleet_state import FleetTable
 
 from tests.fakes.contacts import Contacts
 
@@ -534,57 +534,11 @@ class Session:
         return len(self.books.facts)
 
 
-class Shared:
-    """`FleetPort` over the books."""
+class Shared(FleetTable):
+    """`FleetPort` over the books: the product's moves of the circuit, and halts of our own."""
 
     def __init__(self, session: Session, policy: BreakerPolicy) -> None:
         self._session, self._books, self._policy = session, session.books, policy
-
-    async def read(self) -> Fleet:
-        return await self._move(lambda circuit, now_s: breaker.cooled(circuit, self._policy, now_s))
-
-    async def take_probe(self, owner: str, mentor_id: MentorId) -> Fleet:
-        def take(circuit: Circuit, now_s: float) -> Circuit:
-            return (
-                breaker.take_probe(circuit, self._policy, owner, now_s, mentor_id=mentor_id)
-                or circuit
-            )
-
-        return await self._move(take)
-
-    async def succeeded(self, owner: str | None, started_s: float) -> Fleet:
-        return await self._move(
-            lambda circuit, now_s: breaker.succeeded(circuit, owner, now_s, started_s=started_s)
-        )
-
-    async def failed(
-        self,
-        owner: str | None,
-        started_s: float,
-        error_code: str,
-        retry_after_s: float | None,
-        mentor_id: MentorId,
-    ) -> Fleet:
-        return await self._move(
-            lambda circuit, now_s: breaker.failed(
-                circuit,
-                self._policy,
-                owner,
-                now_s,
-                error_code=error_code,
-                started_s=started_s,
-                mentor_id=mentor_id,
-                retry_after_s=retry_after_s,
-            )
-        )
-
-    async def abandoned(self, owner: str) -> Fleet:
-        return await self._move(lambda circuit, now_s: breaker.abandoned(circuit, owner, now_s))
-
-    async def throttled(self, retry_after_s: float, owner: str | None) -> Fleet:
-        return await self._move(
-            lambda circuit, now_s: breaker.throttled(circuit, now_s + retry_after_s, owner)
-        )
 
     async def halt(self, reason: HaltReason, detail: str, *, needs_probe: bool = False) -> Fleet:
         def halt() -> None:
