@@ -4,7 +4,7 @@ Pure. The worker writes it down after a look; a sweep asks only for those of who
 """
 
 from hlf_sync.core.decide import Rules, due, next_look_s
-from hlf_sync.core.model import Facts, Known, LedgerState, NoCall
+from hlf_sync.core.model import Facts, Known, LedgerRow, LedgerState, NoCall
 
 
 def resting(
@@ -15,7 +15,13 @@ def resting(
     return state, next_look_s(facts, now_s, rules)
 
 
-def is_planned(ledger_look_s: float | None, look_s: float | None, now_s: float) -> bool:
+def says(ledger: LedgerRow, state: LedgerState, look_s: float | None, now_s: float) -> bool:
+    """Whether the row says so already: this state, this next look, and nothing left over."""
+    written = (ledger.state, ledger.attempt_count, ledger.dead_letter_id)
+    return written == (state, 0, None) and _is_planned(ledger.reevaluate_at_s, look_s, now_s)
+
+
+def _is_planned(ledger_look_s: float | None, look_s: float | None, now_s: float) -> bool:
     """Whether the look that is written down will do: it is the wanted one, or comes before it. A look
     too early finds nothing to do and plans the next; written down anew it would be the same
     (postgres/statements/ledger, SETTLE).
@@ -34,5 +40,4 @@ def is_at_rest(known: Known, now_s: float, rules: Rules) -> bool:
     if not known.has_ledger:
         return True
     state, look_s = resting(decision, known.facts, now_s, rules)
-    written = (ledger.state, ledger.attempt_count, ledger.dead_letter_id, ledger.lease_owner)
-    return written == (state, 0, None, None) and is_planned(ledger.reevaluate_at_s, look_s, now_s)
+    return ledger.lease_owner is None and says(ledger, state, look_s, now_s)

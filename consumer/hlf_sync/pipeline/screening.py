@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from hlf_sync.core.at_rest import is_planned, resting
+from hlf_sync.core.at_rest import resting, says
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.evaluation import Evaluation, Reading
 from hlf_sync.core.mentor_queue import MentorQueue
@@ -270,9 +270,7 @@ class Screening:
         if not known.has_ledger:
             return False
         state, look_s = resting(decision, known.facts, now_s, self._policy.rules)
-        is_known = (ledger.state, ledger.attempt_count, ledger.dead_letter_id) == (
-            *(state, 0, None),
-        ) and is_planned(ledger.reevaluate_at_s, look_s, now_s)
+        is_known = says(ledger, state, look_s, now_s)
         # A request is noted even when it changes nothing: whoever asked sees by `updated_at` that
         # somebody has looked. A held removal ends with it, and an operator's word for one.
         if is_known and not evaluation.is_request and not known.is_held:
