@@ -220,7 +220,9 @@ SELECT 'fleet', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
            -- An operator's pause of all deliveries stands in everybody's way as a halt does.
            'halts', (SELECT jsonb_object_agg(reason, extract(epoch FROM since))
                        FROM (SELECT reason, since FROM hlf_sync.halt UNION ALL SELECT 'paused', since FROM hlf_sync.pause WHERE mentor_id IS NULL) AS standing),
-           'has_worker', EXISTS (SELECT FROM pg_catalog.pg_locks l
+           -- Between two leaders the others have written lately that they are there.
+           'has_worker', EXISTS (SELECT FROM hlf_sync.worker WHERE seen_at > now() - interval '15 s')
+                      OR EXISTS (SELECT FROM pg_catalog.pg_locks l
                                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                                     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
                                     AND (l.classid::bigint << 32 | l.objid::bigint) = hashtext('hlf_sync.leader')::bigint),

@@ -93,7 +93,7 @@ def test_an_operator_is_told_what_stands_since_when_and_what_to_do() -> None:
         "no worker has reported since 14:03:00 UTC: frozen or cut off (`hlf-sync status`)"
     ]
     assert lines(told("kafka_down"), has_worker=False) == [
-        "no worker runs (start one: hlf-sync run)"
+        "no worker is running (start one: `hlf-sync run`)"
     ]
 
 

@@ -8,6 +8,7 @@ from hlf_sync.core.fleet_verdict import (
     _HOLDS,
     KAFKA,
     MEANINGS,
+    POSTGRESQL,
     Reason,
     Signs,
     SourceSigns,
@@ -52,6 +53,7 @@ CASES = {
     Reason.SOURCE_SILENT: replace(
         FINE, source=SourceSigns(is_connector_down=False, is_slot_lost=False, heartbeat_age_s=61)
     ),
+    Reason.SOURCE_RETURNING: replace(FINE, source=SourceSigns(heartbeat_age_s=300), reachable_s=20),
     Reason.NOTHING_COMMITTED: replace(FINE, is_stuck=True),
     Reason.CATCHING_UP: replace(FINE, has_caught_up=False, freshness_s=600, held_s=600),
     Reason.WRONGLY_LISTED: replace(FINE, wrong_s=61),
@@ -109,6 +111,34 @@ def test_all_that_holds_is_told_worst_first() -> None:
         FINE, halts=frozenset({HaltReason.AUTH}), down=frozenset({KAFKA}), freshness_s=90
     )
     assert reasons(signs) == [Reason.AUTH, Reason.KAFKA_DOWN, Reason.BEHIND_UNREAD]
+
+
+def test_what_only_the_database_knows_is_not_told_while_it_is_away() -> None:
+    """A halt, a pause, the circuit, a letter: workers remember them, and nobody can say whether they
+    still hold. Red before: HALTED, with the advice to confirm removals.
+    """
+    signs = replace(
+        FINE,
+        halts=frozenset(HaltReason),
+        is_paused=True,
+        circuit=State.OPEN,
+        has_open_letter=True,
+        down=frozenset({POSTGRESQL}),
+    )
+    assert reasons(signs) == [Reason.POSTGRESQL_DOWN]
+    back = reasons(replace(signs, down=frozenset()))
+    assert {Reason.MASS_REMOVAL, Reason.PAUSED, Reason.CIRCUIT_OPEN} < set(back)
+
+
+def test_an_outage_of_kafka_or_postgresql_is_not_held_against_the_connector() -> None:
+    """While it lasts the heartbeat is silent because of it; afterwards it has a minute to come
+    through. Red before: 'see Kafka Connect and its log' right after Kafka was back.
+    """
+    silent = replace(FINE, source=SourceSigns(heartbeat_age_s=300))
+    away = replace(silent, down=frozenset({KAFKA}), reachable_s=0)
+    assert reasons(away) == [Reason.KAFKA_DOWN]
+    assert reasons(replace(silent, reachable_s=60)) == [Reason.SOURCE_RETURNING]
+    assert reasons(replace(silent, reachable_s=61)) == [Reason.SOURCE_SILENT]
 
 
 STUCK = replace(FINE, is_stuck=True)

@@ -297,10 +297,32 @@ def test_a_worker_that_holds_the_lock_and_says_nothing_for_half_a_minute_is_not_
 
 
 def test_between_two_leaders_no_alarm_is_raised(desk: Desk) -> None:
+    """Another worker has said within seconds that it is there."""
     desk.mentor()
     desk.sql(reported(age="20 s"))
+    desk.sql(
+        "INSERT INTO hlf_sync.worker (name, address, version, partitions) VALUES ('w', '', '', '{}')"
+    )
     desk.worker.close()
     assert desk.run("--json").content["counts"]["no_worker"] == 0
+
+
+@pytest.mark.requirement("R60")
+@pytest.mark.parametrize("is_anybody_open", [True, False])
+def test_that_no_worker_runs_is_told_at_once(desk: Desk, *, is_anybody_open: bool) -> None:
+    """The last one ended a second ago; or none was ever started. Red before: 'nobody is open', and no
+    word of it; for half a minute also where somebody waits.
+    """
+    desk.worker.close()
+    for statement in ("", reported(age="1 s")):
+        if statement:
+            desk.sql(statement)
+        if is_anybody_open:
+            desk.mentor()
+        text = desk.run().text
+        assert text.startswith("no worker is running; start one: hlf-sync run")
+        assert ("no_worker" in text) is is_anybody_open
+        assert desk.run("--json").content["troubles"]
 
 
 def test_what_nobody_has_looked_at_was_triggered_by_nothing_that_the_ledger_knows(

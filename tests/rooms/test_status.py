@@ -154,10 +154,13 @@ async def test_ready_is_who_owns_partitions_and_has_read_what_was_there(overseen
 @pytest.mark.parametrize(
     ("fleet", "missing"),
     [
-        (replace(FLEET, halts=frozenset({HaltReason.AUTH})), ["halted: auth"]),
+        (
+            replace(FLEET, halts=frozenset({HaltReason.AUTH})),
+            ["halted: Dynamics or Entra refuses our credentials"],
+        ),
         (
             replace(FLEET, halts=frozenset({HaltReason.DEAD_LETTER_LIMIT})),
-            ["halted: dead_letter_limit"],
+            ["halted: too many changes end as dead letters"],
         ),
         (replace(FLEET, halts=frozenset({HaltReason.MASS_REMOVAL})), []),
         (replace(FLEET, circuit=Circuit(State.OPEN, opened_at_s=1.0)), []),
@@ -170,6 +173,22 @@ async def test_halts_of_all_calls_make_unready_and_an_outage_of_dynamics_does_no
     await overseen.measure()
     overseen.stages.gate._take(fleet)
     assert overseen.status.missing() == missing
+
+
+async def test_while_postgresql_is_away_no_halt_of_before_is_told_as_if_it_were_so_now(
+    overseen: Overseen,
+) -> None:
+    """Neither in the verdict nor in what is not ready; for how long it has been away is told."""
+    await overseen.measure()
+    overseen.stages.gate._take(replace(FLEET, halts=frozenset(HaltReason)))
+    now_s = asyncio.get_running_loop().time()
+    overseen.stages.dependencies.failed("PostgreSQL", "OperationalError", now_s - 40)
+    found = overseen.status.snapshot()
+    assert found["reason"] == "postgresql_down"
+    assert found["not_ready"] == ["PostgreSQL does not answer (no connection)"]
+    assert found["dependencies_down_s"]["PostgreSQL"] in (40, 40.1)
+    overseen.stages.dependencies.answered("PostgreSQL", now_s)
+    assert overseen.status.snapshot()["reason"] == "auth"
 
 
 async def test_a_dependency_that_is_away_is_named(overseen: Overseen) -> None:

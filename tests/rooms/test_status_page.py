@@ -49,18 +49,22 @@ def drawn(found: dict[str, Any], width: int = 80) -> list[str]:
 
 def test_a_fine_worker_is_few_lines() -> None:
     """It owes nothing, and another one leads."""
-    text = drawn(FINE, 120)
+    text = drawn({**FINE, "worker": "host-1-a"}, 120)
     assert (
         text[0]
-        == "verdict    ok  every change that reached this worker is reflected, or on its way in"
+        == "verdict      ok  every change that reached this worker is reflected, or on its way in"
         " time"
     )
-    assert text[1:4] == [
-        "ready      yes",
-        "freshness  nothing that reached Kafka is owed",
-        "lag        0 records in 2 partitions",
+    assert text[1:5] == [
+        "this worker  host-1-a",
+        "ready        yes",
+        "freshness    nothing that reached Kafka is owed",
+        "lag          0 records in 2 partitions",
     ]
-    assert text[-1] == "fleet      (another worker leads, and knows)"
+    assert text[-2:] == [
+        "the fleet    another worker leads, and knows more",
+        "circuit      closed",
+    ]
 
 
 def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> None:
@@ -99,7 +103,8 @@ def test_a_halted_leader_says_why_where_what_to_do_and_who_stands_wrong() -> Non
         "held up at      deliver",
         "no: halted: auth",
         "1 h 6 min since the oldest change that Dynamics does not show",
-        "0 records in 2 partitions; 12,345 in all",
+        "0 records in 2 partitions",
+        "12,345 records",
         "half-open, server_error",
         "40 should be hidden and may be shown (40 held back until",
         "for up to 1 h 6 min",
@@ -121,8 +126,10 @@ def test_a_leader_that_has_not_looked_yet_says_so() -> None:
         "wrong": {},
         "source": {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}},
     }
-    assert drawn(found)[-3:] == [
+    assert drawn(found)[-5:] == [
+        "the fleet       this worker leads",
         "wrongly listed  not seen yet",
+        "circuit         closed",
         "dead letters    0 open",
         "source          not seen yet",
     ]
@@ -152,13 +159,14 @@ def test_figures_of_the_leader_say_as_of_when() -> None:
         "heartbeat_s": {"kafka": None},
         "age_s": 2.0,
     }
-    text = "\n".join(drawn(found, 140))
+    text = "\n".join(drawn(found, 180))
     assert "1 should be hidden and may be shown (1 held back until" in text
-    assert "for up to 53 s (as of 4.0 s ago)" in text
+    assert "for up to 53 s (as of 4.0 s ago; `hlf-sync pending` looks now)" in text
     assert "1 removal (as of 4.0 s ago)" in text
     assert "slot reserved (as of 2.0 s ago)" in text
     found["wrong"]["hidden"]["mentors"] = 0
-    assert "nobody that we know of (as of 4.0 s ago)" in "\n".join(drawn(found, 140))
+    text = "\n".join(drawn(found, 140))
+    assert "nobody that we know of (as of 4.0 s ago; `hlf-sync pending` looks now)" in text
 
 
 def test_a_leader_names_the_workers_that_are_away_or_of_another_version() -> None:
@@ -167,6 +175,7 @@ def test_a_leader_names_the_workers_that_are_away_or_of_another_version() -> Non
 
     found = {**FINE, "leader": True, "wrong": {}, "listing_age_s": 3.0}
     found["source"] = {"connector": None, "slot": None, "heartbeat_s": {"kafka": None}}
+    found["workers_age_s"] = 3.0
     found["workers"] = [
         known("a", 1.0, 2.0, "1.1"),
         known("b", 2.0, 130.0, "1.2"),
@@ -181,8 +190,28 @@ def test_a_leader_names_the_workers_that_are_away_or_of_another_version() -> Non
 def test_while_no_broker_answers_it_claims_neither_a_lag_nor_that_nothing_is_owed() -> None:
     """What came into Kafka since, nobody knows."""
     text = drawn({**FINE, "dependencies_down": ["Kafka"]})
-    assert "freshness  nothing that was read is owed; what came after is not known" in text
-    assert "lag        not known; 0 records when Kafka last answered" in text
+    assert "freshness    nothing that was read is owed; what came after is not known" in text
+    assert "lag          not known; 0 records when Kafka last answered" in text
+
+
+def test_while_postgresql_is_away_what_it_told_is_said_to_be_of_before() -> None:
+    """Nobody leads then. Red before: '(another worker leads, and knows)', and a halt as of now."""
+    found = {
+        **FINE,
+        "halted": ["mass_removal"],
+        "dependencies_down": ["PostgreSQL"],
+        "dependencies_down_s": {"PostgreSQL": 130.0},
+        "workers_age_s": 131.0,
+        "workers": [{"name": "a", "since": 1.0, "silent_s": 1.0, "version": "1"}],
+    }
+    for leader in (False, True):
+        assert drawn({**found, "leader": leader}, 120)[-5:] == [
+            "the fleet       PostgreSQL does not answer: nobody leads",
+            "wrongly listed  not known since 2 min ago: PostgreSQL does not answer",
+            "circuit         closed, when PostgreSQL last answered",
+            "halted          unusually many mentors would leave the listing, when PostgreSQL last answered",
+            "workers         1 at work (as of 2 min ago)",
+        ]
 
 
 def test_another_fleet_s_worker_is_refused_by_name() -> None:

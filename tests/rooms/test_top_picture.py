@@ -197,7 +197,7 @@ def test_who_is_missing_has_another_section_than_who_is_shown(
 
 
 def test_a_letter_that_is_open_is_told_once_and_no_frame_is_green_over_who_stands_wrong() -> None:
-    """Beside the minute's reason; and when the leader compared is on the frame."""
+    """Beside the minute's reason; and when the leader compared is said with it."""
     letter = 'hlf_sync_verdict{reason="dead_letters_open",stage="deliver",verdict="lagging"}'
     open_letter = paint([look(verdict="lagging", dead_letters_open=1, samples={letter: 1})])
     assert [line.section for line in headlines(open_letter)] == ["HlfSyncDeadLettersOpen"]
@@ -208,9 +208,10 @@ def test_a_letter_that_is_open_is_told_once_and_no_frame_is_green_over_who_stand
     for samples, is_green in ((wrong, False), (NOBODY_WRONG, True)):
         console = Console(width=80, record=True, file=io.StringIO(), color_system="standard")
         console.print(draw(paint([look(listing_age_s=4.0, samples=samples)]), at_ms=10_000))
-        text = console.export_text(styles=True)
+        text = console.export_text(styles=True, clear=False)
         assert ("\x1b[32m┏" in text) is is_green
-        assert "listing as of 00:00:06, now 00:00:10 UTC" in text
+        flat = " ".join(console.export_text().replace("┃", " ").split())
+        assert "(as of 4.0 s ago; `hlf-sync pending` looks now)" in flat
 
 
 def test_a_halt_does_not_hide_what_else_is_wrong() -> None:
@@ -305,12 +306,15 @@ def test_what_the_leader_cannot_compare_is_not_known_and_never_nobody() -> None:
     a fleet of which only a follower answers does not know either.
     """
     away = look(
-        listing_age_s=130.0,
+        leader=False,
         dependencies_down=["PostgreSQL"],
+        dependencies_down_s={"PostgreSQL": 130.0},
         verdict="stalled",
-        samples={'hlf_sync_group_lag_records{topic="t"}': 42},
+        lag={"t-0": 42},
     )
-    assert wrongly_listed(paint([away])) == "not known since 2 min ago; 42 changes unread"
+    assert wrongly_listed(paint([away])) == (
+        "not known since 2 min ago: PostgreSQL does not answer; 42 changes unread"
+    )
     assert wrongly_listed(paint([look(listing_age_s=None)])).startswith("not known yet")
     assert wrongly_listed(paint([look(leader=False)])) == "not known: no worker that answers leads"
     assert (
@@ -338,8 +342,39 @@ def test_while_no_broker_answers_a_lag_is_not_claimed() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(draw(picture, at_ms=0))
     text = console.export_text()
-    assert "lag not known; 3 records when Kafka last answered" in text
+    assert "lag not known; 3 records when Kafka last answered" in " ".join(text.split())
     assert "0.0 s of what was read" in text
+
+
+@pytest.mark.requirement("R60")
+def test_what_postgresql_told_before_it_went_away_is_not_told_as_if_it_were_so_now() -> None:
+    """A halt, an open circuit, an open letter: each as one worker remembers it. Red before: HALTED,
+    and what to do was to confirm removals. A worker that still reaches it knows better.
+    """
+    verdict = 'hlf_sync_verdict{reason="postgresql_down",stage="decide",verdict="stalled"}'
+    blind = look(
+        verdict="stalled",
+        halted=["mass_removal"],
+        circuit=OPEN,
+        dead_letters_open=2,
+        dependencies_down=["PostgreSQL"],
+        dependencies_down_s={"PostgreSQL": 40.0},
+        samples={verdict: 1},
+    )
+    picture = paint([blind])
+    assert picture.reasons == [Reason.POSTGRESQL_DOWN]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(draw(picture, at_ms=0))
+    text = " ".join(console.export_text().replace("┃", " ").split())
+    assert "not known since 40 s ago: PostgreSQL does not answer" in text
+    assert "open (server_error), when PostgreSQL last answered" in text
+    assert "confirm-removals" not in text
+    sees = look(B, leader=False, halted=["auth"])
+    both = paint([blind, sees])
+    assert (both.halted, both.blind_s) == (["auth"], None)
+    assert both.reasons == [Reason.AUTH, Reason.POSTGRESQL_DOWN]
+    assert both.circuit is not None
+    assert both.circuit.state == "closed"
 
 
 def test_held_removals_are_wrongly_listed_and_said_as_held() -> None:
@@ -383,7 +418,7 @@ def test_the_journal_tells_what_changed_worst_first() -> None:
     )
     texts = [(event.level, event.text) for event in happened(before, after, 5)]
     assert texts == [
-        ("act", "halted: auth"),
+        ("act", "halted: Dynamics or Entra refuses our credentials"),
         ("act", "Kafka does not answer"),
         ("act", f"{NAME_B} refuses connections: is it running?"),
         ("act", f"{NAME_A}: ok → halted"),
@@ -394,7 +429,7 @@ def test_the_journal_tells_what_changed_worst_first() -> None:
     back = [event.text for event in happened(after, before, 6)]
     assert back == [
         "circuit open → closed",
-        "halt lifted: auth",
+        "halt lifted: Dynamics or Entra refuses our credentials",
         "Kafka answers again",
         f"{NAME_B} answers again",
         f"{NAME_A}: halted → ok",

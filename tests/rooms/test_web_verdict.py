@@ -39,7 +39,7 @@ def told(*reasons: str, age_s: float = 1.0) -> FleetReport:
         ({"report": told("kafka_down", age_s=60)}, "stopped", "no_worker",
          "No worker has reported since 14:04:00 UTC."),
         ({"has_worker": False}, "stopped", "no_worker", "not running"),
-        ({"has_worker": False, "report": told(age_s=20)}, "ok", "caught_up", "as they come"),
+        ({"has_worker": False, "report": told(age_s=20)}, "stopped", "no_worker", "not running"),
         ({"halts": frozenset({"auth"}), "has_worker": False}, "halted", "auth", "are stopped"),
         ({"halts": frozenset({"a_new_halt"})}, "halted", "a_new_halt", "has stopped all"),
         ({"halts": frozenset({"paused"})}, "halted", "paused", "are stopped"),

@@ -3,6 +3,7 @@ decided in the room `top`.
 """
 
 import signal
+import socket
 import sys
 import time
 from collections import deque
@@ -30,7 +31,7 @@ from hlf_sync.pending.screenful import draw as draw_page
 from hlf_sync.top.headline import headlines, wrongly_listed
 from hlf_sync.top.journal import Event, happened
 from hlf_sync.top.keys import OnScreen, keyboard, turned
-from hlf_sync.top.look import Kin, Look, Looker, addresses_of, looker
+from hlf_sync.top.look import Kin, Look, Looker, Registered, addresses_of, followed, looker
 from hlf_sync.top.paint import paint
 from hlf_sync.top.picture import AWAY, Picture
 from hlf_sync.top.screen import Past, draw, fitted
@@ -83,8 +84,9 @@ def top(
     settings = settings_from(env_file)
     known = registered(settings)
     addresses = (not workers and known.addresses) or addresses_of(workers or [], settings)
-    with looker(Kin.of(settings, known)) as eyes:
-        watch = _Watch(eyes, addresses, 0 if workers else known.unreachable)
+    known = replace(known, addresses=addresses)
+    with looker() as eyes:
+        watch = _Watch(eyes, settings, known, does_follow=not workers)
         if once or as_json or sys.stdout is None or not sys.stdout.isatty():
             _print_once(watch, as_json=as_json)
         else:
@@ -94,10 +96,13 @@ def top(
 class _Watch:
     """Remembers what a picture needs of the looks before it."""
 
-    def __init__(self, eyes: Looker, addresses: Sequence[str], unreachable: int) -> None:
+    def __init__(
+        self, eyes: Looker, settings: Settings, known: Registered, *, does_follow: bool
+    ) -> None:
         self._eyes = eyes
-        self._addresses = addresses
-        self._unreachable = unreachable
+        self._settings = settings
+        self._known = known
+        self._does_follow = does_follow
         self._before: list[Look] = []
         self._seen_at_s: dict[str, float] = {}
         self._past: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
@@ -106,11 +111,17 @@ class _Watch:
 
     def turn(self) -> Picture:
         """Look at everybody once."""
-        looks = self._eyes.look(self._addresses, time.monotonic())
+        kin = Kin.of(self._settings, self._known)
+        looks = self._eyes.look(self._known.addresses, time.monotonic(), kin)
         self._seen_at_s |= {look.address: look.at_s for look in looks if look.said is not None}
-        picture = replace(
-            paint(looks, self._before, self._seen_at_s), unreachable=self._unreachable
-        )
+        picture = paint(looks, self._before, self._seen_at_s)
+        if self._does_follow:
+            self._known = followed(self._known, looks, socket.gethostname())
+            picture = replace(
+                picture,
+                unreachable=self._known.unreachable,
+                is_guessed=self._known.names is None and self._settings.postgres_dsn is not None,
+            )
         if self.picture is not None:
             self.events.extend(reversed(happened(self.picture, picture, epoch_ms())))
         self._past.append((picture.freshness_s, picture.pace.calls if picture.pace else 0.0))

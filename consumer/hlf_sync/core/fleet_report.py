@@ -104,6 +104,7 @@ def reported(signs: Signs) -> list[tuple[Reason, float]]:
     """What is to be reported, the firmest first, each with the seconds for which it holds already."""
     ages = {
         Reason.SOURCE_SILENT: signs.source.heartbeat_age_s or 0.0,
+        Reason.SOURCE_RETURNING: signs.source.heartbeat_age_s or 0.0,
         Reason.UNASSIGNED: signs.unread_s,
         Reason.WRONGLY_LISTED: signs.wrong_s,
     }
@@ -114,12 +115,15 @@ def reported(signs: Signs) -> list[tuple[Reason, float]]:
     ]
 
 
+NO_WORKER = "no worker is running (start one: `hlf-sync run`)"
+
+
 def in_words(report: FleetReport | None, now_s: float, *, has_worker: bool) -> list[str]:
-    """What an operator is told, a line each; empty where nothing stands. `has_worker`: the leader's
-    lock is held.
+    """What an operator is told, a line each; empty where nothing stands. `has_worker`: one leads, or
+    was there within 15 s.
     """
     if not has_worker:
-        return ["no worker runs (start one: hlf-sync run)"]
+        return [NO_WORKER]
     if report is None:
         return []
     if not report.is_believed:

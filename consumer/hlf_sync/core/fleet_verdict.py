@@ -70,6 +70,7 @@ class Reason(StrEnum):
     THROTTLED = "throttled"
     NOTHING_COMMITTED = "nothing_committed"
     SOURCE_SILENT = "source_silent"
+    SOURCE_RETURNING = "source_returning"
     CATCHING_UP = "catching_up"
     WRONGLY_LISTED = "wrongly_listed"
     DEAD_LETTERS_OPEN = "dead_letters_open"
@@ -223,6 +224,12 @@ MEANINGS: dict[Reason, Meaning] = {
         "no heartbeat has come through Debezium for a minute: changes may be waiting in PostgreSQL",
         "see Kafka Connect and its log",
     ),
+    Reason.SOURCE_RETURNING: Meaning(
+        Standing.LAGGING,
+        Stage.SOURCE,
+        "Kafka or PostgreSQL has just come back, and no heartbeat through Debezium yet: changes may"
+        " be waiting in PostgreSQL",
+    ),
     Reason.CATCHING_UP: Meaning(
         Standing.LAGGING,
         Stage.CONSUME,
@@ -290,6 +297,7 @@ class Signs:
     `calling` wait for their call, `retrying` for their next attempt. `is_paused`: all deliveries, by
     an operator; `wrong_s`: for how long the listing has been wrong somewhere; the leader sees both.
     `is_stuck`: see core/lag; `calm_s`: for how long nothing has been down or stood still on purpose.
+    `reachable_s`: for how long both Kafka and PostgreSQL have answered this worker.
     `unread_s`: how long neither this worker nor another member of the group has owned partitions;
     `is_standby`: another member is known to own some. `has_open_letter`: somebody was given up.
     """
@@ -306,6 +314,7 @@ class Signs:
     has_caught_up: bool = False
     is_stuck: bool = False
     calm_s: float = inf
+    reachable_s: float = inf
     freshness_s: float = 0.0
     held_s: float = 0.0
     parked: int = 0
@@ -324,14 +333,24 @@ class Signs:
         return self.calling > 0 or self.retrying > 0
 
 
+def halt_words(reason: str) -> str:
+    """A halt in words; one of a newer release by its name."""
+    return MEANINGS[Reason(reason)].text if reason in set(Reason) else reason
+
+
 def judge(signs: Signs) -> Reason:
     """The one reason that rules."""
     return reasons(signs)[0]
 
 
 def reasons(signs: Signs) -> list[Reason]:
-    """Every reason that holds, the worst first; never empty."""
-    found = [reason for reason, holds in _HOLDS.items() if holds(signs)]
+    """Every reason that holds, the worst first; never empty. What only PostgreSQL knows is of before
+    while that is away: nobody can say whether it still holds.
+    """
+    unreadable = _IN_THE_DATABASE if POSTGRESQL in signs.down else frozenset()
+    found = [
+        reason for reason, holds in _HOLDS.items() if reason not in unreadable and holds(signs)
+    ]
     if signs.freshness_s > LATE_S:
         behind = _behind(signs)
         if behind is not Reason.BEHIND_DELIVERING or not _NO_CALLS & set(found):
@@ -382,16 +401,33 @@ _HOLDS: dict[Reason, Callable[[Signs], bool]] = {
         signs.circuit is State.OPEN or (signs.circuit is State.HALF_OPEN and signs.waits)
     ),
     Reason.THROTTLED: lambda signs: signs.pause_s > 0 and signs.waits,
-    Reason.SOURCE_SILENT: lambda signs: (signs.source.heartbeat_age_s or 0.0) > _SILENT_S,
+    # An outage of Kafka or PostgreSQL silences the source, too: it has a minute from its end on.
+    Reason.SOURCE_SILENT: lambda signs: (
+        min(signs.source.heartbeat_age_s or 0.0, signs.reachable_s) > _SILENT_S
+    ),
     Reason.NOTHING_COMMITTED: lambda signs: (
         signs.is_stuck and signs.calm_s >= _CALM_S and not is_held_up(signs)
     ),
     Reason.CATCHING_UP: lambda signs: (
         not signs.has_caught_up if signs.partitions else not signs.is_standby
     ),
+    Reason.SOURCE_RETURNING: lambda signs: (
+        (signs.source.heartbeat_age_s or 0.0) > _SILENT_S and 0 < signs.reachable_s <= _SILENT_S
+    ),
     Reason.WRONGLY_LISTED: lambda signs: signs.wrong_s > LATE_S,
     Reason.DEAD_LETTERS_OPEN: lambda signs: signs.has_open_letter,
 }
+# Workers read these there, and remember them while it is away.
+_IN_THE_DATABASE = frozenset(
+    {
+        Reason.AUTH,
+        Reason.DEAD_LETTER_LIMIT,
+        Reason.MASS_REMOVAL,
+        Reason.PAUSED,
+        Reason.CIRCUIT_OPEN,
+        Reason.DEAD_LETTERS_OPEN,
+    }
+)
 # While one of these holds, it is not the pace that calls wait for.
 _NO_CALLS = frozenset(
     {

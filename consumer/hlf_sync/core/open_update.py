@@ -68,8 +68,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What stands in the way of all. Times are epoch seconds by PostgreSQL's clock. `report` is None
-    where no worker has ever reported; then `has_worker`, the leader's lock, tells alone.
+    """What stands in the way of all. Times are epoch seconds by PostgreSQL's clock. `has_worker`: one
+    leads, or was there within 15 s. `report` is None where no worker has ever reported.
     """
 
     now_s: float
@@ -83,10 +83,8 @@ class Conditions:
 
     @property
     def is_unheard(self) -> bool:
-        """Whether no worker is at work. A report that is not old yet bridges a change of leader; a
-        lock alone is held by a frozen worker, too.
-        """
-        return not self.report.is_believed if self.report else not self.has_worker
+        """Whether no worker is at work: none is there, or the leading one is frozen or cut off."""
+        return not self.has_worker or (self.report is not None and not self.report.is_believed)
 
     @property
     def unheard_since_s(self) -> float | None:

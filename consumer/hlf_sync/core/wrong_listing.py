@@ -15,6 +15,9 @@ from hlf_sync.core.quantities import duration
 UNKNOWN = "unknown"
 """What the listing should show of a mentor whose facts are outside the contract."""
 
+NOBODY = "nobody that we know of"
+NOW = "`hlf-sync pending` looks now"
+"""The leader looks each ten seconds."""
 
 _WORDS = {
     "hidden": "should be hidden and may be shown",

@@ -26,7 +26,7 @@ WORDS: dict[Cause, tuple[str, str]] = {
         "find the common cause, then hlf-sync resume dead-letter-limit",
     ),
     Cause.HALTED: ("the fleet is halted", "hlf-sync status says what to do"),
-    Cause.NO_WORKER: ("no worker is running", "start one"),
+    Cause.NO_WORKER: ("no worker is running", "start one: hlf-sync run"),
     Cause.SHADOW: ("HLF_SYNC_DELIVERY is shadow: nothing is called", "set it to live"),
     Cause.CIRCUIT_OPEN: (
         "Dynamics fails: the circuit is open",
@@ -49,7 +49,7 @@ _SHOWN = {"visible": "shown", "hidden": "hidden"}
 def words(cause: Cause, around: Conditions) -> tuple[str, str]:
     """What it means and what to do; with what the workers report where that is the cause."""
     means, advice = WORDS[cause]
-    if cause is Cause.NO_WORKER and around.unheard_since_s is not None:
+    if cause is Cause.NO_WORKER and around.has_worker and around.unheard_since_s is not None:
         since = clock(around.unheard_since_s, around.now_s)
         return (
             f"no worker has reported since {since}",
@@ -66,7 +66,7 @@ def troubles(around: Conditions) -> list[str]:
     """What holds up the fleet, a line each, whoever waits. That somebody is listed wrongly the list
     itself tells, with whom.
     """
-    if around.unheard_since_s is not None:
+    if around.is_unheard:
         means, advice = words(Cause.NO_WORKER, around)
         return [f"{means}; {advice}"]
     return [

@@ -10,19 +10,22 @@ import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
 from hlf_sync.core.fleet_report import FleetReport, in_words, report_of
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.core.halts import stops
 from hlf_sync.core.model import Operation
 from hlf_sync.postgres import fleet_reports
 from hlf_sync.postgres.connections import Pool, reaching
+from hlf_sync.postgres.workers import IS_ANY_THERE
 
 # Workers elect a leader by a session's advisory lock (scheduler): who holds it runs, and is
-# connected.
+# connected. Between two leaders the others have written lately that they are there.
 _READ = f"""
 SELECT extract(epoch FROM now())::float8,
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
        (SELECT extract(epoch FROM opened_at)::float8 FROM hlf_sync.circuit WHERE organization = %(organization)s),
        (SELECT last_error_code FROM hlf_sync.circuit WHERE organization = %(organization)s),
        (SELECT extract(epoch FROM retry_after_until)::float8 FROM hlf_sync.circuit WHERE organization = %(organization)s),
+       {IS_ANY_THERE} OR
        EXISTS (SELECT FROM pg_locks l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -49,8 +52,8 @@ class Halted:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Times are epoch seconds by PostgreSQL's clock. `has_worker`: somebody leads, so at least one
-    worker is connected.
+    """Times are epoch seconds by PostgreSQL's clock. `has_worker`: somebody leads, or was there
+    within 15 s.
     """
 
     now_s: float
@@ -70,7 +73,7 @@ class Surroundings:
     def obstacles(self, *, is_removal: bool = True) -> list[str]:
         """What stops calls, one line each; the mass change guard stops removals only."""
         lines = [
-            f"halted: {h.reason}"
+            f"halted: {halt_words(h.reason)}"
             for h in self.halts
             if stops(h.reason, Operation.REMOVE if is_removal else Operation.RESTORE)
         ]

@@ -1,4 +1,4 @@
-"""Which workers there are: each writes its own row, `top` and the leader read all."""
+"""Which workers there are: each writes its own row and reads all, as `top` does."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +18,9 @@ SELECT name, address, version, partitions, extract(epoch FROM since)::float8, ex
   FROM hlf_sync.worker WHERE seen_at > now() - interval '1 hour' ORDER BY since, name
 """
 
+# Each writes every five seconds, and takes its row away when it ends in good order.
+IS_ANY_THERE = "EXISTS (SELECT FROM hlf_sync.worker WHERE seen_at > now() - interval '15 s')"
+
 
 class KnownWorker(NamedTuple):
     """`since_s` is epoch seconds; `silent_s`: since it wrote last."""
@@ -32,11 +35,12 @@ class KnownWorker(NamedTuple):
 
 async def write(
     pool: Pool, name: str, address: str, version: str, partitions: Sequence[int]
-) -> None:
-    """Say that this worker is there."""
+) -> list[KnownWorker]:
+    """Say that this worker is there; all that are."""
     with reaching("PostgreSQL"):
         async with pool.connection() as connection:
             await connection.execute(_WRITE, (name, address, version, list(partitions)))
+            return await read(connection)
 
 
 async def leave(pool: Pool, name: str) -> None:

@@ -212,14 +212,13 @@ def _word(judgement: Judgement) -> str:
 
 def _halt(obstacles: Obstacles) -> str | None:
     if obstacles.halts:
-        reasons = ", ".join(obstacles.halts)
         return (
-            f"halted: {reasons}; repair it (`hlf-sync resume REASON` where it does not heal by"
-            " itself), then apply again: it goes on from here"
+            f"halted: {'; '.join(obstacles.halts)}; `hlf-sync status` says what to"
+            " do; then apply again: it goes on from here"
         )
     if obstacles.held:
         return (
-            f"halted: mass_removal ({counted(obstacles.held, 'removal')} of this replay must be confirmed); "
+            f"halted: {counted(obstacles.held, 'removal')} of this replay must be confirmed; "
             "`hlf-sync confirm-removals --reason TEXT`, then apply again: it goes on from here"
         )
     return None

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from hlf_sync.core.fleet_report import in_words, report_of
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Connection, Row, connect, reaching
@@ -90,7 +91,7 @@ class Desk:
             row = await _one(self._held, sql.OBSTACLES, values)
         halts, held, circuit, has_worker, report, now_s = row
         told = in_words(report_of(report), now_s, has_worker=has_worker)
-        return Obstacles(tuple(halts), held, circuit, told[0] if told else None)
+        return Obstacles(tuple(map(_in_words, halts)), held, circuit, told[0] if told else None)
 
     async def ask(self, letters: Sequence[Letter], reason: str) -> int:
         """Ask for the letters' mentors; how many were not asked for before."""
@@ -140,6 +141,12 @@ class Desk:
 async def _holder(connection: Connection) -> str:
     row = await (await connection.execute(sql.HOLDER, {"lock": "hlf_sync.replay"})).fetchone()
     return f"{row[0]}, since {row[1]}" if row else "it has just ended; run this again"
+
+
+def _in_words(halt: str) -> str:
+    """`reason (detail)`, the reason in words."""
+    reason, bracket, detail = halt.partition(" (")
+    return f"{halt_words(reason)}{bracket}{detail}"
 
 
 async def _one(connection: Connection, statement: str, values: Mapping[str, object]) -> Row:

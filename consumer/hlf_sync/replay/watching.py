@@ -96,7 +96,7 @@ class Watching:
         """Whether a replay could succeed: an outage that goes on is waited for without the lock."""
         obstacles = await desk.obstacles([])
         if obstacles.halts:
-            raise HaltError(f"halted: {', '.join(obstacles.halts)}; waiting")
+            raise HaltError(f"halted: {'; '.join(obstacles.halts)}; waiting")
         if obstacles.trouble:
             self._view.say(f"waiting: {obstacles.trouble}")
         elif obstacles.circuit == "open":

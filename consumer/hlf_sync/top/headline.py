@@ -11,7 +11,7 @@ from typing import Literal
 
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.core.quantities import duration
-from hlf_sync.core.wrong_listing import in_words
+from hlf_sync.core.wrong_listing import NOBODY, in_words
 from hlf_sync.top.look import SaidCircuit
 from hlf_sync.top.picture import AWAY, Picture, Wrong
 
@@ -71,9 +71,10 @@ def headlines(picture: Picture) -> list[Headline]:
     if picture.verdict == AWAY:
         do = "start one with `hlf-sync run`, or name it with --worker"
         why = "no worker answers: nothing is delivered"
-        if picture.unreachable:
+        if picture.unreachable or picture.is_guessed:
             why = "no worker that can be reached from here answers"
-        return [Headline("act", why, do, "HlfSyncNoWorker"), *_unreachable(picture)]
+        found = [Headline("act", why, do, "HlfSyncNoWorker"), *_unreachable(picture)]
+        return [*found, *_guessed(picture)]
     found = [_of(reason, picture.wrong) for reason in picture.reasons]
     found += [
         Headline(
@@ -84,7 +85,7 @@ def headlines(picture: Picture) -> list[Headline]:
         )
         for one in picture.away
     ]
-    found += _unreachable(picture)
+    found += [*_unreachable(picture), *_guessed(picture)]
     return found or [Headline("good", "nothing stands in the way")]
 
 
@@ -92,9 +93,18 @@ def _unreachable(picture: Picture) -> list[Headline]:
     """Workers that are not in the picture, though they have registered."""
     if not picture.unreachable:
         return []
-    why = f"{_some(picture.unreachable, 'worker')} cannot be reached from here: loopback addresses"
+    names = ", ".join(picture.unreachable)
+    why = f"not in this picture: {names}, on loopback addresses of other hosts"
     do = "set HLF_SYNC_HTTP_HOST=0.0.0.0 there, or run `hlf-sync top` on that host"
     return [Headline("watch", why, do)]
+
+
+def _guessed(picture: Picture) -> list[Headline]:
+    """Only the settings' own address was asked."""
+    if not picture.is_guessed:
+        return []
+    why = "PostgreSQL does not answer which workers there are: others may run, and are not shown"
+    return [Headline("watch", why, "name them: --worker HOST:PORT, once for each")]
 
 
 def _of(reason: Reason, wrong: Wrong | None) -> Headline:
@@ -122,8 +132,8 @@ def wrongly_listed(picture: Picture) -> str:
         return "not known: no worker answers"
     mentors = sum(member.mentors for member in picture.members)
     lag = picture.group_lag if picture.group_lag is not None else sum(picture.lag.values())
-    has_leader = any(member.is_leader for member in picture.members)
-    if picture.wrong is None and (picture.does_tell_listing or not has_leader):
+    can_tell = picture.blind_s is None and any(member.is_leader for member in picture.members)
+    if picture.wrong is None and (picture.does_tell_listing or not can_tell):
         return "; ".join([_not_known(picture), *_unread(picture, lag)])
     wrong = picture.wrong or Wrong({}, 0.0)
     is_told = bool(wrong.mentors) and wrong.oldest_s >= _TOLD_S
@@ -164,6 +174,9 @@ _CUT_OFF = frozenset(
 
 def _not_known(picture: Picture) -> str:
     """The leader could not compare facts and ledger, or no leader answers."""
+    if picture.blind_s is not None:
+        since = f" since {duration(picture.blind_s)} ago" if picture.blind_s else ""
+        return f"not known{since}: PostgreSQL does not answer"
     if not any(member.is_leader for member in picture.members):
         return "not known: no worker that answers leads"
     if picture.listing_age_s is None:
@@ -178,7 +191,6 @@ def _unread(picture: Picture, lag: int) -> list[str]:
     return parts
 
 
-NOBODY = "nobody that we know of"
 # Changes on their ordinary way are no news.
 _TOLD_S = 1.0
 _TOLD_RECORDS = 100

@@ -5,6 +5,7 @@ command line once per turn.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.top.headline import Level
 from hlf_sync.top.picture import AWAY, Picture
 
@@ -62,9 +63,9 @@ def _fleet(before: Picture, now: Picture) -> Iterator[tuple[Level, str]]:
     if now.verdict == AWAY:
         return  # nobody said that a halt was lifted
     for reason in [word for word in now.halted if word not in before.halted]:
-        yield "act", f"halted: {reason}"
+        yield "act", f"halted: {halt_words(reason)}"
     for reason in [word for word in before.halted if word not in now.halted]:
-        yield "good", f"halt lifted: {reason}"
+        yield "good", f"halt lifted: {halt_words(reason)}"
     for name in [name for name in now.dependencies_down if name not in before.dependencies_down]:
         yield "act", f"{name} does not answer"
     for name in [name for name in before.dependencies_down if name not in now.dependencies_down]:

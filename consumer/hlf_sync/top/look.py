@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hlf_sync.config.settings import Settings
 from hlf_sync.core import cause_words
+from hlf_sync.core.fleet_verdict import POSTGRESQL
 from hlf_sync.errors import SettingsError
 from hlf_sync.http.asking import TOO_LARGE, Asker, Limits, NoAnswerError
 from hlf_sync.postgres.workers import KnownWorker
@@ -87,6 +88,13 @@ class SaidQueue(_Said):
     waiting: int
 
 
+class SaidWorker(_Said):
+    """One of those that have registered, as another one has read it."""
+
+    name: str
+    address: str
+
+
 class Said(_Said):
     """The body of /status. What a newer worker says besides is left alone."""
 
@@ -101,10 +109,17 @@ class Said(_Said):
     leader: bool
     dead_letters_open: int
     dependencies_down: list[str] = []
+    dependencies_down_s: dict[str, float] = {}
+    workers: list[SaidWorker] | None = None
     worker: str | None = None
     organization: str | None = None
     group_id: str | None = None
     listing_age_s: float | None = None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether what it says of circuit, halts and letters is of before: PostgreSQL tells it."""
+        return POSTGRESQL in self.dependencies_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +135,42 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Where to look for the workers that have registered. `unreachable`: how many listen on the
-    loopback address of another host, which from here would be another worker, or none. `names` is
-    None where PostgreSQL could not be asked.
+    """Where to look for the workers that have registered. `unreachable`: the names of those that
+    listen on the loopback address of another host, which from here would be another worker, or none.
+    `names` is None where PostgreSQL could not be asked.
     """
 
     addresses: Sequence[str] = ()
-    unreachable: int = 0
+    unreachable: Sequence[str] = ()
     names: frozenset[str] | None = None
 
 
-def reachable(workers: Iterable[KnownWorker], here: str) -> Registered:
+def reachable(workers: Iterable[KnownWorker | SaidWorker], here: str) -> Registered:
     """Whom of them can be asked from the host `here`. A worker's name begins with its host's
     (worker/wiring).
     """
-    found, away, names = dict[str, None](), set[str](), set[str]()
+    found, away, names = dict[str, None](), dict[str, None](), set[str]()
     for one in workers:
         names.add(one.name)
         host = one.name.rsplit("-", 2)[0]
         if host != here and _is_loopback(one.address):
-            away.add(one.name)
+            away[one.name] = None
         else:
             found[one.address] = None
-    return Registered(list(found), len(away), frozenset(names))
+    return Registered(tuple(found), tuple(away), frozenset(names))
+
+
+def followed(before: Registered, looks: Iterable[Look], here: str) -> Registered:
+    """Where to look next: who has come or gone since, the workers themselves say, also while
+    PostgreSQL is away. Until one of them does, `before` stands.
+    """
+    answered = {look.address: look.said for look in looks if look.said is not None}
+    knowing = [said for said in answered.values() if not said.is_blind] or answered.values()
+    told = [one for said in knowing for one in said.workers or ()]
+    if not told:
+        return before
+    found = reachable(told, here)
+    return replace(found, addresses=tuple(dict.fromkeys([*found.addresses, *answered])))
 
 
 def _is_loopback(address: str) -> bool:
@@ -193,19 +221,19 @@ def _root(text: str) -> str:
 class Looker:
     """Asks workers over connections that it keeps."""
 
-    def __init__(self, asker: Asker, threads: ThreadPoolExecutor, kin: Kin | None = None) -> None:
+    def __init__(self, asker: Asker, threads: ThreadPoolExecutor) -> None:
         self._asker = asker
-        self._kin = kin
         self._threads = threads
 
-    def look(self, addresses: Sequence[str], now_s: float) -> list[Look]:
-        """Ask each of them now, in this order."""
-        return list(self._threads.map(lambda address: self._look_at(address, now_s), addresses))
+    def look(self, addresses: Sequence[str], now_s: float, kin: Kin | None = None) -> list[Look]:
+        """Ask each of them now, in this order. `kin`: whom it takes for ours; None: everybody."""
+        return list(
+            self._threads.map(lambda address: self._look_at(address, now_s, kin), addresses)
+        )
 
-    def _look_at(self, address: str, now_s: float) -> Look:
+    def _look_at(self, address: str, now_s: float, kin: Kin | None) -> Look:
         try:
             said = Said.model_validate_json(self._body(f"{address}/status"))
-            kin = self._kin
             if kin and (stranger := kin.stranger(said.worker, said.organization, said.group_id)):
                 return Look(address, now_s, trouble=stranger)
             return Look(address, now_s, said, parse(self._body(f"{address}/metrics").decode()))
@@ -244,10 +272,10 @@ _TROUBLES = {
 
 
 @contextmanager
-def looker(kin: Kin | None = None) -> Iterator[Looker]:
-    """A `Looker`, closed afterwards. `kin`: whom it takes for ours; None: everybody."""
+def looker() -> Iterator[Looker]:
+    """A `Looker`, closed afterwards."""
     with (
         Asker(_LIMITS, accept="*/*") as asker,
         ThreadPoolExecutor(_MOST_WORKERS, thread_name_prefix="look") as threads,
     ):
-        yield Looker(asker, threads, kin)
+        yield Looker(asker, threads)

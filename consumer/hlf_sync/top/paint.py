@@ -6,7 +6,7 @@ partitions is added up.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
+from hlf_sync.core.fleet_verdict import MEANINGS, POSTGRESQL, Reason, Standing
 from hlf_sync.top.exposition import Page, grown, quantile
 from hlf_sync.top.look import Look, Said, SaidQueue
 from hlf_sync.top.picture import AWAY, Letters, Member, Pace, Picture, Source, Stage, Wrong
@@ -49,19 +49,21 @@ def paint(
     `seen_at_s` is when each worker answered last.
     """
     said = [look.said for look in looks if look.said is not None]
+    knowing = [one for one in said if not one.is_blind] or said
     members = [_member(look, (seen_at_s or {}).get(look.address)) for look in looks]
-    leaders = [look for look in looks if look.said is not None and look.said.leader]
+    leaders = [look for look in looks if look.said and look.said.leader and not look.said.is_blind]
     return Picture(
         verdict=max((one.verdict for one in said), key=_weight, default=AWAY),
         reasons=_reasons(looks),
         members=members,
         circuit=max(
-            (one.circuit for one in said),
+            (one.circuit for one in knowing),
             key=lambda circuit: circuit.state != "closed",
             default=None,
         ),
         delivery=said[0].delivery if said else None,
-        halted=_union(one.halted for one in said),
+        halted=_union(one.halted for one in knowing),
+        blind_s=_blind_s(said),
         dependencies_down=_union(one.dependencies_down for one in said),
         lag=_lag(said),
         group_lag=_group_lag(leaders),
@@ -105,11 +107,12 @@ def _reasons(looks: Sequence[Look]) -> list[Reason]:
 def _reasons_of(look: Look) -> Iterator[Reason]:
     if look.said is None:
         return
-    yield from [Reason(word) for word in look.said.halted if word in set(Reason)]
-    if look.said.leader and look.said.dead_letters_open:
-        yield Reason.DEAD_LETTERS_OPEN
-    if look.said.circuit.state != "closed":
-        yield Reason.CIRCUIT_OPEN
+    if not look.said.is_blind:
+        yield from [Reason(word) for word in look.said.halted if word in set(Reason)]
+        if look.said.leader and look.said.dead_letters_open:
+            yield Reason.DEAD_LETTERS_OPEN
+        if look.said.circuit.state != "closed":
+            yield Reason.CIRCUIT_OPEN
     reason = _reason(look.page)
     if reason is not None:
         yield reason
@@ -177,6 +180,15 @@ def _member(look: Look, seen_at_s: float | None) -> Member:
         is_leader=said.leader,
         reason=_reason(look.page),
     )
+
+
+def _blind_s(said: Sequence[Said]) -> float | None:
+    """For how long none of them has reached PostgreSQL, 0 where no worker says; None while one
+    does.
+    """
+    if not said or not all(one.is_blind for one in said):
+        return None
+    return min(one.dependencies_down_s.get(POSTGRESQL, 0.0) for one in said)
 
 
 def _lag(said: Iterable[Said]) -> dict[str, int]:

@@ -104,7 +104,9 @@ class Picture:
     """The fleet now. `reasons` are all that is known, worst first. `listing_age_s`: when the leader
     compared facts and ledger last; None: never. `does_tell_listing`: the leader is of a version that
     says it. `calls` and `letter_kinds` are
-    counters since the workers started. `unreachable`: workers that only their own host can ask.
+    counters since the workers started. `unreachable`: names of workers that only their own host can
+    ask. `blind_s`: for how long no worker has reached PostgreSQL, which alone knows circuit and halts;
+    None while one does. `is_guessed`: it could not be asked either which workers there are.
     """
 
     verdict: str
@@ -129,7 +131,9 @@ class Picture:
     stages: Sequence[Stage] = ()
     calls: Mapping[str, int] = field(default_factory=dict)
     letter_kinds: Mapping[str, int] = field(default_factory=dict)
-    unreachable: int = 0
+    unreachable: Sequence[str] = ()
+    blind_s: float | None = None
+    is_guessed: bool = False
 
     @property
     def is_cut(self) -> bool:

@@ -3,7 +3,7 @@ decides nothing; made for 80 columns and more. On a terminal of few lines the fi
 least are left out first, so that the verdict and what is new stay in sight.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,8 +15,8 @@ from rich.text import Text
 
 from hlf_sync.core.plural import counted
 from hlf_sync.core.quantities import duration
+from hlf_sync.core.wrong_listing import NOBODY, NOW
 from hlf_sync.top.headline import (
-    NOBODY,
     Headline,
     Level,
     circuit_words,
@@ -91,7 +91,9 @@ def draw(
     """Everything that there is room for, top to bottom by importance."""
     parts: list[RenderableType] = [_verdict(picture, at_ms, room)]
     if picture.verdict != AWAY:
-        parts += [_figures(picture, past, width, room), _lag(picture, width, room)]
+        parts.append(_figures(picture, past, width, room))
+        if room.has_bars and not picture.is_cut and any(picture.lag.values()):
+            parts.append(_bars(picture.lag, width))
     parts.append(_members(picture, room.members))
     if picture.stages and room.has_stages:
         parts.append(_stages(picture.stages))
@@ -128,7 +130,7 @@ def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("wrongly listed", Text(wrong))
+    grid.add_row("wrongly listed", Text(wrong + _as_of(picture)))
     for line in lines[: room.headlines]:
         _add_headline(grid, line)
     if len(lines) > room.headlines:
@@ -137,18 +139,18 @@ def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
         grid,
         title=Text(f" {picture.verdict.upper()} ", f"bold {colour}"),
         title_align="left",
-        subtitle=Text(f"{_as_of(picture, at_ms)}{_clock(at_ms)} UTC", "dim"),
+        subtitle=Text(f"{_clock(at_ms)} UTC", "dim"),
         subtitle_align="right",
         border_style=colour,
         box=box.HEAVY,
     )
 
 
-def _as_of(picture: Picture, at_ms: int) -> str:
+def _as_of(picture: Picture) -> str:
     """When the leader compared the listing last, which it does each ten seconds."""
-    if picture.verdict == AWAY or picture.listing_age_s is None:
+    if picture.wrong is None or picture.listing_age_s is None:
         return ""
-    return f"listing as of {_clock(at_ms - int(picture.listing_age_s * 1000))}, now "
+    return f" (as of {duration(picture.listing_age_s)} ago; {NOW})"
 
 
 def _add_headline(grid: Table, line: Headline) -> None:
@@ -168,7 +170,10 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         waiting = sum(picture.wrong.mentors.values()) if picture.wrong is not None else 0
         allowed = picture.pace.allowed if picture.pace is not None else None
         style = {"closed": "green", "half_open": "yellow"}.get(circuit.state, "bold red")
-        grid.add_row("circuit", Text(circuit_words(circuit, waiting, allowed), style))
+        words = circuit_words(circuit, waiting, allowed)
+        if picture.blind_s is not None:
+            words, style = f"{words}, when PostgreSQL last answered", "yellow"
+        grid.add_row("circuit", Text(words, style))
     of = " of what was read" if picture.is_cut else ", the oldest change in hand"
     fresh = duration(picture.freshness_s) + of
     grid.add_row("freshness", _with_spark(fresh, past.freshness_s, width))
@@ -198,6 +203,7 @@ def _figures(picture: Picture, past: Past, width: int, room: Room) -> Table:
         grid.add_row("paused", Text(paused(picture.paused), style="yellow"))
     if picture.source is not None and (room.has_details or not picture.source.is_well):
         grid.add_row("source", _source(picture.source))
+    grid.add_row("lag", _lag(picture))
     return grid
 
 
@@ -232,27 +238,29 @@ def _source(source: Source) -> Text:
     return Text("   ".join(parts) or "(not known yet)", style="" if source.is_well else "red")
 
 
-def _lag(picture: Picture, width: int, room: Room) -> RenderableType:
+def _lag(picture: Picture) -> Text:
     total = sum(picture.lag.values())
     if picture.is_cut:
         return Text(
-            f"lag not known; {counted(total, 'record')} when Kafka last answered", style="yellow"
+            f"not known; {counted(total, 'record')} when Kafka last answered", style="yellow"
         )
-    head = f"lag {counted(total, 'record')} in {counted(len(picture.lag), 'partition')}"
+    head = f"{counted(total, 'record')} in {counted(len(picture.lag), 'partition')}"
     if picture.group_lag is not None and picture.group_lag != total:
         head += f"; {picture.group_lag:,} in the whole group"
-    if not total or not room.has_bars:
-        return Text(head, style="dim")
-    most = max(picture.lag.values())
+    return Text(head)
+
+
+def _bars(lag: Mapping[str, int], width: int) -> Table:
+    """Each partition's, below their sum."""
+    most = max(lag.values())
     per_row = max(1, (width - 2) // _LAG_CELL)
     grid = Table.grid(padding=(0, 1, 0, 0))
     cells = [
-        _lag_cell(partition.rpartition("-")[2], records, most)
-        for partition, records in picture.lag.items()
+        _lag_cell(partition.rpartition("-")[2], records, most) for partition, records in lag.items()
     ]
     for start in range(0, len(cells), per_row):
         grid.add_row(*cells[start : start + per_row])
-    return Group(Text(head, style="dim"), grid)
+    return grid
 
 
 def _lag_cell(partition: str, records: int, most: int) -> Text:

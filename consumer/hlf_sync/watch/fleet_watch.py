@@ -7,16 +7,14 @@ absent, never the last value as if it were new.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import DatabaseError, Pool, reaching
 from hlf_sync.postgres.statements import watch as sql
-from hlf_sync.postgres.workers import KnownWorker
 from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.watch.parts import LagSource
 from hlf_sync.watch.source_watch import SourceSight
@@ -77,7 +75,6 @@ class Sight:
     held_removals: int = 0
     paused: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, Wrong] = field(default_factory=dict)
-    workers: Sequence[KnownWorker] = ()
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
     last_seen_at_s: Mapping[str, float] = field(default_factory=dict)
     source: SourceSight = field(default_factory=SourceSight)
@@ -220,7 +217,6 @@ class FleetWatch:
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(sql.LEDGER)).fetchall()
                 counts = await (await connection.execute(sql.COUNTS)).fetchone()
-                known = await workers.read(connection)
         states, applied, leases = Counter[str](), Counter[str](), Counter[str]()
         for state, shown, count, held, expired in rows:
             states[state] += count
@@ -235,7 +231,6 @@ class FleetWatch:
             "superseded": superseded,
             "held_removals": held_removals,
             "paused": {"all": int(is_all_paused), "mentor": paused},
-            "workers": known,
             "wrong": await self._wrong(),
         }
 
@@ -269,7 +264,6 @@ _UNSEEN: Mapping[str, Mapping[str, Any]] = {
         "leases": {},
         "paused": {},
         "wrong": {},
-        "workers": (),
     },
 }
 

@@ -16,10 +16,13 @@ import structlog
 
 from hlf_sync.core.breaker import State
 from hlf_sync.core.fleet_verdict import (
+    KAFKA,
     MEANINGS,
+    POSTGRESQL,
     Signs,
     SourceSigns,
     Standing,
+    halt_words,
     is_held_up,
     judge,
 )
@@ -27,6 +30,7 @@ from hlf_sync.core.halts import NOT_READY
 from hlf_sync.kafka.faults import meaning
 from hlf_sync.pipeline.stages import Stages
 from hlf_sync.watch.fleet_watch import FleetWatch, Sight
+from hlf_sync.watch.known_workers import KnownWorkers
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.parts import ConsumerSigns
@@ -84,8 +88,10 @@ class Status:
         listing: VerifiedListing | None = None,
         credential_days_left: Callable[[], float | None] = lambda: None,
         identity: Mapping[str, str] | None = None,
+        workers: KnownWorkers | None = None,
     ) -> None:
         self.identity = identity or {}
+        self.workers = workers or KnownWorkers()
         self.stages = stages
         self.scheduler = scheduler
         self.source = source
@@ -100,7 +106,7 @@ class Status:
         self.nights = nights or NightWatch(None, "UTC", None, lambda: False)
         self.listing = listing or VerifiedListing()
         self.credential_days_left = credential_days_left
-        self._held_up_at_s = -inf
+        self._held_up_at_s = self._unreachable_at_s = -inf
 
     @property
     def backlog(self) -> int:
@@ -141,11 +147,10 @@ class Status:
         fleet = self.stages.gate.fleet
         down = self.stages.dependencies.reasons
         reasons = [f"{name} does not answer ({meaning(down[name])})" for name in sorted(down)]
-        reasons += (
-            [f"halted: {reason.value}" for reason in sorted(fleet.halts & NOT_READY)]
-            if fleet
-            else ["circuit not read yet"]
-        )
+        if fleet is None:
+            reasons.append("circuit not read yet")
+        elif POSTGRESQL not in down:
+            reasons += [f"halted: {halt_words(one)}" for one in sorted(fleet.halts & NOT_READY)]
         if self.stages.gate.is_aside:
             reasons.append("the credentials of this worker are refused, those of others are not")
         if (trouble := self.source.trouble) is not None:
@@ -207,11 +212,13 @@ class Status:
             "leader": self.scheduler.is_leader,
             "dead_letters_open": self.scheduler.open_letters,
             "dependencies_down": sorted(self.stages.dependencies.down),
+            "dependencies_down_s": self._down_s(),
             "not_ready": self.missing(),
             "credential_days_left": self.credential_days_left(),
             "nightly": self.nights.content(),
             "listing_age_s": self._listing_age_s(),
             "listing": self.listing.content(),
+            **self.workers.content(),
             **_as_leader(
                 self.watch.sight, self.monitor.group_lag, is_leader=self.scheduler.is_leader
             ),
@@ -232,6 +239,8 @@ class Status:
             stages.queue.counts(),
             stages.assignment.partitions,
         )
+        if {KAFKA, POSTGRESQL} & stages.dependencies.down.keys():
+            self._unreachable_at_s = now_s
         oldest_ms, calling = stages.queue.oldest_committed_ms(), stages.delivery.waiting
         held_s = 0.0 if oldest_ms is None else max(0.0, self._database_now_ms() - oldest_ms) / 1000
         signs = Signs(
@@ -262,13 +271,23 @@ class Status:
         )
         if is_held_up(signs):
             self._held_up_at_s = now_s
-        return replace(signs, calm_s=min(now_s - self._held_up_at_s, self._closed_s()))
+        return replace(
+            signs,
+            calm_s=min(now_s - self._held_up_at_s, self._closed_s()),
+            reachable_s=now_s - self._unreachable_at_s,
+        )
 
     def _closed_s(self) -> float:
         """For how long the circuit has been closed."""
         gate = self.stages.gate
         closed_at_s = gate.fleet.circuit.closed_at_s if gate.fleet else None
         return inf if closed_at_s is None else gate.database_now_s - closed_at_s
+
+    def _down_s(self) -> dict[str, float]:
+        """For how long each of them has not answered."""
+        now_s = asyncio.get_running_loop().time()
+        down = self.stages.dependencies.down
+        return {name: round(now_s - since_s, 1) for name, since_s in sorted(down.items())}
 
     def _wrong_s(self) -> float:
         """How long the listing has been wrong somewhere, as far as the last look tells; in shadow it
@@ -346,7 +365,7 @@ def _source_age_s(sight: Sight) -> float | None:
 def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[str, Any]:
     """What only the leader says; null at the others."""
     if not is_leader:
-        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused", "workers"))
+        return dict.fromkeys(("group_lag", "source", "wrong", "held_removals", "paused"))
     slot = sight.slot
     return {
         "group_lag": group_lag,
@@ -374,17 +393,6 @@ def _as_leader(sight: Sight, group_lag: int | None, *, is_leader: bool) -> dict[
             for wanted, wrong in sight.wrong.items()
         },
         "held_removals": sight.held_removals,
-        "workers": [
-            {
-                "name": one.name,
-                "address": one.address,
-                "version": one.version,
-                "partitions": list(one.partitions),
-                "since": one.since_s,
-                "silent_s": round(one.silent_s, 1),
-            }
-            for one in sight.workers
-        ],
         "paused": {
             "all": bool(sight.paused.get("all")),
             "mentors": sight.paused.get("mentor", 0),

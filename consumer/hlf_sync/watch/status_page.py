@@ -7,10 +7,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.fleet_verdict import KAFKA, POSTGRESQL, halt_words
 from hlf_sync.core.plain_text import plain
 from hlf_sync.core.plural import counted
 from hlf_sync.core.quantities import duration, size
-from hlf_sync.core.wrong_listing import in_words
+from hlf_sync.core.wrong_listing import NOBODY, NOW, in_words
+
+Row = tuple[str, str | Text]
 
 _COLOURS = {
     "ok": "green",
@@ -22,31 +25,39 @@ _COLOURS = {
 
 
 def render(found: dict[str, Any]) -> Table:
-    """Draw what /status says."""
+    """Draw what /status says: what rules, then this worker's figures, then the whole fleet's."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in _rows(found):
-        table.add_row(name, Text(plain(text)) if isinstance(text, str) else text)
+    _add(table, _verdict(found))
+    table.add_row(Text("this worker", "bold"), Text(plain(found.get("worker") or ""), "bold"))
+    _add(table, _own(found))
+    table.add_row(Text("the fleet", "bold"), Text(_whose_word(found), "bold"))
+    _add(table, _of_all(found))
     return table
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
-    circuit, queue, verdict = found["circuit"], found["queue"], found["verdict"]
-    rows: list[tuple[str, str | Text]] = [
-        (
-            "verdict",
-            Text.assemble(
-                (plain(verdict), f"bold {_COLOURS.get(verdict, 'white')}"),
-                f"  {plain(found['because'])}",
-            ),
-        )
-    ]
+def _add(table: Table, rows: list[Row]) -> None:
+    for name, text in rows:
+        table.add_row(name, Text(plain(text)) if isinstance(text, str) else text)
+
+
+def _verdict(found: dict[str, Any]) -> list[Row]:
+    verdict = found["verdict"]
+    words = Text.assemble(
+        (plain(verdict), f"bold {_COLOURS.get(verdict, 'white')}"), f"  {plain(found['because'])}"
+    )
+    rows: list[Row] = [("verdict", words)]
     if found["advice"]:
         rows.append(("do", found["advice"]))
     if found["stage"] != "none":
         rows.append(("held up at", found["stage"]))
-    rows += [
+    return rows
+
+
+def _own(found: dict[str, Any]) -> list[Row]:
+    queue = found["queue"]
+    return [
         ("ready", "yes" if not found["not_ready"] else "no: " + ", ".join(found["not_ready"])),
         ("freshness", _freshness(found["freshness_s"], is_cut=_is_cut(found))),
         ("lag", _lag(found)),
@@ -57,19 +68,41 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
                 " waiting"
             ),
         ),
-        ("circuit", _circuit(circuit)),
         ("delivery", found["delivery"]),
     ]
-    return (
-        rows + _as_leader(found)
-        if found["leader"]
-        else [*rows, ("fleet", "(another worker leads, and knows)")]
-    )
+
+
+def _whose_word(found: dict[str, Any]) -> str:
+    """Who tells of the fleet: the leader, or nobody."""
+    if _is_blind(found):
+        return "PostgreSQL does not answer: nobody leads"
+    if found["leader"]:
+        return "this worker leads"
+    return "another worker leads, and knows more"
+
+
+def _of_all(found: dict[str, Any]) -> list[Row]:
+    if _is_blind(found):
+        away_s = (found.get("dependencies_down_s") or {}).get(POSTGRESQL)
+        since = "" if away_s is None else f" since {duration(away_s)} ago"
+        rows: list[Row] = [("wrongly listed", f"not known{since}: PostgreSQL does not answer")]
+        rows.append(("circuit", f"{_circuit(found['circuit'])}, when PostgreSQL last answered"))
+        if halts := found.get("halted"):
+            words = "; ".join(map(halt_words, halts))
+            rows.append(("halted", f"{words}, when PostgreSQL last answered"))
+        return [*rows, *_members(found)]
+    rows = [("circuit", _circuit(found["circuit"]))]
+    return _as_leader(found, rows) if found["leader"] else [*rows, *_members(found)]
+
+
+def _is_blind(found: dict[str, Any]) -> bool:
+    """Whether what PostgreSQL knows of the fleet is of before."""
+    return POSTGRESQL in found.get("dependencies_down", ())
 
 
 def _is_cut(found: dict[str, Any]) -> bool:
     """Whether nobody can say what has come into Kafka since."""
-    return "Kafka" in found.get("dependencies_down", ())
+    return KAFKA in found.get("dependencies_down", ())
 
 
 def _freshness(seconds: float, *, is_cut: bool) -> str:
@@ -84,19 +117,18 @@ def _lag(found: dict[str, Any]) -> str:
     records = counted(sum(found["lag"].values()), "record")
     if _is_cut(found):
         return f"not known; {records} when Kafka last answered"
-    text = f"{records} in {counted(len(found['lag']), 'partition')}"
-    return text if found["group_lag"] is None else f"{text}; {found['group_lag']:,} in all"
+    return f"{records} in {counted(len(found['lag']), 'partition')}"
 
 
-def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
+def _as_leader(found: dict[str, Any], rows: list[Row]) -> list[Row]:
+    """What only the leader knows, and `rows`."""
     source = found["source"]
-    rows: list[tuple[str, str | Text]] = [
-        ("wrongly listed", _listing(found)),
-        ("dead letters", f"{found['dead_letters_open']:,} open"),
-    ]
     as_of = _as_of(found.get("listing_age_s"))
-    if known := found.get("workers"):
-        rows.append(("workers", _workers(known) + as_of))
+    rows = [("wrongly listed", _listing(found)), *rows]
+    if found["group_lag"] is not None and not _is_cut(found):
+        rows.append(("lag", counted(found["group_lag"], "record")))
+    rows.append(("dead letters", f"{found['dead_letters_open']:,} open"))
+    rows += _members(found)
     if found["held_removals"]:
         rows.append(("held back", counted(found["held_removals"], "removal") + as_of))
     if words := paused(found.get("paused") or {}):
@@ -106,9 +138,14 @@ def _as_leader(found: dict[str, Any]) -> list[tuple[str, str | Text]]:
     return [*rows, ("source", seen)]
 
 
-def _as_of(age_s: float | None) -> str:
+def _members(found: dict[str, Any]) -> list[Row]:
+    known = found.get("workers")
+    return [("workers", _workers(known) + _as_of(found.get("workers_age_s")))] if known else []
+
+
+def _as_of(age_s: float | None, more: str = "") -> str:
     """When the leader saw it."""
-    return "" if age_s is None else f" (as of {duration(age_s)} ago)"
+    return "" if age_s is None else f" (as of {duration(age_s)} ago{more})"
 
 
 def paused(found: dict[str, Any]) -> str:
@@ -162,7 +199,7 @@ def _listing(found: dict[str, Any]) -> str:
     oldest_s = max((one["oldest_s"] for one in wrong.values() if one["mentors"]), default=0.0)
     age_s = found.get("listing_age_s")
     text = in_words(mentors, oldest_s + (age_s or 0.0), found["held_removals"] or 0)
-    return (text or "nobody that we know of") + _as_of(age_s)
+    return (text or NOBODY) + _as_of(age_s, f"; {NOW}")
 
 
 def _source(source: dict[str, Any]) -> list[str]:

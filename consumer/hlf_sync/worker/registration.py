@@ -13,6 +13,7 @@ import structlog
 from hlf_sync.errors import DependencyError
 from hlf_sync.postgres import workers
 from hlf_sync.postgres.connections import Pool
+from hlf_sync.watch.known_workers import KnownWorkers
 
 _log = structlog.get_logger()
 
@@ -22,16 +23,23 @@ _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - a listener's words
 
 
 class Registration:
-    """`host` and `port` are where the worker's page is."""
+    """`host` and `port` are where the worker's page is; `known` takes all that have registered."""
 
     def __init__(
-        self, pool: Pool, name: str, host: str, port: int, partitions: Callable[[], Sequence[int]]
+        self,
+        pool: Pool,
+        name: str,
+        host: str,
+        port: int,
+        partitions: Callable[[], Sequence[int]],
+        known: KnownWorkers,
     ) -> None:
         self._pool = pool
+        self._known = known
         self._name = name
         self._partitions = partitions
-        known = socket.gethostname() if host in _EVERYWHERE else host
-        self.address = f"http://{f'[{known}]' if ':' in known else known}:{port}"
+        named = socket.gethostname() if host in _EVERYWHERE else host
+        self.address = f"http://{f'[{named}]' if ':' in named else named}:{port}"
         try:
             self.version = version("hlf-sync")
         except PackageNotFoundError:
@@ -41,9 +49,10 @@ class Registration:
         """Say it for ever."""
         while True:
             try:
-                await workers.write(
+                found = await workers.write(
                     self._pool, self._name, self.address, self.version, self._partitions()
                 )
+                self._known.take(found)
             except DependencyError as error:
                 _log.debug("registration", error_code=error.detail)
             await asyncio.sleep(_EVERY_S)

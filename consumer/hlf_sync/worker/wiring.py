@@ -51,6 +51,7 @@ from hlf_sync.telemetry.metrics import Metrics
 from hlf_sync.telemetry.tracing_switch import Tracing, open_tracing
 from hlf_sync.watch.credential_end import CredentialEnd
 from hlf_sync.watch.fleet_watch import HEARTBEAT_TOPIC, REPLAY_GROUP, FleetWatch
+from hlf_sync.watch.known_workers import KnownWorkers
 from hlf_sync.watch.monitor import Monitor
 from hlf_sync.watch.night_watch import NightWatch
 from hlf_sync.watch.scrape import Scrape
@@ -153,7 +154,9 @@ class _Assembly:
         listing = VerifiedListing(
             every_s=settings.verify_every_s, now_s=asyncio.get_running_loop().time
         )
+        known = KnownWorkers()
         status = Status(
+            workers=known,
             nights=nights,
             listing=listing,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
@@ -199,6 +202,7 @@ class _Assembly:
             settings.http_host,
             port,
             lambda: stages.assignment.partitions,
+            known,
         )
         self._stack.push_async_callback(registration.leave)
         services = {

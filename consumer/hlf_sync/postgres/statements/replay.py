@@ -2,6 +2,7 @@
 
 from hlf_sync.postgres import fleet_reports
 from hlf_sync.postgres.statements import letters
+from hlf_sync.postgres.workers import IS_ANY_THERE
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('hlf_sync.replay'))"
 
@@ -24,7 +25,7 @@ SELECT ARRAY(SELECT reason || CASE detail WHEN '' THEN '' ELSE ' (' || detail ||
        (SELECT count(*) FROM hlf_sync.held_removal WHERE confirmed_at IS NULL AND mentor_id = ANY (%(mentors)s::uuid[])
                                                      AND EXISTS (SELECT FROM hlf_sync.halt WHERE reason = 'mass_removal')),
        coalesce((SELECT state FROM hlf_sync.circuit WHERE organization = %(organization)s), 'closed'),
-       EXISTS (SELECT FROM pg_locks l WHERE {IS_LOCK}), ({fleet_reports.READ}), extract(epoch FROM now())::float8
+       {IS_ANY_THERE} OR EXISTS (SELECT FROM pg_locks l WHERE {IS_LOCK}), ({fleet_reports.READ}), extract(epoch FROM now())::float8
 """  # noqa: S608 - a constant of ours
 
 
