@@ -143,7 +143,7 @@ COMMENT ON VIEW hlf_sync.mentor_facts IS 'The contract between the application a
 
 -- ── The coordinators' view ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 -- All that the web service (role hlf_web) may read, by kind: 'mentor' (facts beside ledger, so that a mentor is seen to be wrong before any worker has
--- looked), 'attempt', 'request' (coordinators' only), 'fleet' (one row). It reads with its owner's rights; nothing in it is personal but requested_by
+-- looked), 'attempt', 'request' (coordinators' and operators'), 'fleet' (one row). It reads with its owner's rights; nothing in it is personal but requested_by
 -- and reason of a request. What a row means is decided by the service with the worker's own rules (core/decide): `signature` names all that
 -- those rules look at, so that the many rows that mean 'nothing is open' are left out by comparing it; a mentor of whom a former contact
 -- is, or may be, shown is never left out so, because `heir` (whose that contact is now) decides too. Which contact it is, the service need not know.
@@ -208,7 +208,7 @@ SELECT 'attempt', a.id, a.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, N
   FROM hlf_sync.delivery_attempt a
 UNION ALL
 SELECT 'request', r.id, r.mentor_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.triggered_by, NULL, NULL, NULL,
-       NULL, NULL, NULL, r.request_key, left(r.requested_by, 255) AS requested_by, r.created_at, jsonb_build_object('reason', left(r.reason, 500)), NULL, NULL,
+       NULL, NULL, NULL, r.request_key, left(r.requested_by, 255) AS requested_by, r.created_at, jsonb_build_object('reason', left(r.reason, 500), 'is_by_operator', r.is_by_operator), NULL, NULL,
        NULL, NULL, NULL, NULL, NULL
   FROM hlf_sync.sync_request r WHERE r.triggered_by = 'manual_coordinator_action'
 UNION ALL

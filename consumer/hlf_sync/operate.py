@@ -50,11 +50,16 @@ def operator() -> str:
 
 
 def mentor(text: str) -> MentorId:
-    """A mentor's id as given on the command line; raises `SettingsError`."""
+    """A mentor's id as given on the command line, or its contact's where the command takes that; raises
+    `SettingsError`.
+    """
     try:
         return MentorId(str(UUID(text)))
     except ValueError:
-        message = f"{text!r} is not a mentor id (a UUID, for example 6f1a1f3c-0000-4000-8000-000000000001)"
+        message = (
+            f"{text!r} is not a mentor's id: wanted is the UUID of the application's mentor (app.mentor.id),"
+            " for example 6f1a1f3c-0000-4000-8000-000000000001; `hlf-sync pending` names whoever waits"
+        )
         raise SettingsError(message) from None
 
 

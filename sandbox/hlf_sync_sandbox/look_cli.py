@@ -27,7 +27,8 @@ _NOT_ALL = 3
 
 
 def status(*, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Show each part: whether it runs, its process, its port, its log; and the connector.
+    """Show each part: whether it runs, its process, its port, its log; the connector; and the link
+    that signs a coordinator in.
 
     Exit codes: 0 all that was started runs · 2 no sandbox there · 3 a part is down.
     """
@@ -35,6 +36,7 @@ def status(*, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
         sandbox = _there(state)
         rows = [_row(sandbox, part) for part in PARTS if _was_started(sandbox, part)]
         connector = _connector(sandbox.env.get("HLF_SYNC_CONNECT_URL"))
+        link = sandbox.web_link
     if as_json:
         typer.echo(json.dumps({"parts": rows, "connector": connector}, indent=2))
     else:
@@ -50,6 +52,8 @@ def status(*, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
             table.add_row("connector", f"[{_STYLES.get(connector, 'red')}]{connector}[/]")
         Console(highlight=False).print(table)
         typer.echo(f"settings: {sandbox.layout.env_file}")
+        if link is not None:
+            typer.echo(f"A coordinator, signed in for twelve hours:\n  {link}")
     if any(row["now"] != "running" for row in rows):
         raise typer.Exit(_NOT_ALL)
 

@@ -11,6 +11,7 @@ import typer
 from hlf_sync import commands
 from hlf_sync.commands.app import app
 from hlf_sync.commands.catalogue import EXTRAS, ROWS, CatalogueRow, load
+from hlf_sync.errors import SettingsError
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
@@ -120,6 +121,35 @@ def test_every_command_warns_of_what_looks_like_a_setting(
     file.write_text("HLF_SYNC_DELIVRY='shadow'\nHLF_SYNC_HTTP_PORT='1'\n", encoding="utf-8")
     result = CliRunner().invoke(app, [*arguments, "--env-file", str(file)])
     assert "HLF_SYNC_DELIVRY is not a setting of hlf-sync; did you mean" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "web", "status"])
+def test_wrong_missing_and_mistyped_settings_are_told_at_once(command: str, tmp_path: Path) -> None:
+    """Red before: `run` told of the wrong value alone, then of what was missing, and of the slip never."""
+    file = tmp_path / "typo.env"
+    slip = "HLF_SYNC_POSTGRES_DSM is not a setting of hlf-sync; did you mean HLF_SYNC_POSTGRES_DSN?"
+    file.write_text("HLF_SYNC_POSTGRES_DSM='x'\nHLF_SYNC_HTTP_PORT='high'\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        CliRunner().invoke(app, [command, "--env-file", str(file)], catch_exceptions=False)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("HLF_SYNC_HTTP_PORT: ")
+    assert slip in lines
+    if command == "run":
+        assert [line.split()[0] for line in lines if "is not set" in line] == [
+            "HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS",
+            "HLF_SYNC_SCHEMA_REGISTRY_URL",
+            "HLF_SYNC_POSTGRES_DSN",
+            "HLF_SYNC_DYNAMICS_BASE_URL",
+        ]
+
+
+@pytest.mark.parametrize("command", ["run", "web"])
+def test_what_is_missing_is_told_with_what_was_mistyped(command: str, tmp_path: Path) -> None:
+    """It is most likely the same."""
+    file = tmp_path / "typo.env"
+    file.write_text("HLF_SYNC_WEB_POSTGRES_DSM='x'\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="WEB_POSTGRES_DSM is not a setting"):
+        CliRunner().invoke(app, [command, "--env-file", str(file)], catch_exceptions=False)
 
 
 def test_no_command_reads_its_settings_past_that_warning() -> None:

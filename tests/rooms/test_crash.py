@@ -188,7 +188,7 @@ def test_our_own_exceptions_say_their_text() -> None:
     first, *rest = told(_raised(fail))
     assert (
         first
-        == "a bug: hlf_sync.errors.DependencyError: Kafka cannot be reached (no broker answers)"
+        == "a bug: hlf_sync.errors.DependencyError: Kafka cannot be reached (no broker answers at HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS)"
     )
     assert any(line.startswith("  tests/rooms/test_crash.py:") for line in rest)
     assert Search([CANARY]).found("\n".join(rest).encode()) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hlf_sync.core.cause_words import WORDS
 from hlf_sync.telemetry.logs import ALLOWED, Writer, _for_people, arrange
 
 from tests.fixtures.log_lines import LogLines, captured
@@ -55,6 +56,17 @@ def test_a_key_that_is_not_on_the_list_is_left_out(lines: LogLines) -> None:
     }
     assert "anary" not in lines.text
     assert list(line)[:3] == ["timestamp", "level", "event"]
+
+
+def test_a_librarys_code_is_told_in_words_too(lines: LogLines) -> None:
+    """Beside the code, which scripts look for; a detail of its own stands. Red before: `_TRANSPORT`."""
+    for said in ({}, {"detail": "ours"}):
+        structlog.get_logger().warning("dependency_down", error_code="_TRANSPORT", **said)
+    structlog.get_logger().warning("call", error_code="server_error")
+    first, second, other = lines.wait(3)
+    assert (first["error_code"], first["detail"]) == ("_TRANSPORT", WORDS["_TRANSPORT"])
+    assert second["detail"] == "ours"
+    assert "detail" not in other
 
 
 @pytest.mark.requirement("R45")

@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from hlf_sync_sandbox import play_cli
 from hlf_sync_sandbox.cli import app
+from hlf_sync_sandbox.development_key import make_keys
 from hlf_sync_sandbox.errors import ArgumentError
 from hlf_sync_sandbox.layout import write_env
 from hlf_sync_sandbox.play import ACTS, Play
+from hlf_sync_sandbox.stack import Sandbox
 from typer.testing import CliRunner
 
 from tests.fixtures.cluster import Cluster
@@ -103,6 +105,19 @@ def test_a_renewal_counts_after_a_lapse(play: Play, cluster: Cluster, database: 
     assert facts(cluster, database, mentor_id) == ("HLF", "active", True)
 
 
+def test_status_repeats_the_link_that_signs_a_coordinator_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up` has said it once. Red before: after that nobody did."""
+    write_env(tmp_path / "sandbox.env", {"HLF_SYNC_WEB_PORT": "8090"})
+    (tmp_path / "web").mkdir()
+    make_keys(tmp_path / "web")
+    (tmp_path / "ports.json").write_text('{"web": 8090}')
+    monkeypatch.setattr(Sandbox, "pids", {"web": 1})
+    text = CliRunner().invoke(app, ["status", "--state", str(tmp_path)]).output
+    assert "http://127.0.0.1:8090/#token=" in text
+
+
 def test_every_act_has_its_command() -> None:
     """And each command is one that the group knows."""
     names = {
@@ -152,6 +167,7 @@ def test_status_of_a_sandbox_that_is_down_says_so_by_its_exit_code(tmp_path: Pat
     assert result.exit_code == 3
     (part,) = json.loads(result.output)["parts"]
     assert (part["part"], part["now"], part["pid"]) == ("kafka", "down", None)
+    assert "signed in" not in CliRunner().invoke(app, ["status", "--state", str(tmp_path)]).output
     result = CliRunner().invoke(app, ["logs", "kafka", "-n", "2", "--state", str(tmp_path)])
     assert (result.exit_code, result.output) == (0, "two\nthree\n")
     result = CliRunner().invoke(app, ["logs", "kafkaa", "--state", str(tmp_path)])

@@ -312,7 +312,9 @@ async def test_an_open_circuit_and_a_halt_are_respected(books: Books) -> None:
     assert (await books.inspect(column=books.column(never))).stopped == "the circuit is open"
     books.execute("DELETE FROM hlf_sync.circuit")
     books.execute("INSERT INTO hlf_sync.halt (reason) VALUES ('dead_letter_limit')")
-    assert (await books.inspect(column=books.column(never))).stopped == "halted: dead_letter_limit"
+    assert (await books.inspect(column=books.column(never))).stopped == (
+        "halted: too many changes end as dead letters"
+    )
 
 
 async def test_a_pause_asked_of_a_read_is_everybodys(books: Books) -> None:

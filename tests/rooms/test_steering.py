@@ -187,7 +187,7 @@ async def test_force_of_a_paused_mentor_says_so_and_does_not_wait(desk: Desk) ->
         await desk.run("force", her, "--reason", "x", "--wait")
     await desk.run("unpause", "--mentor", her)
     await desk.run("pause", "--reason", "all")
-    with pytest.raises(Exception, match="halted: paused"):
+    with pytest.raises(Exception, match="halted: an operator has paused all deliveries"):
         await desk.run("sweep", "--wait")
 
 

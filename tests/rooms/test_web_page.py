@@ -5,6 +5,7 @@ is wrong. What only a browser can tell: tests/browser.
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -203,6 +204,43 @@ async def test_a_request_of_another_address_is_no_error(
 ) -> None:
     books.items = [item()]
     assert (await browser.get(f"/mentors/{MENTOR}", params={"request": wrong})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("who", "said", "column"),
+    [
+        ({"requested_by": "coordinator-1"}, "You asked at", "You"),
+        ({"requested_by": "coordinator-2"}, "Another coordinator asked at", "coordinator-2"),
+        ({"requested_by": None}, "The application asked at", "The application"),
+        (
+            {"requested_by": "root", "is_by_operator": True},
+            "The administrator asked at",
+            "The administrator (root)",
+        ),
+    ],
+)
+async def test_who_asked_is_told_apart(
+    browser: httpx.AsyncClient, books: Books, who: dict[str, Any], said: str, column: str
+) -> None:
+    """Red before: of an operator's `force`, 'Another coordinator asked'."""
+    books.items = [item()]
+    books.asked = [Forced(request_id="1", mentor_id=MENTOR, created_at=NOW, reason="why", **who)]
+    assert said in (await browser.get("/")).text
+    assert f'class="who">{column}</td>' in (await browser.get("/requests")).text
+
+
+async def test_times_say_whose_clock_and_controls_name_the_mentor_as_the_card_does(
+    browser: httpx.AsyncClient, books: Books
+) -> None:
+    """Red before: no zone anywhere, and a button 'for mentor 6f1a1f3c'."""
+    books.items = [item()]
+    for path in ("/", f"/mentors/{MENTOR}", "/requests"):
+        assert "All times are those of Oslo." in (await browser.get(path)).text
+    text = (await browser.get("/")).text
+    assert " (Oslo)." in text
+    names = re.findall(r'class="unseen"> ?(for mentor [^<]*)<', text)
+    assert set(names) == {f"for mentor {MENTOR}"}
+    assert len(names) >= 3
 
 
 async def test_sync_now_without_a_script_leads_to_the_mentors_page(

@@ -67,6 +67,7 @@ def test_each_message_that_templates_and_code_name_exists_and_each_that_exists_i
         "count-",
         "verdict-",
         "asked-",
+        "who-",
         "sync-",
     )
     literal = {name for name in known if any(f'"{name}"' in text for text in texts)}

@@ -135,7 +135,7 @@ async def test_every_table_tells_its_part_in_order(books: Books) -> None:
     assert kinds == told
     text = drawn(story)
     for words in (
-        'anna asked for a look, manual_coordinator_action: "asked [by] phone"',
+        'anna asked for a look, by hand: "asked [by] phone"',
         "503 server_error",
         "otto let the removal through",
     ):
@@ -158,7 +158,7 @@ async def test_what_blocks_a_call_is_told_beside_the_decision(books: Books) -> N
     story = await books.story(delivery="shadow")
     assert story.decision["decision"] == "remove"
     assert story.decision["blocked_by"] == [
-        "halted: mass_removal",
+        "halted: unusually many mentors would leave the listing",
         "the circuit is half-open (server_error)",
         "Dynamics asked for a pause",
         "no Dynamics contact is mapped to the mentor (hlf_sync.contact_mapping)",

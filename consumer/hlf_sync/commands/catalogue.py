@@ -187,4 +187,4 @@ def load(row: CatalogueRow) -> Any:
     app = blank()
     import_module(f"hlf_sync.commands.{row.module}").mount(app)
     exit_codes.tell(app)
-    return get_group(app).commands[row.name]
+    return exit_codes.with_interrupt(get_group(app).commands[row.name], row.name)

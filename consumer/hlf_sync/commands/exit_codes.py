@@ -1,10 +1,11 @@
 """What each command's exit code says, in its `--help`: one table, so that no command forgets it.
 contract.md has the codes' meanings; a command whose own text tells its codes is left alone.
 
-Called when a command is loaded (commands/catalogue). A test walks the commands.
+Called when a command is loaded (commands/catalogue, commands/lazy). A test walks the commands.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import typer
 
@@ -74,6 +75,8 @@ TABLE: Mapping[str, tuple[str, ...]] = {
     "replay watch": ("0", _ARGUMENTS, _REFUSED_OR_HALTED, _ALL),
 }
 _SAID = "Exit codes:"
+# Ctrl-C is how these end: in good order.
+_END_SO = frozenset({"run", "web", "top"})
 
 
 def tell(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
@@ -87,3 +90,18 @@ def tell(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
     for group in app.registered_groups:
         if group.typer_instance is not None:
             tell(group.typer_instance, (*path, str(group.name or "")))
+
+
+def with_interrupt(command: Any, name: str) -> Any:
+    """A command, or a group of them, with what Ctrl-C ends it with: told once for all, of whatever
+    distribution they are.
+    """
+    if name in _END_SO:
+        return command
+    for child, found in getattr(command, "commands", {}).items():
+        with_interrupt(found, f"{name} {child}")
+    for place in ("help", "epilog"):
+        text = (getattr(command, place) or "").rstrip()
+        if _SAID in text and "130" not in text:
+            setattr(command, place, f"{text.removesuffix('.')} · 130 interrupted by Ctrl-C.")
+    return command

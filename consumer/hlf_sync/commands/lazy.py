@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from hlf_sync.commands.catalogue import EXTRAS, ROWS, TRY_IT, blank, load
+from hlf_sync.commands.exit_codes import with_interrupt
 
 _GROUP = "hlf_sync.commands"
 
@@ -93,4 +94,4 @@ def _added(name: str, point: EntryPoint) -> Any:
         app.add_typer(found, name=name, rich_help_panel=TRY_IT)
     else:
         app.command(name=name, rich_help_panel=TRY_IT)(found)
-    return get_group(app).commands[name]
+    return with_interrupt(get_group(app).commands[name], name)

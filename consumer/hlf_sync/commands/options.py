@@ -1,6 +1,8 @@
 """Options that every command shares, and the way from them to the settings."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,8 @@ EnvFile = Annotated[
         "--env-file",
         metavar="FILE",
         help=(
-            "Settings as NAME='value' lines; the environment wins. Default: .env when there is one."
+            "Settings as NAME='value' lines; the environment wins. Default: HLF_SYNC_ENV_FILE, else"
+            " .env when there is one."
         ),
     ),
 ]
@@ -37,6 +40,17 @@ def settings_from(env_file: Path | None) -> Settings:
     for line in unknown(env_file):
         _error.print(said(line, "yellow"))
     return settings
+
+
+@contextmanager
+def naming_slips(env_file: Path | None) -> Iterator[None]:
+    """Around `require`, where the slips have not been said yet: a setting that is missing is perhaps one
+    that was mistyped.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        raise SettingsError("\n".join([str(error), *unknown(env_file)])) from None
 
 
 def log_unknown(env_file: Path | None) -> None:

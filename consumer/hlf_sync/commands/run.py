@@ -4,8 +4,10 @@ import gc
 
 import typer
 
-from hlf_sync.commands.options import EnvFile, log_unknown
+from hlf_sync.commands.options import EnvFile, log_unknown, naming_slips
 from hlf_sync.config.loading import load, secret_file
+
+_NEEDED = ("kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "dynamics_base_url")
 
 
 def run(env_file: EnvFile = None) -> None:
@@ -14,12 +16,10 @@ def run(env_file: EnvFile = None) -> None:
     Start as many as you like: Kafka divides the partitions among them. Once up, an outage of
     anything makes it wait and say so, never exit.
     """
-    settings = load(env_file)
-    settings.require(
-        "kafka_bootstrap_servers", "schema_registry_url", "postgres_dsn", "dynamics_base_url"
-    )
-    if settings.delivery == "live":
-        settings.require_credentials()
+    settings = load(env_file, needed=_NEEDED)
+    credentials = settings.credential_names if settings.delivery == "live" else ()
+    with naming_slips(env_file):
+        settings.require(*_NEEDED, *credentials)
 
     import uvloop  # noqa: PLC0415 - only a worker needs it
 

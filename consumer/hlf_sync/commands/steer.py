@@ -15,6 +15,7 @@ from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_fo
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.ending import Exit
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.core.halts import HALTS, Ends, stops
 from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
@@ -240,7 +241,7 @@ def _await_rest(
 
     def halts() -> list[str]:
         return [
-            plain(f"{row['reason']} ({row['detail']}){_to_do(row['reason'])}")
+            plain(f"{halt_words(row['reason'])} ({row['detail']}){_to_do(row['reason'])}")
             for row in operate.halts(connection)
             if stops(row["reason"], Operation.RESTORE) or needs_removal()
         ]

@@ -4,7 +4,7 @@ import gc
 
 import typer
 
-from hlf_sync.commands.options import EnvFile, log_unknown
+from hlf_sync.commands.options import EnvFile, log_unknown, naming_slips
 from hlf_sync.config.loading import load
 
 
@@ -17,7 +17,8 @@ def web(env_file: EnvFile = None) -> None:
     recover, never exit.
     """
     settings = load(env_file)
-    settings.require_web()
+    with naming_slips(env_file):
+        settings.require_web()
 
     import uvloop  # noqa: PLC0415 - only a service needs it
 

@@ -3,7 +3,7 @@ one place that reads either.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hlf_sync.config.settings import (
     Settings,
     describe,
     example_of,
+    missing,
     variable,
 )
 from hlf_sync.errors import SettingsError
@@ -34,9 +35,15 @@ _OTEL = "OTEL_"
 _USABLE = {"postgres_dsn": is_dsn, "web_postgres_dsn": is_dsn, "kafka_options": is_options}
 
 
-def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(
+    env_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    needed: Collection[str] = (),
+) -> Settings:
     """Read the settings: environment first, then `env_file` (or `.env` when it exists). Raises
-    `SettingsError`.
+    `SettingsError`, which names all that is wrong at once: values, names that are slips of the pen, and
+    of the `needed` settings those that are missing.
     """
     values = _values(env_file, environ)
     found = {
@@ -55,7 +62,9 @@ def load(env_file: Path | None = None, environ: Mapping[str, str] | None = None)
         )
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        raise SettingsError("\n".join(map(_explain, wrong))) from None
+        lines = [*map(_explain, wrong), *unknown(env_file, environ)]
+        lines += [missing(name) for name in needed if name not in found | files]
+        raise SettingsError("\n".join(lines)) from None
     settings._files.update(files)  # noqa: SLF001 - the one place that makes settings from files
     settings._has_file = has_env_file(env_file, os.environ if environ is None else environ)  # noqa: SLF001
     settings._otel.update({name: value for name, value in values.items() if name.startswith(_OTEL)})  # noqa: SLF001

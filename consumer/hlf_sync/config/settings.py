@@ -501,11 +501,7 @@ class Settings(BaseModel):
 
     def require(self, *names: str) -> None:
         """Raise `SettingsError` for all of these settings that are missing, a line each."""
-        lines = [
-            f"{variable(name)} is not set: {describe(name)}{example_of(name)}"
-            for name in names
-            if getattr(self, name) in {None, ""}
-        ]
+        lines = [missing(name) for name in names if getattr(self, name) in {None, ""}]
         if lines:
             raise SettingsError("\n".join([*lines, *([] if self._has_file else sandbox_here())]))
 
@@ -542,6 +538,11 @@ def variable(name: str) -> str:
 def describe(name: str) -> str:
     """What a setting is for."""
     return Settings.model_fields[name].description or ""
+
+
+def missing(name: str) -> str:
+    """What is said of one that must be set, and is not."""
+    return f"{variable(name)} is not set: {describe(name)}{example_of(name)}"
 
 
 def example_of(name: str) -> str:

@@ -2,6 +2,8 @@
 code, which helps nobody who is not a programmer. Pure; used by errors and by whoever says a cause.
 """
 
+_NO_BROKER = "no broker answers at HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS"
+
 WORDS = {
     # httpx and our own transport
     "ConnectError": "connection refused, or no such host",
@@ -27,9 +29,9 @@ WORDS = {
     "InsufficientPrivilege": "the role lacks a right: run connectors/sql/02_source.sql",
     "ReadOnlySqlTransaction": "a read-only standby",
     # librdkafka
-    "_TRANSPORT": "no broker answers",
-    "_ALL_BROKERS_DOWN": "no broker answers",
-    "_NOENT": "no broker answers",  # no coordinator is known
+    "_TRANSPORT": _NO_BROKER,
+    "_ALL_BROKERS_DOWN": _NO_BROKER,
+    "_NOENT": _NO_BROKER,  # no coordinator is known
     "_TIMED_OUT": "no answer in time",
     "_RESOLVE": "no such host",
     "_AUTHENTICATION": "user, password or token refused; a token must be a JWT with sub and exp",

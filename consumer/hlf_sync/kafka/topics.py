@@ -27,8 +27,8 @@ from hlf_sync.packaged import fill, read
 Options = Mapping[str, str | int | float | bool]
 
 _TIMEOUT_S = 10
-# librdkafka writes to stderr; its notices about closing would stand between a command's lines.
-_WARNINGS = 4
+# librdkafka would write to stderr, between a command's lines; what it has to say comes as an error.
+_SILENT = 0
 _POLL_S = 0.05
 _IN_SYNC = "min.insync.replicas"
 
@@ -177,7 +177,7 @@ def _ensured(admin: AdminClient, topic: Topic, found: FoundTopic, *, is_new: boo
 
 def _admin(options: Options) -> AdminClient:
     try:
-        return AdminClient({"log_level": _WARNINGS, **options})
+        return AdminClient({"log_level": _SILENT, **options})
     except KafkaException as error:
         raise SettingsError(
             f"HLF_SYNC_KAFKA_OPTIONS: librdkafka refuses them ({_code(error)})"

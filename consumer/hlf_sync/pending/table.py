@@ -7,7 +7,7 @@ from rich.table import Table
 from hlf_sync.pending.open_mentors import OpenMentor
 from hlf_sync.pending.words import lasting, listing
 
-LEGEND = "? is not known: no call has told, or one whose answer never came"
+LEGEND = "? = not known: nothing delivered yet, or Dynamics did not say whether a call took effect"
 
 
 def table(mentors: Sequence[OpenMentor], now_s: float) -> Table:

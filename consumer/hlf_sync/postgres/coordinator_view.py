@@ -86,7 +86,7 @@ class MentorRow:
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """One coordinator's request."""
+    """What a person asked for: a coordinator, or with `is_by_operator` an operator's command."""
 
     id: int
     mentor_id: UUID
@@ -94,6 +94,7 @@ class RequestRow:
     requested_by: str | None
     key: str | None
     reason: str | None
+    is_by_operator: bool
 
 
 class CoordinatorView:
@@ -310,4 +311,5 @@ def _request(row: DictRow) -> RequestRow:
         row["requested_by"],
         row["request_key"],
         row["content"]["reason"],
+        row["content"].get("is_by_operator", False),  # a view of an older release has not
     )

@@ -22,6 +22,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from hlf_sync.clock import epoch_ms
+from hlf_sync.core.cause_words import WORDS
 from hlf_sync.core.plain_text import plain
 
 # What a line may say. Anything else is left out, so that nobody's name or secret gets in by
@@ -109,7 +110,9 @@ def writer_in_use() -> Writer | None:
 
 
 def arrange(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
-    """When, how bad, what; then the allowed keys. Every other key is dropped."""
+    """When, how bad, what; then the allowed keys, every other one is dropped. A library's code or class
+    is told in words, too.
+    """
     seconds, milliseconds = divmod(epoch_ms(), 1000)
     said: EventDict = {
         "timestamp": f"{_second(seconds)}.{milliseconds:03d}Z",
@@ -119,6 +122,9 @@ def arrange(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     for key, value in event.items():
         if key in ALLOWED and value is not None:
             said[key] = plain(value) if isinstance(value, str) else value
+    words = WORDS.get(str(event.get("error_code")))
+    if words is not None:
+        said.setdefault("detail", words)
     return said
 
 

@@ -132,3 +132,4 @@ class Forced(_Model):
     created_at: datetime
     requested_by: str | None
     reason: str | None
+    is_by_operator: bool = False

@@ -71,7 +71,7 @@ class Pending:
         ]
 
     async def forced(self, limit: int = 50, mentor_id: UUID | None = None) -> list[Forced]:
-        """What coordinators asked for, the newest first. Requests of the application's own, made
+        """What people asked for, the newest first. Requests of the application's own, made
         for mentors of other organisations, are left out.
         """
         rows = await self._view.requests(limit, mentor_id)
@@ -87,6 +87,7 @@ class Pending:
                 created_at=row.at,
                 requested_by=row.requested_by,
                 reason=row.reason,
+                is_by_operator=row.is_by_operator,
             )
             for row in rows
             if row.mentor_id in ours

@@ -4,6 +4,7 @@ so that scripts get words and people sentences.
 
 from collections.abc import Callable, Mapping
 
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.core.plural import counted
 from hlf_sync.why.timeline import MomentKind
 
@@ -35,11 +36,20 @@ REASONS = {
     "mentor_mapping": "no Dynamics contact is mapped to the mentor",
 }
 
+TRIGGERS = {
+    "status_change": "the status changed",
+    "certification_change": "the certificate changed",
+    "manual_coordinator_action": "by hand",
+    "expiry": "the certificate's end",
+    "reconciliation": "a check",
+    "dead_letter_replay": "a replay",
+}
+
 OUTCOMES = {
     "applied": "done",
     "refused": "refused: the old value stands",
-    "unknown": "may have been done: in doubt",
-    "late": "no answer: may still be done later, in doubt",
+    "unknown": "Dynamics did not say whether it took effect: sent again until it does (in doubt)",
+    "late": "no answer in time, it may still take effect: sent again after that (in doubt)",
 }
 
 STATES = {
@@ -68,7 +78,7 @@ def _change(content: Content) -> str:
         else "a change"
     )
     if "triggered_by" in content and content.get("table") == "hlf_sync.sync_request":
-        what += f", {content['triggered_by']}"
+        what += f", {_trigger(content['triggered_by'])}"
     if "certification_id" in content:
         what += f", certification {content['certification_id']}"
     if "error_code" in content:
@@ -81,15 +91,20 @@ def _change(content: Content) -> str:
     return f"{what}  [{content['partition']}:{content['offset']}]{waits}"
 
 
+def _trigger(word: object) -> str:
+    return TRIGGERS.get(str(word), str(word))
+
+
 def _request(content: Content) -> str:
     reason = f': "{content["reason"]}"' if content.get("reason") else ""
     letter = f" for letter {content['dead_letter_id']}" if content.get("dead_letter_id") else ""
-    return f"{content['requested_by']} asked for a look{letter}, {content['triggered_by']}{reason}"
+    cause = _trigger(content["triggered_by"])
+    return f"{content['requested_by']} asked for a look{letter}, {cause}{reason}"
 
 
 def _decided(content: Content) -> str:
     reason = f": {because(content['reason'])}" if content.get("reason") else ""
-    cause = f"  ({content['triggered_by']})" if content.get("triggered_by") else ""
+    cause = f"  ({_trigger(content['triggered_by'])})" if content.get("triggered_by") else ""
     return f"{content['decision']}{reason}{cause}"
 
 
@@ -145,7 +160,7 @@ _SENTENCES: dict[MomentKind, Callable[[Content], str]] = {
         f"the circuit is {str(content['state']).replace('_', '-')} since then"
         f" ({content['error_code']})"
     ),
-    MomentKind.HALT: lambda content: f"{content['reason']}: {content['detail']}",
+    MomentKind.HALT: lambda content: f"{halt_words(str(content['reason']))}: {content['detail']}",
     MomentKind.CHANGE: _change,
     MomentKind.REQUEST: _request,
     MomentKind.PAUSED: lambda content: f'{content["by"]} paused the mentor: "{content["reason"]}"',

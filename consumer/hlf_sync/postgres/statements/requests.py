@@ -88,16 +88,16 @@ SELECT mentor_id, 'reconciliation', %s, %s
 # Who has waited, and is paused no longer. `since` finds the one whose look saw the pause a moment
 # before its end, and was written down a moment after it.
 AFTER_PAUSE = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT l.mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s FROM hlf_sync.mentor_ledger l
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, is_by_operator)
+SELECT l.mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s, true FROM hlf_sync.mentor_ledger l
  WHERE (%(mentor)s::uuid IS NULL AND l.state = 'pending' OR l.mentor_id = %(mentor)s)
    AND (%(since)s::timestamptz IS NULL OR l.state = 'pending' AND l.updated_at >= %(since)s)
    AND NOT EXISTS (SELECT FROM hlf_sync.pause p WHERE p.mentor_id IS NULL OR p.mentor_id = l.mentor_id)
 """
 
 AFTER_BREAK_GLASS = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
-SELECT mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s FROM unnest(%(mentors)s::uuid[]) AS w (mentor_id)
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, is_by_operator)
+SELECT mentor_id, 'manual_coordinator_action', %(by)s, %(reason)s, true FROM unnest(%(mentors)s::uuid[]) AS w (mentor_id)
 """
 
 BY_COORDINATOR = """
@@ -124,7 +124,8 @@ SELECT w.mentor_id, 'reconciliation', %(who)s, 'reconcile: ' || w.kind FROM unne
 """
 
 BY_OPERATOR = """
-INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES (%s, %s, %s, %s) RETURNING id
+INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason, is_by_operator)
+VALUES (%s, %s, %s, %s, true) RETURNING id
 """
 
 ALL_BY_OPERATOR = """

@@ -163,7 +163,7 @@ class Teller:
     def _asked(self, asked: Forced | None) -> str | None:
         if asked is None or self.now - asked.created_at > _NEWS:
             return None
-        key = "asked-you" if asked.requested_by == self.subject else "asked-other"
+        key = f"asked-{self._whose(asked)}"
         reason = asked.reason or self.words("no-reason")
         return self.words(key, at=self.words.clock(asked.created_at, self.now), reason=reason)
 
@@ -217,15 +217,24 @@ class Teller:
                 at=self.moment(one.created_at),
                 mentor_id=str(one.mentor_id),
                 text=one.reason or self.words("no-reason"),
-                detail=self._who(one.requested_by),
+                detail=self._who(one),
             )
             for one in forced
         ]
 
-    def _who(self, subject: str | None) -> str:
-        if subject == self.subject:
-            return self.words("who-you")
-        return subject or self.words("who-unknown")
+    def _who(self, one: Forced) -> str:
+        whose = self._whose(one)
+        if whose == "other":
+            return one.requested_by or ""
+        return self.words(f"who-{whose}", name=one.requested_by or "?")
+
+    def _whose(self, one: Forced) -> str:
+        """An operator's command, this coordinator, the application itself, or another person."""
+        if one.is_by_operator:
+            return "operator"
+        if one.requested_by == self.subject:
+            return "you"
+        return "other" if one.requested_by else "application"
 
     def outcome(self, request: RequestStatus) -> str:
         """What became of a request."""

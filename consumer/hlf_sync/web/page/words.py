@@ -38,6 +38,11 @@ class Words:
             raise KeyError(key, *errors)
         return str(text)
 
+    @property
+    def place(self) -> str:
+        """Whose clock the times are by, as people say it: Oslo, New York, UTC."""
+        return self.zone.key.rpartition("/")[2].replace("_", " ")
+
     def has(self, key: str) -> bool:
         """Whether there is such a message."""
         return _bundle(self.language).has_message(key)
