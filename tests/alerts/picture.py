@@ -2,7 +2,7 @@
 
     python -m tests.alerts.picture FOLDER docs/img
 
-dashboard.svg has the four questions (wrongly listed, since when, why, what to do) in an outage of
+dashboard.svg has the four questions (shown or hidden wrongly, since when, why, what to do) in an outage of
 Dynamics, dashboard-details.svg the rows below; dashboard-halt.svg and dashboard-cut.svg the questions
 while credentials are refused, and while Kafka is away. The layout, titles, units and thresholds are those of
 deploy/monitoring/grafana; the data come from tests/integration/test_monitoring_alerts.py.

@@ -168,7 +168,7 @@ def test_without_a_valid_certificate_who_returns_is_left_as_he_is() -> None:
     """R05's silence, said."""
     bare = Known(Facts("HLF", "reinstated"), LedgerRow(), has_ledger=False, contact_id=None)
     told = tell(bare, 1_700_000_000.0, Rules())
-    assert told.sentence.startswith("is left as it is: the status would list the mentor")
+    assert told.sentence.startswith("is left as it is: the status would show the mentor")
     assert told.should_be == "hidden"
 
 

@@ -252,7 +252,7 @@ def test_a_worker_that_goes_away_is_shown_with_how_long() -> None:
 
 
 def test_without_any_worker_nothing_is_claimed() -> None:
-    """Neither a lag of 0 nor 'nobody wrongly listed'."""
+    """Neither a lag of 0 nor 'nobody is wrong'."""
     picture = paint([gone(A), gone(B)])
     assert (picture.verdict, picture.group_lag, picture.letters.open) == (AWAY, None, None)
     assert wrongly_listed(picture) == "not known: no worker answers"
@@ -272,7 +272,7 @@ def test_who_is_wrongly_listed_is_said_first() -> None:
         wrongly_listed(paint([look(samples=wrong)]))
         == "3 should be hidden and may be shown, for up to 3 min"
     )
-    assert wrongly_listed(paint([look()])) == "nobody that we know of"
+    assert wrongly_listed(paint([look()])) == "nobody is wrong, as far as we know"
     assert wrongly_listed(paint([look(dead_letters_open=1)])) == "1 mentor with an open dead letter"
     assert wrongly_listed(paint([look(lag={"t-0": 1_200})])) == "1,200 records not finished yet"
     waiting = look(
@@ -319,7 +319,7 @@ def test_what_the_leader_cannot_compare_is_not_known_and_never_nobody() -> None:
     assert wrongly_listed(paint([look(leader=False)])) == "not known: no worker that answers leads"
     assert (
         wrongly_listed(paint([look(listing_age_s=3.0, samples=NOBODY_WRONG)]))
-        == "nobody that we know of"
+        == "nobody is wrong, as far as we know"
     )
 
 

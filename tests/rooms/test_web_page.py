@@ -47,7 +47,7 @@ async def test_an_open_update_says_what_should_be_what_is_since_when_why_and_wha
         item(cause="circuit_open", next_try_at=NOW + timedelta(minutes=2), attempt_count=2)
     ]
     text = _words((await browser.get("/")).text)
-    assert "Should be Hidden Shown now Visible" in text
+    assert "Should be Hidden Is now Shown" in text
     assert "Since 14:01 ( 4 minutes ago )" in text
     assert "Next try 14:07 ( in 2 minutes ) after 2 tries" in text
     assert "Why it waits Dynamics is not answering." in text

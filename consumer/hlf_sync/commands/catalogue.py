@@ -51,7 +51,7 @@ ROWS = (
         "top",
         LOOK,
         "top",
-        "Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag,"
+        "Watch the workers: who may be shown or hidden wrongly now, why, and what to do; then circuit, lag,"
         " queue, pace, stages, errors.",
     ),
     CatalogueRow(
@@ -79,7 +79,7 @@ ROWS = (
         "pending",
         LOOK,
         "pending",
-        "Every mentor that is shown wrongly, waits, is in doubt, held back, paused or"
+        "Every mentor that is shown or hidden wrongly, waits, is in doubt, held back, paused or"
         " dead-lettered: since when, why, and when it is tried next. Grouped by cause, the oldest"
         " first.",
     ),

@@ -40,7 +40,7 @@ def pending(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Every mentor that is shown wrongly, waits, is in doubt, held back, paused or dead-lettered: since when,
+    """Every mentor that is shown or hidden wrongly, waits, is in doubt, held back, paused or dead-lettered: since when,
     why, and when it is tried next. Grouped by cause, the oldest first.
 
     Compares all mentors with the ledger at this moment, as a worker would; needs PostgreSQL alone.

@@ -26,7 +26,7 @@ _SETS = ("hidden_statuses", "visible_statuses", "silent_statuses")
 _WORDS = {
     RuleEffect.REMOVED: "would be taken off the listing",
     RuleEffect.RESTORED: "would be put on the listing",
-    RuleEffect.REFUSED: "would become dead letters (a status of no known meaning), listed as they are",
+    RuleEffect.REFUSED: "would become dead letters (a status of no known meaning), shown or hidden as they are",
     RuleEffect.ACCEPTED: "are refused now and would be understood, with no call",
 }
 
@@ -96,7 +96,7 @@ def _show(found: dict[RuleEffect, list[str]], answer: dict[str, Any]) -> None:
     if allowed is not None and len(found[RuleEffect.REMOVED]) > allowed:
         _out.print(
             Text(
-                f"Of {answer['listed']:,} listed mentors the mass change guard lets {allowed:,}"
+                f"Of {answer['listed']:,} shown mentors the mass change guard lets {allowed:,}"
                 " go at once; the others would wait for `hlf-sync confirm-removals`.",
                 style="yellow",
             )

@@ -215,7 +215,7 @@ def _show_held(
     waiting: list[operate.HeldRemoval], causes: Counter[str], listed: int, *, show_all: bool
 ) -> None:
     """By cause, the most frequent first."""
-    share = f", {len(waiting) / listed:.0%} of the {listed:,} that are listed" if listed else ""
+    share = f", {len(waiting) / listed:.0%} of the {listed:,} that are shown" if listed else ""
     wait = "waits" if len(waiting) == 1 else "wait"
     told = f"{counted(len(waiting), 'removal')} {wait}{share if waiting else ''}"
     _out.print(told + (":" if waiting else "."))

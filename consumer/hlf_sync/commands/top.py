@@ -72,7 +72,7 @@ def top(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Watch the workers: who may be listed wrongly now, why, and what to do; then circuit, lag,
+    """Watch the workers: who may be shown or hidden wrongly now, why, and what to do; then circuit, lag,
     queue, pace, stages, errors.
 
     Reads each worker's `/status` and `/metrics`, changes nothing. The key `p` shows whom: a page of

@@ -211,7 +211,7 @@ class Settings(BaseModel):
         50, ge=0, description="dead letters in a row that halt; 0 = off"
     )
     mass_removal_ratio: Ratio = Field(
-        0.1, description="part of the listed mentors that may be removed within WINDOW_S; 0 = off"
+        0.1, description="part of the shown mentors that may be removed within WINDOW_S; 0 = off"
     )
     mass_removal_min: int = Field(
         20, ge=0, description="removals within WINDOW_S that are always allowed"

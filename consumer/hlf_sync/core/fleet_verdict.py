@@ -238,7 +238,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.WRONGLY_LISTED: Meaning(
         Standing.LAGGING,
         Stage.DELIVER,
-        "mentors have been listed wrongly for more than a minute",
+        "mentors have been shown or hidden wrongly for more than a minute",
         "`hlf-sync pending` says whom, and what each waits for",
     ),
     Reason.DEAD_LETTERS_OPEN: Meaning(

@@ -22,6 +22,11 @@ class Visibility(StrEnum):
     VISIBLE = "visible"
     HIDDEN = "hidden"
 
+    @property
+    def word(self) -> str:
+        """What people are told it is."""
+        return "shown" if self is Visibility.VISIBLE else "hidden"
+
 
 class Operation(StrEnum):
     """What is asked of Dynamics."""

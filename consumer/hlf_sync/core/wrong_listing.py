@@ -15,7 +15,7 @@ from hlf_sync.core.quantities import duration
 UNKNOWN = "unknown"
 """What the listing should show of a mentor whose facts are outside the contract."""
 
-NOBODY = "nobody that we know of"
+NOBODY = "nobody is wrong, as far as we know"
 NOW = "`hlf-sync pending` looks now"
 """The leader looks each ten seconds."""
 
@@ -27,7 +27,7 @@ _WORDS = {
 
 
 def in_words(mentors: Mapping[str, int], oldest_s: float, held: int = 0) -> str:
-    """How many may be listed wrongly, by what the listing should show of them, and for how long the oldest;
+    """How many may be shown or hidden wrongly, by what the listing should show of them, and for how long the oldest;
     empty for nobody. `may`: the ledger tells what was delivered, and a call whose answer never came
     may have put it right.
     """

@@ -29,7 +29,7 @@ _HEAD = """\
 
 Printed by `python -m hlf_sync.pages.rules` from `consumer/hlf_sync/core/decide.py`; do not edit. Every cell is what `due` answers.
 
-A mentor of HLF is listed when the status is `{visible}` and the certificate is valid. The certificate is the mentor's most recent certification that
+A mentor of HLF is shown when the status is `{visible}` and the certificate is valid. The certificate is the mentor's most recent certification that
 is not revoked, and it is valid while it ends later than PostgreSQL's `now()`. A status of `{hidden}` takes the mentor off. What is called depends on
 what the ledger says Dynamics shows: `visible`, `hidden`, unknown (never delivered), or in doubt (a call may have taken effect without our knowing).
 

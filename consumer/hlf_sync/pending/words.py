@@ -43,8 +43,6 @@ WORDS: dict[Cause, tuple[str, str]] = {
     Cause.WAITING: ("due, and not called for yet", "nothing: seconds"),
 }
 
-_SHOWN = {"visible": "shown", "hidden": "hidden"}
-
 
 def words(cause: Cause, around: Conditions) -> tuple[str, str]:
     """What it means and what to do; with what the workers report where that is the cause."""
@@ -63,7 +61,7 @@ def words(cause: Cause, around: Conditions) -> tuple[str, str]:
 
 
 def troubles(around: Conditions) -> list[str]:
-    """What holds up the fleet, a line each, whoever waits. That somebody is listed wrongly the list
+    """What holds up the fleet, a line each, whoever waits. That somebody is shown or hidden wrongly the list
     itself tells, with whom.
     """
     if around.is_unheard:
@@ -78,7 +76,7 @@ def troubles(around: Conditions) -> list[str]:
 
 def listing(update: OpenUpdate) -> str:
     """What it shows, as far as is known, and what it should: `shown → hidden`."""
-    shown, should_be = (_SHOWN.get(word or "", "?") for word in (update.shown, update.should_be))
+    shown, should_be = (one.word if one else "?" for one in (update.shown, update.should_be))
     return f"{shown} → {should_be}"
 
 

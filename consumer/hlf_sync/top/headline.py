@@ -1,4 +1,4 @@
-"""The first lines of the picture: is anyone wrongly listed now, why, what to do, and where the
+"""The first lines of the picture: is anyone shown or hidden wrongly now, why, what to do, and where the
 runbook says more. Pure; called by `screen`.
 
 What a reason means and what to do first is `core/fleet_verdict`'s; here it gets the alert that goes
@@ -127,7 +127,7 @@ def _section(reason: Reason, wrong: Wrong | None) -> str:
 
 
 def wrongly_listed(picture: Picture) -> str:
-    """One sentence: who may be listed wrongly at this moment, and since when."""
+    """One sentence: who may be shown or hidden wrongly at this moment, and since when."""
     if picture.verdict == AWAY:
         return "not known: no worker answers"
     mentors = sum(member.mentors for member in picture.members)

@@ -130,7 +130,7 @@ def _verdict(picture: Picture, at_ms: int, room: Room) -> Panel:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("wrongly listed", Text(wrong + _as_of(picture)))
+    grid.add_row("listing", Text(wrong + _as_of(picture)))
     for line in lines[: room.headlines]:
         _add_headline(grid, line)
     if len(lines) > room.headlines:

@@ -85,7 +85,7 @@ def _of_all(found: dict[str, Any]) -> list[Row]:
     if _is_blind(found):
         away_s = (found.get("dependencies_down_s") or {}).get(POSTGRESQL)
         since = "" if away_s is None else f" since {duration(away_s)} ago"
-        rows: list[Row] = [("wrongly listed", f"not known{since}: PostgreSQL does not answer")]
+        rows: list[Row] = [("listing", f"not known{since}: PostgreSQL does not answer")]
         rows.append(("circuit", f"{_circuit(found['circuit'])}, when PostgreSQL last answered"))
         if halts := found.get("halted"):
             words = "; ".join(map(halt_words, halts))
@@ -124,7 +124,7 @@ def _as_leader(found: dict[str, Any], rows: list[Row]) -> list[Row]:
     """What only the leader knows, and `rows`."""
     source = found["source"]
     as_of = _as_of(found.get("listing_age_s"))
-    rows = [("wrongly listed", _listing(found)), *rows]
+    rows = [("listing", _listing(found)), *rows]
     if found["group_lag"] is not None and not _is_cut(found):
         rows.append(("lag", counted(found["group_lag"], "record")))
     rows.append(("dead letters", f"{found['dead_letters_open']:,} open"))
@@ -189,7 +189,7 @@ def _circuit(circuit: dict[str, Any]) -> str:
 
 
 def _listing(found: dict[str, Any]) -> str:
-    """Who is listed wrongly; not known is not the same as nobody."""
+    """Who is shown or hidden wrongly; not known is not the same as nobody."""
     if not found["wrong"]:
         age_s, unread = found.get("listing_age_s"), found["group_lag"]
         since = "not seen yet" if age_s is None else f"not known since {duration(age_s)} ago"

@@ -8,7 +8,6 @@ from hlf_sync.core.decide import Rules, due
 from hlf_sync.core.model import Command, Known, LedgerState, NoCall, Refuse, Visibility
 from hlf_sync.why.words import because
 
-WORDS = {Visibility.VISIBLE: "shown", Visibility.HIDDEN: "hidden"}
 _UNKNOWN = "not known"
 
 
@@ -39,7 +38,7 @@ def tell(known: Known, now_s: float, rules: Rules) -> Told:
 def _needs(known: Known, shown: str, now_s: float, rules: Rules) -> tuple[str, str]:
     match due(known, known.ledger, now_s, rules):
         case Command(operation=operation, reason=reason):
-            wanted = WORDS[operation.wanted]
+            wanted = operation.wanted.word
             is_so = f"it is {shown}" if shown != _UNKNOWN else "what Dynamics shows is not known"
             return wanted, f"should be {wanted} ({because(reason)}); {is_so}"
         case NoCall(reason="in_sync"):
@@ -48,10 +47,10 @@ def _needs(known: Known, shown: str, now_s: float, rules: Rules) -> tuple[str, s
         case NoCall(reason=reason, is_out_of_scope=True):
             return shown, f"is not a mentor of ours, and needs nothing: {because(reason)}"
         case NoCall(reason=reason):
-            return WORDS[Visibility.HIDDEN], f"is left as it is: {because(reason)}"
+            return Visibility.HIDDEN.word, f"is left as it is: {because(reason)}"
         case Refuse(error_code=code):
             return _UNKNOWN, f"cannot be judged: {because(code)}; it is {shown}"
 
 
 def _word(value: Visibility | None) -> str:
-    return _UNKNOWN if value is None else WORDS[value]
+    return _UNKNOWN if value is None else value.word

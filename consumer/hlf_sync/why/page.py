@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.core.iso_time import iso_or_none
+from hlf_sync.core.model import Visibility
 from hlf_sync.core.plain_text import plain
 from hlf_sync.why.story import Story
 from hlf_sync.why.timeline import Moment, MomentKind
@@ -124,9 +125,9 @@ def _facts(facts: dict[str, Any] | None) -> str:
 def _ledger(ledger: dict[str, Any] | None) -> str:
     if ledger is None:
         return "nothing was ever delivered"
-    parts = [f"{ledger['applied'] or 'nothing certain'}; {STATES[ledger['state']]}"]
+    parts = [f"{_shown(ledger['applied'])}; {STATES[ledger['state']]}"]
     if ledger["intended"]:
-        parts.append(f"intended: {ledger['intended']}")
+        parts.append(f"intended: {_shown(ledger['intended'])}")
     if ledger["attempt_count"]:
         parts.append(
             f"attempt {ledger['attempt_count']}: {ledger['last_error_code'] or 'under way'}"
@@ -140,6 +141,10 @@ def _ledger(ledger: dict[str, Any] | None) -> str:
     if ledger["reevaluate_at"]:
         parts.append(f"next look {_short(ledger['reevaluate_at'])}")
     return "; ".join([*parts, f"since {_short(ledger['updated_at'])}"])
+
+
+def _shown(value: str | None) -> str:
+    return "nothing certain" if value is None else Visibility(value).word
 
 
 def _timeline(moments: Sequence[Moment], most: int | None) -> Table:

@@ -5,6 +5,7 @@ so that scripts get words and people sentences.
 from collections.abc import Callable, Mapping
 
 from hlf_sync.core.fleet_verdict import halt_words
+from hlf_sync.core.model import Visibility
 from hlf_sync.core.plural import counted
 from hlf_sync.why.timeline import MomentKind
 
@@ -22,7 +23,7 @@ REASONS = {
     "certificate_without_end": "the certificate has no end, which is outside the contract",
     "other_organization": "the mentor belongs to another organisation",
     "in_sync": "Dynamics shows already what the facts ask for, as far as the ledger knows",
-    "no_valid_certificate": "the status would list the mentor, but no certificate is valid",
+    "no_valid_certificate": "the status would show the mentor, but no certificate is valid",
     "paused": "the status is paused",
     "expired_cert": "the status is expired_cert",
     "active": "the status is active and a certificate is valid",
@@ -91,6 +92,11 @@ def _change(content: Content) -> str:
     return f"{what}  [{content['partition']}:{content['offset']}]{waits}"
 
 
+def _value(word: object) -> str:
+    """What was shown; other words of the books are left as they are."""
+    return Visibility(str(word)).word if word in set(Visibility) else str(word)
+
+
 def _trigger(word: object) -> str:
     return TRIGGERS.get(str(word), str(word))
 
@@ -129,7 +135,7 @@ def _attempt(content: Content) -> str:
 def _glass(content: Content) -> str:
     code = content["http_status"] or content["error_code"] or "no answer"
     return (
-        f"{content['called_by']} made the contact {content['shown']} beside the ledger: {code},"
+        f"{content['called_by']} made the contact {_value(content['shown'])} beside the ledger: {code},"
         f' {content["effect"]}: "{content["reason"]}"'
     )
 

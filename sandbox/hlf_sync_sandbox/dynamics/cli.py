@@ -50,19 +50,19 @@ def status(*, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -
 
 @app.command()
 def contacts(*, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
-    """Show every contact's visibility."""
+    """Show whether each contact is shown on the website."""
     with steered(state) as control:
         content = control.contacts()
     if as_json:
         show(content)
         return
     table = Table("contact", "on the website", box=None)
-    words = {True: "visible", False: "hidden", None: "never set"}
+    words = {True: "shown", False: "hidden", None: "never set"}
     for contact_id, visible in sorted(content.items()):
         table.add_row(contact_id, words[visible])
     console.print(table)
     console.print(
-        f"{len(content)} contact{'' if len(content) == 1 else 's'}, {sum(visible is True for visible in content.values())} visible"
+        f"{len(content)} contact{'' if len(content) == 1 else 's'}, {sum(visible is True for visible in content.values())} shown"
     )
 
 
