@@ -176,7 +176,7 @@ def test_an_apply_that_is_killed_at_random_resolves_every_letter_exactly_once(
     waiting = town.start("apply", str(town.file), "--yes")
     assert waiting.stderr is not None
     until(
-        lambda: "no worker runs" in str(waiting.stderr and waiting.stderr.readline()),
+        lambda: "no worker is running" in str(waiting.stderr and waiting.stderr.readline()),
         "it says what it waits for",
     )
     second = town.run("apply", str(town.file), "--yes", code=2)

@@ -141,7 +141,7 @@ def test_held_removals_are_shown_by_cause_with_their_share_of_the_listing(desk: 
     gone = someone(desk, LISTED, held)
     someone(desk, LISTED)
     said = desk.told("confirm-removals", "--reason", "x", "--yes")
-    assert said.startswith("23 removals wait, 96% of the 24 that are listed:\n  22 with the status")
+    assert said.startswith("23 removals wait, 96% of the 24 that are shown:\n  22 with the status")
     assert "with the status paused" in said
     assert f"  1 gone from the application\n    {gone}\n" in said
     assert sum(mentor_id in said for mentor_id in paused) == 20
@@ -239,7 +239,7 @@ def test_waiting_ends_at_its_timeout_with_what_is_still_open_and_what_is_in_the_
     assert code == 3
     assert said.startswith("hlf-sync: not done after 0.3 s: ")
     assert mentor_id in said
-    assert "the circuit is open (server_error); no worker runs" in said
+    assert "the circuit is open (server_error); no worker is running" in said
 
 
 def test_waiting_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,7 +156,7 @@ async def test_everybody_is_looked_at_once_whatever_the_page(books: Books) -> No
     assert any("cannot be told" in note for note in report.notes)
     text = drawn(report)
     assert "2 differ; --repair asks for the delivery of 2." in text
-    assert "no worker runs" in text
+    assert "no worker is running" in text
 
 
 @pytest.mark.requirement("R63")

@@ -189,7 +189,7 @@ async def test_without_workers_it_says_so_and_waits(office: Office) -> None:
     """Nothing is asked for until there is one."""
     mentors = dead_lettered(office.admin, 1)
     waiting = asyncio.get_running_loop().create_task(office.apply(mentors))
-    await _until(lambda: any("no worker runs" in line for line in office.notes.said))
+    await _until(lambda: any("no worker is running" in line for line in office.notes.said))
     assert office.sql("SELECT count(*) FROM hlf_sync.sync_request") == [(0,)]
     async with Fleet(office.dsn):
         assert (await waiting).counts["delivered"] == 1

@@ -241,7 +241,7 @@ async def test_nothing_is_replayed_into_an_outage(world: World) -> None:
             pass
         assert fleet.requests == []
     assert [line.split(";")[0] for line in world.notes.said] == [
-        "waiting: no worker runs (start one: hlf-sync run)",
+        "waiting: no worker is running (start one: `hlf-sync run`)",
         "the circuit is open",
     ]
 

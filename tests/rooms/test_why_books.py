@@ -164,10 +164,10 @@ async def test_what_blocks_a_call_is_told_beside_the_decision(books: Books) -> N
         "no Dynamics contact is mapped to the mentor (hlf_sync.contact_mapping)",
         "a dead letter is open (server_error)",
         "HLF_SYNC_DELIVERY is shadow here: nothing is called",
-        "no worker runs (start one: hlf-sync run)",
+        "no worker is running (start one: `hlf-sync run`)",
     ]
     assert {"circuit", "halt"} <= {moment.kind.value for moment in story.timeline}
-    assert "but no worker runs" in drawn(story)
+    assert "but no worker is running" in drawn(story)
 
 
 async def test_a_lease_and_doubt_are_shown(books: Books) -> None:
