@@ -195,7 +195,16 @@ async def test_history_in_words_and_wrong_words(desk: Desk) -> None:
     assert "nothing stood still" in (await desk.run("history")).text
     await desk.run("pause", "--reason", "a move")
     text = (await desk.run("history")).text
+    assert "pause of all deliveries; " in text
     assert "a move" in text
     assert "so far" in text
+    assert "not ended yet" in text
+    await desk.run("unpause", "--reason", "moved")
+    await desk.run("pause", "--mentor", desk.mentor(), "--reason", "until HLF has called back")
+    text = (await desk.run("history")).text
+    assert ": moved" in text
+    # A row and its end, however narrow: red before, each of six columns wrapped at 80.
+    assert len(text.splitlines()) <= 1 + 2 * 3
+    assert max(map(len, text.splitlines())) <= 80
     with pytest.raises(Exception, match="--kind nonsense"):
         await desk.run("history", "--kind", "nonsense")

@@ -15,6 +15,7 @@ from hlf_sync import operate
 from hlf_sync.commands.options import EnvFile, Json, settings_from
 from hlf_sync.commands.terminal import Terminal
 from hlf_sync.commands.times import time_of
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
@@ -162,22 +163,46 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
+    """What and why have all the room that 80 columns leave: what ended it is a line of its own."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("from (UTC)", "lasted", "what", "by", "why", "ended"):
-        table.add_column(column, overflow="fold")
+    for column in ("from (UTC)", "lasted"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what, by whom and why", overflow="fold")
     for row in rows:
-        ended = row["ended_by"] or ""
-        if row["ended_why"]:
-            ended += f": {row['ended_why']}"
+        what = Text.assemble(
+            (_what(row["kind"], row["subject"]), "bold"), f"; {_told(row, 'began')}"
+        )
         table.add_row(
             f"{row['began_at'].astimezone(UTC):%m-%d %H:%M:%S}",
             _lasted(row["seconds"]) + ("" if row["ended_at"] else " so far"),
-            f"{row['kind'].replace('_', '-')} {row['subject'][:36]}",
-            row["began_by"],
-            row["why"],
-            ended or Text("not yet", "yellow"),
+            what,
+        )
+        table.add_row(
+            "",
+            "",
+            f"ended by {_told(row, 'ended')}"
+            if row["ended_at"]
+            else Text("not ended yet", "yellow"),
         )
     return table
+
+
+def _what(kind: str, subject: str) -> str:
+    """What stood still, in words."""
+    match kind:
+        case "halt":
+            return f"halt: {halt_words(subject)}"
+        case "circuit":
+            return "the circuit was open"
+        case "pause":
+            return f"pause of {'all deliveries' if subject == 'all' else subject}"
+        case _:
+            return f"{kind.replace('_', '-')} {subject}"
+
+
+def _told(row: Mapping[str, Any], end: str) -> str:
+    why = row["why" if end == "began" else "ended_why"]
+    return f"{row[f'{end}_by'] or '?'}{f': {why}' if why else ''}"
 
 
 def _lasted(seconds: float) -> str:
