@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 from hlf_sync.core.decide import Rules
+from hlf_sync.core.fleet_verdict import halt_words
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError
 from hlf_sync.postgres.connections import open_pool
@@ -218,7 +219,7 @@ async def test_a_halt_ends_it_and_is_named(office: Office, reason: str) -> None:
         running = asyncio.get_running_loop().create_task(office.apply(mentors))
         await _until(lambda: bool(fleet.requests))
         office.sql("INSERT INTO hlf_sync.halt (reason, detail) VALUES (%s, 'because')", reason)
-        with pytest.raises(HaltError, match=rf"{reason} \(because\)"):
+        with pytest.raises(HaltError, match=rf"{halt_words(reason)} \(because\)"):
             await running
 
 
