@@ -216,7 +216,12 @@ def test_every_alert_has_a_unit_test_in_which_it_fires_and_clears() -> None:
 def test_every_reason_of_the_verdict_leads_to_an_alert_that_exists() -> None:
     """`hlf-sync top` sends people to the runbook by them; what is missing passes by itself."""
     assert set(ALERTS.values()) <= set(ALERT_BLOCKS)
-    assert set(Reason) - set(ALERTS) == {Reason.CAUGHT_UP, Reason.STANDBY, Reason.CATCHING_UP}
+    assert set(Reason) - set(ALERTS) == {
+        Reason.CAUGHT_UP,
+        Reason.STANDBY,
+        Reason.CATCHING_UP,
+        Reason.SOURCE_RETURNING,
+    }
 
 
 def test_the_dashboard_answers_in_the_order_in_which_people_ask() -> None:
