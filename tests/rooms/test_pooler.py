@@ -16,7 +16,7 @@ import pytest
 from hlf_sync.__main__ import main
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
-from hlf_sync.doctor.finding import Verdict
+from hlf_sync.doctor.finding import Severity
 from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.suitability import require_suitable
@@ -117,7 +117,7 @@ async def test_doctor_names_the_pooler(pooled: Pooled) -> None:
     dsn = pooled(pool_mode="transaction", ignore_startup_parameters="options")
     found = await check_up(Settings.model_validate({"postgres_dsn": dsn}), None, [])
     (finding,) = (one for one in found.findings if one.check == "postgres.pooler")
-    assert finding.verdict is Verdict.FAIL
+    assert finding.verdict is Severity.FAIL
     assert "pool_mode = session" in finding.fix
 
 

@@ -16,11 +16,11 @@ from hlf_sync.core.visibility import VisibilityPolicy
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.call import Call, CallPolicy
 from hlf_sync.pipeline.completion import Completion
+from hlf_sync.pipeline.dead_letter_forms import Origin
+from hlf_sync.pipeline.dead_letters import DeadLetters
 from hlf_sync.pipeline.delivery import Delivery
 from hlf_sync.pipeline.gate import Gate
 from hlf_sync.pipeline.intake import Decodes, Intake
-from hlf_sync.pipeline.letter_forms import Origin
-from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.recording import Recording
@@ -77,7 +77,7 @@ class Stages:
     screening: Screening
     delivery: Delivery
     recording: Recording
-    letters: Letters
+    letters: DeadLetters
     completion: Completion
     sweeping: Sweeping
     gate: Gate
@@ -99,7 +99,7 @@ def assemble(
     queue, assignment, pacing = MentorQueue(), Assignment(), Pacing(policies.pace)
     gate = Gate(outside.fleet, policies.breaker, dependencies, auth_retry_s=policies.auth_retry_s)
     completion = Completion(queue, assignment, meter, tracer)
-    letters = Letters(
+    letters = DeadLetters(
         topic=outside.letters,
         ledger=ledger,
         gate=gate,

@@ -34,8 +34,8 @@ from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pending.worker_page import WorkerPage
+from hlf_sync.pipeline.dead_letter_forms import Origin
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, assemble
 from hlf_sync.pipeline.worker import Worker
