@@ -21,10 +21,10 @@ from hlf_sync.ports import Known
 from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
+from hlf_sync.postgres.pauses import act_as, in_force
 from hlf_sync.postgres.selection import unknown
 from hlf_sync.postgres.statements import operator as sql
 from hlf_sync.postgres.statements import sync_request
-from hlf_sync.postgres.steering import act_as, pauses
 from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
 Connection = OperatorConnection
@@ -298,7 +298,7 @@ def halts(connection: Connection) -> list[dict[str, Any]]:
 
 def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
     """Raise `HaltError` while an operator has paused this mentor: nothing will be called."""
-    for row in pauses(connection):
+    for row in in_force(connection):
         if row["mentor_id"] == mentor_id:
             raise HaltError(
                 f"{mentor_id} is paused by {row['paused_by']} ({row['reason']}); the request waits"

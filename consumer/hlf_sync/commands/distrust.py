@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from hlf_sync import operate
-from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
-from hlf_sync.commands.steer import Reason
+from hlf_sync.commands.options import EnvFile, Json, Reason, must_agree, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.core.plural import counted
 from hlf_sync.postgres.statements import distrust as sql

@@ -17,7 +17,7 @@ from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.framing import schema_id_of
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.letter_log import fetch
+from hlf_sync.kafka.dead_letter_topic import fetch
 from hlf_sync.postgres.connections import named_rows, reaching
 from hlf_sync.postgres.statements import replay as sql
 from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable

@@ -61,12 +61,12 @@ from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.watch.verified_listing import VerifiedListing
 from hlf_sync.worker.announcing import announcing
-from hlf_sync.worker.beside import Beside
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_reporting import FleetReporting
 from hlf_sync.worker.registration import Registration
 from hlf_sync.worker.scheduler import Scheduler
+from hlf_sync.worker.services import Services
 from hlf_sync.worker.shadow import Shadow
 from hlf_sync.worker.shutdown import bounded, stop_on_signals
 from hlf_sync.worker.startup import reach_all, reach_postgres
@@ -168,7 +168,7 @@ class _Assembly:
             "registration": registration.run,
             "fleet report": self._reporting(status, scheduler, seen.fleet).run,
             **announcing(settings, self._pool, status, seen.nights, lambda: scheduler.is_leader),
-            **Beside(
+            **Services(
                 settings=settings,
                 secret_file=self._secret_file,
                 pool=self._pool,
@@ -177,7 +177,7 @@ class _Assembly:
                 source=source,
                 connector_stream=self._connector_stream,
                 leads=lambda: scheduler.is_leader,
-            ).services(dynamics, credentials, seen.listing),
+            ).by_name(dynamics, credentials, seen.listing),
         }
         return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
 

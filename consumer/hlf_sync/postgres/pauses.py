@@ -75,7 +75,7 @@ def ask_stragglers(
     return _ask(connection, mentor_id, by=by, why="unpaused", since=since)
 
 
-def pauses(connection: Connection[DictRow]) -> list[DictRow]:
+def in_force(connection: Connection[DictRow]) -> list[DictRow]:
     """What is paused, the oldest first; `mentor_id` is null for all deliveries."""
     return connection.execute(
         "SELECT mentor_id::text, since, paused_by, reason FROM hlf_sync.pause ORDER BY since"
