@@ -13,7 +13,7 @@ from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.core.quantities import duration
 from hlf_sync.core.wrong_listing import NOBODY, in_words
 from hlf_sync.top.look import SaidCircuit
-from hlf_sync.top.picture import AWAY, Picture, Wrong
+from hlf_sync.top.picture import AWAY, Picture, WrongListings
 
 Level = Literal["good", "watch", "act"]
 
@@ -107,7 +107,7 @@ def _guessed(picture: Picture) -> list[Headline]:
     return [Headline("watch", why, "name them: --worker HOST:PORT, once for each")]
 
 
-def _of(reason: Reason, wrong: Wrong | None) -> Headline:
+def _of(reason: Reason, wrong: WrongListings | None) -> Headline:
     meaning = MEANINGS[reason]
     return Headline(
         _LEVELS.get(meaning.standing, "act"),
@@ -117,7 +117,7 @@ def _of(reason: Reason, wrong: Wrong | None) -> Headline:
     )
 
 
-def _section(reason: Reason, wrong: Wrong | None) -> str:
+def _section(reason: Reason, wrong: WrongListings | None) -> str:
     """The alert that comes of it: who is missing from the listing has another one than who is on it
     and should not be.
     """
@@ -135,7 +135,7 @@ def wrongly_listed(picture: Picture) -> str:
     can_tell = picture.blind_s is None and any(member.is_leader for member in picture.members)
     if picture.wrong is None and (picture.does_tell_listing or not can_tell):
         return "; ".join([_not_known(picture), *_unread(picture, lag)])
-    wrong = picture.wrong or Wrong({}, 0.0)
+    wrong = picture.wrong or WrongListings({}, 0.0)
     is_told = bool(wrong.mentors) and wrong.oldest_s >= _TOLD_S
     parts = [_by_ledger(wrong, picture)] if is_told else []
     if picture.freshness_s >= _TOLD_S and (not is_told or mentors > sum(wrong.mentors.values())):
@@ -196,7 +196,7 @@ _TOLD_S = 1.0
 _TOLD_RECORDS = 100
 
 
-def _by_ledger(wrong: Wrong, picture: Picture) -> str:
+def _by_ledger(wrong: WrongListings, picture: Picture) -> str:
     """As of the leader's last look, and how long it has been since then."""
     oldest_s = wrong.oldest_s + (picture.listing_age_s or 0.0)
     return in_words(wrong.mentors, oldest_s, picture.held_removals)
