@@ -192,7 +192,7 @@ class LettersPort(Protocol):
 
 
 class DynamicsPort(Protocol):
-    """Dynamics. Never raises for what the network does."""
+    """The sink: Dynamics. Another one implements this. Never raises for what the network does."""
 
     async def call(self, contact_id: ContactId, operation: Operation) -> CallResult:
         """Ask for the operation once (with at most one renewal of the token)."""

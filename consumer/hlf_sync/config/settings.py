@@ -1,4 +1,5 @@
-"""The settings: what each is, its default, and what it may be. `loading` reads them.
+"""The settings: what each is, its default, and what it may be. `loading` reads them. A new setting
+is a field here.
 
 A wrong or missing one is a `SettingsError` that names the variable, what is wrong, and an example.
 docs/settings.md is generated from here.

@@ -294,7 +294,7 @@ class ErrorCode(StrEnum):
 
 
 class HaltReason(StrEnum):
-    """What can stop calls for everybody; the metric's words."""
+    """What can stop calls for everybody; the metric's words. A new one gets a row in core/halts."""
 
     AUTH = "auth"
     DEAD_LETTER_LIMIT = "dead_letter_limit"

@@ -13,8 +13,8 @@ _MAX_DOUBLINGS = 64  # beyond any useful wait, and far from where a float overfl
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently. `deadline_s` bounds what attempts and our own waits of one
-    delivery take together.
+    """The backoff's numbers: how often and how patiently. `deadline_s` bounds what attempts and our
+    own waits of one delivery take together.
     """
 
     max_attempts: int = 3

@@ -69,7 +69,9 @@ class DynamicsContract:
         return f"{self.root}{self.entity_set}({contact_id})"
 
     def body(self, operation: Operation) -> bytes:
-        """The one column with the value that this operation ends in (R22)."""
+        """The one column with the value that this operation ends in (R22). A second column would
+        stand here.
+        """
         return orjson.dumps({self.visibility_column: self.value_of(operation.wanted)})
 
     def value_of(self, visibility: Visibility) -> Value:

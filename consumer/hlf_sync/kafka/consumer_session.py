@@ -1,6 +1,6 @@
 """One consumer, from its subscription to its end: what it reads, owns and commits. Called by the
-consumer thread alone, which makes another one when this one fails. `commit` is the one place where
-an offset of the changes topic is committed; which offset that may be, `core/offsets` says.
+consumer thread alone, which makes another one when this one fails. `commit_offsets` is the one
+place where an offset of the changes topic is committed; which one may be, `core/offsets` says.
 
 `poll` for the first record, then `consume` what is there already: no record waits for a batch to
 fill. Assignment is incremental (KIP-848, or classic with cooperative-sticky) and heartbeats are
@@ -121,7 +121,7 @@ class ConsumerSession:
             self._consumer.resume(self._at((self._paused & self._owned) - wanted))
         self._paused = wanted
 
-    def commit(self, offsets: Mapping[int, int], *, asynchronous: bool) -> None:
+    def commit_offsets(self, offsets: Mapping[int, int], *, asynchronous: bool) -> None:
         """Commit what is news of these next offsets to read."""
         news = {p: o for p, o in offsets.items() if p in self._owned and self._sent.get(p) != o}
         if not news:
@@ -139,7 +139,7 @@ class ConsumerSession:
         """Commit also what is no news: a quiet partition's offset would expire."""
         self._sent.clear()
         known = {p: o for p, o in self.committed.items() if p in self._owned}
-        self.commit({**known, **offsets}, asynchronous=True)
+        self.commit_offsets({**known, **offsets}, asynchronous=True)
 
     def end(self) -> None:
         """Leave the group. May take as long as a broker that does not answer."""
@@ -276,7 +276,7 @@ class ConsumerSession:
                 # A loop that is stuck hears it when it turns again: what it holds is gone.
                 self._side.tell(self._side.listener.lost, numbers)
             elif offsets:
-                self.commit(offsets, asynchronous=False)
+                self.commit_offsets(offsets, asynchronous=False)
         self._disown(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

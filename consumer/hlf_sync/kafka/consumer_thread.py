@@ -146,13 +146,13 @@ class KafkaSource:
             except KafkaException as error:
                 self._fail(_code(error))
         if self._session is not None:
-            self._session.commit(self._wishes.offsets, asynchronous=False)
+            self._session.commit_offsets(self._wishes.offsets, asynchronous=False)
             self._session.end()
 
     def _stand_aside(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
-            session.commit(self._wishes.offsets, asynchronous=False)
+            session.commit_offsets(self._wishes.offsets, asynchronous=False)
             session.end()
             self._wishes.offsets = {}
         self._wishes.is_renewed = False
@@ -168,7 +168,7 @@ class KafkaSource:
             session.follow_pause(is_paused=self._wishes.is_paused)
             if now_s - self._committed_at_s >= self._policy.commit_interval_s:
                 self._committed_at_s = now_s
-                session.commit(self._wishes.offsets, asynchronous=True)
+                session.commit_offsets(self._wishes.offsets, asynchronous=True)
             if now_s - self._recommitted_at_s >= self._policy.recommit_s:
                 self._recommitted_at_s = now_s
                 session.recommit(self._wishes.offsets)

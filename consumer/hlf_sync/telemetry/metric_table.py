@@ -1,4 +1,5 @@
-"""Every metric: name, type, unit, labels with all their values, meaning, and who says it.
+"""Every metric: name, type, unit, labels with all their values, meaning, and who says it. A new
+metric is a row here.
 
 `telemetry/metrics` shows exactly these, docs/metrics.md is printed from here, the alert rules and
 the dashboard are checked against it. The contract's names (contract.md, Metrics) may not change. No
