@@ -6,7 +6,7 @@
 #   hundred, and a fault that they miss is never found, until the test's text changes. At a desk each run tries others. The option
 #   --hypothesis-profile=default gives new inputs in CI, too.
 # Versions: hypothesis 6.170.17, pytest 9.2.0.
-# Seen: three runs with CI=true try one list of inputs, three without three lists, three with CI=true and the option three.
+# Seen: two runs with CI=true try one list of inputs, two without try two, two with CI=true and the option two.
 source "$(dirname "$0")/lab.sh"
 lab hypothesis==6.170.17 pytest==9.2.0
 cd "$LAB"
@@ -39,9 +39,9 @@ print("hypothesis", version("hypothesis"), "pytest", version("pytest"))
 
 
 def different(env: dict[str, str], *options: str) -> int:
-    """How many lists of inputs three runs try, each as in a fresh clone."""
+    """How many lists of inputs two runs try, each as in a fresh clone."""
     lists = set()
-    for _ in range(3):
+    for _ in range(2):
         shutil.rmtree(".hypothesis", ignore_errors=True)
         command = ["bin/python", "-m", "pytest", "-q", "test_inputs.py", *options]
         # None of the machine's own variables: one of them may say that this is CI.
@@ -57,6 +57,6 @@ found = {
     "without": different({}),
     "with CI=true and the option": different({"CI": "true"}, "--hypothesis-profile=default"),
 }
-print("lists of inputs in three runs:", found)
-assert list(found.values()) == [1, 3, 3], found
+print("lists of inputs in two runs:", found)
+assert list(found.values()) == [1, 2, 2], found
 PY
