@@ -82,22 +82,6 @@ def test_null_in_a_column_with_a_default_arrives_as_the_default(make: Make) -> N
     }
 
 
-def test_the_avro_converter_as_ours_is_writes_the_default_for_null_too(
-    make: Make, source_side: SourceSide
-) -> None:
-    """With the settings of our own connector: so no captured column of ours may have a default
-    that means something.
-    """
-    source = make(f"{_NUMBER}, colour text DEFAULT 'blue', plain text")
-    ours = source_side.connect.get("/connectors/hlf-mentor-cdc/config").raise_for_status().json()
-    source.start(**{name: ours[name] for name in ours if name.startswith("value.converter")})
-    source.sql("INSERT INTO thing VALUES (1, NULL, NULL)")
-    until(lambda: source.end() == 1, "a record", 60)
-    (record,) = source_side.everything([source.topic])
-    after = source_side._decode(record.value or b"")["after"]
-    assert after == {"number": 1, "colour": "blue", "plain": None}
-
-
 def test_a_timestamp_that_nanoseconds_cannot_tell_arrives_as_null(make: Make) -> None:
     """They end in April 2262, and "for ever" is often written as the end of 9999. In snapshot and
     stream alike; ours writes ISO text.
