@@ -68,7 +68,8 @@ behaviour: $(STAMP) ## every row of docs/behaviour.md on the real parts (fifteen
 	$(BIN)/pytest -q -m behaviour $(PURE) tests/integration
 	$(BIN)/pytest -q -m behaviour tests/behaviour/stack
 
-simulate: $(STAMP) ## ten thousand simulated histories, for the night (a quarter of an hour); SEEDS=… FIRST=…
+simulate: $(STAMP) ## the properties with new inputs, ten thousand simulated histories, for the night (a quarter of an hour); SEEDS=… FIRST=…
+	$(BIN)/pytest -q -n logical --hypothesis-profile=default tests/properties
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1)
 
 chaos: $(STAMP) ## ten minutes of random faults on the real stack, audited; MINUTES=… SEED=…
@@ -92,7 +93,7 @@ release: $(STAMP) ## wheels, source archives, bill of materials and checksums of
 foreign: $(STAMP) ## Microsoft's own clients against the emulator (downloads them into an environment of their own)
 	HLF_SYNC_TEST_FOREIGN=1 $(BIN)/pytest -q tests/contracts/test_foreign_clients.py
 
-findings: ## run each finding once (five minutes; network to the Python index)
+findings: ## run each finding once (seven minutes; network to the Python index)
 	@for script in $$(ls findings/*.sh | grep -v lab.sh); do echo "== $$script"; $$script || exit 1; done
 
 docs: $(STAMP) ## print the generated pages anew

@@ -17,7 +17,8 @@ from tests.fixtures.acl import without
 from tests.fixtures.source_side import CHANGES, SourceSide
 from tests.fixtures.worker_process import Town, WorkerProcess, found_town, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40")]
+# Its tests restart Kafka twice and wait up to 90 s each time.
+pytestmark = [pytest.mark.stack, pytest.mark.requirement("R40"), pytest.mark.timeout(300)]
 
 _CLASSIC = '{"group.protocol": "classic", "session.timeout.ms": 6000}'
 

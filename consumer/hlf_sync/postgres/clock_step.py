@@ -26,19 +26,19 @@ UPDATE hlf_sync.circuit
                                  now() + make_interval(secs => %(pause_s)s)),
        version = version + 1
  WHERE greatest(opened_at, closed_at, proved_at, accepted_at) > now() + make_interval(secs => %(slack_s)s)
-    OR probe_until > now() + make_interval(secs => %(lease_s)s + %(slack_s)s)
+    OR probe_until > now() + make_interval(secs => %(lease_s)s::float8 + %(slack_s)s)
     OR (%(step_s)s < 0 AND retry_after_until > now())
-    OR retry_after_until > now() + make_interval(secs => %(pause_s)s + %(slack_s)s)
+    OR retry_after_until > now() + make_interval(secs => %(pause_s)s::float8 + %(slack_s)s)
 """
 _LEDGER = """
 UPDATE hlf_sync.mentor_ledger
    SET lease_until = least(lease_until, now() + make_interval(secs => %(lease_s)s)),
-       doubt_until = least(doubt_until, now() + make_interval(secs => %(lease_s)s + %(late_s)s)),
+       doubt_until = least(doubt_until, now() + make_interval(secs => %(lease_s)s::float8 + %(late_s)s)),
        removal_at = least(removal_at, now()), updated_at = least(updated_at, now()),
        reevaluate_at = CASE WHEN state IN ('pending', 'in_doubt')
-                            THEN least(reevaluate_at, now() + make_interval(secs => %(lease_s)s + %(late_s)s)) ELSE reevaluate_at END
- WHERE lease_until > now() + make_interval(secs => %(lease_s)s + %(slack_s)s)
-    OR doubt_until > now() + make_interval(secs => %(lease_s)s + %(late_s)s + %(slack_s)s)
+                            THEN least(reevaluate_at, now() + make_interval(secs => %(lease_s)s::float8 + %(late_s)s)) ELSE reevaluate_at END
+ WHERE lease_until > now() + make_interval(secs => %(lease_s)s::float8 + %(slack_s)s)
+    OR doubt_until > now() + make_interval(secs => %(lease_s)s::float8 + %(late_s)s + %(slack_s)s)
     OR greatest(removal_at, updated_at) > now() + make_interval(secs => %(slack_s)s)
 """
 

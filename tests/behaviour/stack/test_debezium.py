@@ -4,7 +4,6 @@ think. What leans on each: docs/behaviour.md.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import psycopg
 import pytest
@@ -25,10 +24,6 @@ def make(stack: Sandbox, source_side: SourceSide) -> Iterator[Make]:
     """Connectors with a table of these columns, each removed at the end."""
     with ExitStack() as made:
         yield lambda columns: made.enter_context(plain_connector(stack, source_side, columns))
-
-
-def _column(row: dict[str, Any], name: str) -> Any:
-    return row[name]
 
 
 @pytest.mark.requirement("R01")
@@ -85,6 +80,20 @@ def test_null_in_a_column_with_a_default_arrives_as_the_default(make: Make) -> N
         "at": "1970-01-01T00:00:00.000000Z",
         "plain": None,
     }
+
+
+def test_a_timestamp_that_nanoseconds_cannot_tell_arrives_as_null(make: Make) -> None:
+    """They end in April 2262, and "for ever" is often written as the end of 9999. In snapshot and
+    stream alike; ours writes ISO text.
+    """
+    source = make(f"{_NUMBER}, at timestamp")
+    source.sql("INSERT INTO thing VALUES (1, '2262-04-11'), (2, '2262-04-12'), (3, '9999-12-31')")
+    source.start(time_precision_mode="nanoseconds")
+    read = source.await_rows(3)
+    source.sql("UPDATE thing SET at = at")
+    rows = source.await_rows(6)
+    assert rows == read * 2
+    assert [row["at"] is None for row in read] == [False, True, True]
 
 
 def test_an_old_null_under_a_not_null_that_is_not_valid_arrives_as_an_invented_value(

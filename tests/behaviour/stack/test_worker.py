@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.stack,
     pytest.mark.behaviour,
     pytest.mark.requirement("R40"),
-    pytest.mark.timeout(300),
+    # Whichever comes first brings the stack up within its own limit.
+    pytest.mark.timeout(600),
 ]
 
 

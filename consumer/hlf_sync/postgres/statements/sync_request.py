@@ -49,7 +49,7 @@ WHEN_DUE = """
 WITH due AS (
   SELECT mentor_id, state FROM hlf_sync.mentor_ledger
    WHERE reevaluate_at <= hlf_sync.now() AND (%(is_live)s OR state <> 'pending')
-   ORDER BY reevaluate_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+   ORDER BY reevaluate_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), asked AS (
   INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
   SELECT mentor_id, CASE state WHEN 'in_sync' THEN 'expiry' ELSE 'reconciliation' END, 'scheduler', 'due' FROM due
