@@ -3,6 +3,7 @@ process costs, and waiting with a deadline.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def bench(*, has_limits: bool = False, with_web: bool = False) -> Iterator[Bench
     """A sandbox, with Dynamics' protection limits or without, removed afterwards. Without the web
     service, which would take its part of the machine.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # `timeout` sends it
     with tempfile.TemporaryDirectory(prefix="hlf-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

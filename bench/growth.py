@@ -35,7 +35,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.ledger import Ledger, LedgerPolicy
-from hlf_sync.postgres.statements import leader, letters, requests
+from hlf_sync.postgres.statements import leader, letters, sync_request
 from hlf_sync.postgres.statements import ledger as ledger_statements
 from hlf_sync.postgres.statements import watch as fleet_watch
 from hlf_sync.watch import listing_watch
@@ -61,7 +61,7 @@ SELECT relname, round(pg_total_relation_size(oid) / 1048576.0)::int FROM pg_clas
 """
 # Each second or ten, each minute, each hour.
 _BY_THE_CLOCK: dict[str, tuple[str, dict[str, Any]]] = {
-    "due, each second": (requests.WHEN_DUE, {"is_live": True}),
+    "due, each second": (sync_request.WHEN_DUE, {"is_live": True}),
     "letters, each second": (letters.COUNT, {}),
     "resolved letters, each second": (leader.RESOLVE, {}),
     "counts by state, each 10 s": (fleet_watch.LEDGER, {}),

@@ -223,6 +223,7 @@ def _beside(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
     mentors_of(found, asked.mentors, is_certified=True)
     _work_off(found, asked.mentors)
     runs: dict[str, list[float]] = {"without": [], "with": []}
+    took: list[str] = []
     for number in range(2 * asked.rounds):  # in the order without, with, with, without
         name = "with" if number % 4 in {1, 2} else "without"
         is_there = "web" in found.sandbox.pids
@@ -233,12 +234,29 @@ def _beside(found: Bench, asked: argparse.Namespace) -> dict[str, Any]:
         found.connection.execute(
             "UPDATE app.mentor SET status = %s", ("paused" if number % 2 else "active",)
         )
+        before = _costs(found)
         runs[name].append(_work_off(found, asked.mentors))
+        spent = {
+            what: round(cost - before.get(what, 0.0), 2) for what, cost in _costs(found).items()
+        }
+        took.append(f"{name}: {spent}")
     per_s = {name: statistics.median(kept) for name, kept in runs.items()}
     return {
         "runs": {name: [round(rate) for rate in kept] for name, kept in runs.items()},
+        "cpu_s": took,
         "throughput_ratio": round(per_s["with"] / per_s["without"], 3),
     }
+
+
+def _costs(found: Bench) -> dict[str, float]:
+    """Seconds of CPU of the service, and of PostgreSQL for it."""
+    if "web" not in found.sandbox.pids:
+        return {}
+    backends = found.connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE usename = 'hlf_web'"
+    ).fetchall()
+    postgres_s = sum(cpu_s(pid) for (pid,) in backends)
+    return {"web": cpu_s(found.sandbox.pids["web"]), "postgres": postgres_s}
 
 
 def _work_off(found: Bench, count: int) -> float:

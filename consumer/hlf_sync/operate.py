@@ -21,10 +21,10 @@ from hlf_sync.ports import Known
 from hlf_sync.postgres import comparison, delivery_blockers
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.postgres.one_connection import OperatorConnection, operator_connection
+from hlf_sync.postgres.pauses import act_as, in_force
 from hlf_sync.postgres.selection import unknown
 from hlf_sync.postgres.statements import operator as sql
-from hlf_sync.postgres.statements import requests
-from hlf_sync.postgres.steering import act_as, pauses
+from hlf_sync.postgres.statements import sync_request
 from hlf_sync.postgres.sweeping import Sweep, SweepOrder
 
 Connection = OperatorConnection
@@ -59,9 +59,9 @@ def mentor(text: str) -> MentorId:
 
 
 def ask(connection: Connection, mentor_id: MentorId, triggered_by: str, reason: str) -> int:
-    """Ask for one mentor's evaluation; the request's id."""
+    """Ask for one mentor's evaluation (`force`): one row in `sync_request`; the request's id."""
     row = connection.execute(
-        requests.BY_OPERATOR, (mentor_id, triggered_by, operator(), reason)
+        sync_request.BY_FORCE, (mentor_id, triggered_by, operator(), reason)
     ).fetchone()
     return int(row["id"]) if row else 0
 
@@ -134,7 +134,7 @@ def ask_all(connection: Connection, reason: str, only: Sequence[MentorId] | None
     values = (operator(), reason, None if only is None else list(only))
     with connection.transaction():
         at = _now(connection)
-        count = connection.execute(requests.ALL_BY_OPERATOR, values).rowcount
+        count = connection.execute(sync_request.BY_SWEEP_OF_ALL, values).rowcount
     return Swept(count, at, only)
 
 
@@ -298,7 +298,7 @@ def halts(connection: Connection) -> list[dict[str, Any]]:
 
 def require_not_paused(connection: Connection, mentor_id: MentorId) -> None:
     """Raise `HaltError` while an operator has paused this mentor: nothing will be called."""
-    for row in pauses(connection):
+    for row in in_force(connection):
         if row["mentor_id"] == mentor_id:
             raise HaltError(
                 f"{mentor_id} is paused by {row['paused_by']} ({row['reason']}); the request waits"

@@ -1,7 +1,7 @@
 """Makes `jars.lock`: resolves what the sandbox runs, with all dependencies, by Maven, and writes
 coordinates, SHA-256 and size.
 
-Called by a developer who changes a version (`python -m hlf_sync_sandbox.jars lock`); needs `mvn`,
+Called by a developer who changes a version (`python -m hlf_sync_sandbox.jar_lock`); needs `mvn`,
 which nothing else does. Must not write an address: which repository answered is the developer's
 Maven settings' matter.
 """
@@ -23,7 +23,7 @@ LOG4J = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4:jar"
 _LISTED = re.compile(r"^\s+(?P<coordinate>[^\s]+?):(?:compile|runtime)(?:\s.*)?$")
 _HEAD = """\
 # The jars of the sandbox: group:artifact:version[:classifier]:packaging sha256:DIGEST BYTES. No addresses: a mirror serves as well.
-# Made by `python -m hlf_sync_sandbox.jars lock`; docker-compose.yml names the same versions.
+# Made by `python -m hlf_sync_sandbox.jar_lock`; docker-compose.yml names the same versions.
 """
 
 
@@ -132,10 +132,10 @@ def _measure(coordinate: str, repository: Path) -> Jar:
 
 
 def main() -> int:
-    """`python -m hlf_sync_sandbox.jars lock`."""
+    """`python -m hlf_sync_sandbox.jar_lock`."""
     maven = shutil.which("mvn")
-    if sys.argv[1:] != ["lock"] or maven is None:
-        sys.stderr.write("usage: python -m hlf_sync_sandbox.jars lock   (needs mvn on the PATH)\n")
+    if maven is None:
+        sys.stderr.write("python -m hlf_sync_sandbox.jar_lock needs mvn on the PATH\n")
         return 2
     lines = [_HEAD]
     with tempfile.TemporaryDirectory() as folder:
@@ -147,3 +147,7 @@ def main() -> int:
             lines.append(f"\n[{section.name}]\n" + "".join(f"{write_line(jar)}\n" for jar in jars))
     LOCK_FILE.write_text("".join(lines), encoding="utf-8")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

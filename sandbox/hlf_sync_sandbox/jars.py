@@ -1,8 +1,8 @@
 """The jars that the sandbox runs: exact coordinates with SHA-256, read from `jars.lock`.
 
 Called by `hlf_sync_sandbox.download` and the parts. Knows no address: where jars come from is
-`hlf_sync_sandbox.mirror`'s matter. `python -m hlf_sync_sandbox.jars lock` makes the lock file anew
-(`hlf_sync_sandbox.jar_lock`).
+`hlf_sync_sandbox.mirror`'s matter. `python -m hlf_sync_sandbox.jar_lock` makes the lock file
+anew.
 """
 
 from dataclasses import dataclass
@@ -78,9 +78,3 @@ def read_lock(text: str) -> dict[str, tuple[Jar, ...]]:
 def load() -> dict[str, tuple[Jar, ...]]:
     """The lock file of this version: sections kafka, connect, converter, debezium, registry."""
     return read_lock(LOCK_FILE.read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    from hlf_sync_sandbox import jar_lock
-
-    raise SystemExit(jar_lock.main())

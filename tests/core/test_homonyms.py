@@ -8,16 +8,6 @@ import hlf_sync
 from hlf_sync.library import portal
 
 _PACKAGE = Path(__file__).parents[2] / "consumer/hlf_sync"
-# Names that still stand twice. The list only becomes shorter; each is renamed when its room is next
-# opened, and the reason says why not now.
-_STILL_TWICE = {
-    "Letters": "a part of `top`'s picture",
-    "Record": "an Avro record is called so by its specification",
-    "Source": "a part of `top`'s picture",
-    "Stage": "a part of `top`'s picture",
-    "Verdict": "the word of `doctor`'s findings and of answers",
-    "Wrong": "a part of `top`'s picture",
-}
 
 
 def test_a_public_class_name_stands_in_one_module() -> None:
@@ -26,9 +16,7 @@ def test_a_public_class_name_stands_in_one_module() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path.relative_to(_PACKAGE)))
-    twice = {name: found for name, found in places.items() if len(found) > 1}
-    assert {name: found for name, found in twice.items() if name not in _STILL_TWICE} == {}
-    assert set(_STILL_TWICE) <= set(twice), "take it off the list"
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_the_public_names_are_listed_once_and_each_can_be_had() -> None:

@@ -33,7 +33,7 @@ from hlf_sync.core.pacing import PacingPolicy
 from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.core.verdict import judge
 from hlf_sync.core.visibility import VisibilityPolicy
-from hlf_sync.pipeline.letter_forms import Origin
+from hlf_sync.pipeline.dead_letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.schemas import Fetched
 from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble

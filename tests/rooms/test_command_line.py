@@ -73,7 +73,7 @@ def test_a_command_imports_its_own_module_only() -> None:
             "exit_codes",
             "lazy",
             "options",
-            "steering",
+            "pause",
             "terminal",
             "times",
         )

@@ -18,7 +18,7 @@ from hlf_sync.doctor import connect, group_protocol, kafka, preparation, report
 from hlf_sync.doctor.checkup import EVERY, Checkup, check_up, without_settings
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, aside, examine_all
-from hlf_sync.doctor.finding import Finding, Verdict, fail, ok, skipped, some, warn
+from hlf_sync.doctor.finding import Finding, Severity, fail, ok, skipped, some, warn
 from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.kafka.topics import FoundTopic, Topic, compare, read_topics
 from typer.testing import CliRunner
@@ -57,7 +57,7 @@ def raising(error: Exception) -> Look:
     return look
 
 
-async def examined(look: Look, **more: float) -> list[tuple[str, Verdict, str]]:
+async def examined(look: Look, **more: float) -> list[tuple[str, Severity, str]]:
     """The findings of one examination."""
     ((_, findings),) = await examine_all([examination(look)], **more)
     return [(finding.check, finding.verdict, finding.text) for finding in findings]
@@ -66,9 +66,9 @@ async def examined(look: Look, **more: float) -> list[tuple[str, Verdict, str]]:
 async def test_a_part_that_does_not_answer_costs_its_other_checks() -> None:
     """One fail that says why, the rest skipped; the fix is the part's."""
     assert await examined(raising(DependencyError("the token endpoint", "refused"))) == [
-        ("part", Verdict.FAIL, "the token endpoint does not answer (refused)"),
-        ("part.one", Verdict.SKIPPED, "because of part"),
-        ("part.two", Verdict.SKIPPED, "because of part"),
+        ("part", Severity.FAIL, "the token endpoint does not answer (refused)"),
+        ("part.one", Severity.SKIPPED, "because of part"),
+        ("part.two", Severity.SKIPPED, "because of part"),
     ]
 
 
@@ -76,7 +76,7 @@ async def test_what_was_found_before_a_time_out_is_kept() -> None:
     """And the check that hung is the one that failed."""
     found = await examined(then(asyncio.Event().wait), patience_s=0.05)
     assert [(check, verdict) for check, verdict, _ in found] == [
-        ("part", Verdict.OK), ("part.one", Verdict.FAIL), ("part.two", Verdict.SKIPPED),
+        ("part", Severity.OK), ("part.one", Severity.FAIL), ("part.two", Severity.SKIPPED),
     ]  # fmt: skip
     assert found[1][2] == "the part does not answer (no answer within 0.05 s)"
 
@@ -110,7 +110,7 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
         finding.text
         for _, findings in found
         for finding in findings
-        if finding.verdict is Verdict.FAIL
+        if finding.verdict is Severity.FAIL
     ]
     assert texts == ["the check itself failed: KeyError", "HLF_SYNC_X is wrong"]
 
@@ -118,16 +118,16 @@ async def test_a_check_that_falls_over_harms_no_other_part() -> None:
 @pytest.mark.parametrize(
     ("findings", "is_away", "verdict", "code"),
     [
-        ([ok("settings", ""), ok("a", "")], False, Verdict.OK, 0),
-        ([ok("settings", ""), skipped("a", "")], False, Verdict.OK, 0),
-        ([ok("settings", ""), warn("a", "", "x")], False, Verdict.WARN, 0),
-        ([ok("settings", ""), fail("a", "", "x")], False, Verdict.FAIL, 1),
-        ([ok("settings", ""), fail("a", "", "x")], True, Verdict.FAIL, 4),
-        ([fail("settings", "", "x"), fail("a", "", "x")], True, Verdict.FAIL, 2),
+        ([ok("settings", ""), ok("a", "")], False, Severity.OK, 0),
+        ([ok("settings", ""), skipped("a", "")], False, Severity.OK, 0),
+        ([ok("settings", ""), warn("a", "", "x")], False, Severity.WARN, 0),
+        ([ok("settings", ""), fail("a", "", "x")], False, Severity.FAIL, 1),
+        ([ok("settings", ""), fail("a", "", "x")], True, Severity.FAIL, 4),
+        ([fail("settings", "", "x"), fail("a", "", "x")], True, Severity.FAIL, 2),
     ],
 )
 def test_the_exit_code_says_what_is_to_blame(
-    findings: list[Finding], is_away: bool, verdict: Verdict, code: int
+    findings: list[Finding], is_away: bool, verdict: Severity, code: int
 ) -> None:
     """Settings before a part that is away, before anything else; a warning is not a failure."""
     checkup = Checkup(tuple(findings), is_away)
@@ -150,7 +150,7 @@ async def test_with_nothing_set_it_says_what_to_set() -> None:
         == "not set: HLF_SYNC_KAFKA_BOOTSTRAP_SERVERS, HLF_SYNC_SCHEMA_REGISTRY_URL,"
         " HLF_SYNC_POSTGRES_DSN and 1 more"
     )
-    assert {finding.verdict for finding in checkup.findings[1:]} == {Verdict.SKIPPED}
+    assert {finding.verdict for finding in checkup.findings[1:]} == {Severity.SKIPPED}
     assert checkup.exit_code == 2
 
 
@@ -160,9 +160,10 @@ def test_a_slip_of_the_pen_is_a_warning() -> None:
         kafka_bootstrap_servers="b", schema_registry_url="http://r", postgres_dsn="host=x", dynamics_base_url="https://d", delivery="shadow"
     )  # fmt: skip
     assert (
-        preparation.look_at(complete, ["HLF_SYNC_LEESE_S is not a setting"]).verdict is Verdict.WARN
+        preparation.look_at(complete, ["HLF_SYNC_LEESE_S is not a setting"]).verdict
+        is Severity.WARN
     )
-    assert preparation.look_at(complete, []).verdict is Verdict.OK
+    assert preparation.look_at(complete, []).verdict is Severity.OK
     live = complete.model_copy(update={"delivery": "live"})
     assert preparation.look_at(live, []).text.startswith("HLF_SYNC_DYNAMICS_TENANT_ID is not set")
 
@@ -246,18 +247,18 @@ CHANGES: Topic = read_topics(changes_topic="hlf.mentor.changes", dead_letters_to
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
-        ({}, Verdict.OK),
-        ({"cleanup.policy": "compact"}, Verdict.FAIL),
-        ({"retention.ms": "604800000"}, Verdict.FAIL),
-        ({"retention.ms": "1209600000"}, Verdict.WARN),
-        ({"retention.ms": "-1"}, Verdict.WARN),
-        ({"retention.bytes": "1000000"}, Verdict.FAIL),
-        ({"unclean.leader.election.enable": "true"}, Verdict.FAIL),
-        ({"min.insync.replicas": "1"}, Verdict.WARN),
+        ({}, Severity.OK),
+        ({"cleanup.policy": "compact"}, Severity.FAIL),
+        ({"retention.ms": "604800000"}, Severity.FAIL),
+        ({"retention.ms": "1209600000"}, Severity.WARN),
+        ({"retention.ms": "-1"}, Severity.WARN),
+        ({"retention.bytes": "1000000"}, Severity.FAIL),
+        ({"unclean.leader.election.enable": "true"}, Severity.FAIL),
+        ({"min.insync.replicas": "1"}, Severity.WARN),
     ],
 )
 def test_a_topic_s_setting_fails_where_records_would_be_lost(
-    change: dict[str, str], verdict: Verdict
+    change: dict[str, str], verdict: Severity
 ) -> None:
     """What merely differs is a warning."""
     _, sentences = compare(
@@ -270,7 +271,7 @@ def test_other_partitions_or_no_topic_fail() -> None:
     """Mentors would move, or nothing would flow."""
     _, more = compare(CHANGES, FoundTopic(24, CHANGES.replicas, CHANGES.config))
     _, none = compare(CHANGES, None)
-    assert kafka.judged("kafka.changes", CHANGES, more).verdict is Verdict.FAIL
+    assert kafka.judged("kafka.changes", CHANGES, more).verdict is Severity.FAIL
     assert "`hlf-sync topics apply` creates it" in kafka.judged("kafka.changes", CHANGES, none).fix
 
 
@@ -292,30 +293,30 @@ def test_on_a_small_cluster_the_doctor_s_remedy_leaves_nothing_to_say(brokers: i
 def test_a_group_without_workers_and_a_single_broker_are_warnings() -> None:
     """Also before the first start."""
     assert [kafka.worked("g", members, 5).verdict for members in (0, 1)] == [
-        Verdict.WARN,
-        Verdict.OK,
+        Severity.WARN,
+        Severity.OK,
     ]
-    assert [kafka.reached(brokers).verdict for brokers in (1, 3)] == [Verdict.WARN, Verdict.OK]
+    assert [kafka.reached(brokers).verdict for brokers in (1, 3)] == [Severity.WARN, Severity.OK]
     assert kafka.worked("g", 0, 1).text == "g has no member; 1 record to do"
 
 
 @pytest.mark.parametrize(
     ("states", "trace", "verdict", "word"),
     [
-        (None, "", Verdict.FAIL, "does not exist"),
-        (("RUNNING", "RUNNING"), "", Verdict.OK, "run"),
-        (("RUNNING", "UNASSIGNED"), "", Verdict.WARN, "starting"),
-        (("PAUSED", "PAUSED"), "", Verdict.FAIL, "paused"),
+        (None, "", Severity.FAIL, "does not exist"),
+        (("RUNNING", "RUNNING"), "", Severity.OK, "run"),
+        (("RUNNING", "UNASSIGNED"), "", Severity.WARN, "starting"),
+        (("PAUSED", "PAUSED"), "", Severity.FAIL, "paused"),
         (
             ("RUNNING", "FAILED"),
             f"Exception: password={SECRET} authentication failed",
-            Verdict.FAIL,
+            Severity.FAIL,
             "has failed: Exception: password=(hidden)",
         ),
     ],
 )
 def test_a_connector_s_states_come_to_a_verdict(
-    states: tuple[str, str] | None, trace: str, verdict: Verdict, word: str
+    states: tuple[str, str] | None, trace: str, verdict: Severity, word: str
 ) -> None:
     """A failed one says its last cause, redacted, and what to do about it."""
     status = (
@@ -344,23 +345,23 @@ def test_a_drifted_configuration_is_named_key_by_key() -> None:
         == "has drifted: poll.interval.ms is 500, should be 10, a is (none), should be b and 1 more"
     )
     assert "hlf-sync connector apply" in finding.fix
-    assert connect.configured(()).verdict is Verdict.OK
+    assert connect.configured(()).verdict is Severity.OK
 
 
 @pytest.mark.parametrize(
     ("database_s", "dynamics_s", "verdict"),
     [
-        (None, None, Verdict.SKIPPED),
-        (0.1, -0.4, Verdict.OK),
-        (None, 0.2, Verdict.OK),
-        (30.0, 30.0, Verdict.WARN),
-        (0.0, 20.0, Verdict.WARN),
-        (90.0, 0.0, Verdict.FAIL),
-        (None, 90.0, Verdict.WARN),
+        (None, None, Severity.SKIPPED),
+        (0.1, -0.4, Severity.OK),
+        (None, 0.2, Severity.OK),
+        (30.0, 30.0, Severity.WARN),
+        (0.0, 20.0, Severity.WARN),
+        (90.0, 0.0, Severity.FAIL),
+        (None, 90.0, Severity.WARN),
     ],
 )
 def test_clocks_that_disagree_by_more_than_a_minute_fail(
-    database_s: float | None, dynamics_s: float | None, verdict: Verdict
+    database_s: float | None, dynamics_s: float | None, verdict: Severity
 ) -> None:
     """PostgreSQL's decides when a certificate ends; this machine's decides nothing."""
     assert Clocks(database_s, dynamics_s).finding().verdict is verdict
@@ -375,19 +376,19 @@ def test_every_check_is_told_in_the_docs() -> None:
 @pytest.mark.parametrize(
     ("options", "offered", "verdict", "words"),
     [
-        ({}, "classic,consumer,streams", Verdict.OK, "'consumer'"),
-        ({}, "classic", Verdict.FAIL, "KIP-848"),
-        ({}, "", Verdict.FAIL, "KIP-848"),
-        ({}, None, Verdict.SKIPPED, "DESCRIBE_CONFIGS"),
-        ({"group.protocol": "classic"}, "classic", Verdict.OK, "'classic'"),
-        ({"group.protocol": "classic"}, "", Verdict.OK, "classic"),
-        ({"group.protocol": "classic"}, "consumer", Verdict.FAIL, "'classic'"),
-        ({"group.instance.id": "w-0"}, "classic,consumer", Verdict.WARN, "group.instance.id"),
+        ({}, "classic,consumer,streams", Severity.OK, "'consumer'"),
+        ({}, "classic", Severity.FAIL, "KIP-848"),
+        ({}, "", Severity.FAIL, "KIP-848"),
+        ({}, None, Severity.SKIPPED, "DESCRIBE_CONFIGS"),
+        ({"group.protocol": "classic"}, "classic", Severity.OK, "'classic'"),
+        ({"group.protocol": "classic"}, "", Severity.OK, "classic"),
+        ({"group.protocol": "classic"}, "consumer", Severity.FAIL, "'classic'"),
+        ({"group.instance.id": "w-0"}, "classic,consumer", Severity.WARN, "group.instance.id"),
     ],
 )
 @pytest.mark.requirement("R40")
 def test_a_group_protocol_that_the_brokers_do_not_offer_is_found_before_a_worker_meets_it(
-    options: dict[str, str], offered: str | None, verdict: Verdict, words: str
+    options: dict[str, str], offered: str | None, verdict: Severity, words: str
 ) -> None:
     """Kafka 3 does not know the setting; who may not read it is told so."""
     found = group_protocol.judged(options, offered)

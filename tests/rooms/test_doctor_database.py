@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
-from hlf_sync.doctor.finding import Finding, Verdict
+from hlf_sync.doctor.finding import Finding, Severity
 
 from tests.fixtures.cluster import Cluster
 
@@ -83,10 +83,10 @@ async def test_what_the_administrator_s_files_make_is_sound(patient: Patient) ->
     # The wheel's PostgreSQL is older than the last security release, and initdb's pg_hba.conf trusts
     # every replication connection.
     assert unwell == {
-        "postgres.release": Verdict.WARN,
-        "postgres.cluster_copy": Verdict.WARN,
-        "source.slot": Verdict.FAIL,
-        "fleet.leader": Verdict.WARN,
+        "postgres.release": Severity.WARN,
+        "postgres.cluster_copy": Severity.WARN,
+        "source.slot": Severity.FAIL,
+        "fleet.leader": Severity.WARN,
     }
     assert "lacks security fixes" in found["postgres.release"].text
     assert "pg_basebackup" in found["postgres.cluster_copy"].text
@@ -219,7 +219,7 @@ async def test_each_harm_is_found_and_named(
     for statement in harm.split(";"):
         patient.sql(statement)
     finding = (await patient.found())[check]
-    assert finding.verdict is Verdict.FAIL
+    assert finding.verdict is Severity.FAIL
     assert word in finding.text
     assert finding.fix
 
@@ -264,7 +264,7 @@ async def test_what_works_and_wants_a_look_is_a_warning(
     """No failure, and no exit code."""
     patient.sql(oddity)
     finding = (await patient.found())[check]
-    assert finding.verdict is Verdict.WARN
+    assert finding.verdict is Severity.WARN
     assert word in finding.text
 
 
@@ -279,7 +279,7 @@ async def test_a_leader_is_seen_by_its_lock(patient: Patient) -> None:
     """As the scheduler takes it, whatever the hash's sign."""
     with psycopg.connect(patient.dsn, autocommit=True) as worker:
         worker.execute("SELECT pg_try_advisory_lock(hashtext('hlf_sync.leader'))")
-        assert (await patient.found())["fleet.leader"].verdict is Verdict.OK
+        assert (await patient.found())["fleet.leader"].verdict is Severity.OK
 
 
 async def test_a_pause_of_all_is_told_lest_it_be_forgotten(patient: Patient) -> None:
@@ -290,10 +290,10 @@ async def test_a_pause_of_all_is_told_lest_it_be_forgotten(patient: Patient) -> 
         " 'kari', 'a call')"
     )
     found = (await patient.found())["fleet.pauses"]
-    assert (found.verdict, found.text[:8]) == (Verdict.OK, "1 mentor")
+    assert (found.verdict, found.text[:8]) == (Severity.OK, "1 mentor")
     patient.sql("INSERT INTO hlf_sync.pause (paused_by, reason) VALUES ('kari', 'a move')")
     found = (await patient.found())["fleet.pauses"]
-    assert found.verdict is Verdict.WARN
+    assert found.verdict is Severity.WARN
     assert found.text.startswith("ALL deliveries for 0.")
     assert "by kari: a move; singly 1 mentor" in found.text
     assert "hlf-sync unpause" in found.fix
@@ -320,12 +320,12 @@ async def test_before_the_first_set_up_it_says_where_to_begin(cluster: Cluster) 
     """An empty database: nothing of ours, and no stack trace."""
     patient = Patient(cluster, "postgres")
     found = await patient.found()
-    assert found["postgres"].verdict is Verdict.OK
+    assert found["postgres"].verdict is Severity.OK
     assert "hlf-sync migrate" in found["postgres.schema"].fix
     assert found["postgres.view"].text == "hlf_sync.mentor_facts does not exist"
     assert {
         found[name].verdict for name in ("source.publication", "source.identities", "fleet.halts")
-    } == {Verdict.FAIL}
+    } == {Severity.FAIL}
 
 
 async def test_asking_changes_nothing(patient: Patient) -> None:

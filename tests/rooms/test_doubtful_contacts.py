@@ -17,7 +17,7 @@ from hlf_sync.core.retry import RetryPolicy
 from hlf_sync.postgres.break_glass_books import Doubt, put_in_doubt
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
-from hlf_sync.postgres.statements import distrust, requests
+from hlf_sync.postgres.statements import distrust, sync_request
 from hlf_sync.watch.fleet_watch import FleetWatch
 from hlf_sync.watch.listing_watch import ListingWatch
 from hlf_sync.why.story import tell
@@ -52,7 +52,7 @@ class Town(World):
         """What the leader does each second; the requests come as records."""
         self.execute("DELETE FROM hlf_sync.sync_request")
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(requests.WHEN_DUE, {"is_live": True})
+            connection.execute(sync_request.WHEN_DUE, {"is_live": True})
         for (mentor_id,) in self.execute("SELECT mentor_id::text FROM hlf_sync.sync_request"):
             bench.change(mentor_id, "reconciliation")
 

@@ -32,7 +32,7 @@ _LINT = (
 )
 # SQL at its beginning. What a person is told to type does not begin with it.
 _STATEMENT = re.compile(r"\n?(?:SELECT|WITH|INSERT INTO|UPDATE|DELETE FROM|SET|LOCK)\s[^|]{8}")
-_REQUESTS = "consumer/hlf_sync/postgres/statements/requests.py"
+_REQUESTS = "consumer/hlf_sync/postgres/statements/sync_request.py"
 
 
 @pytest.fixture(scope="module")

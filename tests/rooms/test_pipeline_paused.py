@@ -9,7 +9,7 @@ from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import MentorId, Operation
 from hlf_sync.core.outcome import Claimed
 from hlf_sync.core.pacing import PacingPolicy
-from hlf_sync.postgres import steering
+from hlf_sync.postgres import pauses
 from hlf_sync.postgres.connections import open_pool
 from psycopg.rows import dict_row
 
@@ -38,7 +38,7 @@ async def world(cluster: Cluster, database: str) -> AsyncIterator[World]:
 
 def pause(world: World, mentor_id: str | None = None) -> None:
     with psycopg.connect(world.dsn, autocommit=True, row_factory=dict_row) as connection:
-        steering.pause(connection, mentor_id and MentorId(mentor_id), by="kari", why="a test")  # type: ignore[arg-type]
+        pauses.pause(connection, mentor_id and MentorId(mentor_id), by="kari", why="a test")  # type: ignore[arg-type]
 
 
 async def in_flight_is_over(world: World) -> None:
@@ -57,7 +57,7 @@ def unpause(world: World, bench: TestBench, mentor_id: str | None = None) -> int
     """End the pause, and bring the requests to the worker as Kafka would."""
     with psycopg.connect(world.dsn, autocommit=True, row_factory=dict_row) as connection:
         who = mentor_id and MentorId(mentor_id)
-        asked = steering.unpause(connection, who, by="kari", why="done")[1]  # type: ignore[arg-type]
+        asked = pauses.unpause(connection, who, by="kari", why="done")[1]  # type: ignore[arg-type]
     for (someone,) in world.execute("SELECT mentor_id::text FROM hlf_sync.sync_request"):
         bench.change(someone, "manual_coordinator_action")
     return asked

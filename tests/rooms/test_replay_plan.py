@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.letter_log import LetterExtent
+from hlf_sync.kafka.dead_letter_topic import LetterExtent
 from hlf_sync.replay import plan_file
 from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict
 from hlf_sync.replay.letter_page import moment

@@ -13,7 +13,7 @@ from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.model import LetterKind, MentorId
 from hlf_sync.errors import HaltError, SettingsError
-from hlf_sync.kafka.letter_log import Layout, LetterExtent
+from hlf_sync.kafka.dead_letter_topic import Layout, LetterExtent
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.statements import letters
 from hlf_sync.replay.applying import ReplayStoppedError

@@ -15,7 +15,7 @@ from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.postgres.statements import leader as statements
 from hlf_sync.watch import fleet_watch
-from hlf_sync.worker import leadership
+from hlf_sync.worker import leader_election
 from hlf_sync.worker import scheduler as module
 from hlf_sync.worker.scheduler import Scheduler
 
@@ -151,7 +151,7 @@ async def test_a_leader_that_has_fallen_silent_is_deposed_and_another_leads(
     room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session lives, and holds the lock, but it says nothing more: a process that is frozen."""
-    monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
+    monkeypatch.setattr(leader_election, "FROZEN_S", 0.5)
     dsn = cluster.dsn(database, "hlf_sync")
     with psycopg.connect(dsn, autocommit=True) as frozen:
         frozen.execute(statements.LEADER_LOCK)
@@ -166,7 +166,7 @@ async def test_a_leader_that_speaks_each_turn_is_left_alone(
     room: Room, cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it has led, and however long the server works at a statement of its."""
-    monkeypatch.setattr(leadership, "FROZEN_S", 0.5)
+    monkeypatch.setattr(leader_election, "FROZEN_S", 0.5)
     second = Scheduler(lambda: cluster.dsn(database, "hlf_sync"), Dependencies(), is_live=True)
     room.lead()
     await room.until(lambda: room.scheduler.is_leader)

@@ -10,7 +10,7 @@ import pytest
 from hlf_sync.__main__ import main
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
-from hlf_sync.doctor.finding import Verdict
+from hlf_sync.doctor.finding import Severity
 from hlf_sync.postgres import connector_reset
 
 from tests.fakes.connect import Connect, running
@@ -273,9 +273,9 @@ def test_recover_needs_the_slot_and_ends_with_a_sweep(
 @pytest.mark.parametrize(
     ("position", "verdict", "word"),
     [
-        (1 << 60, Verdict.FAIL, "beyond the log's end"),
-        (255, Verdict.OK, "at 0/FF"),
-        (None, Verdict.SKIPPED, "noted nothing"),
+        (1 << 60, Severity.FAIL, "beyond the log's end"),
+        (255, Severity.OK, "at 0/FF"),
+        (None, Severity.SKIPPED, "noted nothing"),
     ],
 )
 async def test_doctor_sees_a_connector_that_stands_beyond_the_logs_end(
@@ -283,7 +283,7 @@ async def test_doctor_sees_a_connector_that_stands_beyond_the_logs_end(
     database: str,
     connect: Connect,
     position: int | None,
-    verdict: Verdict,
+    verdict: Severity,
     word: str,
 ) -> None:
     """RUNNING, and everything committed now is passed over."""

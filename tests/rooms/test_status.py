@@ -20,7 +20,7 @@ from hlf_sync.ports import Fleet
 from hlf_sync.postgres.connections import open_pool
 from hlf_sync.telemetry.metric_table import TABLE, By, Kind
 from hlf_sync.telemetry.metrics import Distribution
-from hlf_sync.watch.fleet_watch import Sight, Wrong
+from hlf_sync.watch.fleet_watch import Sight, WrongMentors
 from hlf_sync.watch.status_server import serve
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -241,7 +241,7 @@ async def test_the_verdict_and_the_page_count_wrong_from_the_same_moment(
     now_s = asyncio.get_running_loop().time()
     await overseen.measure()
     overseen.watch.sight = Sight(
-        wrong={"hidden": Wrong(1, 55.0)}, last_seen_at_s={"ledger": now_s - 9}
+        wrong={"hidden": WrongMentors(1, 55.0)}, last_seen_at_s={"ledger": now_s - 9}
     )
     found = overseen.status.snapshot()
     assert (found["reason"], found["listing_age_s"]) == ("wrongly_listed", 9.0)

@@ -47,3 +47,28 @@ def test_a_second_signal_ends_it_at_once(way: str) -> None:
         assert process.stdout is not None and '"stopping"' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 5
+
+
+_ENDED_BY_ITSELF = """
+import asyncio, os, signal
+from hlf_sync.worker.shutdown import stop_on_signals
+
+async def main():
+    stop_on_signals(30)
+
+asyncio.run(main())
+os.kill(os.getpid(), signal.SIGTERM)
+raise SystemExit(4)
+"""
+
+
+def test_a_signal_to_a_worker_that_has_ended_by_itself_keeps_its_exit_code() -> None:
+    """Its event loop is closed already, and the process about to end."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENDED_BY_ITSELF],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (4, "")

@@ -21,7 +21,7 @@ from hlf_sync.commands.terminal import Terminal, echo
 from hlf_sync.core.plain_text import plain
 from hlf_sync.doctor import report as doctor_report
 from hlf_sync.doctor.checkup import Checkup
-from hlf_sync.doctor.finding import Finding, Verdict
+from hlf_sync.doctor.finding import Finding, Severity
 from hlf_sync.telemetry import logs
 from hlf_sync.watch.status_page import render
 from rich.table import Table
@@ -117,7 +117,7 @@ def test_status_doctor_and_plan_show_as_written_what_others_said() -> None:
     }
     assert is_harmless(drawn(lambda terminal: terminal.print(render(found))))
     checkup = Checkup(
-        (Finding("x", Verdict.FAIL, EVIL.replace("\n", " "), EVIL.replace("\n", " ")),)
+        (Finding("x", Severity.FAIL, EVIL.replace("\n", " "), EVIL.replace("\n", " ")),)
     )
     assert is_harmless(drawn(lambda terminal: terminal.print(doctor_report.table(checkup))))
     assert is_harmless(plain(doctor_report.line(checkup.findings[0])))

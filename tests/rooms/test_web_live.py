@@ -7,8 +7,8 @@ import json
 import re
 import socket
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ from psycopg import Connection
 
 from tests.fixtures.cluster import Cluster, run_cluster
 from tests.fixtures.web import Issuer, Service, serving, until
+
+# How many services are told of the ledger's changes.
+_TOLD = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 pytestmark = [pytest.mark.postgres, pytest.mark.requirement("R61")]
 
@@ -241,23 +247,74 @@ def test_a_flood_is_told_less_and_nothing_of_it_is_missed(
     service: Service, issuer: Issuer, books: Connection
 ) -> None:
     """Whoever delivers is spared the notifications meanwhile."""
-    told = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    until(lambda: scalar(books, told) == 1)
+    until(lambda: scalar(books, _TOLD) == 1)
     ids = paused(books, 1_200)
     with streaming(service, issuer) as events:
         events.until("pending", ids[-1])
         with books.transaction():
             for start in range(0, len(ids), 150):
                 settle(books, ids[start : start + 150])
-        until(lambda: scalar(books, told) == 0)
+        until(lambda: scalar(books, _TOLD) == 0)
         left = set(ids)
         while left:
             name, content = events.next()
             left -= {content["mentor_id"]} if name == "resolved" else set()
-        until(lambda: scalar(books, told) == 1)
+        until(lambda: scalar(books, _TOLD) == 1)
+
+
+async def test_news_of_the_fleet_do_not_end_the_pause_after_a_flood(
+    monkeypatch: pytest.MonkeyPatch, books: Connection, cluster: Cluster
+) -> None:
+    """A circuit or a halt is told at once; all mentors are looked at when the pause is over."""
+
+    class View:
+        conditions_asked = looks_at_all = 0
+
+        async def conditions(self) -> None:
+            self.conditions_asked += 1
+
+        async def maybe_open(self, _closed: object) -> AsyncIterator[list[object]]:
+            self.looks_at_all += 1
+            yield []
+
+        async def some(self, _ids: object) -> list[object]:
+            return []
+
+    class Nothing:
+        is_away, closed = False, ()
+
+        def look_some(self, *_: object) -> None:
+            """Keep nothing."""
+
+        keep_only = look_some
+
+    monkeypatch.setattr(watching_module, "_FLOOD_SHARE", 1e-9)  # the pause is for ever
+    view = View()
+    dsn = cluster.dsn(books.info.dbname, "hlf_web")
+    watching = watching_module.BoardWatching(view, Nothing(), dsn)  # type: ignore[arg-type]
+    task = asyncio.create_task(watching.run())
+
+    async def seen(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                assert not task.done()
+                await asyncio.sleep(0.01)
+
+    await seen(lambda: scalar(books, _TOLD) == 1)
+    flood = ",".join(str(uuid.uuid4()) for _ in range(201))
+    with books.transaction():
+        for mark in "abc":  # one transaction's equal notifications are one
+            books.execute("SELECT pg_notify('hlf_sync_web', %s)", (flood.replace("4", mark),))
+    await seen(lambda: scalar(books, _TOLD) == 0)
+    looks, asked = view.looks_at_all, view.conditions_asked
+    for turn in range(1, 4):
+        books.execute("NOTIFY hlf_sync_fleet")
+        await seen(lambda: view.conditions_asked >= asked + turn)  # noqa: B023 - awaited at once
+    assert view.looks_at_all == looks
+    assert scalar(books, _TOLD) == 0
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def scalar(books: Connection, statement: str) -> Any:

@@ -23,7 +23,7 @@ from hlf_sync.dynamics.contract import DynamicsContract
 from hlf_sync.dynamics.http.transport import PooledTransport
 from hlf_sync.dynamics.http.trust import trust
 from hlf_sync.pipeline.auth_watch import watch_credentials
-from hlf_sync.pipeline.letter_forms import Origin
+from hlf_sync.pipeline.dead_letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.pipeline.stages import Outside, Policies, assemble
 from hlf_sync.pipeline.worker import Worker

@@ -52,6 +52,33 @@ RosterFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A roster.", show_default=False, dir_okay=False)
 ]
 Ids = list[str] | None
+Only = Annotated[
+    Ids, typer.Option("--only", metavar="MENTOR", help="Only this mentor (or contact).")
+]
+RemovalsOnly = Annotated[
+    bool, typer.Option("--removals-only", help="Hide who must be hidden; show nobody.")
+]
+Hide = Annotated[
+    Ids,
+    typer.Option(
+        "--hide",
+        metavar="MENTOR",
+        help="Hide this one, whatever the roster says. With --hide or --show only those (and"
+        " --only) are called; the journal keeps the order for later runs.",
+    ),
+]
+Show = Annotated[
+    Ids,
+    typer.Option("--show", metavar="MENTOR", help="Show this one, whatever the roster says."),
+]
+ApplyReason = Annotated[
+    str | None, typer.Option("--reason", help="Why; kept in the journal with your name.")
+]
+Again = Annotated[
+    bool, typer.Option("--again", help="Also ask again what Dynamics refused (404, 400).")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be called, and end.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")]
 
 
 @break_glass_app.command()
@@ -84,37 +111,14 @@ def export(
 def apply(
     *,
     file: RosterFile,
-    only: Annotated[
-        Ids, typer.Option("--only", metavar="MENTOR", help="Only this mentor (or contact).")
-    ] = None,
-    removals_only: Annotated[
-        bool, typer.Option("--removals-only", help="Hide who must be hidden; show nobody.")
-    ] = False,
-    hide: Annotated[
-        Ids,
-        typer.Option(
-            "--hide",
-            metavar="MENTOR",
-            help="Hide this one, whatever the roster says. With --hide or --show only those (and"
-            " --only) are called; the journal keeps the order for later runs.",
-        ),
-    ] = None,
-    show: Annotated[
-        Ids,
-        typer.Option("--show", metavar="MENTOR", help="Show this one, whatever the roster says."),
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Why; kept in the journal with your name.")
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also ask again what Dynamics refused (404, 400).")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be called, and end.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")
-    ] = False,
+    only: Only = None,
+    removals_only: RemovalsOnly = False,
+    hide: Hide = None,
+    show: Show = None,
+    reason: ApplyReason = None,
+    again: Again = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -148,16 +152,7 @@ def apply(
         _show_plan(file, roster, plan, settings)
         outcome = ApplyOutcome()
         if plan.due and not dry_run:
-            why = reason or _ask_reason(yes=yes)
-            if not yes:
-                must_agree(f"Call Dynamics for {counted(len(plan.due), 'contact')}?")
-            journal.begin(
-                by=f"{operate.operator()}@{socket.gethostname()}",
-                reason=why,
-                roster_sha256=roster.sha256,
-                as_of=roster.as_of_ms,
-                orders=dict(plan.orders),
-            )
+            _begin(journal, roster, plan, reason, yes=yes)
             secret = secret_file("dynamics_client_secret", env_file)
             with _told_to_go_on(journal):
                 outcome = _run(settings, secret, journal, plan)
@@ -213,6 +208,22 @@ def settle(
             f"{counted(len(found.mentor_ids), 'mentor')} put in doubt and asked for ({counted(found.calls, 'call')},"
             f" {found.unanswered} without an answer). `hlf-sync pending` shows who is left."
         )
+
+
+def _begin(
+    journal: Journal, roster: Roster, plan: CallPlan, reason: str | None, *, yes: bool
+) -> None:
+    """Ask why, and whether; then the journal's first line, before any call."""
+    why = reason or _ask_reason(yes=yes)
+    if not yes:
+        must_agree(f"Call Dynamics for {counted(len(plan.due), 'contact')}?")
+    journal.begin(
+        by=f"{operate.operator()}@{socket.gethostname()}",
+        reason=why,
+        roster_sha256=roster.sha256,
+        as_of=roster.as_of_ms,
+        orders=dict(plan.orders),
+    )
 
 
 def _run(settings: Settings, secret: Path | None, journal: Journal, plan: CallPlan) -> ApplyOutcome:

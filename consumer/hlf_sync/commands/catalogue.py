@@ -71,7 +71,7 @@ ROWS = (
     CatalogueRow(
         "history",
         LOOK,
-        "steering",
+        "pause",
         "What stood still: halts, the circuit, pauses, break-glass; from when to when, by whom,"
         " why.",
     ),
@@ -101,21 +101,21 @@ ROWS = (
     CatalogueRow(
         "force",
         STEER,
-        "steer",
+        "force",
         "Ask for a look at one mentor, which delivers what is due; and say how it stands, in words.",
     ),
     CatalogueRow(
         "sweep",
         STEER,
-        "steer",
+        "force",
         "Compare every mentor in the view and in the ledger, and have a worker look at those of"
         " whom something is due or open (the nightly batch; safe to run many times at once).",
     ),
-    CatalogueRow("resume", STEER, "steer", "Go on after a halt, once its cause is repaired."),
+    CatalogueRow("resume", STEER, "resume", "Go on after a halt, once its cause is repaired."),
     CatalogueRow(
         "confirm-removals",
         STEER,
-        "steer",
+        "resume",
         "Let through the removals that the mass change guard holds back: shows how many of the"
         " listing, why and whom, asks, and confirms exactly those.",
     ),
@@ -141,14 +141,14 @@ ROWS = (
     CatalogueRow(
         "pause",
         STEER,
-        "steering",
+        "pause",
         "Make no call until `unpause`: for one mentor ('not before HLF has called back'), or for"
         " all.",
     ),
     CatalogueRow(
         "unpause",
         STEER,
-        "steering",
+        "pause",
         "End a pause, and ask the workers for every mentor that has waited because of it.",
     ),
     CatalogueRow(

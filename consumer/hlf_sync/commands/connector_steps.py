@@ -11,8 +11,7 @@ from typing import Any
 import typer
 
 from hlf_sync import clients, operate
-from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
-from hlf_sync.commands.steer import Yes
+from hlf_sync.commands.options import EnvFile, Json, Yes, must_agree, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.config.settings import Settings
 from hlf_sync.connect import recovery

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from hlf_sync import operate
-from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
-from hlf_sync.commands.steer import Reason
+from hlf_sync.commands.options import EnvFile, Json, Reason, must_agree, settings_from
 from hlf_sync.commands.terminal import echo, echo_json
 from hlf_sync.core.plural import counted
 from hlf_sync.postgres.statements import distrust as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 
 def distrust(
@@ -37,7 +36,7 @@ def distrust(
             connection.execute(sql.DOUBT)
             connection.execute(sql.DOUBT_UNKNOWN, (settings.organization,))
             asked = connection.execute(
-                requests.AFTER_DISTRUST, (operate.operator(), reason)
+                sync_request.AFTER_DISTRUST, (operate.operator(), reason)
             ).rowcount
             row = connection.execute(sql.IN_DOUBT).fetchone()
     found = {"in_doubt": row["n"] if row else 0, "requests": asked}

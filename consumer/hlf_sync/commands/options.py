@@ -26,6 +26,18 @@ EnvFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
+
+def _says_something(reason: str) -> str:
+    if not reason.strip():
+        raise SettingsError("--reason says nothing: why? It is kept with the request")
+    return reason
+
+
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
 _error = Terminal(stderr=True, soft_wrap=True)
 
 

@@ -70,78 +70,101 @@ LetterIds = Annotated[
         metavar="ID", help="Letters' ids, as `replay plan` shows them.", show_default=False
     ),
 ]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help=f"Only these: {', '.join(_KINDS)}.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+ErrorCodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--error-code",
+        metavar="CODE",
+        help="Only these: server_error, not_found, …",
+        rich_help_panel=_FILTERS,
+    ),
+]
+OfMentors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mentor",
+        metavar="UUID",
+        help="Only letters about these mentors.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+WrittenSince = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Written since: 2026-03-01T12:00, or an age: 90m, 2h, 3d.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+WrittenBefore = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Written before.", rich_help_panel=_FILTERS),
+]
+Partitions = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--partition", metavar="N", help="Only these partitions.", rich_help_panel=_FILTERS
+    ),
+]
+FromOffset = Annotated[
+    int | None,
+    typer.Option(
+        "--from-offset",
+        min=0,
+        metavar="N",
+        help="From this offset of each partition. Default: the first not resolved.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+ToOffset = Annotated[
+    int | None,
+    typer.Option(
+        "--to-offset",
+        min=0,
+        metavar="N",
+        help="Up to this offset of each partition, exclusive.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+Repaired = Annotated[
+    bool,
+    typer.Option(
+        "--repaired",
+        help="What Dynamics refused (404, 400 …) has been repaired there: count it as due.",
+    ),
+]
+PlanOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Where to write the plan. Default: replay-plan-TIME.json."
+    ),
+]
 
 
 @replay_app.command()
 def plan(
     *,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KIND", help=f"Only these: {', '.join(_KINDS)}.", rich_help_panel=_FILTERS
-        ),
-    ] = None,
-    error_code: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CODE", help="Only these: server_error, not_found, …", rich_help_panel=_FILTERS
-        ),
-    ] = None,
-    mentor: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UUID", help="Only letters about these mentors.", rich_help_panel=_FILTERS
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Written since: 2026-03-01T12:00, or an age: 90m, 2h, 3d.",
-            rich_help_panel=_FILTERS,
-        ),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Written before.", rich_help_panel=_FILTERS)
-    ] = None,
-    partition: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="Only these partitions.", rich_help_panel=_FILTERS),
-    ] = None,
-    from_offset: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="From this offset of each partition. Default: the first not resolved.",
-            rich_help_panel=_FILTERS,
-        ),
-    ] = None,
-    to_offset: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Up to this offset of each partition, exclusive.",
-            rich_help_panel=_FILTERS,
-        ),
-    ] = None,
-    repaired: Annotated[
-        bool,
-        typer.Option(
-            "--repaired",
-            help="What Dynamics refused (404, 400 …) has been repaired there: count it as due.",
-        ),
-    ] = False,
+    kind: Kinds = None,
+    error_code: ErrorCodes = None,
+    mentor: OfMentors = None,
+    since: WrittenSince = None,
+    until: WrittenBefore = None,
+    partition: Partitions = None,
+    from_offset: FromOffset = None,
+    to_offset: ToOffset = None,
+    repaired: Repaired = False,
     rate: Rate = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            help="Where to write the plan. Default: replay-plan-TIME.json.",
-        ),
-    ] = None,
+    output: PlanOutput = None,
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
@@ -178,15 +201,7 @@ def plan(
         echo_json(found.content(), indent=2)
     else:
         plan_page.PlanPage(_out).show(found)
-    if found.due:
-        _say(f"The plan is in {file}. Apply it: hlf-sync replay apply {file}")
-    elif found.letters:
-        _say(
-            f"The plan is in {file}. Nothing is due; applying it moves the group's offsets past"
-            " what is resolved."
-        )
-    else:
-        _say(f"The (empty) plan is in {file}.")
+    _say(_next_step(found, file))
 
 
 @replay_app.command()
@@ -415,6 +430,18 @@ def _kind(word: str) -> str:
 
 def _time(option: str, text: str | None) -> int | None:
     return None if text is None else time_of(option, text)
+
+
+def _next_step(found: Any, file: Path) -> str:
+    """What to do with a plan."""
+    if found.due:
+        return f"The plan is in {file}. Apply it: hlf-sync replay apply {file}"
+    if found.letters:
+        return (
+            f"The plan is in {file}. Nothing is due; applying it moves the group's offsets past"
+            " what is resolved."
+        )
+    return f"The (empty) plan is in {file}."
 
 
 def _say(line: str) -> None:

@@ -41,6 +41,14 @@ def echo(text: str, *, is_error: bool = False) -> None:
     typer.echo(plain(text, keeps_lines=True), err=is_error)
 
 
+def say(terminal: Terminal, answer: dict[str, object], sentence: str, *, as_json: bool) -> None:
+    """One answer, for scripts or for people."""
+    if as_json:
+        echo_json(answer, indent=2)
+    else:
+        terminal.print(sentence, highlight=False)
+
+
 def echo_json(content: Any, *, indent: int | None = None) -> None:
     """Print for scripts: the texts as they are, spelt in ASCII."""
     typer.echo(json.dumps(content, indent=indent))

@@ -1,7 +1,7 @@
 """A dead letter: what could not be delivered, as a pointer; never a payload, never a personal
 datum.
 
-Built by the pipeline, written by pipeline/letters, read by replay. Ids are deterministic, so that a
+Built by the pipeline, written by pipeline/dead_letters, read by replay. Ids are deterministic, so that a
 letter written twice is one letter.
 """
 

@@ -1,6 +1,7 @@
-"""What to do for a mentor: facts, ledger row and PostgreSQL's `now()` in, a decision out.
+"""HLF's rules: what to do for a mentor. Facts, ledger row and PostgreSQL's `now()` in, a decision
+out.
 
-The one place that knows HLF's rules (requirements R02–R06, R10; the table in docs/rules.md).
+The one place that knows them (requirements R02–R06, R10; the table in docs/rules.md).
 `due` is what a mentor needs: the worker, `why`, `reconcile`, `force`, the fleet's figures and the
 library all call it, and nothing else decides (a test walks the package). `decide` is its half that
 looks at the mapped contact only. A ladder of early returns, ordered by meaning: is a former contact

@@ -8,7 +8,7 @@ the mentor dirty to the outcome that finishes it; and what happens after each st
 | claim | `claimed`, `deadline_s`, `probe`, `trace_parent` | pipeline/delivery, library |
 | second look | `known`, `snapshot`, `reevaluate_at_s` | pipeline/delivery, library |
 | call | `result`, `conclusion`, `started_s` | pipeline/call |
-| letter | `dead_letter_id` | pipeline/letters |
+| letter | `dead_letter_id` | pipeline/dead_letters |
 | record | nothing: `after` says what comes next | pipeline/recording, library |
 
 A step reads only what an earlier one has added: to read more is an AttributeError, a bug of ours.

@@ -1,5 +1,6 @@
-"""The halts: what each stops, whether a worker is ready meanwhile, how it ends, what a person does,
-and which alert tells of it. One table for the pipeline, the status page, `doctor` and the commands.
+"""The halt reasons: what each stops, whether a worker is ready meanwhile, how it ends, what a person
+does, and which alert tells of it. One table for the pipeline, the status page, `doctor` and the
+commands.
 
 Values only. A new `HaltReason` without a row here does not pass the checks (a test compares with
 alerts and runbook).

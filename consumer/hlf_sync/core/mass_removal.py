@@ -1,5 +1,5 @@
-"""The mass change guard: how many more removals may be called before an operator has to say yes
-(requirement R11).
+"""The mass removal guard (R11: mass change guard): how many more removals may be called before an
+operator has to say yes.
 
 A broken view, a TRUNCATE, a wrong batch job or a rewritten mapping would make every mentor look
 gone. Every call that takes somebody off the listing counts, whatever it is about: a contact that is

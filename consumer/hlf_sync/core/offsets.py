@@ -2,7 +2,7 @@
 
 One `Offsets` per assignment of a partition. It tracks only positions that were really received, so
 gaps from compaction or transaction markers never stall it. A committed offset means the *next* one
-to read. Called by the pipeline; knows nothing of Kafka's client.
+to read. Called by the pipeline; knows nothing of Kafka's client: `kafka/consumer_session` commits.
 """
 
 from collections import deque

@@ -1,5 +1,5 @@
-"""When a mentor whose delivery failed is looked at again: exponential backoff with jitter, within a
-deadline (requirement R27).
+"""Backoff: when a mentor whose delivery failed is looked at again. Exponential, with jitter,
+within a deadline (requirement R27).
 
 Pure; called by `outcome.conclude`. A deployment's numbers: config/settings.py, `retry_…`. A retry is
 a due time in the mentor queue, never a sleep. Waits without jitter are base · 2^(attempt − 1), at

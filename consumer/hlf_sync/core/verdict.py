@@ -1,5 +1,5 @@
-"""Answer → verdict: the one table that says what an answer of Dynamics means, by transport, then
-error code, then status.
+"""Answer → verdict: the one table that says what an answer of Dynamics means, and whether it is
+retried: by transport, then error code, then status.
 
 Called by the Dynamics client. Pure; docs/errors.md is printed from these tables
 (`hlf_sync.pages.errors`). Sources: Microsoft's pages about Web API errors and service protection
@@ -164,7 +164,7 @@ CODES: Final = MappingProxyType(
     }
 )
 
-# What is not named here goes by its hundred, below: 400, 403, 405, 409, 412 and 413 are not retried.
+# What is not named here goes by its hundred, below.
 STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
         HTTPStatus.NO_CONTENT: _DONE,
@@ -177,6 +177,7 @@ STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     }
 )
 
+# 4xx (400, 403, 405, 409, 412, 413): rejected, which is not retried, and a dead letter at once.
 _HUNDREDS: Final = MappingProxyType(
     {1: _NOT_AN_ANSWER, 2: _UNCONFIRMED, 3: _REJECTED, 4: _REJECTED, 5: _RETRY}
 )

@@ -67,7 +67,7 @@ class Union:
 
 
 @dataclass(eq=False, slots=True)
-class Record:
+class RecordType:
     """Fields in the order of the bytes. May contain itself, so it is compared by identity, and its
     fields are filled in after it has a name.
     """
@@ -76,7 +76,7 @@ class Record:
     fields: dict[str, "Type"] = field(default_factory=dict, repr=False)
 
 
-Type = Primitive | Fixed | Enumeration | Array | Map | Union | Record
+Type = Primitive | Fixed | Enumeration | Array | Map | Union | RecordType
 
 
 def parse(text: str) -> Type:
@@ -147,9 +147,9 @@ class _Parsing:
             case _:
                 return self._reference(kind, namespace)
 
-    def _record(self, schema: dict[str, Any], namespace: str, depth: int) -> Record:
+    def _record(self, schema: dict[str, Any], namespace: str, depth: int) -> RecordType:
         name = _full_name(schema, namespace)
-        record = Record(name)
+        record = RecordType(name)
         self._define(name, record)
         for field_name, field_type in _fields(schema):
             if field_name in record.fields:

@@ -15,7 +15,7 @@ nothing to backtrack into. Compiled by schema.py.
 import re
 from collections.abc import Mapping, Sequence
 
-from hlf_sync.decode.avro import Enumeration, Fixed, Primitive, Record, Type, Union
+from hlf_sync.decode.avro import Enumeration, Fixed, Primitive, RecordType, Type, Union
 from hlf_sync.decode.fields import (
     ORIGIN,
     PARENTS,
@@ -119,14 +119,14 @@ class _Writing:
         if self._cost > _HIGHEST_COST:
             raise _NotRegular
         match of:
-            case Record():
+            case RecordType():
                 return self._record(of, path)
             case Union(branches) if len(branches) <= _MOST_SYMBOLS:
                 return self._union(of, branches, path)
             case _:
                 return self._leaf(of, PATHS.get(path or ()))
 
-    def _record(self, record: Record, path: Path | None) -> bytes:
+    def _record(self, record: RecordType, path: Path | None) -> bytes:
         inner = path if path == () or path in PARENTS else None
         return b"".join(
             self.expression(of, None if inner is None else (*inner, name))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hlf_sync.core.model import IgnoredReason, Undecodable
-from hlf_sync.decode.avro import Record, SchemaError, Type, Union, parse
+from hlf_sync.decode.avro import RecordType, SchemaError, Type, Union, parse
 from hlf_sync.decode.walker import Walker
 
 KNOWN_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
@@ -79,7 +79,7 @@ class SchemaCache:
 
 def _writer_schema(schema_id: int, text: str) -> WriterSchema:
     root = parse(text)
-    name, fields = (root.name, root.fields) if isinstance(root, Record) else ("", {})
+    name, fields = (root.name, root.fields) if isinstance(root, RecordType) else ("", {})
     return WriterSchema(
         schema_id=schema_id,
         root=root,
@@ -101,7 +101,7 @@ def _columns(envelope: Mapping[str, Type]) -> frozenset[str]:
         if name in envelope
         for branch in _branches(envelope[name])
     ]
-    return frozenset(column for row in rows if isinstance(row, Record) for column in row.fields)
+    return frozenset(column for row in rows if isinstance(row, RecordType) for column in row.fields)
 
 
 def _branches(of: Type) -> Sequence[Type]:

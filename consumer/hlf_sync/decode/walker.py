@@ -12,7 +12,7 @@ one.
 from collections.abc import Callable
 from typing import assert_never
 
-from hlf_sync.decode.avro import Array, Enumeration, Fixed, Map, Primitive, Record, Type, Union
+from hlf_sync.decode.avro import Array, Enumeration, Fixed, Map, Primitive, RecordType, Type, Union
 from hlf_sync.decode.fields import PARENTS, PATHS, Encoded, Field, Path, is_readable
 
 _DEEPEST = 64
@@ -232,8 +232,8 @@ class _Assembly:
     """
 
     def __init__(self) -> None:
-        self._records: dict[tuple[Record, Path | None], list[Step]] = {}
-        self._empty: dict[Record, bool] = {}
+        self._records: dict[tuple[RecordType, Path | None], list[Step]] = {}
+        self._empty: dict[RecordType, bool] = {}
 
     def step(self, of: Type, path: Path | None) -> Step:  # noqa: PLR0911 - one for each kind of type
         """The step of a type; `path` is None where nothing below can be wanted."""
@@ -257,7 +257,7 @@ class _Assembly:
                 return _blocks(_pair(_skip_string, self.step(values, None)), has_bytes=True)
             case Union(branches):
                 return _choose([self.step(branch, path) for branch in branches])
-            case Record():
+            case RecordType():
                 return self._record(of, path)
             case _ as never:
                 assert_never(never)
@@ -269,7 +269,7 @@ class _Assembly:
                 return name == "null"
             case Fixed(size):
                 return size == 0
-            case Record():
+            case RecordType():
                 if of not in self._empty:
                     self._empty[of] = (
                         False  # a record within itself has no end, so it is not empty either
@@ -279,7 +279,7 @@ class _Assembly:
             case _:
                 return False
 
-    def _record(self, record: Record, path: Path | None) -> Step:
+    def _record(self, record: RecordType, path: Path | None) -> Step:
         inner = path if path == () or path in PARENTS else None
         if (record, inner) not in self._records:
             steps = self._records[record, inner] = []

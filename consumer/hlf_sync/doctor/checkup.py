@@ -24,7 +24,7 @@ from hlf_sync.doctor import (
 from hlf_sync.doctor.clocks import CHECK as CLOCK
 from hlf_sync.doctor.clocks import Clocks
 from hlf_sync.doctor.examination import Examination, examine_all
-from hlf_sync.doctor.finding import Finding, Verdict, fail, skipped
+from hlf_sync.doctor.finding import Finding, Severity, fail, skipped
 
 _POSTGRES_FIX = (
     "look at HLF_SYNC_POSTGRES_DSN (host, role, password, sslmode), pg_hba.conf and the server;"
@@ -64,11 +64,11 @@ class Checkup:
     is_needed_one_away: bool = False
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Severity:
         """The worst."""
         found = {finding.verdict for finding in self.findings}
         return next(
-            (verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in found), Verdict.OK
+            (verdict for verdict in (Severity.FAIL, Severity.WARN) if verdict in found), Severity.OK
         )
 
     @property
@@ -76,11 +76,11 @@ class Checkup:
         """2: the settings are to blame. 4: PostgreSQL, Kafka or the registry does not answer. 1:
         something else is wrong. 0: nothing is.
         """
-        if self.findings[0].verdict is Verdict.FAIL:
+        if self.findings[0].verdict is Severity.FAIL:
             return Exit.REFUSED
         if self.is_needed_one_away:
             return Exit.UNREACHABLE
-        return Exit.DIFFERS if self.verdict is Verdict.FAIL else Exit.DONE
+        return Exit.DIFFERS if self.verdict is Severity.FAIL else Exit.DONE
 
 
 def without_settings(problem: str) -> Checkup:

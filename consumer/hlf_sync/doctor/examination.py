@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from hlf_sync.doctor.finding import Finding, Verdict, fail, skipped
+from hlf_sync.doctor.finding import Finding, Severity, fail, skipped
 from hlf_sync.errors import DependencyError, SettingsError
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ async def _examine(examination: Examination, patience_s: float) -> list[Finding]
             )
         )
     last = findings[-1]
-    because = last.text if last.verdict is Verdict.SKIPPED else f"because of {last.check}"
+    because = last.text if last.verdict is Severity.SKIPPED else f"because of {last.check}"
     return [*findings, *(skipped(name, because) for name in examination.checks[len(findings) :])]
 
 

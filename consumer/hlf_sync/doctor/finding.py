@@ -1,4 +1,4 @@
-"""What a check found: a verdict, what was seen, and what to do. Pure; everything else in this room
+"""What a check found: how bad it is, what was seen, and what to do. Pure; everything else in this room
 makes these.
 """
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Severity(StrEnum):
     """Worse ones later."""
 
     OK = "ok"
@@ -24,7 +24,7 @@ class Finding:
     """
 
     check: str
-    verdict: Verdict
+    verdict: Severity
     text: str
     fix: str = ""
     is_unreachable: bool = False
@@ -32,22 +32,22 @@ class Finding:
 
 def ok(check: str, text: str) -> Finding:
     """As it must be."""
-    return Finding(check, Verdict.OK, text)
+    return Finding(check, Severity.OK, text)
 
 
 def warn(check: str, text: str, fix: str) -> Finding:
     """It works, and somebody should look."""
-    return Finding(check, Verdict.WARN, text, fix)
+    return Finding(check, Severity.WARN, text, fix)
 
 
 def fail(check: str, text: str, fix: str) -> Finding:
     """It does not work, or not safely."""
-    return Finding(check, Verdict.FAIL, text, fix)
+    return Finding(check, Severity.FAIL, text, fix)
 
 
 def skipped(check: str, text: str) -> Finding:
     """Not looked at, and why."""
-    return Finding(check, Verdict.SKIPPED, text)
+    return Finding(check, Severity.SKIPPED, text)
 
 
 def some(names: list[str] | tuple[str, ...], most: int = 3) -> str:

@@ -6,13 +6,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hlf_sync.doctor.checkup import Checkup
-from hlf_sync.doctor.finding import Finding, Verdict
+from hlf_sync.doctor.finding import Finding, Severity
 
 _COLOURS = {
-    Verdict.OK: "green",
-    Verdict.SKIPPED: "dim",
-    Verdict.WARN: "yellow",
-    Verdict.FAIL: "bold red",
+    Severity.OK: "green",
+    Severity.SKIPPED: "dim",
+    Severity.WARN: "yellow",
+    Severity.FAIL: "bold red",
 }
 _WIDEST = 7  # "skipped"
 
@@ -28,7 +28,7 @@ def table(checkup: Checkup) -> Table:
         text = Text(finding.text)
         if finding.fix:
             text.append("\n→", "bold").append(f" {finding.fix}")
-        style = "dim" if finding.verdict is Verdict.SKIPPED else None
+        style = "dim" if finding.verdict is Severity.SKIPPED else None
         grid.add_row(Text(finding.verdict, colour), finding.check, text, style=style)
     return grid
 
@@ -45,13 +45,13 @@ def summary(checkup: Checkup) -> str:
     """The last line."""
     counts = {
         verdict: sum(finding.verdict is verdict for finding in checkup.findings)
-        for verdict in Verdict
+        for verdict in Severity
     }
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     ending = {
-        Verdict.FAIL: "something must be repaired",
-        Verdict.WARN: "it works; something wants a look",
-        Verdict.OK: "all is well",
+        Severity.FAIL: "something must be repaired",
+        Severity.WARN: "it works; something wants a look",
+        Severity.OK: "all is well",
     }
     return f"{ending[checkup.verdict]}: {told}"
 

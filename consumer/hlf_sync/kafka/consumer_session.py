@@ -1,5 +1,6 @@
 """One consumer, from its subscription to its end: what it reads, owns and commits. Called by the
-consumer thread alone, which makes another one when this one fails.
+consumer thread alone, which makes another one when this one fails. `commit` is the one place where
+an offset of the changes topic is committed; which offset that may be, `core/offsets` says.
 
 `poll` for the first record, then `consume` what is there already: no record waits for a batch to
 fill. Assignment is incremental (KIP-848, or classic with cooperative-sticky) and heartbeats are

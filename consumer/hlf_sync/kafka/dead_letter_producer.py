@@ -1,5 +1,5 @@
-"""Writes dead letters to their topic: acks=all, acknowledged before anybody goes on. `LettersPort`
-on Kafka.
+"""Writes dead letters to Kafka: acks=all, acknowledged before anybody goes on. Implements
+`LettersPort`.
 
 The synchronous producer with its delivery report turned into a future; the asynchronous one cannot
 write headers and is a thread pool too. A producer that fails for good (the right to write

@@ -24,9 +24,9 @@ from hlf_sync.core.outcome import RELEASED, Claimed
 from hlf_sync.core.pacing import Pacing
 from hlf_sync.pipeline.call import Call
 from hlf_sync.pipeline.completion import Completion
+from hlf_sync.pipeline.dead_letters import DeadLetters
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.letters import Letters
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.recording import Recording
 from hlf_sync.pipeline.tracer import Tracer
@@ -58,7 +58,7 @@ class Delivery:
         gate: Gate,
         pacing: Pacing,
         call: Call,
-        letters: Letters,
+        letters: DeadLetters,
         recording: Recording,
         completion: Completion,
         dependencies: Dependencies,

@@ -12,7 +12,7 @@ import structlog
 from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.outcome import Ending
 from hlf_sync.pipeline.completion import Completion
-from hlf_sync.pipeline.letters import Letters
+from hlf_sync.pipeline.dead_letters import DeadLetters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
@@ -35,7 +35,7 @@ class Recording:
         *,
         ledger: LedgerPort,
         completion: Completion,
-        letters: Letters,
+        letters: DeadLetters,
         meter: Meter,
         dependencies: Dependencies,
         tracer: Tracer,

@@ -31,7 +31,7 @@ from hlf_sync.core.model import (
 from hlf_sync.core.outcome import NO_CALL, Conclusion, Ending
 from hlf_sync.core.visibility import Fate, VisibilityPolicy
 from hlf_sync.pipeline.completion import Completion
-from hlf_sync.pipeline.letters import Letters
+from hlf_sync.pipeline.dead_letters import DeadLetters
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
@@ -73,7 +73,7 @@ class Screening:
         facts: FactsPort,
         ledger: LedgerPort,
         completion: Completion,
-        letters: Letters,
+        letters: DeadLetters,
         meter: Meter,
         dependencies: Dependencies,
         policy: ScreeningPolicy,

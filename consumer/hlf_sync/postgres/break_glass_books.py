@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from hlf_sync.core.model import ContactId, MentorId, Visibility
 from hlf_sync.postgres.connections import array
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 # `applied` and `contact_id` are left as they are where nothing certain is known (a former contact
 # is among the called ones, or the last call had no answer): a farewell that is due stays due. In doubt
@@ -89,4 +89,6 @@ def put_in_doubt(
         )
         cursor.executemany(_CALL, calls)
         cursor.executemany(_HISTORY, episodes)
-        cursor.execute(requests.AFTER_BREAK_GLASS, {"mentors": mentors, "by": by, "reason": reason})
+        cursor.execute(
+            sync_request.AFTER_BREAK_GLASS, {"mentors": mentors, "by": by, "reason": reason}
+        )

@@ -26,7 +26,7 @@ from hlf_sync.core.model import (
 )
 from hlf_sync.core.open_update import Case, Conditions, next_probe_s
 from hlf_sync.postgres.connections import Pool, array, reaching
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 _COLUMNS = """
 SELECT mentor_id, is_listed, organization, status, extract(epoch FROM certificate_expires_at)::float8, applied, intended, state, attempt_count,
@@ -178,7 +178,7 @@ class CoordinatorView:
         try:
             with reaching("PostgreSQL"):
                 async with self._pool.connection() as connection:
-                    await connection.execute(requests.BY_COORDINATOR, values)
+                    await connection.execute(sync_request.BY_COORDINATOR, values)
         except errors.UniqueViolation:
             return False
         return True

@@ -20,7 +20,7 @@ from hlf_sync.core.model import HaltReason, LedgerState, MentorId, Trigger
 from hlf_sync.core.outcome import Claimed, Ending
 from hlf_sync.postgres.connections import Pool, array, reaching
 from hlf_sync.postgres.statements import ledger as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,7 @@ class Ledger:
     async def ask(self, mentor_ids: Sequence[MentorId], triggered_by: Trigger, reason: str) -> None:
         """Insert sync requests for these mentors."""
         values = {"mentors": array(mentor_ids)}
-        await self._ask(requests.BY_WORKER, triggered_by, reason, values)
+        await self._ask(sync_request.BY_WORKER, triggered_by, reason, values)
 
     async def ask_all(
         self, triggered_by: Trigger, reason: str, *, only_if_known: bool = False
@@ -322,7 +322,7 @@ class Ledger:
         `only_if_known`: not while the ledger is empty.
         """
         values = {"only_if_known": only_if_known}
-        return await self._ask(requests.ALL_BY_WORKER, triggered_by, reason, values)
+        return await self._ask(sync_request.ALL_BY_WORKER, triggered_by, reason, values)
 
     async def _ask(
         self, statement: str, triggered_by: Trigger, reason: str, values: Mapping[str, object]
@@ -346,7 +346,7 @@ class Ledger:
         }
         with reaching("PostgreSQL"):
             async with self._pool.connection() as connection:
-                await connection.execute(requests.FOR_UNREADABLE_RECORD, values)
+                await connection.execute(sync_request.FOR_UNREADABLE_RECORD, values)
 
 
 # As sql.RECORD names them, in the order of `_told`.

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.nightly import Mark, Night, Outcome
 from hlf_sync.postgres.silent_holder import held
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 Connection = AsyncConnection[Any]
 
@@ -103,7 +103,7 @@ async def ask_page(
 ) -> list[MentorId]:
     """Ask for the evaluation of the next mentors in the order of their ids."""
     cursor = await connection.execute(
-        requests.EACH_NIGHT, {"organization": organization, "after": after, "page": page}
+        sync_request.EACH_NIGHT, {"organization": organization, "after": after, "page": page}
     )
     return [MentorId(row[0]) for row in await cursor.fetchall()]
 

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from hlf_sync.core.source_identity import Anchor
 from hlf_sync.postgres.statements import distrust as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 # The flushed position: what Debezium has read can never lie beyond it, and no crash takes it back (a
 # crash may take what was only inserted). The file's name has the timeline at once;
@@ -60,7 +60,7 @@ async def note_fingerprint(connection: AsyncConnection[Any], fingerprint: str) -
 
 async def sweep(connection: AsyncConnection[Any], who: str, reason: str) -> int:
     """Ask for everybody; how many."""
-    return (await connection.execute(requests.AFTER_DISTRUST, (who, reason))).rowcount
+    return (await connection.execute(sync_request.AFTER_DISTRUST, (who, reason))).rowcount
 
 
 async def distrust(

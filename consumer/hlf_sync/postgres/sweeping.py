@@ -21,7 +21,7 @@ from hlf_sync.postgres import comparison
 from hlf_sync.postgres.connections import NOT_READY, array
 from hlf_sync.postgres.facts import NOT_COMPUTED, read_now
 from hlf_sync.postgres.page_with_facts import ONE_SNAPSHOT, parts, read_page
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 _MOST_CLOSED = 1_000
 
@@ -70,7 +70,7 @@ class Sweep:
             restless: list[MentorId] = []
             for mentor_ids, keys in parts(found):
                 restless += self._restless(mentor_ids, keys, read_now(connection, mentor_ids))
-            cursor.execute(requests.FOR_RESTLESS, self._values(restless))
+            cursor.execute(sync_request.FOR_RESTLESS, self._values(restless))
         return Compared(found.looked_at, restless, comparison.after(found.last))
 
     async def compare(
@@ -85,7 +85,7 @@ class Sweep:
 
     async def ask(self, connection: AsyncConnection[Any], mentor_ids: Sequence[MentorId]) -> None:
         """Ask for these, in the caller's transaction."""
-        await connection.execute(requests.FOR_RESTLESS, self._values(mentor_ids))
+        await connection.execute(sync_request.FOR_RESTLESS, self._values(mentor_ids))
 
     def _values(self, mentor_ids: Sequence[MentorId]) -> tuple[str, str, str]:
         return self.order.requested_by, self.order.reason, array(mentor_ids)

@@ -13,7 +13,7 @@ from hlf_sync.core.model import MentorId, Visibility
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Pool, reaching
 from hlf_sync.postgres.statements import reconcile as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 from hlf_sync.reconcile.difference import Remedy
 
 _BATCH = 500
@@ -50,4 +50,4 @@ async def repair(pool: Pool, orders: Sequence[Order]) -> None:
         with reaching("PostgreSQL"):
             async with pool.connection() as connection, connection.transaction():
                 await connection.execute(sql.DOUBT, doubt)
-                await connection.execute(requests.BY_REPAIR, ask)
+                await connection.execute(sync_request.BY_REPAIR, ask)

@@ -9,7 +9,7 @@ killed replay leaves nothing behind: the next one finds the same.
 from collections import Counter
 from dataclasses import dataclass
 
-from hlf_sync.kafka.letter_log import Layout, LetterExtent
+from hlf_sync.kafka.dead_letter_topic import Layout, LetterExtent
 from hlf_sync.replay.judgement import Letter, resolved_up_to
 from hlf_sync.replay.planning import start_of
 from hlf_sync.replay.standings import Judged

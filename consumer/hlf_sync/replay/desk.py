@@ -20,7 +20,7 @@ from hlf_sync.errors import SettingsError
 from hlf_sync.operate import operator
 from hlf_sync.postgres.connections import Connection, Row, connect, reaching
 from hlf_sync.postgres.statements import replay as sql
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 from hlf_sync.replay.judgement import Letter
 
 _LONGEST_NAME = 63
@@ -101,7 +101,7 @@ class Desk:
             "letters": [letter.id for letter in letters],
         }
         with reaching("PostgreSQL"):
-            return (await self._held.execute(requests.BY_REPLAY, values)).rowcount
+            return (await self._held.execute(sync_request.BY_REPLAY, values)).rowcount
 
     async def close_letters(self, letters: Sequence[Letter], reason: str) -> None:
         """Keep a person's word about letters, and have the mentors that they name looked at: both

@@ -12,12 +12,12 @@ from typing import Any
 
 from hlf_sync.core.dead_letter import DeadLetter
 from hlf_sync.core.model import Change, LetterKind, Position, Record, Undecodable, UnknownSchema
-from hlf_sync.decode.avro import Record as AvroRecord
+from hlf_sync.decode.avro import RecordType
 from hlf_sync.decode.decoder import Decoder
 from hlf_sync.decode.framing import schema_id_of
 from hlf_sync.decode.schema import SchemaCache, WriterSchema
 from hlf_sync.errors import SettingsError
-from hlf_sync.kafka.letter_log import fetch
+from hlf_sync.kafka.dead_letter_topic import fetch
 from hlf_sync.postgres.connections import named_rows, reaching
 from hlf_sync.postgres.statements import replay as sql
 from hlf_sync.registry.client import Denied, SchemaText, Unreachable, Unusable
@@ -129,7 +129,7 @@ async def _schema(place: Workplace, schemas: SchemaCache, schema_id: int) -> str
             if isinstance(found, WriterSchema):
                 return (
                     f"known: {found.root.name}"
-                    if isinstance(found.root, AvroRecord)
+                    if isinstance(found.root, RecordType)
                     else "known, and no record"
                 )
             return f"known and unusable: {found.detail}"

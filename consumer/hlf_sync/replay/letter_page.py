@@ -9,6 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from hlf_sync.core.dead_letter import DeadLetter
+from hlf_sync.core.model import LedgerRow
 from hlf_sync.core.plain_text import plain
 from hlf_sync.replay.inspection import Explained
 from hlf_sync.replay.judgement import ReplayVerdict
@@ -42,73 +44,66 @@ def letter_page(found: Explained) -> Table:
 
 
 def _letter_rows(found: Explained) -> list[tuple[str, str]]:
-    letter, judged, whole = found.letter, found.judged, found.whole
-    rows = [
-        ("letter", letter.id),
-        ("verdict", f"{judged.judgement.verdict.value}: {judged.judgement.reason}"),
-    ]
+    letter, judgement, standing = found.letter, found.judged.judgement, found.judged.standing
+    rows = [("letter", letter.id), ("verdict", f"{judgement.verdict.value}: {judgement.reason}")]
     rows += [("mentor", letter.mentor_id)] if letter.mentor_id else []
     rows += [
         ("what", f"{letter.kind_word}, {letter.error_code}"),
         ("lies at", f"partition {letter.partition}, offset {letter.offset}"),
     ]
-    if whole is not None:
-        source = whole.source
-        rows += [
-            ("why", whole.reason),
-            ("written", f"{moment(whole.created_at_ms)} by {whole.worker}"),
-            (
-                "attempts",
-                f"{whole.attempt_count}"
-                + (f", last answer {whole.http_status}" if whole.http_status else ""),
-            ),
-            (
-                "about",
-                (
-                    f"{source.topic}, partition {source.partition}, offset {source.offset}, of"
-                    f" {moment(source.timestamp_ms)}"
-                ),
-            ),
-        ]
-        rows += (
-            [("then", f"{whole.operation.value}, because of {whole.triggered_by.value}")]
-            if whole.operation and whole.triggered_by
-            else []
-        )
-    if judged.standing is not None and judged.standing.ledger.state is not None:
-        ledger = judged.standing.ledger
-        shown = ledger.applied.value if ledger.applied else "unknown"
-        rows.append(
-            (
-                "ledger",
-                (
-                    f"{judged.standing.ledger.state}, listing {shown}, generation"
-                    f" {ledger.generation}, letter {ledger.dead_letter_id or 'none'}"
-                ),
-            )
-        )
+    rows += [] if found.whole is None else _content_rows(found.whole)
+    rows += [] if standing is None else _ledger_rows(standing.ledger)
     if found.failure is not None:
-        rows.append(
-            (
-                "failure",
-                (
-                    f"since {found.failure['attempted_at']}, resolved"
-                    f" {found.failure['resolved_at'] or 'not yet'}"
-                ),
-            )
-        )
+        since, resolved = found.failure["attempted_at"], found.failure["resolved_at"]
+        rows.append(("failure", f"since {since}, resolved {resolved or 'not yet'}"))
     rows += [
         ("asked for", f"{one['created_at']} by {one['requested_by']}: {one['reason']}")
         for one in found.requests
     ]
-    rows += [("record", _record_line(found.record))] if found.record is not None else []
-    if found.record is not None and found.record["found"]:
-        rows += [("framing", found.record["framing"])]
-        rows += [("schema", str(found.record["schema"]))] if found.record["schema"] else []
-        rows += [("today", found.record["now"])]
-        rows += [("names", found.record["mentor_id"])] if found.record.get("mentor_id") else []
-    if judged.judgement.verdict is ReplayVerdict.INVESTIGATE and letter.generation is None:
+    rows += [] if found.record is None else _record_rows(found.record)
+    if judgement.verdict is ReplayVerdict.INVESTIGATE and letter.generation is None:
         rows.append(("next", _CLOSING_ADVICE))
+    return rows
+
+
+def _content_rows(whole: DeadLetter) -> list[tuple[str, str]]:
+    """What the letter itself says."""
+    source = whole.source
+    answer = f", last answer {whole.http_status}" if whole.http_status else ""
+    place = f"{source.topic}, partition {source.partition}, offset {source.offset}"
+    rows = [
+        ("why", whole.reason),
+        ("written", f"{moment(whole.created_at_ms)} by {whole.worker}"),
+        ("attempts", f"{whole.attempt_count}{answer}"),
+        ("about", f"{place}, of {moment(source.timestamp_ms)}"),
+    ]
+    if whole.operation and whole.triggered_by:
+        rows.append(("then", f"{whole.operation.value}, because of {whole.triggered_by.value}"))
+    return rows
+
+
+def _ledger_rows(ledger: LedgerRow) -> list[tuple[str, str]]:
+    """How the ledger has the mentor."""
+    if ledger.state is None:
+        return []
+    shown = ledger.applied.value if ledger.applied else "unknown"
+    letter = ledger.dead_letter_id or "none"
+    return [
+        (
+            "ledger",
+            f"{ledger.state}, listing {shown}, generation {ledger.generation}, letter {letter}",
+        )
+    ]
+
+
+def _record_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """The record that the letter points at, described without its values."""
+    rows = [("record", _record_line(record))]
+    if record["found"]:
+        rows.append(("framing", record["framing"]))
+        rows += [("schema", str(record["schema"]))] if record["schema"] else []
+        rows.append(("today", record["now"]))
+        rows += [("names", record["mentor_id"])] if record.get("mentor_id") else []
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from hlf_sync.clock import epoch_ms
-from hlf_sync.kafka.letter_log import Layout, LetterExtent
+from hlf_sync.kafka.dead_letter_topic import Layout, LetterExtent
 from hlf_sync.replay.judgement import Judgement, Letter, ReplayVerdict, seconds_needed
 from hlf_sync.replay.plan_file import Plan, PlannedLetter
 from hlf_sync.replay.workplace import Workplace

@@ -12,7 +12,7 @@ from hlf_sync.core.dead_letter import DeadLetter, record_letter_id
 from hlf_sync.core.model import Record
 from hlf_sync.decode.dead_letter_codec import decode, schema_id_of
 from hlf_sync.errors import DecodeError, DependencyError
-from hlf_sync.kafka.letter_log import LetterExtent, LetterLog
+from hlf_sync.kafka.dead_letter_topic import DeadLetterTopic, LetterExtent
 from hlf_sync.registry.client import Denied, Registry, SchemaText, Unreachable, Unusable
 from hlf_sync.replay.judgement import UNREADABLE, Letter, letter_of
 
@@ -23,7 +23,7 @@ _NOBODY = "00000000-0000-0000-0000-000000000000"
 class LetterReader:
     """Reads letters; remembers the schemas it met."""
 
-    def __init__(self, log: LetterLog, registry: Registry) -> None:
+    def __init__(self, log: DeadLetterTopic, registry: Registry) -> None:
         self._log = log
         self._registry = registry
         self._schemas: dict[int, str | None] = {}

@@ -18,7 +18,7 @@ from hlf_sync import clients
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.errors import DependencyError, SettingsError
-from hlf_sync.kafka.letter_log import LetterLog
+from hlf_sync.kafka.dead_letter_topic import DeadLetterTopic
 from hlf_sync.postgres.connections import NOT_SET_UP, Pool, open_pool
 from hlf_sync.postgres.dsn import is_dsn
 from hlf_sync.registry.client import Registry
@@ -41,7 +41,7 @@ class Workplace:
     kafka: dict[str, Any]
     pool: Pool
     registry: Registry
-    log: LetterLog
+    log: DeadLetterTopic
     reader: LetterReader
     standings: Standings
 
@@ -65,7 +65,7 @@ async def opened(settings: Settings) -> AsyncIterator[Workplace]:
     }
     if not is_dsn(dsn_of(settings)):
         raise SettingsError("HLF_SYNC_POSTGRES_DSN is not a connection string")
-    log = LetterLog(kafka, settings.dead_letters_topic)
+    log = DeadLetterTopic(kafka, settings.dead_letters_topic)
     pool = open_pool(partial(dsn_of, settings), size=1)
     logging.getLogger("psycopg.pool").setLevel(
         logging.CRITICAL

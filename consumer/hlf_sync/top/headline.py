@@ -13,7 +13,7 @@ from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.core.quantities import duration
 from hlf_sync.core.wrong_listing import in_words
 from hlf_sync.top.look import SaidCircuit
-from hlf_sync.top.picture import AWAY, Picture, Wrong
+from hlf_sync.top.picture import AWAY, Picture, WrongListings
 
 Level = Literal["good", "watch", "act"]
 
@@ -97,7 +97,7 @@ def _unreachable(picture: Picture) -> list[Headline]:
     return [Headline("watch", why, do)]
 
 
-def _of(reason: Reason, wrong: Wrong | None) -> Headline:
+def _of(reason: Reason, wrong: WrongListings | None) -> Headline:
     meaning = MEANINGS[reason]
     return Headline(
         _LEVELS.get(meaning.standing, "act"),
@@ -107,7 +107,7 @@ def _of(reason: Reason, wrong: Wrong | None) -> Headline:
     )
 
 
-def _section(reason: Reason, wrong: Wrong | None) -> str:
+def _section(reason: Reason, wrong: WrongListings | None) -> str:
     """The alert that comes of it: who is missing from the listing has another one than who is on it
     and should not be.
     """
@@ -125,7 +125,7 @@ def wrongly_listed(picture: Picture) -> str:
     has_leader = any(member.is_leader for member in picture.members)
     if picture.wrong is None and (picture.does_tell_listing or not has_leader):
         return "; ".join([_not_known(picture), *_unread(picture, lag)])
-    wrong = picture.wrong or Wrong({}, 0.0)
+    wrong = picture.wrong or WrongListings({}, 0.0)
     is_told = bool(wrong.mentors) and wrong.oldest_s >= _TOLD_S
     parts = [_by_ledger(wrong, picture)] if is_told else []
     if picture.freshness_s >= _TOLD_S and (not is_told or mentors > sum(wrong.mentors.values())):
@@ -184,7 +184,7 @@ _TOLD_S = 1.0
 _TOLD_RECORDS = 100
 
 
-def _by_ledger(wrong: Wrong, picture: Picture) -> str:
+def _by_ledger(wrong: WrongListings, picture: Picture) -> str:
     """As of the leader's last look, and how long it has been since then."""
     oldest_s = wrong.oldest_s + (picture.listing_age_s or 0.0)
     return in_words(wrong.mentors, oldest_s, picture.held_removals)

@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hlf_sync.core.fleet_verdict import MEANINGS, Reason, Standing
 from hlf_sync.top.exposition import Page, grown, quantile
 from hlf_sync.top.look import Look, Said, SaidQueue
-from hlf_sync.top.picture import AWAY, Letters, Member, Pace, Picture, Source, Stage, Wrong
+from hlf_sync.top.picture import (
+    AWAY,
+    CaptureState,
+    Member,
+    OpenDeadLetters,
+    Pace,
+    Picture,
+    StageLatency,
+    WrongListings,
+)
 
 # From harmless to worst: the fleet is as well as its worst part.
 _VERDICTS = tuple(standing.value for standing in Standing)
@@ -130,7 +139,7 @@ def _reason(page: Page) -> Reason | None:
     )
 
 
-def _wrong(leaders: Sequence[Look]) -> Wrong | None:
+def _wrong(leaders: Sequence[Look]) -> WrongListings | None:
     if not leaders or not leaders[0].page.has("hlf_sync_listing_wrong_mentors"):
         return None
     page = leaders[0].page
@@ -139,15 +148,15 @@ def _wrong(leaders: Sequence[Look]) -> Wrong | None:
         for wanted, count in page.by("hlf_sync_listing_wrong_mentors", "wanted").items()
         if count
     }
-    return Wrong(
+    return WrongListings(
         mentors,
         max(page.by("hlf_sync_listing_wrong_oldest_seconds", "wanted").values(), default=0.0),
     )
 
 
-def _source(page: Page) -> Source:
+def _source(page: Page) -> CaptureState:
     ages = page.by("hlf_sync_heartbeat_age_seconds", "end")
-    return Source(
+    return CaptureState(
         connector=_holding(page.by("hlf_sync_connector_state", "state", part="connector")),
         task=_holding(page.by("hlf_sync_connector_state", "state", part="task")),
         slot=_holding(page.by("hlf_sync_slot_wal_status", "status")),
@@ -208,11 +217,11 @@ def _queue(said: Sequence[Said]) -> SaidQueue:
     )
 
 
-def _letters(leaders: Sequence[Look]) -> Letters:
+def _letters(leaders: Sequence[Look]) -> OpenDeadLetters:
     if not leaders or leaders[0].said is None:
-        return Letters()
+        return OpenDeadLetters()
     oldest_s = leaders[0].page.total("hlf_sync_dead_letter_oldest_seconds")
-    return Letters(
+    return OpenDeadLetters(
         leaders[0].said.dead_letters_open, oldest_s if leaders[0].said.dead_letters_open else None
     )
 
@@ -254,7 +263,7 @@ def _rate(now: float, then: float, seconds: float) -> float:
     return (now - then if now >= then else now) / seconds
 
 
-def _stages(looks: Sequence[Look], before: Sequence[Look]) -> list[Stage]:
+def _stages(looks: Sequence[Look], before: Sequence[Look]) -> list[StageLatency]:
     """Over what was observed since the looks before, when anything was, else since the workers
     started: one time for the whole table.
     """
@@ -264,7 +273,7 @@ def _stages(looks: Sequence[Look], before: Sequence[Look]) -> list[Stage]:
     has_news = bool(earlier) and any(max(one.values(), default=0) for one in lately.values())
     shown = lately if has_news else ever
     return [
-        Stage(
+        StageLatency(
             title,
             int(max(shown[title].values(), default=0)),
             quantile(shown[title], 0.5),

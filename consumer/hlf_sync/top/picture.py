@@ -48,7 +48,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageLatency:
     """How long one part of the way takes: seconds, None before the first observation."""
 
     name: str
@@ -58,7 +58,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class OpenDeadLetters:
     """Open dead letters, as the leader counts them; None while no leader is seen."""
 
     open: int | None = None
@@ -66,7 +66,7 @@ class Letters:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class WrongListings:
     """Mentors whose listing is, or may be, wrong by the ledger, by what it should show; as the
     leader counts them.
     """
@@ -76,7 +76,7 @@ class Wrong:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CaptureState:
     """PostgreSQL's log → Debezium → Kafka, as the leader sees it; None: it cannot say."""
 
     connector: str | None = None
@@ -118,15 +118,15 @@ class Picture:
     group_lag: int | None
     freshness_s: float
     queue: SaidQueue
-    letters: Letters
-    wrong: Wrong | None = None
+    letters: OpenDeadLetters
+    wrong: WrongListings | None = None
     listing_age_s: float | None = None
     does_tell_listing: bool = False
-    source: Source | None = None
+    source: CaptureState | None = None
     held_removals: int = 0
     paused: Mapping[str, int] = field(default_factory=dict)
     pace: Pace | None = None
-    stages: Sequence[Stage] = ()
+    stages: Sequence[StageLatency] = ()
     calls: Mapping[str, int] = field(default_factory=dict)
     letter_kinds: Mapping[str, int] = field(default_factory=dict)
     unreachable: int = 0

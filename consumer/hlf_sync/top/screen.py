@@ -25,7 +25,7 @@ from hlf_sync.top.headline import (
     wrongly_listed,
 )
 from hlf_sync.top.journal import Event
-from hlf_sync.top.picture import AWAY, Letters, Picture, Source, Stage
+from hlf_sync.top.picture import AWAY, CaptureState, OpenDeadLetters, Picture, StageLatency
 
 _STYLES: dict[Level, str] = {"good": "green", "watch": "yellow", "act": "bold red"}
 _VERDICTS = {
@@ -209,7 +209,7 @@ def _with_spark(text: str, values: Sequence[float], width: int) -> Text:
     )
 
 
-def _letters(letters: Letters) -> Text:
+def _letters(letters: OpenDeadLetters) -> Text:
     if letters.open is None:
         return Text("(the leader knows; none of these leads)", style="dim")
     oldest = (
@@ -218,7 +218,7 @@ def _letters(letters: Letters) -> Text:
     return Text(f"{letters.open:,} open{oldest}", style="red" if letters.open else "")
 
 
-def _source(source: Source) -> Text:
+def _source(source: CaptureState) -> Text:
     both = (
         f"connector and task {source.task}"
         if source.task == source.connector
@@ -286,7 +286,7 @@ def _members(picture: Picture, most: int) -> Table:
     return table
 
 
-def _stages(stages: Sequence[Stage]) -> Table:
+def _stages(stages: Sequence[StageLatency]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("stage", no_wrap=True)
     for title in ("p50", "p99", "of"):

@@ -50,7 +50,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class WrongMentors:
     """Mentors whose listing is, or may be, wrong."""
 
     mentors: int = 0
@@ -76,7 +76,7 @@ class Sight:
     superseded: int = 0
     held_removals: int = 0
     paused: Mapping[str, int] = field(default_factory=dict)
-    wrong: Mapping[str, Wrong] = field(default_factory=dict)
+    wrong: Mapping[str, WrongMentors] = field(default_factory=dict)
     workers: Sequence[KnownWorker] = ()
     seen_at_s: Mapping[str, float] = field(default_factory=dict)
     last_seen_at_s: Mapping[str, float] = field(default_factory=dict)
@@ -239,17 +239,17 @@ class FleetWatch:
             "wrong": await self._wrong(),
         }
 
-    async def _wrong(self) -> Mapping[str, Wrong]:
+    async def _wrong(self) -> Mapping[str, WrongMentors]:
         """How many of whom the listing should show what, and how old the oldest is."""
         wrong = await self._listing.look()
         if wrong is None:
             return {}
         now_s = self._listing.now_s
-        found = dict.fromkeys(("hidden", "visible", "unknown"), Wrong())
+        found = dict.fromkeys(("hidden", "visible", "unknown"), WrongMentors())
         for one in wrong.values():
             before = found[one.wanted]
             oldest_s = max(before.oldest_s, now_s - one.since_s)
-            found[one.wanted] = Wrong(before.mentors + 1, oldest_s)
+            found[one.wanted] = WrongMentors(before.mentors + 1, oldest_s)
         return found
 
 

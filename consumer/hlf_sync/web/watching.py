@@ -74,20 +74,21 @@ class BoardWatching:
         self._next_look_s = 0.0
         loop = asyncio.get_running_loop()
         heard: set[UUID] = set()
-        is_all, is_told, is_flood = True, False, False
+        is_all = is_told = False
         while True:
-            if not is_told and not is_flood and await be_told(connection):
-                is_told = is_all = True  # what was not told before is seen now
             began_s = loop.time()
-            if is_all or began_s >= self._next_look_s:
+            is_due = began_s >= self._next_look_s
+            # After a flood not before the next look at all, whatever of the fleet is heard meanwhile.
+            if is_due and not is_told:
+                is_told = await be_told(connection)
+            if is_all or is_due:
                 await self._look_all()
             else:  # nobody, when the news were of the fleet
                 await self._look_some(heard)
             took_s = loop.time() - began_s
             self._gather_s = min(max(GATHER_S, took_s / _SHARE), LOOK_S)
             heard, is_all = await self._hear(connection)
-            is_flood = is_told and len(heard) > _MANY
-            if is_flood:
+            if is_told and len(heard) > _MANY:
                 await be_untold(connection)
                 is_told, is_all, heard = False, False, set()
                 pause_s = max(LOOK_S, self._look_all_s / _FLOOD_SHARE)

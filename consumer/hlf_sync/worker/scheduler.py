@@ -2,8 +2,9 @@
 live. One leader does it.
 
 The leader holds a session-level advisory lock on a connection of its own, and uses that connection
-each second; when it goes, or falls silent, another worker takes over (leadership). Everything goes through the one door: a sync request per mentor. A
-request and the mark that it was made are one transaction.
+each second; when it goes, or falls silent, another worker takes over (worker/leader_election).
+Everything goes through the one door: a sync request per mentor. A request and the mark that it was
+made are one transaction.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Connection, Dsn, connect, reaching
 from hlf_sync.postgres.statements import leader as sql
-from hlf_sync.postgres.statements import letters, requests
-from hlf_sync.worker.leadership import is_elected
+from hlf_sync.postgres.statements import letters, sync_request
+from hlf_sync.worker.leader_election import is_elected
 
 _log = structlog.get_logger()
 
@@ -71,7 +72,7 @@ class Scheduler:
         pruned_at_s, is_pruned, owed_at_s = float("-inf"), False, asyncio.get_running_loop().time()
         while True:
             now_s = asyncio.get_running_loop().time()
-            await connection.execute(requests.WHEN_DUE, {"is_live": self._is_live})
+            await connection.execute(sync_request.WHEN_DUE, {"is_live": self._is_live})
             await connection.execute(sql.RESOLVE)
             await self._count_letters(connection)
             await self._ask_for_queue(connection)

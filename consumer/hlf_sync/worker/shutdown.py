@@ -39,7 +39,8 @@ def stop_on_signals(deadline_s: float) -> asyncio.Event:
             _leave()
         heard.set()
         _log.info("stopping", signal=signal.Signals(number).name)
-        loop.call_soon_threadsafe(stop.set)
+        if not loop.is_closed():  # else the worker has ended by itself
+            loop.call_soon_threadsafe(stop.set)
 
     threading.Thread(
         target=_leave_late, args=(heard, deadline_s + _CLOSE_S), name="exit-watch", daemon=True

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ from hlf_sync.kafka.dead_letter_producer import LetterTopic, producer_config
 from hlf_sync.kafka.group_reader import GroupReader
 from hlf_sync.kafka.lag_reader import LagReader
 from hlf_sync.pending.worker_page import WorkerPage
+from hlf_sync.pipeline.dead_letter_forms import Origin
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.letter_forms import Origin
 from hlf_sync.pipeline.patience import Dependencies
-from hlf_sync.pipeline.stages import Outside, Policies, assemble
+from hlf_sync.pipeline.stages import Outside, Policies, Stages, assemble
 from hlf_sync.pipeline.worker import Worker
 from hlf_sync.ports import DynamicsPort
 from hlf_sync.postgres.connections import Dsn, Pool, open_pool
@@ -60,12 +61,12 @@ from hlf_sync.watch.status import Status
 from hlf_sync.watch.status_server import serve
 from hlf_sync.watch.verified_listing import VerifiedListing
 from hlf_sync.worker.announcing import announcing
-from hlf_sync.worker.beside import Beside
 from hlf_sync.worker.connector_restart import CONNECTOR
 from hlf_sync.worker.connector_stream import ConnectorStream
 from hlf_sync.worker.fleet_reporting import FleetReporting
 from hlf_sync.worker.registration import Registration
 from hlf_sync.worker.scheduler import Scheduler
+from hlf_sync.worker.services import Services
 from hlf_sync.worker.shadow import Shadow
 from hlf_sync.worker.shutdown import bounded, stop_on_signals
 from hlf_sync.worker.startup import reach_all, reach_postgres
@@ -101,6 +102,18 @@ async def run_worker(settings: Settings, secret_file: Path | None = None) -> int
         return await _Assembly(
             settings, worker, secret_file, pool, registry, lag, stack, tracing
         ).run(stop)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Seen:
+    """What looks at this worker, the fleet and the source."""
+
+    monitor: Monitor
+    standby: Standby
+    source: SourceWatch
+    fleet: FleetWatch
+    nights: NightWatch
+    listing: VerifiedListing
 
 
 class _Assembly:
@@ -141,28 +154,70 @@ class _Assembly:
         scheduler = Scheduler(
             _dsn(settings), self._dependencies, is_live=settings.delivery == "live"
         )
-        monitor = Monitor(
-            self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
-        )
-        standby = Standby(self._group(), stages.assignment, source.renew)
+        seen = self._seen(stages, source, scheduler)
+        status = self._status(stages, source, scheduler, seen, credentials)
+        registration = await self._serve(status, stages)
+        services = {
+            "scheduler": scheduler.run,
+            "monitor": seen.monitor.run,
+            "standby": seen.standby.run,
+            "watch": seen.fleet.run,
+            "source": seen.source.run,
+            "verdict": status.watch_verdict,
+            "nights": seen.nights.run,
+            "registration": registration.run,
+            "fleet report": self._reporting(status, scheduler, seen.fleet).run,
+            **announcing(settings, self._pool, status, seen.nights, lambda: scheduler.is_leader),
+            **Services(
+                settings=settings,
+                secret_file=self._secret_file,
+                pool=self._pool,
+                dependencies=self._dependencies,
+                stages=stages,
+                source=source,
+                connector_stream=self._connector_stream,
+                leads=lambda: scheduler.is_leader,
+            ).by_name(dynamics, credentials, seen.listing),
+        }
+        return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
+
+    def _seen(self, stages: Stages, source: KafkaSource, scheduler: Scheduler) -> _Seen:
+        settings = self._settings
         source_watch = self._source_watch(scheduler)
-        watch = self._watch(scheduler, stages.gate, source_watch)
-        nights = NightWatch(
-            self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
+        return _Seen(
+            monitor=Monitor(
+                self._lag, stages.assignment, self._dependencies, lambda: scheduler.is_leader
+            ),
+            standby=Standby(self._group(), stages.assignment, source.renew),
+            source=source_watch,
+            fleet=self._watch(scheduler, stages.gate, source_watch),
+            nights=NightWatch(
+                self._pool, settings.time_zone, settings.nightly_time, lambda: scheduler.is_leader
+            ),
+            listing=VerifiedListing(
+                every_s=settings.verify_every_s, now_s=asyncio.get_running_loop().time
+            ),
         )
-        listing = VerifiedListing(
-            every_s=settings.verify_every_s, now_s=asyncio.get_running_loop().time
-        )
-        status = Status(
-            nights=nights,
-            listing=listing,
+
+    def _status(
+        self,
+        stages: Stages,
+        source: KafkaSource,
+        scheduler: Scheduler,
+        seen: _Seen,
+        credentials: RenewingCredentials | None,
+    ) -> Status:
+        settings = self._settings
+        return Status(
+            nights=seen.nights,
+            listing=seen.listing,
             credential_days_left=CredentialEnd(settings, epoch_ms).days_left,
             stages=stages,
             scheduler=scheduler,
             source=source,
-            monitor=monitor,
-            standby=standby,
-            watch=watch,
+            monitor=seen.monitor,
+            standby=seen.standby,
+            watch=seen.fleet,
             topic=settings.changes_topic,
             letters_topic=settings.dead_letters_topic,
             delivery=settings.delivery,
@@ -174,10 +229,13 @@ class _Assembly:
                 "group_id": settings.kafka_group_id,
             },
         )
-        scrape = Scrape(status, self._metrics, writer_in_use(), self._tracing.spans)
+
+    async def _serve(self, status: Status, stages: Stages) -> Registration:
+        """Open the HTTP endpoint; what tells the others where it is."""
+        settings = self._settings
         runner = await serve(
             status,
-            scrape,
+            Scrape(status, self._metrics, writer_in_use(), self._tracing.spans),
             settings.http_host,
             settings.http_port,
             self._people().body,
@@ -201,36 +259,17 @@ class _Assembly:
             lambda: stages.assignment.partitions,
         )
         self._stack.push_async_callback(registration.leave)
-        services = {
-            "scheduler": scheduler.run,
-            "monitor": monitor.run,
-            "standby": standby.run,
-            "watch": watch.run,
-            "source": source_watch.run,
-            "verdict": status.watch_verdict,
-            "nights": nights.run,
-            "registration": registration.run,
-            "fleet report": FleetReporting(
-                pool=self._pool,
-                organization=settings.organization,
-                reasons=lambda: reported(status.signs()),
-                leads=lambda: scheduler.is_leader,
-                term=lambda: scheduler.term,
-                has_looked=lambda: watch.has_looked,
-            ).run,
-            **announcing(settings, self._pool, status, nights, lambda: scheduler.is_leader),
-            **Beside(
-                settings=settings,
-                secret_file=self._secret_file,
-                pool=self._pool,
-                dependencies=self._dependencies,
-                stages=stages,
-                source=source,
-                connector_stream=self._connector_stream,
-                leads=lambda: scheduler.is_leader,
-            ).services(dynamics, credentials, listing),
-        }
-        return await bounded(worker.run(source, services, stop), stop, settings.shutdown_deadline_s)
+        return registration
+
+    def _reporting(self, status: Status, scheduler: Scheduler, watch: FleetWatch) -> FleetReporting:
+        return FleetReporting(
+            pool=self._pool,
+            organization=self._settings.organization,
+            reasons=lambda: reported(status.signs()),
+            leads=lambda: scheduler.is_leader,
+            term=lambda: scheduler.term,
+            has_looked=lambda: watch.has_looked,
+        )
 
     def _people(self) -> WorkerPage:
         return WorkerPage(

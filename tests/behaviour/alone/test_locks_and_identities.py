@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hlf_sync.errors import DependencyError
-from hlf_sync.postgres import connections, steering
+from hlf_sync.postgres import connections, pauses
 from hlf_sync.postgres.connections import open_pool, reaching
 from hlf_sync.postgres.statements.ledger import GUARD_HALT, HOLD
 from psycopg import Connection
@@ -39,7 +39,7 @@ _MEETINGS: dict[str, tuple[str, str, str, Sequence[object]]] = {
     "a pause": (
         f"INSERT INTO hlf_sync.pause VALUES ('{_MENTOR}', now(), 'somebody', 'x')",
         "UPDATE hlf_sync.pause SET reason = 'y'",
-        steering._PAUSE,
+        pauses._PAUSE,
         (_MENTOR, "somebody", "z"),
     ),
 }

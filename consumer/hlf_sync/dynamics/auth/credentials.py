@@ -1,5 +1,5 @@
-"""Access tokens for Dynamics: one in memory, renewed early by one task at a time, kept through an
-outage of the token endpoint (requirement R23).
+"""Token renewal: one access token for Dynamics in memory, renewed early by one task at a time, kept
+through an outage of the token endpoint (requirement R23).
 
 The client asks for a token before every attempt. Where tokens come from is a `TokenSource`
 (entra.py); this file decides when to ask it. Tokens and secrets live in `SecretStr` only and are

@@ -1,5 +1,5 @@
-"""Who may ask for a look at a mentor: every statement that writes `hlf_sync.sync_request`, the one
-door for what is not a row change. Nothing else inserts into it (a test looks).
+"""Who may write `hlf_sync.sync_request`, the one door for what is not a row change: every statement
+that inserts into it, and on whose behalf. Nothing else does (a test looks).
 
 | statement | who asks |
 |---|---|
@@ -15,7 +15,7 @@ door for what is not a row change. Nothing else inserts into it (a test looks).
 | BY_COORDINATOR | a coordinator's 'Sync now' |
 | BY_REPLAY | `replay` |
 | BY_REPAIR | `reconcile --repair` |
-| BY_OPERATOR, ALL_BY_OPERATOR | `force`, `sweep --all` |
+| BY_FORCE, BY_SWEEP_OF_ALL | `force`, `sweep --all` |
 """
 
 BY_WORKER = """
@@ -123,11 +123,12 @@ INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason
 SELECT w.mentor_id, 'reconciliation', %(who)s, 'reconcile: ' || w.kind FROM unnest(%(mentors)s::uuid[], %(kinds)s::text[]) AS w (mentor_id, kind)
 """
 
-BY_OPERATOR = """
+# `hlf-sync force`: one mentor, and the request's id.
+BY_FORCE = """
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason) VALUES (%s, %s, %s, %s) RETURNING id
 """
 
-ALL_BY_OPERATOR = """
+BY_SWEEP_OF_ALL = """
 INSERT INTO hlf_sync.sync_request (mentor_id, triggered_by, requested_by, reason)
 SELECT mentor_id, 'reconciliation', %s, %s
   FROM (SELECT mentor_id FROM hlf_sync.mentor_facts UNION SELECT mentor_id FROM hlf_sync.mentor_ledger) AS m

@@ -1,4 +1,5 @@
-"""Who leads: whoever's session holds the advisory lock, as long as that session speaks.
+"""Leader election: the worker leads whose session holds PostgreSQL's advisory lock, as long as that
+session speaks.
 
 A leader that is frozen keeps its session. A leader runs a statement every second; one that has been
 silent for `FROZEN_S` is ended by whoever wants to lead (postgres/silent_holder), and the lock is

@@ -1,6 +1,7 @@
-"""Commands that steer a running fleet: force, sweep, resume, confirm-removals."""
+"""`hlf-sync force | sweep`: ask for a look at one mentor, or at many. What they write:
+postgres/statements/sync_request.
+"""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
@@ -8,36 +9,22 @@ from typing import Annotated
 import typer
 
 from hlf_sync import operate
-from hlf_sync.commands.options import EnvFile, Json, must_agree, settings_from
+from hlf_sync.commands.options import EnvFile, Json, Reason, settings_from
 from hlf_sync.commands.selection import File, Mentors, Since, Statuses, selected
-from hlf_sync.commands.terminal import Terminal, echo_json
+from hlf_sync.commands.terminal import Terminal, echo_json, say
 from hlf_sync.commands.waiting import DEFAULT_S, Awaited, Timeout, Wait, wait_for
 from hlf_sync.config.settings import Settings
 from hlf_sync.core.decide import Rules
 from hlf_sync.core.ending import Exit
-from hlf_sync.core.halts import HALTS, Ends, stops
+from hlf_sync.core.halts import HALTS, stops
 from hlf_sync.core.model import HaltReason, Operation, Trigger
 from hlf_sync.core.plain_text import plain
 from hlf_sync.core.plural import counted
-from hlf_sync.errors import SettingsError
 from hlf_sync.postgres.facts import read_now
 from hlf_sync.why.one_sentence import tell
 
 _out = Terminal(soft_wrap=True)
 _err = Terminal(stderr=True, soft_wrap=True)
-_A_SCREENFUL = 20
-
-
-def _says_something(reason: str) -> str:
-    if not reason.strip():
-        raise SettingsError("--reason says nothing: why? It is kept with the request")
-    return reason
-
-
-Reason = Annotated[
-    str, typer.Option("--reason", help="Why; kept with the request.", callback=_says_something)
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def force(
@@ -135,7 +122,7 @@ def sweep(
     if swept.compared is not None:
         answer["compared"] = swept.compared
         sentence = f"{counted(swept.compared, 'mentor')} compared, {sentence}"
-    _say(answer, sentence, as_json=as_json)
+    say(_out, answer, sentence, as_json=as_json)
 
 
 def _is_over(lost: int) -> str:
@@ -144,87 +131,6 @@ def _is_over(lost: int) -> str:
         return ", and all of them are through"
     letters = f"{lost:,} as a dead letter" if lost == 1 else f"{lost:,} as dead letters"
     return f", and all of them were looked at; {letters} (`hlf-sync pending --cause dead_lettered`)"
-
-
-def resume(
-    reason: Annotated[
-        str, typer.Argument(metavar="REASON", help="What halted: dead-letter-limit, auth.")
-    ],
-    env_file: EnvFile = None,
-    as_json: Json = False,
-) -> None:
-    """Go on after a halt, once its cause is repaired."""
-    word = reason.replace("-", "_")
-    if word not in set(HaltReason):
-        message = f"{reason!r} is not a halt; known: {', '.join(HaltReason)}"
-        raise SettingsError(message)
-    if HALTS[HaltReason(word)].ends is Ends.CONFIRM_REMOVALS:
-        message = (
-            "a mass removal is let through by `hlf-sync confirm-removals --reason TEXT`, which"
-            " shows who waits"
-        )
-        raise SettingsError(message)
-    with operate.connected(settings_from(env_file)) as connection:
-        is_lifted = operate.lift(connection, HaltReason(word))
-    halt = word.replace("_", "-")
-    sentence = f"{halt}: lifted, calls go on" if is_lifted else f"{halt} did not halt anything"
-    _say({"reason": word, "lifted": is_lifted}, sentence, as_json=as_json)
-
-
-def confirm_removals(
-    reason: Reason,
-    yes: Yes = False,
-    show_all: Annotated[
-        bool, typer.Option("--all", help="Show every mentor, not only twenty of each cause.")
-    ] = False,
-    env_file: EnvFile = None,
-    as_json: Json = False,
-) -> None:
-    """Let through the removals that the mass change guard holds back: shows how many of the listing,
-    why and whom, asks, and confirms exactly those.
-    """
-    settings = settings_from(env_file)
-    with operate.connected(settings) as connection:
-        waiting = operate.held_removals(connection, Rules(organization=settings.organization))
-        listed = operate.listed(connection)
-        causes = Counter(one.cause for one in waiting)
-        if not as_json:
-            _show_held(waiting, causes, listed, show_all=show_all)
-        if waiting and not yes:
-            must_agree("Take them all off the public listing?")
-        mentor_ids = [one.mentor_id for one in waiting]
-        operate.confirm_removals(connection, mentor_ids, reason)
-    answer = {"confirmed": len(waiting), "mentor_ids": mentor_ids}
-    _say(
-        {**answer, "causes": dict(causes)},
-        f"{counted(len(waiting), 'removal')} let through",
-        as_json=as_json,
-    )
-
-
-_CAUSES = {
-    "no_valid_certificate": "without a valid certificate",
-    "gone": "gone from the application",
-    "other_organization": "of another organisation now",
-    "contact_replaced": "former contacts of a corrected mapping",
-}
-
-
-def _show_held(
-    waiting: list[operate.HeldRemoval], causes: Counter[str], listed: int, *, show_all: bool
-) -> None:
-    """By cause, the most frequent first."""
-    share = f", {len(waiting) / listed:.0%} of the {listed:,} that are listed" if listed else ""
-    wait = "waits" if len(waiting) == 1 else "wait"
-    told = f"{counted(len(waiting), 'removal')} {wait}{share if waiting else ''}"
-    _out.print(told + (":" if waiting else "."))
-    for cause, count in causes.most_common():
-        _out.print(f"  {count:,} {_CAUSES.get(cause, f'with the status {plain(cause)}')}")
-        mentors = [one.mentor_id for one in waiting if one.cause == cause]
-        for mentor_id in mentors if show_all else mentors[:_A_SCREENFUL]:
-            _out.print(f"    {mentor_id}")
-        if len(mentors) > _A_SCREENFUL and not show_all:
-            _out.print(f"    … and {len(mentors) - _A_SCREENFUL:,} more (--all shows them)")
 
 
 def _await_rest(
@@ -267,17 +173,8 @@ def _to_do(reason: str) -> str:
     return f": {HALTS[HaltReason(reason)].advice if is_halt else '`hlf-sync unpause`'}"
 
 
-def _say(answer: dict[str, object], sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        echo_json(answer, indent=2)
-    else:
-        _out.print(sentence, highlight=False)
-
-
 def mount(app: typer.Typer) -> None:
     """Add the commands."""
     panel = "Steer"
     app.command("force", rich_help_panel=panel)(force)
     app.command("sweep", rich_help_panel=panel)(sweep)
-    app.command("resume", rich_help_panel=panel)(resume)
-    app.command("confirm-removals", rich_help_panel=panel)(confirm_removals)

@@ -30,11 +30,11 @@ from hlf_sync.worker.replay_offsets import keep_replay_offsets
 from hlf_sync.worker.source_proof import prove_source
 from hlf_sync.worker.verification import Verification
 
-Services = dict[str, Callable[[], Awaitable[None]]]
+ByName = dict[str, Callable[[], Awaitable[None]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class Services:
     """`leads` says whether this worker is the leader at this moment."""
 
     settings: Settings
@@ -46,12 +46,12 @@ class Beside:
     connector_stream: Callable[[], ConnectorStream]
     leads: Callable[[], bool]
 
-    def services(
+    def by_name(
         self,
         dynamics: DynamicsPort,
         credentials: RenewingCredentials | None,
         listing: VerifiedListing,
-    ) -> Services:
+    ) -> ByName:
         """By name; each runs until the worker ends."""
         return {
             **self._always(),
@@ -60,7 +60,7 @@ class Beside:
             **self._of_listing(listing),
         }
 
-    def _always(self) -> Services:
+    def _always(self) -> ByName:
         settings, stages = self.settings, self.stages
         kafka = {"bootstrap.servers": settings.kafka_bootstrap_servers, **settings.kafka_options}
         return {
@@ -76,7 +76,7 @@ class Beside:
             ),
         }
 
-    def _of_connect(self) -> Services:
+    def _of_connect(self) -> ByName:
         if not self.settings.connect_url:
             return {}
         url, login = self.settings.connect_url, clients.connect_login(self.settings)
@@ -89,7 +89,7 @@ class Beside:
 
     def _of_credentials(
         self, dynamics: DynamicsPort, credentials: RenewingCredentials | None
-    ) -> Services:
+    ) -> ByName:
         """None in shadow, which has no credentials."""
         if credentials is None or not isinstance(dynamics, DynamicsClient):
             return {}
@@ -103,7 +103,7 @@ class Beside:
             )
         }
 
-    def _of_listing(self, listing: VerifiedListing) -> Services:
+    def _of_listing(self, listing: VerifiedListing) -> ByName:
         """None where nothing is called, or nothing is to be verified."""
         if self.settings.delivery == "shadow" or not self.settings.verify_every_s:
             return {}

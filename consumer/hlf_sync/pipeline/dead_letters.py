@@ -27,9 +27,9 @@ from hlf_sync.core.model import (
 from hlf_sync.core.outcome import Conclusion, Ending, without_letter
 from hlf_sync.pipeline.assignment import Assignment
 from hlf_sync.pipeline.completion import Completion
+from hlf_sync.pipeline.dead_letter_forms import Origin, is_repeat, of_mentor, of_record
 from hlf_sync.pipeline.errands import Errands
 from hlf_sync.pipeline.gate import Gate
-from hlf_sync.pipeline.letter_forms import Origin, is_repeat, of_mentor, of_record
 from hlf_sync.pipeline.meter import Meter
 from hlf_sync.pipeline.patience import Dependencies, patiently
 from hlf_sync.pipeline.tracer import Tracer
@@ -44,7 +44,7 @@ _LOOK_S = 5.0
 _AT_ONCE = 100
 
 
-class Letters:
+class DeadLetters:
     """Writes letters and records them."""
 
     def __init__(

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 
 from hlf_sync.core.model import MentorId
-from hlf_sync.postgres.statements import requests
+from hlf_sync.postgres.statements import sync_request
 
 _PAUSE = """
 INSERT INTO hlf_sync.pause (mentor_id, paused_by, reason) VALUES (%s, %s, %s) ON CONFLICT (mentor_id) DO NOTHING
@@ -75,7 +75,7 @@ def ask_stragglers(
     return _ask(connection, mentor_id, by=by, why="unpaused", since=since)
 
 
-def pauses(connection: Connection[DictRow]) -> list[DictRow]:
+def in_force(connection: Connection[DictRow]) -> list[DictRow]:
     """What is paused, the oldest first; `mentor_id` is null for all deliveries."""
     return connection.execute(
         "SELECT mentor_id::text, since, paused_by, reason FROM hlf_sync.pause ORDER BY since"
@@ -99,4 +99,4 @@ def _ask(
     since: datetime | None = None,
 ) -> int:
     values = {"mentor": mentor_id, "by": by, "reason": why, "since": since}
-    return connection.execute(requests.AFTER_PAUSE, values).rowcount
+    return connection.execute(sync_request.AFTER_PAUSE, values).rowcount

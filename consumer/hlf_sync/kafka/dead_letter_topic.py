@@ -53,7 +53,7 @@ class Layout:
     extents: Mapping[int, LetterExtent]
 
 
-class LetterLog:
+class DeadLetterTopic:
     """One topic. `config` is librdkafka's way to the cluster."""
 
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:

@@ -18,7 +18,7 @@ from hlf_sync.commands.times import time_of
 from hlf_sync.core.model import MentorId
 from hlf_sync.core.plural import counted
 from hlf_sync.errors import HaltError, SettingsError
-from hlf_sync.postgres import steering
+from hlf_sync.postgres import pauses
 
 _out = Terminal(highlight=False)
 _err = Terminal(stderr=True, soft_wrap=True, highlight=False)
@@ -71,9 +71,9 @@ def pause(
     with operate.connected(settings_from(env_file)) as connection:
         if mentor_id is not None:
             operate.require_known(connection, [mentor_id])
-        is_new = steering.pause(connection, mentor_id, by=operate.operator(), why=reason)
+        is_new = pauses.pause(connection, mentor_id, by=operate.operator(), why=reason)
         end_s = time.monotonic() + timeout_s
-        while left := steering.under_way(connection, mentor_id):
+        while left := pauses.under_way(connection, mentor_id):
             if time.monotonic() >= end_s:
                 raise HaltError(
                     f"paused; still on their way, begun before: {counted(left, 'call')}"
@@ -99,11 +99,11 @@ def unpause(
     """
     mentor_id, by = _mentor(mentor), operate.operator()
     with operate.connected(settings_from(env_file)) as connection:
-        has_stood, asked, at = steering.unpause(connection, mentor_id, by=by, why=reason)
+        has_stood, asked, at = pauses.unpause(connection, mentor_id, by=by, why=reason)
         if has_stood:
             time.sleep(_STRAGGLERS_S)
-            asked += steering.ask_stragglers(connection, mentor_id, at, by=by)
-        left = len(steering.pauses(connection))
+            asked += pauses.ask_stragglers(connection, mentor_id, at, by=by)
+        left = len(pauses.in_force(connection))
     answer = {"unpaused": mentor_id or "all", "was_paused": has_stood, "asked_for": asked}
     words = (
         f"The pause is over; {counted(asked, 'mentor')} asked for."
@@ -138,7 +138,7 @@ def history(
         raise SettingsError(f"--kind {unknown[0]}: known are {', '.join(_KINDS)}")
     from_ms = time_of("--since", since)
     with operate.connected(settings_from(env_file)) as connection:
-        rows = steering.history(
+        rows = pauses.history(
             connection,
             since=datetime.fromtimestamp(from_ms / 1000, UTC),
             kinds=kind or [],
