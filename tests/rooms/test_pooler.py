@@ -2,6 +2,7 @@
 and refused by name, session mode works.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
