@@ -2,6 +2,7 @@
 process costs, and waiting with a deadline.
 """
 
+import compileall
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hlf_sync
 import psycopg
 from hlf_sync_sandbox.dynamics.control import DynamicsControl
 from hlf_sync_sandbox.stack import PARTS, Sandbox
@@ -93,6 +95,9 @@ def workers(
     folder: Path, count: int, program: Sequence[str] = ("-m", "hlf_sync"), **settings: str
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many workers with these settings (without their prefix), ended afterwards."""
+    # As in the image and after an installation: a start does not compile. (Some machines forbid Python to
+    # keep what it has compiled.)
+    compileall.compile_dir(str(Path(hlf_sync.__file__).parent), quiet=2)
     environ = {
         **os.environ,
         **{f"HLF_SYNC_{name}": value for name, value in {**QUICK, **settings}.items()},

@@ -2,16 +2,12 @@
 stack trace.
 """
 
-import gc
 import sys
 
-from hlf_sync import early_stop
+from hlf_sync import collector, early_stop
 
 early_stop.stop_cleanly()
-# What is imported stays, and neither the pipeline nor the coordinators' board makes cycles. By
-# default the collector would walk all of it again and again: a sixth of a start, a quarter of the CPU
-# of a full queue.
-gc.set_threshold(50_000, 20, 50)
+collector.rest()
 
 from hlf_sync import crash  # noqa: E402 - a signal may come while this is imported
 from hlf_sync.core.ending import Exit  # noqa: E402 - as above

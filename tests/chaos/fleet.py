@@ -39,9 +39,8 @@ _POOL = {
     "query_wait_timeout": 5,
 }
 
-# The least that the sandbox's broker allows: a killed worker is soon missed, and partitions move
-# while the calls of their mentors are under way.
-_QUICK_GROUP = {"consumer.heartbeat.interval.ms": "500", "consumer.session.timeout.ms": "6000"}
+# The least that the sandbox's broker allows: a killed worker is soon missed.
+_QUICK_GROUP = {"consumer.session.timeout.ms": "6000"}
 
 
 def hasten(stack: Sandbox, group: str) -> None:

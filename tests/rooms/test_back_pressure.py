@@ -33,7 +33,7 @@ def is_paused(bench: TestBench) -> bool:
 
 
 async def test_a_sweep_of_all_is_held_by_mentors_and_not_by_changes(bench: TestBench) -> None:
-    """Fetching pauses at 20,000 mentors, each with one change, and goes on at 10,000."""
+    """Fetching pauses at 10,000 mentors, each with one change, and goes on at 5,000."""
     ask(bench, 0, MENTORS - 1)
     assert not is_paused(bench)
     ask(bench, MENTORS, 1)

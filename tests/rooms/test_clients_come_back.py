@@ -14,6 +14,7 @@ from hlf_sync.errors import DependencyError, SettingsError
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Pool, open_pool
 from hlf_sync.postgres.facts import FactsView
+from hlf_sync.worker import fleet_listener
 from hlf_sync.worker.fleet_listener import follow_fleet
 from hlf_sync.worker.scheduler import Scheduler
 
@@ -126,3 +127,25 @@ async def test_an_address_whose_file_is_away_is_waited_for(clients: Clients) -> 
     assert not await clients.can_ask()
     clients.is_file_away = False
     await clients.all_work()
+
+
+async def test_a_change_that_comes_ends_the_rest_of_a_quiet_listener(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing waits, circuit and halts are read rarely; with the first change again before a
+    call can have waited for long, whatever notification was lost.
+    """
+    monkeypatch.setattr(fleet_listener, "_QUIET_LOOK_S", 3600.0)
+    monkeypatch.setattr(fleet_listener, "_QUIET_TURN_S", 0.05)
+    gate, is_quiet = Gate(), True
+    clients.run(
+        fleet_listener.follow_fleet(
+            clients.address,
+            gate,  # type: ignore[arg-type]
+            clients.dependencies,
+            lambda: is_quiet,
+        )
+    )
+    await until(lambda: gate.looks, "it listens")
+    is_quiet = False
+    await until(lambda: gate.looks > 1, "it looks again")

@@ -62,8 +62,7 @@ class Seen:
     async def look(self) -> dict[str, float]:
         """One look at everything; the page after it."""
         await self.watch._look_at_source()
-        await self.watch._look("ledger", self.watch._ledger)
-        await self.watch._look("registry", self.watch._is_registry_up)
+        await self.watch._look_at_books()
         return self.overseen.page()
 
     def verdict(self) -> str:

@@ -187,9 +187,10 @@ async def test_the_leader_frees_a_queue_of_notifications_that_nobody_frees(
     """Only a reader of its usage moves its tail, once a sleeping listener has gone; and the leader
     says how full it is.
     """
-    monkeypatch.setattr(
-        statements, "NOTIFICATIONS", "SELECT 0.5::float8, pg_notification_queue_usage()"
+    asked = statements.BOOKS.replace(
+        statements.NOTIFICATIONS, f"{statements.NOTIFICATIONS} + 0.5::float8"
     )
+    monkeypatch.setattr(statements, "BOOKS", asked)
     room.lead()
     await room.until(lambda: room.scheduler.notification_queue == 0.5)
 

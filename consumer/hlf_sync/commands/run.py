@@ -1,9 +1,8 @@
 """`hlf-sync run`: one worker. Thin: reads settings, starts it."""
 
-import gc
-
 import typer
 
+from hlf_sync import collector
 from hlf_sync.commands.options import EnvFile, log_unknown
 from hlf_sync.config.loading import load, secret_file
 
@@ -30,8 +29,7 @@ def run(env_file: EnvFile = None) -> None:
     bound_arenas()
     writer = configure(settings.log_level)
     log_unknown(env_file)
-    gc.collect()
-    gc.freeze()
+    collector.settle()
     try:
         code = uvloop.run(run_worker(settings, secret_file("dynamics_client_secret", env_file)))
     finally:

@@ -1,9 +1,8 @@
 """`hlf-sync web`: thin; reads settings, has the service run."""
 
-import gc
-
 import typer
 
+from hlf_sync import collector
 from hlf_sync.commands.options import EnvFile, log_unknown
 from hlf_sync.config.loading import load
 
@@ -24,8 +23,7 @@ def web(env_file: EnvFile = None) -> None:
     from hlf_sync.telemetry.logs import configure  # noqa: PLC0415
     from hlf_sync.web.serve import run  # noqa: PLC0415
 
-    gc.collect()
-    gc.freeze()
+    collector.settle()
     writer = configure(settings.log_level)
     log_unknown(env_file)
     try:

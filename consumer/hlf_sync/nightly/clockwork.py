@@ -23,7 +23,7 @@ from hlf_sync.postgres.connections import DatabaseError, Dsn, connect, reaching
 _log = structlog.get_logger()
 
 TURN_S = 5.0
-_LOOK_S = 0.5
+_LOOK_S = 1.0
 
 
 def _steps_of_a_night() -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ _HEAD = """\
 
 Printed by `python -m hlf_sync.pages.metrics` from `consumer/hlf_sync/telemetry/metric_table.py`; do not edit. Each worker shows them at `/metrics`
 (`HLF_SYNC_HTTP_HOST`, `HLF_SYNC_HTTP_PORT`). Figures are those of the moment of the scrape; lag is measured once a second, the source every 3 s and
-the ledger every 10 s (by the leader). No label ever names a mentor.
+the ledger and the replay every 10 s (by the leader). No label ever names a mentor.
 
 What one worker alone can say is absent at the others: the owner's lag of a partition, and everything *by the leader*. So `sum` over the workers is
 right for lag and counts, and `max` for the rest. `max(hlf_sync_freshness_seconds)` is how stale the listing may be, apart from dead letters and from

@@ -21,10 +21,10 @@ _log = structlog.get_logger()
 # backlog must find room, or the room would be the limit.
 _PAUSE_AT = 50_000
 _RESUME_AT = 35_000
-# A mentor takes six times a change's memory, so a sweep of all is bounded by mentors: 20 MiB. Even at
-# 5,000 looks a second what is left when fetching goes on lasts for two.
-_PAUSE_AT_MENTORS = 20_000
-_RESUME_AT_MENTORS = 10_000
+# A mentor takes six times a change's memory, so a sweep of all is bounded by mentors: 10 MiB. Even at
+# 5,000 looks a second what is left when fetching goes on lasts for one.
+_PAUSE_AT_MENTORS = 10_000
+_RESUME_AT_MENTORS = 5_000
 _TURN_S = 0.05
 # While nothing is held and nothing new is finished; a batch of records ends it at once.
 _QUIET_TURN_S = 1.0

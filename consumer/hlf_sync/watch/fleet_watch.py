@@ -138,8 +138,7 @@ class FleetWatch:
                 await self._look_at_source()
                 if now_s - ledger_at_s >= _LEDGER_EVERY_S or letters != self._letters():
                     ledger_at_s, letters = now_s, self._letters()
-                    await self._look("ledger", self._ledger)
-                    await self._look("registry", self._is_registry_up)
+                    await self._look_at_books()
                     self._looked_in = term
             await asyncio.sleep(_SOURCE_EVERY_S if self._leads() else 1.0)
 
@@ -153,10 +152,14 @@ class FleetWatch:
     async def _look_at_source(self) -> None:
         await self._look("database", self._database)
         await self._look("heartbeat", self._heartbeat)
-        await self._look("replay", self._replay)
         if self._connector_status is not None:
             await self._look("connector", self._connector)
         self.sight = replace(self.sight, source=self._source())
+
+    async def _look_at_books(self) -> None:
+        await self._look("ledger", self._ledger)
+        await self._look("replay", self._replay)
+        await self._look("registry", self._is_registry_up)
 
     async def _look(self, what: str, look: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         """Take what the look gives; `DependencyError` and a missing right mean: not seen."""

@@ -19,6 +19,7 @@ _EVERY_S = 1.0
 # a third of what an idle worker takes.
 _STILL_EVERY_S = 3.0
 _LOOK_S = 0.25
+_STILL_LOOK_S = 1.0
 
 
 class Monitor:
@@ -100,7 +101,7 @@ class Monitor:
             and self._assignment.partitions == owned
             and not (is_still and self._assignment.received != received)
         ):
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_STILL_LOOK_S if is_still else _LOOK_S)
 
     def _is_still(self, owned: list[int]) -> bool:
         """Whether nothing waited anywhere when last measured."""

@@ -13,8 +13,10 @@ from hlf_sync.postgres.notifications import hear
 
 # Looked at anyway this often: a notification may be lost with its connection.
 _LOOK_S = 0.25
-# While no change waits no call can start; still within the second that a pause must be heard in.
-_QUIET_LOOK_S = 0.75
+# While no change waits no call can start: then it is looked at each few seconds, and whether a change
+# has come often enough for a pause to be heard of within a second.
+_QUIET_LOOK_S = 3.0
+_QUIET_TURN_S = 0.75
 
 
 async def follow_fleet(
@@ -24,6 +26,7 @@ async def follow_fleet(
     is_quiet: Callable[[], bool] = lambda: False,
 ) -> None:
     """Read circuit and halts again whenever somebody changed them, for ever."""
+    loop = asyncio.get_running_loop()
     while True:
         try:
             with reaching("PostgreSQL"):
@@ -31,10 +34,10 @@ async def follow_fleet(
                     await connection.execute("LISTEN hlf_sync_fleet")
                     while True:
                         await gate.refresh()
-                        look_s = _QUIET_LOOK_S if is_quiet() else _LOOK_S
-                        await hear(connection, look_s)
+                        until_s = loop.time() + _QUIET_LOOK_S
+                        while not await hear(connection, _QUIET_TURN_S if is_quiet() else _LOOK_S):
+                            if not is_quiet() or loop.time() >= until_s:
+                                break
         except (DependencyError, OSError) as error:
-            dependencies.failed(
-                "PostgreSQL", type(error).__name__, asyncio.get_running_loop().time()
-            )
+            dependencies.failed("PostgreSQL", type(error).__name__, loop.time())
             await asyncio.sleep(_LOOK_S)

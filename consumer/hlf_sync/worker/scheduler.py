@@ -15,7 +15,7 @@ from hlf_sync.errors import DependencyError
 from hlf_sync.pipeline.patience import Dependencies
 from hlf_sync.postgres.connections import Connection, Dsn, connect, reaching
 from hlf_sync.postgres.statements import leader as sql
-from hlf_sync.postgres.statements import letters, sync_request
+from hlf_sync.postgres.statements import sync_request
 from hlf_sync.worker.leader_election import is_elected
 
 _log = structlog.get_logger()
@@ -73,9 +73,7 @@ class Scheduler:
         while True:
             now_s = asyncio.get_running_loop().time()
             await connection.execute(sync_request.WHEN_DUE, {"is_live": self._is_live})
-            await connection.execute(sql.RESOLVE)
-            await self._count_letters(connection)
-            await self._ask_for_queue(connection)
+            await self._keep_books(connection)
             if now_s - pruned_at_s > _PRUNE_EVERY_S:
                 for statement in sql.PRUNE:
                     await connection.execute(statement)
@@ -94,14 +92,14 @@ class Scheduler:
         gone = [(await connection.execute(batch, values)).rowcount for batch in batches]
         return max(gone) < _PRUNED_AT_ONCE
 
-    async def _ask_for_queue(self, connection: Connection) -> None:
-        """Ask how full PostgreSQL's queue of notifications is: the asking itself frees it."""
-        row = await (await connection.execute(sql.NOTIFICATIONS)).fetchone()
-        before, self.notification_queue = self.notification_queue, row[0] if row else 0.0
+    async def _keep_books(self, connection: Connection) -> None:
+        """Resolve letters, count the open ones, and ask how full PostgreSQL's queue of notifications
+        is: the asking itself frees it.
+        """
+        row = await (await connection.execute(sql.BOOKS)).fetchone()
+        if row is None:
+            return
+        before = self.notification_queue
+        self.open_letters, self.oldest_letter_s, self.notification_queue = row
         if before < _QUEUE_IS_FILLING <= self.notification_queue:
             _log.warning("notifications_pile_up", detail=f"{self.notification_queue:.0%}")
-
-    async def _count_letters(self, connection: Connection) -> None:
-        row = await (await connection.execute(letters.COUNT)).fetchone()
-        if row is not None:
-            self.open_letters, self.oldest_letter_s = row

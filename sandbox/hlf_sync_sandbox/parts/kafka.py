@@ -38,12 +38,12 @@ _SETTINGS = {
     # seen.
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
-    # A worker that died is noticed after 10 s; its heartbeat must be well below that, and both
-    # below the broker's usual minima.
+    # A worker that died is noticed after 10 s. A partition that moves waits for a heartbeat of its new
+    # owner (ADR 95), so they are frequent; all of it is below the broker's usual minima.
     "group.consumer.session.timeout.ms": "10000",
     "group.consumer.min.session.timeout.ms": "6000",
-    "group.consumer.heartbeat.interval.ms": "2000",
-    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.heartbeat.interval.ms": "200",
+    "group.consumer.min.heartbeat.interval.ms": "200",
     # Classic groups choose for themselves; ours and Connect's may go this low.
     "group.min.session.timeout.ms": "6000",
     "group.initial.rebalance.delay.ms": "0",

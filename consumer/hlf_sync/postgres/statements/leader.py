@@ -1,5 +1,7 @@
 """What the leader asks for and prunes each second: what time alone makes due, and its locks."""
 
+from hlf_sync.postgres.statements import letters
+
 # Confirmed removals that nobody needed: their mentors were put right meanwhile. The word holds for
 # a day (the ledger looks at it too).
 PRUNE = (
@@ -51,7 +53,14 @@ UPDATE hlf_sync.dynamics_sync_failures f SET resolved_at = now() FROM hlf_sync.m
 
 # A queue of notifications that a sleeping listener has filled goes on failing everybody's COMMIT after
 # it has read, until somebody asks for this figure (findings/one_idle_listener_stops_commits.sh).
-NOTIFICATIONS = "SELECT pg_notification_queue_usage()"
+NOTIFICATIONS = "pg_notification_queue_usage()"
+
+# Each second in one statement, since a statement costs an idle leader more than what it finds. The count
+# is that of before the resolving: a letter that is resolved now is not open at the next turn.
+BOOKS = f"""
+WITH resolved AS ({RESOLVE})
+SELECT open, oldest_s, {NOTIFICATIONS} FROM ({letters.COUNT}) AS counted
+"""  # noqa: S608 - constants of ours
 
 LEADER = "hlf_sync.leader"
 
