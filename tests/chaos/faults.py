@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
+from signal import SIGCONT, SIGSTOP
 from typing import Any, Literal
 
 import httpx
@@ -32,6 +33,20 @@ _ANSWERS = (
     "garbage", "truncated-json", "late-effect", "late-after-close", "broken-gzip",
 )  # fmt: skip
 _TOKEN = ("token-throttled", "token-unavailable", "token-slow", "token-wrong-secret")
+# What else may answer at the address of Kafka Connect or of the registry.
+_STRANGE = tuple(
+    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
+    % (status, len(body), fields, body)
+    for status, fields, body in (
+        (b"200 OK", b"", b""),
+        (b"200 OK", b"", b"[]"),
+        (b"200 OK", b"", b'{"status":"UP"}'),
+        (b"200 OK", b"", b"<html>Welcome</html>"),
+        (b"200 OK", b"Content-Encoding: gzip\r\n", b"\x1f\x8bnonsense"),
+        (b"401 Unauthorized", b"WWW-Authenticate: Basic\r\n", b"{}"),
+        (b"500 Internal Server Error", b"", b"{}"),
+    )
+)
 _RECONNECTED_S = 3.0  # a connection that is tried again waits up to two
 _OUTAGES: tuple[Literal["502", "503", "504", "reset", "hang", "refuse"], ...] = (
     "502",
@@ -52,6 +67,8 @@ class World:
     people: People
     to_dynamics: Proxy
     to_source: Proxy  # Debezium's way to PostgreSQL
+    to_connect: Proxy
+    to_registry: Proxy
     random: Random
     outages: list[Period] = field(
         default_factory=list
@@ -173,12 +190,11 @@ def dynamics_outage(world: World) -> Iterator[float]:
 
 
 def break_tcp(world: World) -> Iterator[float]:
-    """Connections to Dynamics, of one worker to PostgreSQL, or of Debezium to PostgreSQL are reset,
-    refused, stalled, slow, or come byte by byte.
+    """Connections to Dynamics, Connect or the registry, of one worker to PostgreSQL, or of Debezium to
+    PostgreSQL are reset, refused, stalled, slow, or come byte by byte.
     """
-    proxy = world.random.choice(
-        [world.to_dynamics, world.to_source, *list(world.fleet.databases.values())]
-    )
+    ways = [world.to_dynamics, world.to_source, world.to_connect, world.to_registry]
+    proxy = world.random.choice([*ways, *list(world.fleet.databases.values())])
     match world.random.choice(["reset", "refuse", "stall", "latency", "slice"]):
         case "reset":
             undo = proxy.reset()
@@ -191,6 +207,14 @@ def break_tcp(world: World) -> Iterator[float]:
         case _:
             undo = proxy.slice(7)
     yield world.random.uniform(0.5, 4)
+    undo()
+
+
+def strange_answers(world: World) -> Iterator[float]:
+    """Something else answers where Kafka Connect or the registry should."""
+    proxy = world.random.choice([world.to_connect, world.to_registry])
+    undo = proxy.say(world.random.choice(_STRANGE))
+    yield world.random.uniform(1, 5)
     undo()
 
 
@@ -213,6 +237,38 @@ def cut_backends(world: World) -> Iterator[float]:
     with world.without_database():
         world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
         yield 0
+
+
+def kill_pooler(world: World) -> Iterator[float]:
+    """SIGKILL of PgBouncer, and a restart."""
+    if poolers := world.fleet.poolers:
+        with world.without_database():
+            poolers.by_session.kill()
+            yield world.random.uniform(0, 2)
+            poolers.by_session.start()
+
+
+def freeze_pooler(world: World) -> Iterator[float]:
+    """PgBouncer stands still: connections that are open, and silent."""
+    if poolers := world.fleet.poolers:
+        with world.without_database():
+            poolers.by_session.process.send_signal(SIGSTOP)
+            yield world.random.uniform(1, 4)
+            poolers.by_session.process.send_signal(SIGCONT)
+
+
+def join_behind_transactions(world: World) -> Iterator[float]:
+    """A worker whose PgBouncer is in transaction mode must say so and end, before it has joined."""
+    if poolers := world.fleet.poolers:
+        worker = world.fleet.begin(poolers.by_transaction.port)
+        yield 10.0
+        code = worker.process.poll()
+        if code is None:  # PostgreSQL is away, or the machine is busy
+            worker.kill()
+        if worker.has_started or code not in {None, 2}:
+            world.fleet.wrong_exits.append(
+                f"a worker behind PgBouncer in transaction mode, {code}: {worker.output[-2000:]}"
+            )
 
 
 def sweep(world: World) -> Iterator[float]:
@@ -258,7 +314,8 @@ def _dies(part: str, least_s: float, longest_s: float) -> Fault:
 
 LIGHT: dict[Fault, int] = {
     kill_worker: 8, freeze_worker: 4, stop_worker: 3, join_worker: 2, wrong_answer: 16, overtaken_call: 4, slow_dynamics: 3, token_trouble: 3,
-    dynamics_outage: 3, break_tcp: 6, slow_database: 3, cut_backends: 4, sweep: 1, restart_task: 1,
+    kill_pooler: 2, freeze_pooler: 1, join_behind_transactions: 1,
+    dynamics_outage: 3, break_tcp: 6, strange_answers: 3, slow_database: 3, cut_backends: 4, sweep: 1, restart_task: 1,
 }  # fmt: skip
 HEAVY: dict[Fault, int] = {
     _dies("postgres", 0, 2): 3, _dies("kafka", 0, 3): 3, _dies("connect", 0, 2): 3, _dies("registry", 0, 3): 1, _dies("dynamics", 0, 2): 2,

@@ -1,8 +1,8 @@
 """The workers of a chaos run: they join, leave, are killed and frozen, and some come back. Called
 by faults.py and ambushes.py, from several threads.
 
-Each worker reaches PostgreSQL through a proxy of its own, so that one alone can be cut off. Never
-calls into a worker's code.
+Each worker reaches PostgreSQL through a proxy of its own, so that one alone can be cut off; every other
+one through PgBouncer behind it, too. Never calls into a worker's code.
 """
 
 import contextlib
@@ -10,9 +10,11 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import psycopg.conninfo
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -24,9 +26,18 @@ from hlf_sync_sandbox.stack import Sandbox
 
 from tests.chaos.circuit import Period
 from tests.chaos.proxy import Proxy
+from tests.fixtures.pooler import PGBOUNCER, Pooler
 from tests.fixtures.worker_process import WorkerProcess, until
 
 MOST = 3
+
+# As many as the workers ask for; and back soon after PostgreSQL is, or its own restart.
+_POOL = {
+    "ignore_startup_parameters": "options",
+    "default_pool_size": 60,
+    "server_login_retry": 1,
+    "query_wait_timeout": 5,
+}
 
 # The least that the sandbox's broker allows: a killed worker is soon missed.
 _QUICK_GROUP = {"consumer.session.timeout.ms": "6000"}
@@ -45,12 +56,45 @@ def hasten(stack: Sandbox, group: str) -> None:
         done.result(10)
 
 
+@dataclass(frozen=True)
+class Poolers:
+    """Two PgBouncers: one that works, and one that no worker may start behind."""
+
+    by_session: Pooler
+    by_transaction: Pooler
+
+    def close(self) -> None:
+        """End both."""
+        for pooler in (self.by_session, self.by_transaction):
+            pooler.process.send_signal(signal.SIGCONT)
+            pooler.kill()
+
+
+def begin_poolers(stack: Sandbox) -> Poolers | None:
+    """None where PgBouncer is not installed."""
+    if PGBOUNCER is None:
+        return None
+    parts = psycopg.conninfo.conninfo_to_dict(stack.env["HLF_SYNC_POSTGRES_DSN"])
+    server = " ".join(f"{name}={parts[name]}" for name in ("host", "port", "user", "password"))
+    folder = stack.layout.folder("postgres").resolve()  # which its account may read
+    return Poolers(
+        Pooler(folder, server, pool_mode="session", **_POOL),
+        Pooler(folder, server, pool_mode="transaction", **_POOL),
+    )
+
+
 class Fleet:
     """Workers by age; those that ended are remembered for their exit codes and logs."""
 
     def __init__(
-        self, stack: Sandbox, folder: Path, settings: Mapping[str, str], rig: Mapping[str, str]
+        self,
+        stack: Sandbox,
+        folder: Path,
+        settings: Mapping[str, str],
+        rig: Mapping[str, str],
+        poolers: Poolers | None,
     ) -> None:
+        self.poolers = poolers
         self._stack, self._folder, self._settings, self._rig = stack, folder, settings, rig
         self.alive: list[WorkerProcess] = []
         self.databases: dict[WorkerProcess, Proxy] = {}
@@ -72,17 +116,28 @@ class Fleet:
     def join(self) -> WorkerProcess:
         """One more."""
         with self._lock:
-            self._count += 1
-            port = self._stack.ports["postgres"]
-            proxy = Proxy(port)
-            dsn = self._stack.env["HLF_SYNC_POSTGRES_DSN"].replace(f":{port}/", f":{proxy.port}/")
-            log = self._folder / f"worker-{self._count}.log"
-            worker = WorkerProcess(
-                self._stack.layout.env_file, log, {**self._settings, "POSTGRES_DSN": dsn}, self._rig
+            is_pooled = self.poolers is not None and self._count % 2 == 1
+            proxy = Proxy(
+                self.poolers.by_session.port
+                if self.poolers is not None and is_pooled
+                else self._stack.ports["postgres"]
             )
+            worker = self.begin(proxy.port)
             self.alive.append(worker)
             self.databases[worker] = proxy
             return worker
+
+    def begin(self, port: int) -> WorkerProcess:
+        """A worker that reaches PostgreSQL by this port, and is not one of ours yet."""
+        self._count += 1
+        dsn = self._stack.env["HLF_SYNC_POSTGRES_DSN"]
+        mine = dsn.replace(f":{self._stack.ports['postgres']}/", f":{port}/")
+        return WorkerProcess(
+            self._stack.layout.env_file,
+            self._folder / f"worker-{self._count}.log",
+            {**self._settings, "POSTGRES_DSN": mine},
+            self._rig,
+        )
 
     def one(self, random: Random) -> WorkerProcess | None:
         """Any that runs, is not frozen, and is not kept for something else."""

@@ -1,9 +1,9 @@
 """A TCP proxy that breaks things: latency, a pause in which nothing passes, resets of all that is
 open, refused connections.
 
-One for Dynamics, one for Debezium's way to PostgreSQL, and one for each worker's; runs in a thread
-of its own. Called by faults.py and ambushes.py. Knows nothing of what passes, and remembers when it
-was in the way.
+One each for Dynamics, Kafka Connect, the registry, Debezium's way to PostgreSQL, and each worker's;
+runs in a thread of its own. Called by faults.py and ambushes.py. Knows nothing of what passes, and
+remembers when it was in the way.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ class Wrong:
     refuses: bool = False
     latency_s: float = 0.0
     slice_bytes: int = _CHUNK
+    says: bytes = b""
 
 
 Undo = Callable[[], None]
@@ -47,7 +48,7 @@ class Proxy:
         self._flows = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wrongs: dict[object, Wrong] = {}
-        self._latency_s, self._slice_bytes = 0.0, _CHUNK
+        self._latency_s, self._slice_bytes, self._says = 0.0, _CHUNK, b""
         self._troubled_since: float | None = None
         self._troubles: list[Period] = []
         self._is_finishing = self._is_closed = False
@@ -81,6 +82,12 @@ class Proxy:
     def slice(self, size: int) -> Undo:
         """Let so many bytes pass at a time."""
         return self._begin(Wrong(slice_bytes=size))
+
+    def say(self, answer: bytes) -> Undo:
+        """Answer every request with this, and close."""
+        undo = self._begin(Wrong(says=answer))
+        self._wait(self._reset())
+        return undo
 
     def heal(self) -> None:
         """As it should be."""
@@ -129,6 +136,7 @@ class Proxy:
         )
         self._latency_s = max((wrong.latency_s for wrong in wrongs), default=0.0)
         self._slice_bytes = min((wrong.slice_bytes for wrong in wrongs), default=_CHUNK)
+        self._says = next((wrong.says for wrong in wrongs if wrong.says), b"")
         self._flows.clear() if any(wrong.stalls for wrong in wrongs) else self._flows.set()
         if any(wrong.refuses for wrong in wrongs):
             self._deafen()
@@ -164,6 +172,9 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if self._says:
+            await self._answer(reader, writer)
+            return
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
@@ -177,6 +188,15 @@ class Proxy:
             task = asyncio.get_running_loop().create_task(self._pump(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await self._flows.wait()
+            writer.write(self._says)
+            await writer.drain()
+            writer.close()
+        self._writers.discard(writer)
 
     def _give_up(self, writer: asyncio.StreamWriter) -> None:
         _abort(writer)

@@ -33,7 +33,7 @@ SELECT format('%%s is %%s, leased by %%s, to be looked at %%s', mentor_id, state
 
 def heal(world: World, town: Town) -> None:
     """Undo everything: from here on the system has to come right by itself."""
-    for proxy in (world.to_dynamics, world.to_source):
+    for proxy in (world.to_dynamics, world.to_source, world.to_connect, world.to_registry):
         proxy.heal()
     for part in PARTS:
         if part not in world.stack.pids:

@@ -24,7 +24,7 @@ from tests.chaos.auditor import Findings
 from tests.chaos.detour import detoured
 from tests.chaos.evidence import Witness
 from tests.chaos.faults import World
-from tests.chaos.fleet import Fleet, hasten
+from tests.chaos.fleet import Fleet, begin_poolers, hasten
 from tests.chaos.lights import Lights
 from tests.chaos.people import People
 from tests.chaos.progress import Progress
@@ -162,18 +162,28 @@ def _laid(
     side.sql("DELETE FROM hlf_sync.circuit")
     town = Town(stack, side, folder)
     hasten(stack, town.group)
-    to_dynamics, to_source = Proxy(stack.ports["dynamics"]), Proxy(stack.ports["postgres"])
+    ways = [Proxy(stack.ports[part]) for part in ("dynamics", "postgres", "connect", "registry")]
+    to_dynamics, to_source, to_connect, to_registry = ways
     rig = {
         "RIG_DYNAMICS_PORT": str(to_dynamics.port),
         "RIG_REVOCATION_S": f"{_REVOCATION_S}",
         "RIG_BUG": plan.bug or "",
     }
-    fleet = progress.fleet = Fleet(stack, folder, {**_SETTINGS, "KAFKA_GROUP_ID": town.group}, rig)
+    settings = {
+        **_SETTINGS,
+        "KAFKA_GROUP_ID": town.group,
+        "CONNECT_URL": _through(stack, "CONNECT_URL", "connect", to_connect),
+        "SCHEMA_REGISTRY_URL": _through(stack, "SCHEMA_REGISTRY_URL", "registry", to_registry),
+    }
+    poolers = begin_poolers(stack)
+    fleet = progress.fleet = Fleet(stack, folder, settings, rig, poolers)
     with ExitStack() as undone:
+        if poolers is not None:
+            undone.callback(poolers.close)
         undone.callback(side.connect.close)
         undone.callback(_close, town)
-        undone.callback(to_dynamics.close)
-        undone.callback(to_source.close)
+        for way in ways:
+            undone.callback(way.close)
         undone.enter_context(ground.laid(stack.env["SANDBOX_POSTGRES_ADMIN_DSN"]))
         undone.enter_context(detoured(side, to_source.port))
         undone.callback(fleet.close)
@@ -181,7 +191,14 @@ def _laid(
         for _ in range(2):
             fleet.join()
         fleet.settle(2)
-        yield World(stack, fleet, people, to_dynamics, to_source, random), town
+        yield (
+            World(stack, fleet, people, to_dynamics, to_source, to_connect, to_registry, random),
+            town,
+        )
+
+
+def _through(stack: Sandbox, setting: str, part: str, way: Proxy) -> str:
+    return stack.env[f"HLF_SYNC_{setting}"].replace(f":{stack.ports[part]}", f":{way.port}")
 
 
 def _close(town: Town) -> None:

@@ -1,17 +1,20 @@
-"""One wave of a chaos run: a storm of writers and faults, a calm in which the writers go on, rest,
-audit. Called by run.py until the time is over.
+"""One wave of a chaos run: a storm of writers and faults, a calm in which the writers go on and one
+thing happens at the most (calm.py), rest, audit. Called by run.py until the time is over.
 
 Why waves: what goes wrong for a mentor is overwritten by its next change. So the writing ends every
 half minute, and what is wrong then is seen.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from tests.chaos.auditor import Evidence, Findings, audit
+from tests.chaos.calm import CALMS, nothing
+from tests.chaos.detour import await_streaming
 from tests.chaos.evidence import Witness
-from tests.chaos.faults import World
+from tests.chaos.faults import World, name_of
 from tests.chaos.lanes import Lanes
 from tests.chaos.progress import Progress
 from tests.chaos.rest import ask_for_letters, heal, rest
@@ -64,21 +67,34 @@ def run_wave(
         world.people.become_calm()
         world.dynamics.latency(kind="uniform", low_s=0.02, high_s=0.4)
         _let_pass(world, lengths.calm_s)
+        calm = CALMS[(progress.wave - 1) % len(CALMS)]
+        if calm is not nothing:
+            progress.count(name_of(calm))
+        missed = calm(world)
+        await_streaming(town.side)
     finally:
         for writer in writers:
             writer.ended.set()
         for writer in writers:
             writer.join(30)
-    return audit_at_rest(world, town, witness, progress)
+    return audit_at_rest(world, town, witness, progress, missed)
 
 
 def audit_at_rest(
-    world: World, town: Town, witness: Witness, progress: Progress, *, is_last: bool = False
+    world: World,
+    town: Town,
+    witness: Witness,
+    progress: Progress,
+    missed: Sequence[str] = (),
+    *,
+    is_last: bool = False,
 ) -> Audited:
-    """Wait for rest, and look; what is held by a letter is asked for again afterwards."""
+    """Wait for rest, and look; what is held by a letter is asked for again afterwards. `missed` is
+    what did not follow in the calm.
+    """
     progress.phase, began_s = "coming to rest", time.monotonic()
     world.dynamics.latency(0.02)
-    unrest = rest(world, town, progress.say)
+    unrest = [*missed, *rest(world, town, progress.say)]
     progress.rests_s.append(time.monotonic() - began_s)
     progress.phase = "auditing"
     evidence = witness.testify(unrest, with_logs=is_last)

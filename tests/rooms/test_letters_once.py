@@ -96,6 +96,24 @@ async def test_a_refusal_is_tried_again_for_another_contact_or_another_operation
     assert world.dynamics.shown == {contact: False, other: True}
 
 
+async def test_a_sweep_tries_a_refused_farewell_again_only_to_plan_the_look_that_is_gone(
+    world: World,
+) -> None:
+    """Once: afterwards the certificate's end is planned."""
+    mentor_id, bench = world.mentor(), world.worker()
+    bench.change(mentor_id)
+    await until(lambda: bench.is_done)
+    world.dynamics.script[mentor_id] = [Response(400)] * 9
+    world.execute("UPDATE hlf_sync.contact_mapping SET contact_id = gen_random_uuid()")
+    bench.change(mentor_id)
+    await until(lambda: bench.is_done)
+    world.execute("UPDATE hlf_sync.mentor_ledger SET reevaluate_at = NULL")
+    for _ in range(3):
+        bench.change(mentor_id, "reconciliation")
+        await until(lambda: bench.is_done)
+    assert len(bench.letters.letters) == 2
+
+
 async def test_a_letter_that_repeats_an_open_one_does_not_count_for_the_limit(
     world: World,
 ) -> None:

@@ -15,6 +15,7 @@ from hlf_sync.core.decide import Rules
 from hlf_sync.core.mass_removal import MassRemovalPolicy
 from hlf_sync.core.model import MentorId, Operation
 from hlf_sync.pipeline.patience import Dependencies
+from hlf_sync.postgres.statements.ledger import LOST
 from hlf_sync.worker import scheduler as module
 from hlf_sync.worker.scheduler import Scheduler
 from psycopg.rows import dict_row
@@ -131,6 +132,39 @@ async def test_a_certificate_that_ends_after_a_second_assertion_was_refused_is_n
         assert len(worker.letters.letters) == 1
         await until(_has_lapsed(world, someone), 20)
         await until(lambda: _requests(world, someone) > 1)
+
+
+@pytest.mark.requirement("R06")
+@pytest.mark.parametrize("how", ["refused, renewed", "unmapped, renewed", "unmapped, lost"])
+async def test_a_refusal_that_is_open_already_plans_the_look_that_was_taken_away(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """At the old certificate's end, or because a late call's doubt was due: the leader has asked, and
+    nobody else will when the certificate ends.
+    """
+    someone = world.mentor("active", certificate="4 seconds", is_mapped="unmapped" not in how)
+    world.dynamics.script[someone] = [Response(400)] * 9
+    worker = world.worker()
+    worker.change(someone)
+    await until(lambda: worker.is_done)
+    if "renewed" in how:
+        world.execute(
+            "INSERT INTO app.certification VALUES (gen_random_uuid(), %s, 'valid', now() + interval"
+            " '8 seconds')",
+            someone,
+        )
+        worker.change(someone, "certification_change")
+        await until(lambda: worker.is_done)
+    else:
+        values = {"owner": "gone", "late_s": 0, "mentors": [someone], "late": [False]}
+        with psycopg.connect(world.dsn, autocommit=True) as connection:
+            connection.execute(LOST, {**values, "contacts": [someone]})
+    async with _leading(world.dsn, monkeypatch):
+        await until(lambda: _requests(world, someone) == 1, 20)
+        worker.change(someone, "reconciliation")
+        await until(lambda: worker.is_done)
+        assert _requests(world, someone) == 1
+        await until(lambda: _requests(world, someone) > 1, 20)
 
 
 @pytest.mark.requirement("R08")

@@ -2,16 +2,11 @@
 and refused by name, session mode works.
 """
 
-import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from hlf_sync.config.settings import Settings
 from hlf_sync.doctor.checkup import check_up
@@ -22,9 +17,7 @@ from hlf_sync.postgres.suitability import require_suitable
 from hlf_sync.worker.startup import reach_postgres
 
 from tests.fixtures.cluster import Cluster
-from tests.fixtures.sandbox import wait_until
-
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+from tests.fixtures.pooler import PGBOUNCER, Pooler
 
 pytestmark = [
     pytest.mark.postgres,
@@ -40,51 +33,20 @@ Pooled = Callable[..., str]
 @pytest.fixture
 def pooled(cluster: Cluster, database: str) -> Iterator[Pooled]:
     """The DSN of a pooler with these settings, in front of a database of ours."""
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Pooler] = []
 
     def start(**settings: object) -> str:
-        assert PGBOUNCER is not None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        chosen = {
-            "listen_addr": "127.0.0.1",
-            "listen_port": port,
-            "unix_socket_dir": "",
-            "auth_type": "any",
-            **settings,
-        }
-        lines = [f"{name} = {value}" for name, value in chosen.items()]
-        server = f"* = host=127.0.0.1 port={cluster.port} user=hlf_sync"
         # A folder that the account may read, whatever the test's own is.
-        file = cluster._home / f"pgbouncer-{port}.ini"
-        file.write_text("\n".join(["[databases]", server, "[pgbouncer]", *lines, ""]))
-        file.chmod(0o644)
-        account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        running.append(
-            subprocess.Popen(
-                [PGBOUNCER, "-q", str(file)],
-                user=account.pw_uid if account else None,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        dsn = f"host=127.0.0.1 port={port} dbname={database} user=hlf_sync"
-        wait_until(lambda: _answers(dsn), "PgBouncer answers")
+        server = f"host=127.0.0.1 port={cluster.port} user=hlf_sync"
+        pooler = Pooler(cluster._home, server, **settings)
+        running.append(pooler)
+        dsn = f"host=127.0.0.1 port={pooler.port} dbname={database} user=hlf_sync"
+        pooler.await_answer(dsn)
         return dsn
 
     yield start
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def _answers(dsn: str) -> bool:
-    try:
-        psycopg.connect(dsn, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    for pooler in running:
+        pooler.kill()
 
 
 @pytest.mark.parametrize(

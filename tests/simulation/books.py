@@ -12,12 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from math import inf
 from random import Random
 from typing import Any, TypeVar
 
 from hlf_sync.core.breaker import BreakerPolicy, Circuit
 from hlf_sync.core.dead_letter import DeadLetter
-from hlf_sync.core.decide import Rules, due
+from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.evaluation import Evaluation
 from hlf_sync.core.model import (
     Command,
@@ -607,7 +608,11 @@ def _least(first_s: float | None, second_s: float) -> float | None:
 def _is_at_rest(known: Known, now_s: float) -> bool:
     """Whether an evaluation of this reading ends without another statement."""
     row, decision = known.ledger, due(known, known.ledger, now_s, RULES)
-    is_lettered = row.state is LedgerState.DEAD_LETTERED and row.dead_letter_id is not None
+    look_s = next_look_s(known.facts, now_s, RULES)
+    is_planned = look_s is None or (row.reevaluate_at_s or inf) <= look_s
+    is_lettered = (
+        row.state is LedgerState.DEAD_LETTERED and row.dead_letter_id is not None and is_planned
+    )
     match decision:
         case NoCall():
             return True
@@ -636,9 +641,7 @@ def _recorded(
         attempt_count=counted,
         last_error_code=code,
         dead_letter_id=delivered.dead_letter_id or row.dead_letter_id,
-        reevaluate_at_s=row.reevaluate_at_s
-        if delivered.is_farewell
-        else _sooner(row.reevaluate_at_s, delivered.reevaluate_at_s),
+        reevaluate_at_s=_sooner(row.reevaluate_at_s, delivered.planned_look_s),
     )
     match conclusion.ending:
         case Ending.APPLIED:
@@ -671,7 +674,7 @@ def _applied(
     row: LedgerRow, changed: LedgerRow, delivered: Evaluation, *, is_over: bool
 ) -> LedgerRow:
     wanted, doubt_s = delivered.operation.wanted, row.doubt_until_s
-    look_s = delivered.reevaluate_at_s
+    look_s = delivered.planned_look_s
     done = changed._replace(
         applied=wanted, attempt_count=0, dead_letter_id=None, refusal=None, reevaluate_at_s=look_s
     )

@@ -14,7 +14,7 @@ import detangle
 from hlf_sync.core.model import Facts, HaltReason, MentorId, Trigger
 
 from tests.simulation.books import Books, Mood
-from tests.simulation.broker import PARTITIONS, Topic
+from tests.simulation.broker import PARTITIONS, Topic, partition_of
 from tests.simulation.crew import LEASE_S, Crew, contact_of
 from tests.simulation.crm import DOOMS, HOST, MOODS, USUAL, Crm
 from tests.simulation.staff import Staff
@@ -58,13 +58,21 @@ class Storm:
     _troubles: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def rage(self) -> None:
-        """Until it is over."""
+        """Until it is over. There is a backup from before."""
+        self.books.back_up()
         await asyncio.gather(*map(asyncio.ensure_future, (self._writes(), self._mishaps())))
         await self._over()
 
     async def strike_the_quiet(self) -> None:
         """One mishap more, after which nothing but the leader makes anybody look."""
         self.chance.choice([_nothing, *_QUIET])(self)
+        await self._over()
+
+    async def strike_a_call(self) -> None:
+        """What lies in wait for a call whose mentor nobody touches afterwards."""
+        self._lie_in_wait(
+            self.chance.choice([Storm._restore_beside_a_call, Storm._answer_late_beside])
+        )
         await self._over()
 
     async def _over(self) -> None:
@@ -171,7 +179,7 @@ class Storm:
 
     def _restore_database(self) -> None:
         """From a copy; the leader's anchor tells it so within a look."""
-        if self.books.backup is None:
+        if self.chance.random() < 0.5:
             self.books.back_up()
         elif not self.books.is_down:
             self._beside.append(asyncio.ensure_future(self._put_back()))
@@ -199,12 +207,28 @@ class Storm:
         self._set_clock_back()
 
     async def _answer_late_beside(self) -> None:
-        """An answer comes when its request was given up; another mentor's request goes unheard then."""
+        """An answer comes when its request was given up; another mentor's request of the same worker
+        goes unheard then.
+        """
         first, other = self.chance.choice(self.mentors), self.chance.choice(self.mentors)
+        beside = [
+            one for one in self.mentors if self._owner(one) == self._owner(first) and one != first
+        ]
         await self._turn(first, "answer late applied")
-        if await self._within(lambda: first in self.staff.calls):
+        if beside and await self._within(lambda: first in self.staff.calls):
             await self._within(lambda: first not in self.staff.calls)
-            await self._turn(other, "silent")
+            await self._turn(other if other in beside else beside[-1], "silent")
+
+    def _owner(self, mentor_id: MentorId) -> str | None:
+        return self.topic.owners[partition_of(mentor_id)]
+
+    async def _restore_beside_a_call(self) -> None:
+        """Dynamics comes back as it once was in the moment between a call and its record."""
+        mentor_id = self.chance.choice(self.mentors)
+        contact = self.books.contacts[mentor_id]
+        applied = self.crm.applied[contact]
+        await self._turn(mentor_id, "ok")
+        await self._restore_after(contact, applied)
 
     async def _strike(self, crew: Crew, contact: str, applied: int) -> None:
         """Who calls for this contact."""
@@ -292,7 +316,11 @@ class Storm:
 def _nothing(_storm: Storm) -> None: ...
 
 
-_QUIET = [Storm._set_clock_back, Storm._restore_database, Storm._restore_dynamics]
+_QUIET: list[Callable[[Storm], None]] = [
+    Storm._set_clock_back,
+    lambda storm: storm._lie_in_wait(Storm._put_back),
+    Storm._restore_dynamics,
+]
 _MISHAPS: dict[str, Callable[[Storm], None]] = {
     "dynamics": Storm._dynamics,
     "database": Storm._database,

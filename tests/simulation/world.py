@@ -68,9 +68,10 @@ class World:
         await self.storm.rage()
         await self._rest()
         self._check()
-        await self.storm.strike_the_quiet()
-        await self._rest()
-        self._check()
+        for strike in (self.storm.strike_the_quiet, self.storm.strike_a_call):
+            await strike()
+            await self._rest()
+            self._check()
         await replay(self.books, self.around.letters, self.chance)
         await self._rest()
         self._check(is_replayed=True)

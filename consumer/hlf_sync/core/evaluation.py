@@ -17,6 +17,7 @@ Pure; no step may act here.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from hlf_sync.core.decide import Rules, due, next_look_s
 from hlf_sync.core.mass_removal import takes_off_listing
@@ -129,12 +130,7 @@ class Evaluation:
         self.absorb(
             lambda change: change.transaction_id is None or snapshot.shows(change.transaction_id)
         )
-        # After a former contact it is the new one's turn at once.
-        self.reevaluate_at_s = (
-            next_look_s(known.facts, reading.now_s, rules)
-            if command.former_contact_id is None
-            else reading.now_s
-        )
+        self.reevaluate_at_s = next_look_s(known.facts, reading.now_s, rules)
         decision = due(known, self.before, reading.now_s, rules)
         return (
             isinstance(decision, Command)
@@ -199,6 +195,12 @@ class Evaluation:
         return self.command.former_contact_id is not None
 
     @property
+    def planned_look_s(self) -> float | None:
+        """What the record plans: after a former contact is hidden it is the new one's turn at once."""
+        is_hidden = self.is_farewell and self.conclusion.ending is Ending.APPLIED
+        return self.claimed.claimed_at_s if is_hidden else self.reevaluate_at_s
+
+    @property
     def is_counted_removal(self) -> bool:
         """Whether a listed mentor would leave: what the mass change guard counts."""
         return takes_off_listing(self.command, self.before)
@@ -207,6 +209,19 @@ class Evaluation:
     def certification_id(self) -> str | None:
         """Of the facts that the last look has read."""
         return self.known.facts.certification_id if self.known.facts else None
+
+    @property
+    def is_held_by_letter(self) -> bool:
+        """Whether a letter is open, and the look that time alone makes due is planned: so that a
+        refusal that says the same need not be written. Where the plan was used up (at a renewed
+        certificate's old end, by a late call's doubt) it is written once more, and the plan with it.
+        """
+        ledger, look_s = self.before, self.reevaluate_at_s
+        return (
+            ledger.state is LedgerState.DEAD_LETTERED
+            and ledger.dead_letter_id is not None
+            and (look_s is None or (ledger.reevaluate_at_s or inf) <= look_s)
+        )
 
     def is_leaver(self, rules: Rules) -> bool:
         """Whether the mentor is no longer ours."""

@@ -248,8 +248,7 @@ class Screening:
         """
         ledger = evaluation.before
         return (
-            ledger.state is LedgerState.DEAD_LETTERED
-            and ledger.dead_letter_id is not None
+            evaluation.is_held_by_letter
             and not ledger.is_in_doubt
             and ledger.refusal == refusal_of(evaluation.contact_id, command.operation)
             and all(change.trigger is Trigger.RECONCILIATION for change in evaluation.changes)
@@ -289,12 +288,7 @@ class Screening:
             self._completion.after(evaluation, is_durable=evaluation.mentor_id in done)
 
     def _refuse(self, evaluation: Evaluation, kind: LetterKind, error_code: str) -> None:
-        ledger = evaluation.before
-        if (
-            ledger.state is LedgerState.DEAD_LETTERED
-            and ledger.last_error_code == error_code
-            and ledger.dead_letter_id
-        ):
+        if evaluation.is_held_by_letter and evaluation.before.last_error_code == error_code:
             self._end_without_call(evaluation)  # its letter is open already, and says the same
         else:
             self._letters.without_call(evaluation, kind, error_code)

@@ -378,10 +378,7 @@ def _told(evaluation: Evaluation) -> tuple[object, ...]:
         claimed.claimed_at_s,
         conclusion.error_code,
         evaluation.dead_letter_id,
-        # "At once", after a former contact, is for when that one is done with.
-        None
-        if evaluation.is_farewell and conclusion.ending is not Ending.APPLIED
-        else evaluation.reevaluate_at_s,
+        evaluation.planned_look_s,
         command.operation,
         evaluation.triggered_by,
         claimed.attempt_number,
