@@ -23,7 +23,7 @@ def test_signing_in_by_the_link_shows_that_all_is_delivered_and_leaves_no_token_
     own = desk()
     page = own.sign_in()
     expect(page.get_by_text("All visibility updates are delivered")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Checked at \d\d:\d\d\."))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Checked at \d\d:\d\d \(Oslo\)\."))).to_be_visible()
     assert "token" not in page.url
     assert page.evaluate("document.cookie") == ""
     assert "eyJ" not in page.content()

@@ -244,7 +244,7 @@ def test_a_flood_halts_replay_says_so_and_both_go_on_after_resume(town: ReplayTo
     )
     town.plan()
     said = town.run("apply", str(town.file), "--yes", code=3)
-    assert "dead_letter_limit" in said
+    assert "too many changes end as dead letters" in said
     town.command("resume", "dead-letter-limit")
     until(
         lambda: len(town.in_state("dead_lettered", mentors)) == 6 or worker.status()["halted"],

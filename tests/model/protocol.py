@@ -11,7 +11,7 @@ time, and what the world may do meanwhile.
 | send | pipeline/delivery.Delivery._start, pipeline/call.Call.ask, dynamics/client.DynamicsClient.call |
 | serve | Dynamics; pipeline/call.Call._ask, core/outcome.conclude |
 | record | postgres/ledger.Ledger.record, pipeline/recording.Recording._record, core/evaluation.after, pipeline/completion.Completion.requeue |
-| commit | core/offsets.Offsets.committable, kafka/consumer_session.ConsumerSession.commit |
+| commit | core/offsets.Offsets.committable, kafka/consumer_session.ConsumerSession.commit_offsets |
 | schedule | worker/scheduler.Scheduler._stand |
 | distrust | postgres/statements/distrust.DOUBT |
 | remap | a mapping is rewritten: another contact, the old one is a former one |

@@ -32,6 +32,9 @@ SCOPES = {
 }
 """Small worlds: two workers each, one or two mentors, and so many writes and mishaps at any moments."""
 
+_BESIDE = {"frozen_leader_kept", "pooler_unseen", "promotion_unnoticed", "strange_answer_believed"}
+"""Seeded bugs of what the model does not know; chaos is to find them."""
+
 BUGS = {
     "no_intent": "a crash and a lost answer",
     "no_lease": "a moved partition",
@@ -83,6 +86,10 @@ def test_each_step_stands_for_code_that_exists() -> None:
 
 
 def test_the_bugs_are_those_that_the_real_worker_can_have_too() -> None:
-    """The same names as in tests/fixtures/seeded_bugs.py, whose table is in docs/delivery.md."""
+    """The same names as in tests/fixtures/seeded_bugs.py, whose table is in docs/delivery.md; the model
+    knows neither the leader nor what stands between a worker and its parts.
+    """
     text = (Path(__file__).parents[1] / "fixtures" / "seeded_bugs.py").read_text(encoding="utf-8")
-    assert set(re.findall(r"^def ([a-z]\w+)\(\) -> None", text, re.MULTILINE)) == set(BUGS)
+    assert set(re.findall(r"^def ([a-z]\w+)\(\) -> None", text, re.MULTILINE)) - _BESIDE == set(
+        BUGS
+    )

@@ -3,7 +3,7 @@ time scale.
 """
 
 from hlf_sync_sandbox.dynamics.throttle import Limits, Throttle
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 WINDOW = 300.0
@@ -48,6 +48,7 @@ def test_no_window_ever_holds_more_than_the_limit(gaps: list[float], limit: int)
         )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50))
 def test_a_steady_pace_below_the_limit_is_never_refused(limit: int) -> None:
     """At 99 % of the rate, for ten windows: the slots are not a trap."""

@@ -7,7 +7,7 @@ from rich.table import Table
 from hlf_sync.pending.open_mentors import OpenMentor
 from hlf_sync.pending.words import lasting, listing
 
-LEGEND = "? = not known: nothing delivered yet, or Dynamics did not say whether a call took effect"
+LEGEND = "? is not known: nothing delivered yet, or a call whose effect is not known"
 
 
 def table(mentors: Sequence[OpenMentor], now_s: float) -> Table:
