@@ -124,9 +124,11 @@ def test_a_worker_killed_at_this_point_loses_nothing(relay: Relay, point: str) -
     """
     town, mentors = relay.town, relay.mentors()
     is_about_letters = "dead_letter" in point
-    town.dynamics.latency(0.4 if point in {"after_send_before_answer", "during_shutdown"} else 0.0)
+    town.dynamics.latency(0.8 if point in {"after_send_before_answer", "during_shutdown"} else 0.0)
     _kill(relay, point, mentors, "vacationing" if is_about_letters else "paused")
     _check_place(town, mentors, _PLACES[point])
+    # Only the killed worker's calls are to be under way still when it is looked.
+    town.dynamics.latency(0.0)
 
     relay.hand_over()
     until(
